@@ -121,7 +121,7 @@ def stored_clips(folder, part):
     model = tapetum.load("tapir-nano").error_model
     clips = {}
     for path in sorted(folder.glob(f"{part}-*.npz")):
-        cues, error, seen, _ = read_clip(path)
+        cues, error, seen = read_clip(path)
         with torch.inference_mode():
             length, odds = model(cues).unbind(-1)
         file = np.load(path)

@@ -1,5 +1,8 @@
 """Predicted errors: cues of known tracks, the bundled model on hard clips, and files that are refused."""
 
+import pickle
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 import torch
 
 import tapetum
+from tapetum.bench.baselines import OwnTracker
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import fingerprint
 from tapetum.hub.registry import known, location
@@ -83,6 +87,8 @@ def test_a_still_clip_is_matched_back_to_its_queries(tracker: TapirTracker) -> N
     seen: list[TrackCues] = []
 
     class Watch:
+        few = False
+
         def predict(self, cues: TrackCues, xy: np.ndarray, *_: object) -> tuple[np.ndarray, np.ndarray]:
             seen.append(cues)
             return np.zeros(xy.shape[:2], np.float32), np.zeros(xy.shape[:2], np.float32)
@@ -178,6 +184,10 @@ class Jumping:
         return Tracks(xy, np.ones(sure.shape, bool), sure, queries)
 
 
+def own(truth: np.ndarray, share: float = 0.2) -> OwnTracker:
+    return OwnTracker(Jumping(truth, share), "own.py:Jumping")
+
+
 def test_a_tracker_without_cues_learns_its_errors_from_its_tracks(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     truth = rng.uniform(40, 200, (30, 1, 2)) + np.linspace(0, 20, 14)[:, None] + rng.normal(0, 0.3, (30, 14, 2))
@@ -189,7 +199,7 @@ def test_a_tracker_without_cues_learns_its_errors_from_its_tracks(tmp_path: Path
     assert scores["caught"] > 0.9
     assert scores["by_confidence"] < 0.3
 
-    tracker, queries = Jumping(clip.xy), np.column_stack([np.zeros(30), clip.xy[:, 0]]).astype(np.float32)
+    tracker, queries = own(clip.xy), np.column_stack([np.zeros(30), clip.xy[:, 0]]).astype(np.float32)
     assert with_errors(tracker, code).track(clip.video, queries).error_px is None
     model.save(errors_file(code))
     tracks = with_errors(tracker, code).track(clip.video, queries)
@@ -202,9 +212,25 @@ def test_a_tracker_without_cues_learns_its_errors_from_its_tracks(tmp_path: Path
     assert (tracks.chance_wrong[:, 0] == 0).all()
     code.write_text("2")
     with pytest.raises(BadInput, match="predicts errors of another tracker"):
-        with_errors(Jumping(clip.xy), code)
+        with_errors(own(clip.xy), code)
     with pytest.raises(BadInput, match="none is wrong"):
         learn_errors(Jumping(clip.xy, 0), [clip] * 4, code)
+
+
+@pytest.mark.parametrize("copied", [deepcopy, lambda tracker: pickle.loads(pickle.dumps(tracker))])
+def test_a_copy_of_a_tracker_with_predicted_errors_tracks_by_itself(copied: Callable, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    truth, queries = rng.uniform(40, 200, (5, 8, 2)).astype(np.float32), np.zeros((5, 3), np.float32)
+    queries[:, 1:] = truth[:, 0]
+    (code := tmp_path / "own.py").write_text("1")
+    ErrorModel(fingerprint(code), FEW).save(errors_file(code))
+    video = np.zeros((8, 256, 256, 3), np.uint8)
+    original = with_errors(own(truth, 0), code)
+    copy = copied(original)
+    original.tracker.truth = truth + 50
+    np.testing.assert_array_equal((tracks := copy.track(video, queries)).xy, truth)
+    assert tracks.chance_wrong is not None
+    assert copy.error_model is not original.error_model
 
 
 def test_few_cues_are_those_of_the_tracks_alone() -> None:
@@ -236,3 +262,7 @@ def test_a_network_without_a_second_pass_has_errors_of_its_tracks(tmp_path: Path
     assert (tracks.chance_wrong == 0).tolist() == [[True, False, True], [True, False, False]]
     assert tracker.track(video, clicks[:1], reference=video[0]).chance_wrong is None
     assert tracker.correct(video, tracks, [(1, 1, 81, 60)]).chance_wrong[1].tolist()[:2] == [0, 0]
+    copy = deepcopy(tracker)
+    with torch.no_grad():
+        tracker.model.mixer.outward.weight.fill_(torch.nan)
+    assert np.isfinite(copy.to("cpu").track(video, clicks[:1]).xy).all()
