@@ -64,6 +64,7 @@ class StillPoints:
     visible: Bool[np.ndarray, " n"]
     confidence: Float[np.ndarray, " n"]
     covariance: None = None
+    chance_wrong: None = None
 
     def __len__(self) -> int:
         """Number of points."""

@@ -264,7 +264,8 @@ class _Now:
             confidence = np.zeros_like(confidence)
         size, small = self.sizes
         xy = scale_xy(self.carried.xy, small, size).numpy()
-        return replace(self.last, xy=xy, visible=self.last.visible & (confidence > 0.5), confidence=confidence)
+        visible = self.last.visible & (confidence > 0.5)
+        return replace(self.last, xy=xy, visible=visible, confidence=confidence, chance_wrong=None)
 
     def agreed(self, tracks: FrameTracks) -> FrameTracks:
         """What the network sees; a point that it is unsure of stays visible where its patch was followed to the same place."""

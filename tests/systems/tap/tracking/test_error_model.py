@@ -15,8 +15,15 @@ from tapetum.bench.baselines import OwnTracker
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import fingerprint
 from tapetum.hub.registry import known, location
-from tapetum.systems.tap.tracking.cues import FEW, NETWORK, TrackCues, cue_array, group_cues
-from tapetum.systems.tap.tracking.error_model import ErrorModel, errors_file, learn_errors, load_error_model, with_errors
+from tapetum.systems.tap.tracking.cues import FEW, LIVE, NETWORK, TrackCues, cue_array, group_cues, live_cue_array
+from tapetum.systems.tap.tracking.error_model import (
+    ErrorModel,
+    Recorder,
+    errors_file,
+    learn_errors,
+    load_error_model,
+    with_errors,
+)
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.types import Tracks
@@ -266,3 +273,64 @@ def test_a_network_without_a_second_pass_has_errors_of_its_tracks(tmp_path: Path
     with torch.no_grad():
         tracker.model.mixer.outward.weight.fill_(torch.nan)
     assert np.isfinite(copy.to("cpu").track(video, clicks[:1]).xy).all()
+
+
+@pytest.fixture(scope="module")
+def live() -> TapirTracker:
+    tracker = tapetum.load("causal-tapir-nano")
+    tracker.live_error_model = ErrorModel("", LIVE)
+    return tracker
+
+
+def walk(tracker: TapirTracker, video: np.ndarray, places: np.ndarray) -> list[np.ndarray]:
+    """Chances of points of the first frame, frame by frame."""
+    stream, chances = tracker.start(video[0], places), []
+    for frame in video:
+        stream, points = tracker.step(stream, frame)
+        chances.append(points.chance_wrong)
+    return chances
+
+
+def moving(frames: int = FRAMES) -> np.ndarray:
+    image = texture(160, 320)
+    return np.stack([image[20 + 2 * t : 116 + 2 * t, 60 + 4 * t : 188 + 4 * t] for t in range(frames)])
+
+
+def test_live_frames_have_the_chances_of_what_is_known_until_then(live: TapirTracker) -> None:
+    video = moving()
+    chances = np.stack(walk(live, video, QUERIES[:, 1:]), 1)
+    assert (chances[:, 0] == 0).all()
+    assert np.ptp(chances[:, 1:]) > 1e-3
+    np.testing.assert_array_equal(np.stack(walk(live, video[:4], QUERIES[:, 1:]), 1), chances[:, :4])
+    whole = TapirTracker(live.model)
+    whole.error_model = recorder = Recorder()  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    whole.track(video, QUERIES)
+    assert recorder.cues is not None
+    arrays = (torch.from_numpy(recorder.tracks[name]) for name in ("xy", "confidence", "queries"))
+    with torch.inference_mode():
+        expected = live.live_error_model(live_cue_array(recorder.cues, *arrays))[..., 1].sigmoid()
+    np.testing.assert_allclose(chances[:, 1:], expected[:, 1:], atol=0.01)  # the cues of whole tracks are float16
+
+
+def test_live_points_have_their_own_chances(live: TapirTracker) -> None:
+    video = moving()
+    both = walk(live, video, QUERIES[:, 1:])
+    stream = live.start(video[0], QUERIES[2:, 1:])
+    stream, _ = live.step(stream, video[0])
+    stream, points = live.step(live.add(stream, video[1], QUERIES[:2, 1:]), video[1])
+    assert (points.chance_wrong == 0).tolist() == [False, False, False, True, True]
+    stream, points = live.step(live.keep(stream, [2, 0]), video[2])
+    np.testing.assert_allclose(points.chance_wrong, both[2][[4, 2]], atol=1e-4)
+    plain = live.start(video[0], QUERIES[:, 1:], polish=False)
+    assert live.step(plain, video[0])[1].chance_wrong is None
+
+
+def test_an_error_model_of_live_frames_lies_beside_the_weights(tmp_path: Path) -> None:
+    (weights := tmp_path / "tracker.safetensors").write_bytes(b"weights")
+    ErrorModel(fingerprint(weights), LIVE).save(errors_file(weights, live=True))
+    tracker = with_errors(tapetum.tap.build("causal-tapir-nano"), weights)
+    assert tracker.live_error_model.inward.in_features == LIVE
+    assert tracker.error_model is None
+    ErrorModel(fingerprint(weights), FEW).save(errors_file(weights, live=True))
+    with pytest.raises(BadInput, match=f"looks at {FEW} cues, and there are {LIVE}"):
+        with_errors(tapetum.tap.build("causal-tapir-nano"), weights)

@@ -25,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import fingerprint
 from tapetum.hub.headed import load_headed, save_headed
-from tapetum.systems.tap.tracking.cues import AT_A_TIME, FEW, NETWORK, TrackCues, cue_array
+from tapetum.systems.tap.tracking.cues import AT_A_TIME, FEW, LIVE, NETWORK, TrackCues, cue_array, live_cue_array
 from tapetum.systems.tap.types import Size
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.types import Tracks
@@ -51,8 +51,9 @@ class ErrorModel(nn.Module):
         self.register_buffer("centre", torch.zeros(cues))
         self.register_buffer("scale", torch.ones(cues))
         self.inward = nn.Linear(cues, width)
+        taps = 1 if cues == LIVE else TAPS  # a live frame has no others
         self.taps = nn.ModuleList(
-            [nn.Conv1d(width, width, TAPS, padding=d * (TAPS // 2), dilation=d, groups=width) for d in DILATIONS]
+            [nn.Conv1d(width, width, taps, padding=d * (taps // 2), dilation=d, groups=width) for d in DILATIONS]
         )
         self.mix = nn.ModuleList([nn.Linear(width, width) for _ in DILATIONS])
         self.outward = nn.Linear(width, 2)
@@ -104,7 +105,7 @@ class ErrorModel(nn.Module):
         save_headed(self, path, _KEY, about)
 
 
-def load_error_model(path: Path, weights: str) -> ErrorModel:
+def load_error_model(path: Path, weights: str, live: bool = False) -> ErrorModel:
     """Load the error model of the tracker whose weights have the SHA-256 `weights`, of which the first 16 digits count.
 
     Raises BadInput if the file holds none, or that of another tracker.
@@ -113,8 +114,10 @@ def load_error_model(path: Path, weights: str) -> ErrorModel:
     def maker(about: Mapping[str, Any]) -> Any:
         if str(about["weights"])[:16] != weights[:16]:
             raise BadInput(f"{path} predicts errors of another tracker; remove it, or make one: tapetum bootstrap --calibrate")
-        if about["cues"] not in (FEW, NETWORK + FEW):
-            raise BadInput(f"{path} looks at {about['cues']} cues, and there are {NETWORK + FEW}; make it again")
+        if about["cues"] not in ((LIVE,) if live else (FEW, NETWORK + FEW)):
+            raise BadInput(
+                f"{path} looks at {about['cues']} cues, and there are {LIVE if live else NETWORK + FEW}; make it again"
+            )
         return lambda: ErrorModel(str(about["weights"]), int(about["cues"]), int(about["width"]))
 
     model = load_headed(path, _KEY, "error model", maker)
@@ -122,13 +125,13 @@ def load_error_model(path: Path, weights: str) -> ErrorModel:
     return model
 
 
-def errors_file(weights: Path) -> Path:
-    """Name the file of the error model that lies beside a tracker's weights.
+def errors_file(weights: Path, live: bool = False) -> Path:
+    """Name the file of the error model that lies beside a tracker's weights, or of that for live frames.
 
     >>> errors_file(Path("run/tracker.safetensors")).name
     'tracker-errors.safetensors'
     """
-    return weights.with_name(f"{weights.stem}-errors.safetensors")
+    return weights.with_name(f"{weights.stem}{'-live' * live}-errors.safetensors")
 
 
 def with_errors(tracker: Any, weights: Path) -> Any:
@@ -136,6 +139,8 @@ def with_errors(tracker: Any, weights: Path) -> Any:
     another tracker."""
     if tracker.error_model is None and errors_file(weights).is_file():
         tracker.error_model = load_error_model(errors_file(weights), fingerprint(weights))
+    if getattr(tracker, "live_error_model", tracker) is None and errors_file(weights, True).is_file():
+        tracker.live_error_model = load_error_model(errors_file(weights, True), fingerprint(weights), live=True)
     return tracker
 
 
@@ -199,13 +204,24 @@ class Recorder:
 
 
 def example_of(
-    cues: TrackCues, xy: np.ndarray, confidence: np.ndarray, queries: np.ndarray, truth: Float[np.ndarray, "n t 2"]
+    cues: TrackCues,
+    xy: np.ndarray,
+    confidence: np.ndarray,
+    queries: np.ndarray,
+    truth: Float[np.ndarray, "n t 2"],
+    live: bool = False,
 ) -> Example:
-    """Make an example of what was collected and found in a clip, and its exact tracks; NaN where they are not known."""
+    """Make an example of what was collected and found in a clip, and its exact tracks; NaN where they are not known.
+
+    With `live` it is one of live frames, from each point's query on.
+    """
     arrays = tuple(map(torch.from_numpy, (xy, confidence, queries)))
     error = (arrays[0] - torch.from_numpy(truth)).norm(dim=-1) / cues.pixel
     asked = torch.arange(xy.shape[1]) == arrays[2][:, :1].round()
-    return cue_array(cues, *arrays), error, (arrays[1] > 0.5) & ~asked & error.isfinite()
+    if live:
+        error = torch.where(torch.arange(xy.shape[1]) < arrays[2][:, :1].round(), torch.nan, error)
+    counted = (arrays[1] > 0.5) & ~asked & error.isfinite()
+    return (live_cue_array if live else cue_array)(cues, *arrays), error, counted
 
 
 def _example(tracker: Any, clip: TrackedClip, rng: np.random.Generator) -> tuple[Example, Float[Tensor, "n t"]]:
@@ -236,7 +252,7 @@ def _left_out(cues: Float[Tensor, "n t c"], rng: np.random.Generator) -> Float[T
     """Leave out some cues at random, and those of the way back or of the group, as a tracker may not have them."""
     cues = cues.masked_fill(torch.from_numpy(rng.random(cues.shape[-1]) < DROPPED), torch.nan)
     for part, share in ((slice(-FEW - 4, -FEW), 0.1), (slice(-FEW, -FEW + 4), 0.15)):
-        if rng.random() < share:
+        if cues.shape[-1] != LIVE and rng.random() < share:
             cues[..., part] = torch.nan
     return cues
 
