@@ -159,12 +159,17 @@ def label_errors(parts):
         trusted = np.argsort(chance, kind="stable")[: sure.sum()]
         shares = {"by confidence": float(wrong[sure].mean()), "by chance": float(wrong[trusted].mean())}
         counts[part] = {"places": len(wrong), "labels": int(sure.sum()), **shares}
+    return counts
+
+
+def label_table(counts):
+    """Write what `label_errors` counted in Markdown."""
     rows = [
         f"| {part} | {each['places']:,} | {each['labels']:,} | {each['by confidence']:.2%} | {each['by chance']:.2%} |\n"
         for part, each in counts.items()
     ]
     head = "| part | places | labels | wrong by confidence | wrong by chance |\n| --- | --- | --- | --- | --- |\n"
-    return counts, head + "".join(rows)
+    return head + "".join(rows)
 
 
 def draw(parts, path):
@@ -327,8 +332,8 @@ def main():
     if given.out:
         given.out.write_text(json.dumps(results, indent=1) + "\n")
     if given.labels:
-        counts, lines = label_errors(parts)
-        print(lines)
+        counts = label_errors(parts)
+        print(label_table(counts))
         given.labels.write_text(json.dumps(counts, indent=1) + "\n")
     if given.curves:
         draw(parts, given.curves)

@@ -34,11 +34,13 @@ def main():
     parser.add_argument("--live", action="store_true", help="train that for live frames, of a network of one pass")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--log", type=Path, help="write the losses to this JSON file")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--width", type=int, default=64)
     given = parser.parse_args()
     torch.set_num_threads(1)
     clips = [read_clip(path, given.live) for path in sorted(given.folder.glob("train-*.npz"))]
     train, check = [clip for k, clip in enumerate(clips) if k % 6 != 5], clips[5::6]
-    model, log = fit_errors(train, check, known()[given.model].sha256)
+    model, log = fit_errors(train, check, known()[given.model].sha256, steps=given.steps, width=given.width)
     model.save(given.out)
     numbers = sum(each.numel() for each in model.parameters())
     print(f"{numbers} weights, {given.out.stat().st_size} bytes, from {len(train)} clips, ended by {len(check)}: {log[-1]}")

@@ -39,6 +39,12 @@ def test_bins_without_places_are_left_out() -> None:
     assert bins[1][1:] == pytest.approx([0.14, 0.5])
 
 
+def test_as_many_labels_are_chosen_by_chance_as_by_confidence() -> None:
+    rows = np.array([[20, 0, 0.9, 0.95, 1], [1, 0, 0.1, 0.95, 1], [1, 0, 0.2, 0.5, 1], [20, 0, 0.3, 0.2, 1]])
+    counts = tap_doubt.label_errors({"made": {"a": rows[:2], "b": rows[2:]}})
+    assert counts == {"made": {"places": 4, "labels": 2, "by confidence": 0.5, "by chance": 0.0}}
+
+
 class Drifting:
     """A tracker whose third point is `off` by 20 pixels in some frames; a click repairs the frames within 6."""
 
@@ -78,5 +84,6 @@ def test_a_person_clicks_the_most_doubted_mark_that_is_wrong(off: list, chances:
 
 def test_the_page_has_the_tables_of_the_results() -> None:
     page = (DOCS / "evidence" / "tap-doubt.md").read_text()
-    for table, name in ((tap_doubt.table, "results.json"), (tap_doubt.clicks_table, "clicks.json")):
-        assert table(json.loads((tap_doubt.EVIDENCE / "tap-doubt" / name).read_text())) in page
+    tables = {"results": tap_doubt.table, "causal": tap_doubt.table, "live": tap_doubt.table}
+    for name, table in {**tables, "clicks": tap_doubt.clicks_table, "labels": tap_doubt.label_table}.items():
+        assert table(json.loads((tap_doubt.EVIDENCE / "tap-doubt" / f"{name}.json").read_text())) in page

@@ -287,6 +287,7 @@ def walk(tracker: TapirTracker, video: np.ndarray, places: np.ndarray) -> list[n
     stream, chances = tracker.start(video[0], places), []
     for frame in video:
         stream, points = tracker.step(stream, frame)
+        assert points.chance_wrong is not None
         chances.append(points.chance_wrong)
     return chances
 
@@ -305,7 +306,7 @@ def test_live_frames_have_the_chances_of_what_is_known_until_then(live: TapirTra
     whole = TapirTracker(live.model)
     whole.error_model = recorder = Recorder()  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
     whole.track(video, QUERIES)
-    assert recorder.cues is not None
+    assert recorder.cues is not None and live.live_error_model is not None  # noqa: PT018
     arrays = (torch.from_numpy(recorder.tracks[name]) for name in ("xy", "confidence", "queries"))
     with torch.inference_mode():
         expected = live.live_error_model(live_cue_array(recorder.cues, *arrays))[..., 1].sigmoid()
@@ -318,8 +319,9 @@ def test_live_points_have_their_own_chances(live: TapirTracker) -> None:
     stream = live.start(video[0], QUERIES[2:, 1:])
     stream, _ = live.step(stream, video[0])
     stream, points = live.step(live.add(stream, video[1], QUERIES[:2, 1:]), video[1])
-    assert (points.chance_wrong == 0).tolist() == [False, False, False, True, True]
+    assert np.equal(points.chance_wrong, 0).tolist() == [False, False, False, True, True]
     stream, points = live.step(live.keep(stream, [2, 0]), video[2])
+    assert points.chance_wrong is not None
     np.testing.assert_allclose(points.chance_wrong, both[2][[4, 2]], atol=1e-4)
     plain = live.start(video[0], QUERIES[:, 1:], polish=False)
     assert live.step(plain, video[0])[1].chance_wrong is None

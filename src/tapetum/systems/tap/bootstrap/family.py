@@ -219,12 +219,13 @@ class TapirFamily(TrackerFamily):
     def estimate(self, network: nn.Module, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> PointEstimate:
         """Track points, with a second pass and polishing if the run asks for them; then the error model of the network that it
         starts from, if there is one, says how sure they are."""
-        errors = self.errors if self.run.settings.polish else None
+        settings = self.run.settings
+        errors = self.errors if settings.polish and settings.confident else None
         if errors is not None and isinstance(network, Tapir):
             passes = track_passes(network, video, queries, peaks=True)
             return _read(judged_estimate(errors, network, passes, video, queries))
         estimate: TrackEstimate = track_passes(network, video, queries)[-1]
-        if self.run.settings.polish:
+        if settings.polish:
             estimate = polished_estimate(estimate, video, queries)
         return _read(estimate)
 

@@ -71,11 +71,11 @@ class TrackCues:
 
     def put_patches(self, t: int, rows: Int[Tensor, " k"], anchors: Anchors, score: Float[Tensor, " k"]) -> None:
         """Take over how the patches of some queries were aligned with frame `t`."""
-        self.correlation[rows, t], self.stretch[rows, t] = score.float().cpu(), patch_stretch(anchors).cpu()
+        self.correlation[rows, t], self.stretch[rows, t] = score.float().cpu(), patch_cues(anchors)[0].cpu()
 
     def put_queries(self, rows: Int[Tensor, " k"], anchors: Anchors) -> None:
         """Take over how well the patches of some queries hold their place."""
-        self.hold[rows] = patch_hold(anchors).cpu()
+        self.hold[rows] = patch_cues(anchors)[1].cpu()
 
     def put_frame(self, t: int, image: Float[Tensor, "y x"]) -> None:
         """Take over what the grey image of frame `t` is like."""
@@ -83,17 +83,12 @@ class TrackCues:
         self.brightness[t] = image.mean().cpu() / 255
 
 
-def patch_stretch(anchors: Anchors) -> Float[Tensor, " n"]:
-    """Compute the logarithm of the area of each patch's warp."""
-    affine = anchors.affine
-    return (affine[..., 0, 0] * affine[..., 1, 1] - affine[..., 0, 1] * affine[..., 1, 0]).clamp(0.05, 20).log()
-
-
-def patch_hold(anchors: Anchors) -> Float[Tensor, " n"]:
-    """Compute the logarithm of how far noise moves each patch at most; 1 for a patch without contrast."""
-    solve = anchors.patches.solve[..., :2]
+def patch_cues(anchors: Anchors) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Compute the logarithms of the area of each patch's warp and of how far noise moves it; 1 if it has no contrast."""
+    affine, solve = anchors.affine, anchors.patches.solve[..., :2]
+    area = affine[..., 0, 0] * affine[..., 1, 1] - affine[..., 0, 1] * affine[..., 1, 0]
     farthest = (solve.mT @ solve).diagonal(dim1=-2, dim2=-1).sum(-1)
-    return torch.where(anchors.patches.plain, 1.0, 0.5 * farthest.clamp(min=1e-8).log())
+    return area.clamp(0.05, 20).log(), torch.where(anchors.patches.plain, 1.0, 0.5 * farthest.clamp(min=1e-8).log())
 
 
 def network_cues(

@@ -28,7 +28,7 @@ from tapetum.layers.cpu import speed_up
 from tapetum.layers.sampling import scale_xy
 from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.tracking.clip import Reference
-from tapetum.systems.tap.tracking.cues import LiveCues, pass_cues, patch_hold, patch_stretch
+from tapetum.systems.tap.tracking.cues import LiveCues, pass_cues, patch_cues
 from tapetum.systems.tap.tracking.polish import Anchors, prefer_polished
 from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, Size, State, join_states, select_state
 from tapetum.tracks.patches import grey, map_tensors, reduced
@@ -206,8 +206,7 @@ class OnlineTracker:
         cues, chance = stream.cues, confidence.new_zeros(len(xy))
         if predicts and anchors is not None and score is not None and cues is not None and self.live_error_model is not None:
             network = torch.stack(pass_cues(self.model, out, min(stream.size) / 256), -1)[0, :, 0]
-            patch = score, patch_stretch(anchors), patch_hold(anchors)
-            cues, values = cues.after(network, confidence, patch, xy, stream.size)
+            cues, values = cues.after(network, confidence, (score, *patch_cues(anchors)), xy, stream.size)
             chance = self.live_error_model(values[:, None].cpu())[:, 0, 1].sigmoid().to(xy)
             if known is not None:
                 chance = torch.where(known[0, :, 0, 0].isnan(), chance, 0.0)  # at their queries points are right
