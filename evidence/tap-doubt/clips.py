@@ -23,7 +23,7 @@ from PIL import Image, ImageFilter
 
 import tapetum
 from tapetum.data.textures import open_textures
-from tapetum.systems.tap.tracking.error_model import Recorder
+from tapetum.systems.tap.tracking.error_model import CueRecorder
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.image_clips import image_clip
 from tapetum.tracks.training.warping import jpeg
@@ -169,7 +169,7 @@ def main():
     torch.set_num_threads(1)
     given.folder.mkdir(parents=True, exist_ok=True)
     tracker = tapetum.load(given.model)
-    tracker.error_model = Recorder()
+    tracker.error_model = CueRecorder()
     for name, clip_of in marked(given.more) if given.part == "marks" else made(given):
         path = given.folder / name
         if not path.exists():

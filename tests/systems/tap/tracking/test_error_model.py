@@ -17,8 +17,8 @@ from tapetum.core.identity import fingerprint
 from tapetum.hub.registry import known, location
 from tapetum.systems.tap.tracking.cues import FEW, LIVE, NETWORK, TrackCues, cue_array, group_cues, live_cue_array
 from tapetum.systems.tap.tracking.error_model import (
+    CueRecorder,
     ErrorModel,
-    Recorder,
     errors_file,
     learn_errors,
     load_error_model,
@@ -304,7 +304,7 @@ def test_live_frames_have_the_chances_of_what_is_known_until_then(live: TapirTra
     assert np.ptp(chances[:, 1:]) > 1e-3
     np.testing.assert_array_equal(np.stack(walk(live, video[:4], QUERIES[:, 1:]), 1), chances[:, :4])
     whole = TapirTracker(live.model)
-    whole.error_model = recorder = Recorder()  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    whole.error_model = recorder = CueRecorder()  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
     whole.track(video, QUERIES)
     assert recorder.cues is not None and live.live_error_model is not None  # noqa: PT018
     arrays = (torch.from_numpy(recorder.tracks[name]) for name in ("xy", "confidence", "queries"))

@@ -75,9 +75,9 @@ def judged_estimate(
         xy, confidence = polished(lambda begin, end: frames[begin:end], clicks, xy, confidence, cues=cues)
         _, chance = errors.predict(cues, xy.numpy(), confidence.numpy(), clicks.numpy())
     doubt = torch.from_numpy(chance).clamp(1e-4, 1 - 1e-4).logit().to(last.occlusion)[None]
-    seen = (confidence > 0.5).to(doubt.device)[None]
-    hidden = torch.where(seen, last.occlusion.clamp(max=-NO_DOUBT), last.occlusion)
-    return TrackEstimate(xy.to(last.tracks)[None], hidden, torch.where(seen, doubt, last.expected_dist))
+    visible = (confidence > 0.5).to(doubt.device)[None]
+    hidden = torch.where(visible, last.occlusion.clamp(max=-NO_DOUBT), last.occlusion)
+    return TrackEstimate(xy.to(last.tracks)[None], hidden, torch.where(visible, doubt, last.expected_dist))
 
 
 def polished_estimate(

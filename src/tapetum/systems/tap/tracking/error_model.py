@@ -191,7 +191,7 @@ def learn_errors(
     return model, {"places": len(wrong), "wrong": float(wrong.float().mean()), **caught}
 
 
-class Recorder:
+class CueRecorder:
     """Stands where a tracker has its error model, and keeps what that would see; it predicts nothing."""
 
     few = False
@@ -219,10 +219,10 @@ def example_of(
     """
     arrays = tuple(map(torch.from_numpy, (xy, confidence, queries)))
     error = (arrays[0] - torch.from_numpy(truth)).norm(dim=-1) / cues.pixel
-    asked = torch.arange(xy.shape[1]) == arrays[2][:, :1].round()
+    at_query = torch.arange(xy.shape[1]) == arrays[2][:, :1].round()
     if live:
         error = torch.where(torch.arange(xy.shape[1]) < arrays[2][:, :1].round(), torch.nan, error)
-    counted = (arrays[1] > 0.5) & ~asked & error.isfinite()
+    counted = (arrays[1] > 0.5) & ~at_query & error.isfinite()
     return (live_cue_array if live else cue_array)(cues, *arrays), error, counted
 
 
@@ -233,11 +233,11 @@ def _example(tracker: Any, clip: TrackedClip, rng: np.random.Generator) -> tuple
     video = clip.video[0 : len(clip.video)]
     height, width = video.shape[1:3]
     queries = np.column_stack([at, clip.xy[rows, at].clip(0, (width, height))]).astype(np.float32)
-    tracker.error_model = recorder = Recorder()
+    tracker.error_model = recorder = CueRecorder()
     tracks = tracker.track(video, queries)
     whole = recorder.cues is not None
-    found = recorder.cues or TrackCues(tracks.points, tracks.frames, (height, width))
-    cues, error, counted = example_of(found, tracks.xy, tracks.confidence, tracks.queries, clip.xy[rows])
+    collected = recorder.cues or TrackCues(tracks.points, tracks.frames, (height, width))
+    cues, error, counted = example_of(collected, tracks.xy, tracks.confidence, tracks.queries, clip.xy[rows])
     return (cues if whole else cues[..., -FEW:], error, counted), torch.from_numpy(tracks.confidence)
 
 
