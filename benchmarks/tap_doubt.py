@@ -1,8 +1,8 @@
-"""How well tapir-nano knows where it is wrong: its predicted errors beside its confidence, on clips that it did not learn from.
+"""How well a tracker knows where it is wrong: its predicted errors beside its confidence, on clips that it did not learn from.
 
     python evidence/tap-doubt/clips.py photos.parquet FOLDER --part plain --last 16   # and crowded, made, cutouts
     python evidence/tap-doubt/clips.py photos.parquet FOLDER --part marks --more FOLDER_OF_VIDEOS ...
-    python benchmarks/tap_doubt.py FOLDER [--out results.json] [--curves curves.png] [--reliability reliability.svg]
+    python benchmarks/tap_doubt.py FOLDER [--model tapir-nano] [--live] [--out results.json] [--reliability reliability.svg]
     python benchmarks/tap_doubt.py --videos FOLDER_OF_VIDEOS ... --clicks clicks.json
     python benchmarks/tap_doubt.py --videos FOLDER_OF_VIDEOS ... --picture flagged.jpg --of bear camel
     python evidence/tap-doubt/teach.py photos.parquet FOLDER --out evidence/tap-doubt/teach.json   # clicks until AJ is 0.9
@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 import tapetum
+from tapetum.systems.tap.bootstrap.config import Ingredients
 from tapetum.systems.tap.tracking.calibration import calibrated_confidence
 from tapetum.systems.tap.tracking.error_model import WRONG
 from tapetum.tracks.doubtful import find_doubtful_places
@@ -56,7 +57,7 @@ METRICS = (
     "aurc of confidence",
     "aurc of oracle",
 )
-METRICS += "aurc ratio", "ece of chance", "ece of calibrated confidence", "above"
+METRICS += "aurc ratio", "ece of chance", "ece of calibrated confidence", "ece of confidence", "above"
 
 
 def caught(doubt, wrong):
@@ -83,16 +84,19 @@ def calibration_error(chance, wrong):
 
 
 def metrics(table):
-    """Metrics of rows (error, predicted error, chance, confidence, calibrated confidence)."""
+    """Metrics of rows (error, predicted error, chance, confidence, calibrated confidence or NaN)."""
     error, predicted, chance, confidence, calibrated = table.T
     wrong = error > WRONG
+    calibration = (
+        {"ece of confidence": confidence} if np.isnan(calibrated).any() else {"ece of calibrated confidence": calibrated}
+    )
     doubts = {"chance": chance, "confidence": -confidence, "oracle": error}
     return {
         **{f"caught by {name}": caught(doubts[name], wrong) for name in SCORES},
         **{f"aurc of {name}": risks(doubts[name], wrong).mean() for name in SCORES},
         "aurc ratio": risks(chance, wrong).mean() / max(risks(-confidence, wrong).mean(), 1e-12),
         "ece of chance": calibration_error(chance, wrong),
-        "ece of calibrated confidence": calibration_error(1 - calibrated, wrong),
+        **{name: calibration_error(1 - sure, wrong) for name, sure in calibration.items()},
         "above": (error > predicted).mean(),
     }
 
@@ -119,22 +123,24 @@ def summary(clips):
     }
 
 
-def stored_clips(folder, part):
-    """Rows of the clips that clips.py stored."""
+def stored_clips(folder, part, name, live):
+    """Rows of the clips that clips.py stored of a tracker; with `live`, of points asked for in the first frame."""
     from train import read_clip
 
-    model = tapetum.load("tapir-nano").error_model
-    clips = {}
+    tracker = tapetum.load(name)
+    model, clips = tracker.live_error_model if live else tracker.error_model, {}
     for path in sorted(folder.glob(f"{part}-*.npz")):
-        cues, error, seen, _ = read_clip(path)
+        cues, error, seen = read_clip(path, live)
         with torch.inference_mode():
             length, odds = model(cues).unbind(-1)
         file = np.load(path)
         tracks = Tracks(file["xy"], file["confidence"] > 0.5, file["confidence"], file["queries"])
-        right = calibrated_confidence(tracks, "tapir-nano")
+        right = calibrated_confidence(tracks, name)
+        right = np.full(error.shape, np.nan) if right is None else right
         columns = error, length.expm1(), odds.sigmoid(), tracks.confidence, right
-        clips[path.stem] = np.stack([np.asarray(each)[seen.numpy()] for each in columns], -1)
-    return clips
+        counted = seen.numpy() & (tracks.queries[:, :1] <= (0 if live else np.inf))
+        clips[path.stem] = np.stack([np.asarray(each)[counted] for each in columns], -1)
+    return {stem: rows for stem, rows in clips.items() if len(rows)}
 
 
 def table(results):
@@ -142,11 +148,33 @@ def table(results):
     lines = [["", *(f"{part}, {each['clips']} clips" for part, each in results.items())], ["---"] * (len(results) + 1)]
     wrong = (f"{each['wrong']:,} of {each['places']:,} ({each['wrong'] / each['places']:.1%})" for each in results.values())
     lines.append(["wrong", *wrong])
-    for name in METRICS:
+    for name in (name for name in METRICS if name in next(iter(results.values()))):
         cells = [each[name] for each in results.values()]
         spans = ("{:.4f} to {:.4f}".format(*cell["interval"]) for cell in cells)
         lines.append([name, *(f"{cell['value']:.4f} ({span})" for cell, span in zip(cells, spans, strict=True))])
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+
+
+def label_errors(parts):
+    """Shares of wrong labels of a teacher: those of bootstrap's least confidence, and as many of the lowest chances."""
+    counts = {}
+    for part, clips in parts.items():
+        wrong, chance, confidence = np.concatenate(list(clips.values()))[:, [0, 2, 3]].T
+        wrong, sure = wrong > WRONG, confidence >= Ingredients().confident
+        trusted = np.argsort(chance, kind="stable")[: sure.sum()]
+        shares = {"by confidence": float(wrong[sure].mean()), "by chance": float(wrong[trusted].mean())}
+        counts[part] = {"places": len(wrong), "labels": int(sure.sum()), **shares}
+    return counts
+
+
+def label_table(counts):
+    """Write what `label_errors` counted in Markdown."""
+    rows = [
+        f"| {part} | {each['places']:,} | {each['labels']:,} | {each['by confidence']:.2%} | {each['by chance']:.2%} |\n"
+        for part, each in counts.items()
+    ]
+    head = "| part | places | labels | wrong by confidence | wrong by chance |\n| --- | --- | --- | --- | --- |\n"
+    return head + "".join(rows)
 
 
 def draw(parts, path):
@@ -355,8 +383,11 @@ def draw_flagged(tracker, clips, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--model", default="tapir-nano", help="the tracker whose tracks clips.py stored")
+    parser.add_argument("--live", action="store_true", help="its chances in live frames")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--curves", type=Path)
+    parser.add_argument("--labels", type=Path, help="what of a teacher's labels is wrong, chosen by confidence and by chance")
     parser.add_argument("--reliability", type=Path, help="draw it from --out, or from a folder")
     parser.add_argument("--videos", type=Path, nargs="*", default=[])
     parser.add_argument("--clicks", type=Path)
@@ -380,7 +411,7 @@ def main():
     if given.folder is None:
         draw_reliability(json.loads(given.out.read_text()), given.reliability)
         return
-    parts = {part: stored_clips(given.folder, part) for part in PARTS}
+    parts = {part: stored_clips(given.folder, part, given.model, given.live) for part in PARTS}
     for part in [part for part in PARTS if not parts[part]]:
         print(f"{given.folder} has no clip of the part {part}: left out")
         del parts[part]
@@ -388,6 +419,10 @@ def main():
     print(table(results))
     if given.out:
         given.out.write_text(json.dumps(results, indent=1) + "\n")
+    if given.labels:
+        counts = label_errors(parts)
+        print(label_table(counts))
+        given.labels.write_text(json.dumps(counts, indent=1) + "\n")
     if given.curves:
         draw(parts, given.curves)
     if given.reliability:

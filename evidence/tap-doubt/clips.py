@@ -1,6 +1,6 @@
 """Makes clips with exact tracks, tracks points through them, and stores what the error model learns from (`train.py`).
 
-    python evidence/tap-doubt/clips.py photos.parquet FOLDER --more VIDEO ... [--part train] [--first 0] [--last 200]
+    python evidence/tap-doubt/clips.py photos.parquet FOLDER --more VIDEO ... [--part train] [--model tapir-nano]
 
 Clips are of 256x256 pixels and 24 to 48 frames. Four kinds: plain, a photograph, or a frame of a video, that moves behind one
 to three cut-outs of others, of which a grid of 9x9 points is tracked from the first frame on; crowded, the same with up to six,
@@ -23,6 +23,7 @@ from PIL import Image, ImageFilter
 
 import tapetum
 from tapetum.data.textures import open_textures
+from tapetum.systems.tap.tracking.error_model import CueRecorder
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.image_clips import image_clip
 from tapetum.tracks.training.warping import jpeg
@@ -99,18 +100,6 @@ def make(given, number):
     return EpisodeClips(number + 1, frames=frames, repeat_share=0.15, **common)[number]
 
 
-class Recorder:
-    """Stands where the tracker has its error model, and keeps what that would see."""
-
-    def predict(self, cues, xy, confidence, queries):
-        """Keep everything."""
-        names = "network", "correlation", "stretch", "hold", "sharpness", "brightness"
-        self.arrays = {name: getattr(cues, name).numpy() for name in names}
-        self.arrays |= {"xy": xy, "confidence": confidence, "queries": queries, "size": np.array(cues.size)}
-        nothing = np.zeros(xy.shape[:2], np.float32)
-        return nothing, nothing
-
-
 def asked(clip, grid, rng):
     """Points of a clip and the frames they are asked for in: a grid on the first frame, or any, half from where they appear."""
     if grid:
@@ -128,8 +117,10 @@ def record(tracker, clip, rows, at, path):
     visible = clip.visible[rows]
     queries = np.column_stack([at, clip.xy[rows, at]]).astype(np.float32)
     tracker.track(clip.video[0 : len(clip.video)], queries)
+    names, recorder = ("network", "correlation", "stretch", "hold", "sharpness", "brightness"), tracker.error_model
+    arrays = {name: getattr(recorder.cues, name).numpy() for name in names} | recorder.tracks
     with open(path, "wb") as file:
-        np.savez(file, truth=clip.xy[rows], visible=visible, **tracker.error_model.arrays)
+        np.savez(file, truth=clip.xy[rows], visible=visible, size=np.array(recorder.cues.size), **arrays)
 
 
 def marked(folders):
@@ -171,13 +162,14 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--more", type=Path, nargs="*", default=[], help="videos, or folders of videos with marks")
     parser.add_argument("--part", choices=[*SEEDS, "marks"], default="train")
+    parser.add_argument("--model", default="tapir-nano")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--last", type=int, default=200)
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.folder.mkdir(parents=True, exist_ok=True)
-    tracker = tapetum.load("tapir-nano")
-    tracker.error_model = Recorder()
+    tracker = tapetum.load(given.model)
+    tracker.error_model = CueRecorder()
     for name, clip_of in marked(given.more) if given.part == "marks" else made(given):
         path = given.folder / name
         if not path.exists():

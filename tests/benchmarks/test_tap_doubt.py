@@ -39,6 +39,12 @@ def test_bins_without_places_are_left_out() -> None:
     assert bins[1][1:] == pytest.approx([0.14, 0.5])
 
 
+def test_as_many_labels_are_chosen_by_chance_as_by_confidence() -> None:
+    rows = np.array([[20, 0, 0.9, 0.95, 1], [1, 0, 0.1, 0.95, 1], [1, 0, 0.2, 0.5, 1], [20, 0, 0.3, 0.2, 1]])
+    counts = tap_doubt.label_errors({"made": {"a": rows[:2], "b": rows[2:]}})
+    assert counts == {"made": {"places": 4, "labels": 2, "by confidence": 0.5, "by chance": 0.0}}
+
+
 class Drifting:
     """A tracker whose third point is `off` by 20 pixels in some frames; a click repairs the frames within 6."""
 
@@ -130,6 +136,6 @@ def test_ways_of_correcting_are_compared_clip_by_clip() -> None:
 
 def test_the_page_has_the_tables_of_the_results() -> None:
     page = (DOCS / "evidence" / "tap-doubt.md").read_text()
-    tables = {"results.json": tap_doubt.table, "clicks.json": tap_doubt.clicks_table, "teach.json": tap_doubt.teach_table}
-    for name, table in tables.items():
-        assert table(json.loads((tap_doubt.EVIDENCE / "tap-doubt" / name).read_text())) in page
+    tables = {"results": tap_doubt.table, "causal": tap_doubt.table, "live": tap_doubt.table, "teach": tap_doubt.teach_table}
+    for name, table in {**tables, "clicks": tap_doubt.clicks_table, "labels": tap_doubt.label_table}.items():
+        assert table(json.loads((tap_doubt.EVIDENCE / "tap-doubt" / f"{name}.json").read_text())) in page

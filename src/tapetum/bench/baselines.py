@@ -4,9 +4,7 @@
 """
 
 from collections.abc import Sized
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,7 @@ from tapetum.hub.registry import resolve
 from tapetum.systems.tap.bootstrap.config import RECIPES, BootstrapRun
 from tapetum.tracks.tracker import Progress, Tracker
 from tapetum.types import Tracks
+from tapetum.video import open_video
 
 if TYPE_CHECKING:
     from tapetum.systems.tapvid3d.baselines import Tracker3D
@@ -65,6 +64,7 @@ class StillPoints:
     visible: Bool[np.ndarray, " n"]
     confidence: Float[np.ndarray, " n"]
     covariance: None = None
+    chance_wrong: None = None
 
     def __len__(self) -> int:
         """Number of points."""
@@ -95,33 +95,51 @@ def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "flo
     return tracker
 
 
-def own_tracker(reference: str) -> Tracker:
-    """Build a tracker from a user-defined class (`tapetum.core.plugins`). Raises BadInput if it is not a tracker.
+class OwnTracker:
+    """A user-defined tracker, whose tracks are checked, and get predicted errors if there is an error model beside its code.
 
-    Its `track` also raises BadInput if it returns anything but tracks of the queried points.
+    All else of the tracker is passed on.
     """
-    tracker = resolve_class(reference, "tracker")()
-    track = getattr(tracker, "track", None)
-    if not callable(track):
-        raise BadInput(f"{reference} tracks nothing; give it a method track(video, queries, *, progress=None) -> Tracks")
 
-    @wraps(track)
-    def checked(video: Any, queries: Any, /, **options: Any) -> Tracks:
-        tracks = track(video, queries, **options)
+    def __init__(self, tracker: Any, reference: str):
+        self.tracker, self.reference = tracker, reference
+        self.error_model: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "tracker":  # a copy that has none yet
+            raise AttributeError(name)
+        return getattr(self.tracker, name)
+
+    def to(self, *place: Any, **options: Any) -> "OwnTracker":
+        """Move the tracker, if it can be moved; returns this one."""
+        self.tracker.to(*place, **options)
+        return self
+
+    def track(self, video: Any, queries: Any, /, **options: Any) -> Tracks:
+        """Track as the tracker does; raises BadInput if it returns anything but tracks of the queried points."""
+        tracks = self.tracker.track(video, queries, **options)
         if not isinstance(tracks, Tracks):
             raise BadInput(
-                f"track of {reference} returned {type(tracks).__name__}; return "
+                f"track of {self.reference} returned {type(tracks).__name__}; return "
                 "tapetum.types.Tracks(xy=xy, visible=visible, confidence=confidence, queries=queries)"
             )
         if tracks.points != len(queries):
             raise BadInput(
-                f"track of {reference} returned {tracks.points} points for {len(queries)} queries; return one for each"
+                f"track of {self.reference} returned {tracks.points} points for {len(queries)} queries; return one for each"
             )
-        return tracks
+        if self.error_model is None or not self.error_model.few:
+            return tracks
+        video = open_video(video)
+        return self.error_model.complete(tracks, (video.height, video.width))
 
-    with suppress(AttributeError):  # an instance whose attributes are fixed
-        tracker.track = checked
-    if not (code := Path(reference.rpartition(":")[0])).is_file():
+
+def own_tracker(reference: str) -> Tracker:
+    """Build a tracker from a user-defined class (`tapetum.core.plugins`). Raises BadInput if it is not a tracker."""
+    tracker = resolve_class(reference, "tracker")()
+    if not callable(getattr(tracker, "track", None)):
+        raise BadInput(f"{reference} tracks nothing; give it a method track(video, queries, *, progress=None) -> Tracks")
+    tracker, code = OwnTracker(tracker, reference), Path(reference.rpartition(":")[0])
+    if not code.is_file():
         return tracker
     from tapetum.systems.tap.tracking.error_model import with_errors
 

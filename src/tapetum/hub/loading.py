@@ -80,7 +80,7 @@ def _load(reference: str | os.PathLike[str], device: Any, dtype: Any) -> Any:
     if device is not None:
         device = find_device(device)
     loaded = named(loader)(reference, device, dtype)
-    if not hasattr(loaded, "track") or hasattr(loaded, "error_model"):
+    if getattr(loaded, "error_model", loaded) is not None:  # it predicts its errors, or tracks nothing
         return loaded
     return named("tapetum.systems.tap.tracking.error_model:with_errors")(loaded, resolve(reference)[0])
 

@@ -279,7 +279,8 @@ class _Now:
             aligned = patch_covariance(self.carried.fine, self.carried.affine, self.score, size)
             covariance = (self.carried.covariance + aligned).numpy()
         visible = self.last.visible & (confidence > 0.5)
-        return replace(self.last, xy=xy, visible=visible, confidence=confidence, covariance=covariance)
+        known = {"xy": xy, "visible": visible, "confidence": confidence, "covariance": covariance}
+        return replace(self.last, **known, chance_wrong=None)
 
     def agreed(self, tracks: FrameTracks) -> FrameTracks:
         """What the network sees; a point that it is unsure of stays visible where its patch was followed to the same place."""

@@ -47,6 +47,8 @@ class LiveTracks:
     """Pixels a second: the slope of a line through the last positions; NaN while a point is hidden, and in its first frame."""
     covariance: Float[np.ndarray, "n 2 2"] | None
     """Of the error of `xy`, in square pixels; None where the tracker has none."""
+    chance_wrong: Float[np.ndarray, " n"] | None = None
+    """As in `FrameTracks`."""
 
 
 @dataclass(frozen=True)
@@ -336,4 +338,5 @@ class LiveTracker:
             confidence=tracks.confidence,
             velocity=self._velocities.update(ids, tracks.xy, tracks.visible, waiting.time_s),
             covariance=tracks.covariance,
+            chance_wrong=tracks.chance_wrong,
         )

@@ -48,6 +48,8 @@ class FrameTracks:
     """Of the points: 0, 1, ... in the order in which they were asked for, the same through all frames."""
     covariance: Float[np.ndarray, "n 2 2"] | None = None
     """Of the error of `xy` where a point is visible, in square pixels; None where a tracker has none."""
+    chance_wrong: Float[np.ndarray, " n"] | None = None
+    """The chance that a visible point is off by more than 8 pixels of 256; None where a tracker does not predict it."""
 
 
 def with_keyframes(tracker: Any, every: int | Literal["auto"], realtime: bool, frame_rate: float = 30.0) -> Any:

@@ -52,7 +52,8 @@ class LineTracker:
         visible = np.full(len(after.xy), bool(frame.any()))
         covariance = np.tile(np.float32([[1, 0.5], [0.5, 4]]), (len(after.xy), 1, 1))
         ids = np.arange(len(after.xy))
-        return after, FrameTracks(after.xy, visible, visible.astype(np.float32), ids, covariance)
+        chance = np.full(len(ids), 0.25, np.float32)
+        return after, FrameTracks(after.xy, visible, visible.astype(np.float32), ids, covariance, chance)
 
 
 class Notes(Listener):
@@ -72,14 +73,15 @@ def run_of(source: Source, **options: Any) -> tuple[LiveRun, Notes]:
     return run, notes
 
 
-def test_lines_have_velocity_and_covariance_in_pixels_of_the_source() -> None:
+def test_lines_have_velocity_and_covariance_in_pixels_of_the_source_and_the_chance_of_an_error() -> None:
     frames: list[LiveFrame] = []
     run_of(Source([9, 9, 9, 0]), each=frames.append, resize="32x12")  # half as wide, a quarter as high
     lines = [frame.as_json()["points"] for frame in frames]
     assert [point["velocity"] for point in lines[0]] == [None, None]
     assert [point["velocity"] for point in lines[2]] == [pytest.approx([20, 80], rel=1e-4)] * 2
     assert lines[2][0]["covariance"] == [[4, 4], [4, 64]]
-    assert (lines[3][0]["visible"], lines[3][0]["velocity"], lines[3][0]["covariance"]) == (False, None, None)
+    assert lines[2][0]["chance_wrong"] == 0.25
+    assert [lines[3][0][name] for name in ("visible", "velocity", "covariance", "chance_wrong")] == [False, None, None, None]
 
 
 def test_one_event_when_most_points_are_lost_and_one_when_they_are_back() -> None:

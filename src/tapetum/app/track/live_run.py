@@ -43,6 +43,8 @@ class LiveFrame(Result):
     """float32 (n, 2): pixels a second, through the last five frames; NaN where a point is hidden, and in its first frame."""
     covariance: "np.ndarray | None" = None
     """float32 (n, 2, 2): of the error of a visible point, in square pixels; None where a tracker has none."""
+    chance_wrong: "np.ndarray | None" = None
+    """float32 (n,): the chance that a visible point is off by more than 8 pixels of 256; None where it is not predicted."""
 
     def as_json(self) -> dict[str, Any]:
         import numpy as np
@@ -51,7 +53,8 @@ class LiveFrame(Result):
         for row, (number, (x, y), sure) in enumerate(zip(self.ids, self.xy, self.confidence, strict=True)):
             point = {"id": int(number), "x": round(float(x), 3), "y": round(float(y), 3)}
             point |= {"visible": bool(sure > 0.5), "confidence": round(float(sure), 4)}
-            for name, values in (("velocity", self.velocity), ("covariance", self.covariance)):
+            for name in ("velocity", "covariance", "chance_wrong"):
+                values = getattr(self, name)
                 numbers = None if values is None or sure <= 0.5 else values[row].astype(float)
                 point[name] = np.round(numbers, 4).tolist() if numbers is not None and np.isfinite(numbers).all() else None
             points.append(point if self.names is None else {**point, "name": self.names[row]})
@@ -160,13 +163,15 @@ class LiveRun:
                 stream = self._started(frame, self.places[:due] * self.scale)
             elif stream is not None and due > known:
                 stream = self.tracker.add(stream, frame, self.places[known:due] * self.scale)
-            xy, confidence, covariance = self.places.copy(), np.zeros(len(self.places), np.float32), None
+            xy, confidence = self.places.copy(), np.zeros(len(self.places), np.float32)
+            covariance = chance_wrong = None
             if stream is not None:
                 stream, now = self.tracker.step(stream, frame)
                 if (choice := getattr(self.tracker, "choice", None)) != self._choice:
                     self._choice = choice
                     self.listener.note(f"--every auto: {choice}")
                 xy[:due], confidence[:due] = now.xy / self.scale, now.confidence
+                chance_wrong = now.chance_wrong
                 if now.covariance is not None:
                     covariance = now.covariance / np.outer(self.scale, self.scale)
             self.frame_results.append((xy, confidence))
@@ -176,7 +181,7 @@ class LiveRun:
                 names = None if self.names is None else self.names[:due]
                 velocity = self._velocities.update(range(due), xy[:due], confidence[:due] > 0.5, moment.time_s)
                 points = {"ids": np.arange(due), "xy": xy[:due], "confidence": confidence[:due], "names": names}
-                points |= {"velocity": velocity, "covariance": covariance}
+                points |= {"velocity": velocity, "covariance": covariance, "chance_wrong": chance_wrong}
                 self.options.each(LiveFrame(frame=moment.number, time_s=moment.time_s, **points))
             self._watch(moment, int((confidence > 0.5).sum()), due)
             done = time.perf_counter()

@@ -311,8 +311,8 @@ class TrackCommandOptions(DoubtOptions, TrackManyOptions):
     Writes overlay.mp4, tracks.npz (xy, visible, confidence, queries) and tracks.csv into a folder. Points are x, y in
     pixels from the top left corner of the image, so that the centre of the first pixel is 0.5, 0.5; frames count
     from 0. With --online and --json, a line of JSON is printed for each frame as soon as its points are known (type frame;
-    frame, time_s, and id, x, y, visible, confidence, velocity in pixels a second and covariance in square pixels of each point
-    followed by then), one more when most points are lost or back (type event), and one at the end (type summary).
+    frame, time_s, and id, x, y, visible, confidence, velocity in pixels a second, covariance in square pixels and chance_wrong
+    of each point followed by then), one more when most points are lost or back (type event), and one at the end (type summary).
     """
 
     online: bool = False

@@ -61,10 +61,10 @@ class DoubtOptions:
         if self.until is not None and not (self.doubt and 0 <= self.until <= 1):
             raise BadInput(f"--until is {self.until:g}; give it with --doubt, and a share from 0 to 1, such as 0.02")
         config, model = getattr(getattr(tracker, "model", None), "config", None), getattr(tracker, "error_model", None)
-        whole = getattr(config, "second_pass", False) and getattr(config, "polish", False)
+        whole = getattr(config, "polish", False)
         if self.doubt and (model is None or reference is not None or not (whole or model.few)):
             raise BadInput(
-                "--doubt needs predicted errors: take tapir-nano with its second pass and polish, or a tracker with an error "
+                "--doubt needs predicted errors: take a bundled tracker as it is, or a tracker with an error "
                 "model (tapetum bootstrap --calibrate), and no --reference"
             )
 

@@ -88,18 +88,19 @@ class Tapir(nn.Module):
         refinement_resolutions: Sequence[Size] | None = None,
         frame_chunk: int | None = None,
         refine_with_gradient: int | None = None,
+        peaks: bool = False,
     ) -> Trajectories:
         """Track `queries`, (t, x, y) in raster pixels, through `video`, values -1..1.
 
         `query_chunk` and `frame_chunk` bound memory and change nothing else. As in the public code, training with many queries
-        can save memory: refinement learns from the first `refine_with_gradient` queries only, matching from all.
+        can save memory: refinement learns from the first `refine_with_gradient` queries only, matching from all. With `peaks`
+        the result has `Trajectories.peak`.
         """
         features = self.features(video, refinement_resolutions, frame_chunk)
         points = self.query_features(features, queries)
         known = places_of(queries, video.shape[1])
-        return self.trajectories(
-            features, points, known, query_chunk=query_chunk, frame_chunk=frame_chunk, refine_with_gradient=refine_with_gradient
-        )
+        chunks = {"query_chunk": query_chunk, "frame_chunk": frame_chunk, "refine_with_gradient": refine_with_gradient}
+        return self.trajectories(features, points, known, peaks=peaks, **chunks)
 
     def refinements(self, video_size: Size) -> list[Size]:
         """List the resolutions at which tracks are refined in a video of (height, width), unless others are requested."""

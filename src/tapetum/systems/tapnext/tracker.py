@@ -63,6 +63,8 @@ class TapNextTracker:
     def __init__(self, model: TapNext):
         """Wrap a network, which is put into evaluation mode."""
         self.model = speed_up(model.eval())  # computes as before where something is to be learned
+        self.error_model: Any = None
+        """Predicts how far whole tracks are off (`tap.tracking.error_model`); None where there is none for this network."""
         self._checksum: tuple[Any, float] | None = None
         """Of the weights, and of which."""
 
@@ -124,7 +126,9 @@ class TapNextTracker:
             confidence = torch.where(before, back_confidence, confidence)
         rows = torch.arange(len(given))
         xy[rows, times.long()], confidence[rows, times.long()] = given[:, 1:], 1.0
-        return Tracks(xy=xy.numpy(), visible=(confidence > 0.5).numpy(), confidence=confidence.numpy(), queries=given.numpy())
+        arrays = (each.numpy() for each in (xy, confidence > 0.5, confidence, given))
+        tracks, model = Tracks(*arrays), self.error_model
+        return model.complete(tracks, (video.height, video.width)) if model is not None and model.few else tracks
 
     @full_precision()
     @torch.inference_mode()

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -19,6 +20,7 @@ from tapetum.systems.tap.bootstrap.family import (
     warp_tracks,
 )
 from tapetum.systems.tap.bootstrap.samples import FootageSample, show_clip
+from tapetum.systems.tap.tracking.cues import TrackCues
 from tapetum.systems.tap.types import TrackEstimate, Trajectories
 
 
@@ -65,6 +67,36 @@ def test_labels_are_made_exact_and_believed_where_images_agree() -> None:
     torch.testing.assert_close(better.tracks[:, :, 3], taught.tracks[:, :, 3])
     for logit, before in ((better.occlusion, 1.5), (better.expected_dist, 0.5)):
         assert logit[0].tolist() == [[-5, -5, -5, before]] * 2
+
+
+class Doubts:
+    """Doubts the first point everywhere, and no other."""
+
+    few = False
+
+    def predict(self, cues: TrackCues, xy: np.ndarray, *_: object) -> tuple[np.ndarray, np.ndarray]:
+        assert cues.network[..., :21].isfinite().all()
+        assert cues.correlation.isfinite().all()
+        chance = np.full(xy.shape[:2], 0.01, np.float32)
+        chance[0] = 0.5
+        return chance, chance
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_what_the_error_model_of_the_start_doubts_does_not_count(autocast: bool) -> None:
+    coarse = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    still = torch.nn.functional.interpolate(coarse, (64, 64), mode="bicubic").clamp(0, 1)[0].permute(1, 2, 0) * 2 - 1
+    video, queries = still.expand(1, 4, -1, -1, -1).clone(), torch.tensor([[[0.0, 30, 30], [1.0, 40, 25]]])
+    family = TapirFamily(BootstrapRun(model="tapir-nano", size=64))
+    network = family.learner().eval()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        assert family.estimate(network, video, queries).tracks.isfinite().all()  # with the bundled error model
+        family.errors = Doubts()  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+        labels = pseudo_labels(family.estimate(network, video, queries), queries, torch.zeros(1, 2), 64, Ingredients())
+    assert not labels.occluded.any()
+    assert labels.sure.tolist() == [[[False] * 4, [True] * 4]]
+    once = TapirFamily(BootstrapRun(model="tapir-nano", settings=Ingredients(second_pass=False)))
+    assert once.errors is None
 
 
 def test_masks_by_hand() -> None:

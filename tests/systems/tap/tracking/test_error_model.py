@@ -1,5 +1,8 @@
 """Predicted errors: cues of known tracks, the bundled model on hard clips, and files that are refused."""
 
+import pickle
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +11,19 @@ import pytest
 import torch
 
 import tapetum
+from tapetum.bench.baselines import OwnTracker
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import fingerprint
 from tapetum.hub.registry import known, location
-from tapetum.systems.tap.tracking.cues import FEW, NETWORK, TrackCues, cue_array, group_cues
-from tapetum.systems.tap.tracking.error_model import ErrorModel, errors_file, learn_errors, load_error_model, with_errors
+from tapetum.systems.tap.tracking.cues import FEW, LIVE, NETWORK, TrackCues, cue_array, group_cues, live_cue_array
+from tapetum.systems.tap.tracking.error_model import (
+    CueRecorder,
+    ErrorModel,
+    errors_file,
+    learn_errors,
+    load_error_model,
+    with_errors,
+)
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.types import Tracks
@@ -83,6 +94,8 @@ def test_a_still_clip_is_matched_back_to_its_queries(tracker: TapirTracker) -> N
     seen: list[TrackCues] = []
 
     class Watch:
+        few = False
+
         def predict(self, cues: TrackCues, xy: np.ndarray, *_: object) -> tuple[np.ndarray, np.ndarray]:
             seen.append(cues)
             return np.zeros(xy.shape[:2], np.float32), np.zeros(xy.shape[:2], np.float32)
@@ -178,6 +191,10 @@ class Jumping:
         return Tracks(xy, np.ones(sure.shape, bool), sure, queries)
 
 
+def own(truth: np.ndarray, share: float = 0.2) -> OwnTracker:
+    return OwnTracker(Jumping(truth, share), "own.py:Jumping")
+
+
 def test_a_tracker_without_cues_learns_its_errors_from_its_tracks(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     truth = rng.uniform(40, 200, (30, 1, 2)) + np.linspace(0, 20, 14)[:, None] + rng.normal(0, 0.3, (30, 14, 2))
@@ -189,7 +206,7 @@ def test_a_tracker_without_cues_learns_its_errors_from_its_tracks(tmp_path: Path
     assert scores["caught"] > 0.9
     assert scores["by_confidence"] < 0.3
 
-    tracker, queries = Jumping(clip.xy), np.column_stack([np.zeros(30), clip.xy[:, 0]]).astype(np.float32)
+    tracker, queries = own(clip.xy), np.column_stack([np.zeros(30), clip.xy[:, 0]]).astype(np.float32)
     assert with_errors(tracker, code).track(clip.video, queries).error_px is None
     model.save(errors_file(code))
     tracks = with_errors(tracker, code).track(clip.video, queries)
@@ -202,9 +219,25 @@ def test_a_tracker_without_cues_learns_its_errors_from_its_tracks(tmp_path: Path
     assert (tracks.chance_wrong[:, 0] == 0).all()
     code.write_text("2")
     with pytest.raises(BadInput, match="predicts errors of another tracker"):
-        with_errors(Jumping(clip.xy), code)
+        with_errors(own(clip.xy), code)
     with pytest.raises(BadInput, match="none is wrong"):
         learn_errors(Jumping(clip.xy, 0), [clip] * 4, code)
+
+
+@pytest.mark.parametrize("copied", [deepcopy, lambda tracker: pickle.loads(pickle.dumps(tracker))])
+def test_a_copy_of_a_tracker_with_predicted_errors_tracks_by_itself(copied: Callable, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    truth, queries = rng.uniform(40, 200, (5, 8, 2)).astype(np.float32), np.zeros((5, 3), np.float32)
+    queries[:, 1:] = truth[:, 0]
+    (code := tmp_path / "own.py").write_text("1")
+    ErrorModel(fingerprint(code), FEW).save(errors_file(code))
+    video = np.zeros((8, 256, 256, 3), np.uint8)
+    original = with_errors(own(truth, 0), code)
+    copy = copied(original)
+    original.tracker.truth = truth + 50
+    np.testing.assert_array_equal((tracks := copy.track(video, queries)).xy, truth)
+    assert tracks.chance_wrong is not None
+    assert copy.error_model is not original.error_model
 
 
 def test_few_cues_are_those_of_the_tracks_alone() -> None:
@@ -236,3 +269,70 @@ def test_a_network_without_a_second_pass_has_errors_of_its_tracks(tmp_path: Path
     assert (tracks.chance_wrong == 0).tolist() == [[True, False, True], [True, False, False]]
     assert tracker.track(video, clicks[:1], reference=video[0]).chance_wrong is None
     assert tracker.correct(video, tracks, [(1, 1, 81, 60)]).chance_wrong[1].tolist()[:2] == [0, 0]
+    copy = deepcopy(tracker)
+    with torch.no_grad():
+        tracker.model.mixer.outward.weight.fill_(torch.nan)
+    assert np.isfinite(copy.to("cpu").track(video, clicks[:1]).xy).all()
+
+
+@pytest.fixture(scope="module")
+def live() -> TapirTracker:
+    tracker = tapetum.load("causal-tapir-nano")
+    tracker.live_error_model = ErrorModel("", LIVE)
+    return tracker
+
+
+def walk(tracker: TapirTracker, video: np.ndarray, places: np.ndarray) -> list[np.ndarray]:
+    """Chances of points of the first frame, frame by frame."""
+    stream, chances = tracker.start(video[0], places), []
+    for frame in video:
+        stream, points = tracker.step(stream, frame)
+        assert points.chance_wrong is not None
+        chances.append(points.chance_wrong)
+    return chances
+
+
+def moving(frames: int = FRAMES) -> np.ndarray:
+    image = texture(160, 320)
+    return np.stack([image[20 + 2 * t : 116 + 2 * t, 60 + 4 * t : 188 + 4 * t] for t in range(frames)])
+
+
+def test_live_frames_have_the_chances_of_what_is_known_until_then(live: TapirTracker) -> None:
+    video = moving()
+    chances = np.stack(walk(live, video, QUERIES[:, 1:]), 1)
+    assert (chances[:, 0] == 0).all()
+    assert np.ptp(chances[:, 1:]) > 1e-3
+    np.testing.assert_array_equal(np.stack(walk(live, video[:4], QUERIES[:, 1:]), 1), chances[:, :4])
+    whole = TapirTracker(live.model)
+    whole.error_model = recorder = CueRecorder()  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    whole.track(video, QUERIES)
+    assert recorder.cues is not None and live.live_error_model is not None  # noqa: PT018
+    arrays = (torch.from_numpy(recorder.tracks[name]) for name in ("xy", "confidence", "queries"))
+    with torch.inference_mode():
+        expected = live.live_error_model(live_cue_array(recorder.cues, *arrays))[..., 1].sigmoid()
+    np.testing.assert_allclose(chances[:, 1:], expected[:, 1:], atol=0.01)  # the cues of whole tracks are float16
+
+
+def test_live_points_have_their_own_chances(live: TapirTracker) -> None:
+    video = moving()
+    both = walk(live, video, QUERIES[:, 1:])
+    stream = live.start(video[0], QUERIES[2:, 1:])
+    stream, _ = live.step(stream, video[0])
+    stream, points = live.step(live.add(stream, video[1], QUERIES[:2, 1:]), video[1])
+    assert np.equal(points.chance_wrong, 0).tolist() == [False, False, False, True, True]
+    stream, points = live.step(live.keep(stream, [2, 0]), video[2])
+    assert points.chance_wrong is not None
+    np.testing.assert_allclose(points.chance_wrong, both[2][[4, 2]], atol=1e-4)
+    plain = live.start(video[0], QUERIES[:, 1:], polish=False)
+    assert live.step(plain, video[0])[1].chance_wrong is None
+
+
+def test_an_error_model_of_live_frames_lies_beside_the_weights(tmp_path: Path) -> None:
+    (weights := tmp_path / "tracker.safetensors").write_bytes(b"weights")
+    ErrorModel(fingerprint(weights), LIVE).save(errors_file(weights, live=True))
+    tracker = with_errors(tapetum.tap.build("causal-tapir-nano"), weights)
+    assert tracker.live_error_model.inward.in_features == LIVE
+    assert tracker.error_model is None
+    ErrorModel(fingerprint(weights), FEW).save(errors_file(weights, live=True))
+    with pytest.raises(BadInput, match=f"looks at {FEW} cues, and there are {LIVE}"):
+        with_errors(tapetum.tap.build("causal-tapir-nano"), weights)

@@ -48,7 +48,8 @@ class Ingredients:
     """Pixels of a 256x256 image by which it may miss there."""
     confident: float = 0.9
     """Frames count only where the teacher is as sure as this that the point is seen, and near where it says, or that it is
-    hidden; 0 takes all. Not in the paper: for small teachers, whose labels are often wrong, and who often know it."""
+    hidden; 0 takes all. A tracker with predicted errors is as sure as these. Not in the paper: for small teachers, whose labels
+    are often wrong, and who often know it."""
     polish: bool = True
     """The teacher's tracks are made exact, and believed, where images agree (`tap.tracking.polish`). Not in the paper: it
     tells a small teacher what it does not know."""

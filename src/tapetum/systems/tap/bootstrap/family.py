@@ -8,6 +8,7 @@ all iterates of the student. Polishing, confidence, the second pass and the matc
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from tapetum.systems.tap.recipes import MATCHING_WEIGHT
 from tapetum.systems.tap.second_pass import track_passes
 from tapetum.systems.tap.task import compute_clip_loss, matching_loss, track_confidently, tracking_losses
 from tapetum.systems.tap.tracking import tracker
+from tapetum.systems.tap.tracking.cues import TrackCues, network_cues
+from tapetum.systems.tap.tracking.error_model import ErrorModel
 from tapetum.systems.tap.tracking.polish import SURELY_SEEN, polish_clip, polished
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.systems.tap.types import TrackEstimate, Trajectories
@@ -50,6 +53,31 @@ class PseudoLabels:
     """Frame t2 of the student's query."""
     place: Float[Tensor, "b n 2"]
     """The student's query in the clean clip."""
+
+
+def judged_estimate(
+    errors: ErrorModel,
+    network: Tapir,
+    passes: tuple[Trajectories, ...],
+    video: Float[Tensor, "1 t h w 3"],
+    queries: Float[Tensor, "1 n 3"],
+) -> TrackEstimate:
+    """Polish a teacher's tracks of a clip, and where they are visible be as sure of them as an error model of its network is.
+
+    Cues of the way back are left out. The network may have learned since its errors were.
+    """
+    frames, last = ((video[0].float() + 1) * 127.5).round().byte().cpu().numpy(), passes[-1]
+    count, length, height, width = last.occlusion.shape[1], *frames.shape[:3]
+    cues = TrackCues(count, length, (height, width))
+    cues.network = network_cues(network, None, (passes[0], last), queries, cues.pixel).half().cpu()
+    clicks, xy, confidence = queries[0].float().cpu(), last.tracks[0].float().cpu(), last.confidence[0].float().cpu()
+    with torch.autocast("cpu", enabled=False):
+        xy, confidence = polished(lambda begin, end: frames[begin:end], clicks, xy, confidence, cues=cues)
+        _, chance = errors.predict(cues, xy.numpy(), confidence.numpy(), clicks.numpy())
+    doubt = torch.from_numpy(chance).clamp(1e-4, 1 - 1e-4).logit().to(last.occlusion)[None]
+    visible = (confidence > 0.5).to(doubt.device)[None]
+    hidden = torch.where(visible, last.occlusion.clamp(max=-NO_DOUBT), last.occlusion)
+    return TrackEstimate(xy.to(last.tracks)[None], hidden, torch.where(visible, doubt, last.expected_dist))
 
 
 def polished_estimate(
@@ -189,11 +217,24 @@ class TapirFamily(TrackerFamily):
         return compute_clip_loss(network, batch, self.run.size, self.matching_weight)
 
     def estimate(self, network: nn.Module, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> PointEstimate:
-        """Track points, with a second pass and polishing if the run asks for them."""
+        """Track points, with a second pass and polishing if the run asks for them; then the error model of the network that it
+        starts from, if there is one, says how sure they are."""
+        settings = self.run.settings
+        errors = self.errors if settings.polish and settings.confident else None
+        if errors is not None and isinstance(network, Tapir):
+            passes = track_passes(network, video, queries, peaks=True)
+            return _read(judged_estimate(errors, network, passes, video, queries))
         estimate: TrackEstimate = track_passes(network, video, queries)[-1]
-        if self.run.settings.polish:
+        if settings.polish:
             estimate = polished_estimate(estimate, video, queries)
         return _read(estimate)
+
+    @cached_property
+    def errors(self) -> ErrorModel | None:
+        """Load the error model of the starting network, if it is one for networks as the run uses them."""
+        start = tracker.load(self.run.model)
+        same = self.run.settings.second_pass or not start.model.config.second_pass
+        return start.error_model if same and start.error_model is not None and not start.error_model.few else None
 
     def predict(
         self, network: nn.Module, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]

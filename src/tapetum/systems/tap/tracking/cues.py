@@ -23,11 +23,16 @@ from tapetum.systems.tap.matching import peak_share
 from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.tracking.polish import Anchors
 from tapetum.systems.tap.types import FeatureGrids, Size, Trajectories
+from tapetum.tracks.patches import PointRows
 
-NETWORK = 25
+PASS = 10
+"""Cues of one pass."""
+NETWORK = 2 * PASS + 5
 """Cues of the network, the last 4 of them those of the way back."""
 FEW = 39
 """The last cues of all, which are of the finished tracks."""
+LIVE = 51
+"""Cues of a point of a live video: those of `LiveCues`."""
 BACK_EVERY = 2
 """Frames of which only the first is matched back, to save time; its cues stand for all of them."""
 MATCHED = 512
@@ -66,16 +71,11 @@ class TrackCues:
 
     def put_patches(self, t: int, rows: Int[Tensor, " k"], anchors: Anchors, score: Float[Tensor, " k"]) -> None:
         """Take over how the patches of some queries were aligned with frame `t`."""
-        self.correlation[rows, t] = score.float().cpu()
-        affine = anchors.affine
-        area = affine[..., 0, 0] * affine[..., 1, 1] - affine[..., 0, 1] * affine[..., 1, 0]
-        self.stretch[rows, t] = area.clamp(0.05, 20).log().cpu()
+        self.correlation[rows, t], self.stretch[rows, t] = score.float().cpu(), patch_cues(anchors)[0].cpu()
 
     def put_queries(self, rows: Int[Tensor, " k"], anchors: Anchors) -> None:
         """Take over how well the patches of some queries hold their place."""
-        solve = anchors.patches.solve[..., :2]
-        farthest = (solve.mT @ solve).diagonal(dim1=-2, dim2=-1).sum(-1)
-        self.hold[rows] = torch.where(anchors.patches.plain, 1.0, 0.5 * farthest.clamp(min=1e-8).log()).cpu()
+        self.hold[rows] = patch_cues(anchors)[1].cpu()
 
     def put_frame(self, t: int, image: Float[Tensor, "y x"]) -> None:
         """Take over what the grey image of frame `t` is like."""
@@ -83,21 +83,34 @@ class TrackCues:
         self.brightness[t] = image.mean().cpu() / 255
 
 
+def patch_cues(anchors: Anchors) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Compute the logarithms of the area of each patch's warp and of how far noise moves it; 1 if it has no contrast."""
+    affine, solve = anchors.affine, anchors.patches.solve[..., :2]
+    area = affine[..., 0, 0] * affine[..., 1, 1] - affine[..., 0, 1] * affine[..., 1, 0]
+    farthest = (solve.mT @ solve).diagonal(dim1=-2, dim2=-1).sum(-1)
+    return area.clamp(0.05, 20).log(), torch.where(anchors.patches.plain, 1.0, 0.5 * farthest.clamp(min=1e-8).log())
+
+
 def network_cues(
     model: Tapir,
-    features: FeatureGrids,
+    features: FeatureGrids | None,
     passes: tuple[Trajectories, Trajectories],
     queries: Float[Tensor, "b n 3"],
     pixel: float,
 ) -> Float[Tensor, "n t c"]:
-    """Compute the cues of both passes through the frames of `features`; `queries` are (t, x, y), t counted in them."""
+    """Compute the cues of both passes through the frames of `features`, without which nothing is matched back; `queries` are
+    (t, x, y), t counted in them."""
     first, last = passes
     apart = _length(first.tracks - last.tracks, pixel)
-    cues = [*_pass_cues(model, first, pixel), *_pass_cues(model, last, pixel), apart]
-    return torch.cat([torch.stack(cues, -1)[0].float(), _matched_back(model, features, last, queries[0], pixel)], -1)
+    cues = [*pass_cues(model, first, pixel), *pass_cues(model, last, pixel), apart]
+    every = torch.stack(cues, -1)[0].float()
+    nothing = every.new_full((*every.shape[:2], 4), torch.nan)
+    back = nothing if features is None else _matched_back(model, features, last, queries[0], pixel)
+    return torch.cat([every, back], -1)
 
 
-def _pass_cues(model: Tapir, run: Trajectories, pixel: float) -> list[Float[Tensor, "b n t"]]:
+def pass_cues(model: Tapir, run: Trajectories, pixel: float) -> list[Float[Tensor, "b n t"]]:
+    """Compute the cues of one pass, which must have its peaks."""
     match, *refined = (*run.unrefined, run)
     coarse, before = refined[model.config.iterations - 1], refined[-2] if len(refined) > 1 else match
     assert run.peak is not None
@@ -220,6 +233,74 @@ def cue_array(
         worst_since(group[..., 1].nan_to_num(0.0), at),
     ]
     return torch.cat([network, group, torch.stack(others, -1)], -1)
+
+
+_SIGN = torch.tensor([1.0] * 9 + [-1.0] * 3 + [1.0] * 3)
+"""1 where a large value is a bad sign: the cues of one pass, the log-odds of being visible, the patch's correlation and warp,
+the step and the bend of the track."""
+
+
+@dataclass(frozen=True)
+class LiveCues(PointRows):
+    """What is known of n points of a live video up to a frame, and of no later one; never changed in place."""
+
+    places: Float[Tensor, "n 3 2"]
+    """Pixels of an image whose shorter side has 256: at the query, in the frame before the last, in the last."""
+    worst: Float[Tensor, "n 15"]
+    total: Float[Tensor, "n 15"]
+    counts: Float[Tensor, "n 3"]
+    """Frames so far, since the last sure one, and since the patch was last aligned."""
+
+    @classmethod
+    def start(cls, xy: Float[Tensor, "n 2"], pixel: float) -> "LiveCues":
+        """Start points at their places (x, y) in raster pixels, in the frame that `after` is given next."""
+        zeros = xy.new_zeros(len(xy), 18)
+        worst = torch.full_like(zeros[:, :15], -torch.inf)
+        return cls((xy / pixel)[:, None].repeat(1, 3, 1), worst, zeros[:, :15], zeros[:, 15:])
+
+    def after(
+        self,
+        network: Float[Tensor, "n 10"],
+        confidence: Float[Tensor, " n"],
+        patch: tuple[Float[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, " n"]],
+        xy: Float[Tensor, "n 2"],
+        size: Size,
+    ) -> tuple["LiveCues", Float[Tensor, "n c"]]:
+        """Compute the cues of one more frame of (height, width) `size`, in which the points are at `xy`.
+
+        `network` are the cues of its one pass, and `patch` the correlation, the stretch and the hold of the patches.
+        """
+        (correlation, stretch, hold), pixel = patch, min(size) / 256
+        here, (query, before, last) = xy / pixel, self.places.unbind(1)
+        step, bend = (torch.log1p(each.norm(dim=-1)) for each in (here - last, here - 2 * last + before))
+        odds = torch.logit(confidence.float().clamp(1e-4, 1 - 1e-4))
+        others = torch.stack([odds, correlation, stretch.abs(), step, bend], -1)
+        values = torch.cat([network.float(), others], -1) * _SIGN.to(xy.device)
+        counts = self.counts + 1
+        counts[:, 1].masked_fill_(confidence > SURE, 0)
+        counts[:, 2].masked_fill_(correlation > ALIGNED, 0)
+        worst, total = torch.maximum(self.worst, values), self.total + values
+        edge = torch.minimum(here, here.new_tensor([size[1], size[0]]) / pixel - here).amin(-1).clamp(-64, 64) / 16
+        way = torch.log1p((here - query).norm(dim=-1))
+        parts = values, worst, total / counts[:, :1], counts.log1p(), torch.stack([hold, edge, way], -1)
+        return LiveCues(torch.stack([query, last, here], 1), worst, total, counts), torch.cat(parts, -1)
+
+
+def live_cue_array(
+    cues: TrackCues, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"], queries: Float[Tensor, "n 3"]
+) -> Float[Tensor, "n t c"]:
+    """Compute the cues that each frame of tracks by a network of one pass has live; NaN before a point's query."""
+    at = queries[:, 0].round().long()
+    order = at.argsort(stable=True)
+    whole = torch.full((*confidence.shape, LIVE), torch.nan)
+    stream = LiveCues.start(queries[:0, 1:], cues.pixel)
+    for t in range(confidence.shape[1]):
+        stream = stream.beside(LiveCues.start(queries[order[at[order] == t], 1:], cues.pixel))
+        rows = order[at[order] <= t]
+        patch = cues.correlation[rows, t].nan_to_num(-1.0), cues.stretch[rows, t].nan_to_num(0.0), cues.hold[rows]
+        network = cues.network[rows, t, :PASS]
+        stream, whole[rows, t] = stream.after(network, confidence[rows, t], patch, xy[rows, t], cues.size)
+    return whole
 
 
 def worst_since(values: Float[Tensor, "n t"], at: Int[Tensor, "n 1"]) -> Float[Tensor, "n t"]:

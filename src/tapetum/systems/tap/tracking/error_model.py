@@ -5,6 +5,8 @@ leaves behind (`cues`), frame by frame and then along each track. It belongs to 
 
     cues (n, t, c) --> linear --> 2 x (7 frames of each channel --> linear) --> log(1 + median error), log-odds of an error > 8
 
+For live frames there is one of its own, which looks at one frame's cues alone, those known until then (`cues.LiveCues`).
+
 `python evidence/tap-doubt/train.py` trains that of tapir-nano on clips with exact tracks, by the pinball loss (Koenker and
 Bassett, Econometrica 46, 1978) and by binary cross-entropy. How good it is: docs/evidence/tap-doubt.md. `learn_errors` trains
 that of any tracker in the same way, on fewer clips; without a second pass and polish, on cues of the tracks alone (`FEW`).
@@ -12,7 +14,6 @@ that of any tracker in the same way, on fewer clips; without a second pass and p
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import fingerprint
 from tapetum.hub.headed import load_headed, save_headed
-from tapetum.systems.tap.tracking.cues import AT_A_TIME, FEW, NETWORK, TrackCues, cue_array
+from tapetum.systems.tap.tracking.cues import AT_A_TIME, FEW, LIVE, NETWORK, TrackCues, cue_array, live_cue_array
+from tapetum.systems.tap.types import Size
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.types import Tracks
-from tapetum.video import open_video
 
 WRONG = 8.0
 """Pixels of an image whose shorter side has 256; a place is wrong where it is off by more."""
@@ -52,8 +53,9 @@ class ErrorModel(nn.Module):
         self.register_buffer("centre", torch.zeros(cues))
         self.register_buffer("scale", torch.ones(cues))
         self.inward = nn.Linear(cues, width)
+        taps = 1 if cues == LIVE else TAPS  # a live frame has no others
         self.taps = nn.ModuleList(
-            [nn.Conv1d(width, width, TAPS, padding=d * (TAPS // 2), dilation=d, groups=width) for d in DILATIONS]
+            [nn.Conv1d(width, width, taps, padding=d * (taps // 2), dilation=d, groups=width) for d in DILATIONS]
         )
         self.mix = nn.ModuleList([nn.Linear(width, width) for _ in DILATIONS])
         self.outward = nn.Linear(width, 2)
@@ -91,13 +93,21 @@ class ErrorModel(nn.Module):
         known = np.arange(xy.shape[1]) == queries[:, :1]
         return np.where(known, np.float32(0), error), np.where(known, np.float32(0), chance)
 
+    def complete(self, tracks: Tracks, size: Size) -> Tracks:
+        """Add predicted errors to the finished tracks of a video of (height, width) `size`, by cues of the tracks alone."""
+        cues = TrackCues(tracks.points, tracks.frames, size)
+        errors = self.predict(cues, tracks.xy, tracks.confidence, tracks.queries)
+        known = np.zeros(tracks.visible.shape, bool) if tracks.clicked is None else tracks.clicked
+        error, chance = (np.where(known, np.float32(0), each) for each in errors)
+        return replace(tracks, error_px=error, chance_wrong=chance)
+
     def save(self, path: Path) -> None:
         """Write the model to a safetensors file, or nothing."""
         about = {"weights": self.weights, "cues": self.inward.in_features, "width": self.width}
         save_headed(self, path, _KEY, about)
 
 
-def load_error_model(path: Path, weights: str) -> ErrorModel:
+def load_error_model(path: Path, weights: str, live: bool = False) -> ErrorModel:
     """Load the error model of the tracker whose weights have the SHA-256 `weights`, of which the first 16 digits count.
 
     Raises BadInput if the file holds none, or that of another tracker.
@@ -106,8 +116,10 @@ def load_error_model(path: Path, weights: str) -> ErrorModel:
     def maker(about: Mapping[str, Any]) -> Any:
         if str(about["weights"])[:16] != weights[:16]:
             raise BadInput(f"{path} predicts errors of another tracker; remove it, or make one: tapetum bootstrap --calibrate")
-        if about["cues"] not in (FEW, NETWORK + FEW):
-            raise BadInput(f"{path} looks at {about['cues']} cues, and there are {NETWORK + FEW}; make it again")
+        if about["cues"] not in ((LIVE,) if live else (FEW, NETWORK + FEW)):
+            raise BadInput(
+                f"{path} looks at {about['cues']} cues, and there are {LIVE if live else NETWORK + FEW}; make it again"
+            )
         return lambda: ErrorModel(str(about["weights"]), int(about["cues"]), int(about["width"]))
 
     model = load_headed(path, _KEY, "error model", maker)
@@ -115,47 +127,37 @@ def load_error_model(path: Path, weights: str) -> ErrorModel:
     return model
 
 
-def errors_file(weights: Path) -> Path:
-    """Name the file of the error model that lies beside a tracker's weights.
+def errors_file(weights: Path, live: bool = False) -> Path:
+    """Name the file of the error model that lies beside a tracker's weights, or of that for live frames.
 
     >>> errors_file(Path("run/tracker.safetensors")).name
     'tracker-errors.safetensors'
     """
-    return weights.with_name(f"{weights.stem}-errors.safetensors")
+    return weights.with_name(f"{weights.stem}{'-live' * live}-errors.safetensors")
 
 
 def with_errors(tracker: Any, weights: Path) -> Any:
     """Let a tracker predict its errors if there is an error model beside its weights, or its code. Raises BadInput for that of
     another tracker."""
-    if not errors_file(weights).is_file() or getattr(tracker, "error_model", None) is not None:
-        return tracker
-    model = load_error_model(errors_file(weights), fingerprint(weights))
-    tracker.error_model = model
-    track = tracker.track
-
-    @wraps(track)
-    def predicting(video: Any, queries: Any, **options: Any) -> Tracks:
-        tracks = track(video := open_video(video), queries, **options)
-        if options.get("reference") is not None:
-            return tracks
-        cues = TrackCues(tracks.points, tracks.frames, (video.height, video.width))
-        error, chance = model.predict(cues, tracks.xy, tracks.confidence, tracks.queries)
-        known = tracks.clicked if tracks.clicked is not None else np.zeros(tracks.visible.shape, bool)
-        return replace(tracks, error_px=np.where(known, 0, error), chance_wrong=np.where(known, 0, chance))
-
-    if model.few:
-        tracker.track = predicting
+    if tracker.error_model is None and errors_file(weights).is_file():
+        tracker.error_model = load_error_model(errors_file(weights), fingerprint(weights))
+    if getattr(tracker, "live_error_model", tracker) is None and errors_file(weights, True).is_file():
+        tracker.live_error_model = load_error_model(errors_file(weights, True), fingerprint(weights), live=True)
     return tracker
 
 
 POINTS = 64
 """Points of a clip from which errors are learned."""
 FEWEST_CLIPS = 4
-STEPS, RATE, CLIPS, AVERAGED = 300, 3e-3, 3, 0.98
-"""Steps of training, their rate, the clips of a step, and the share of earlier weights in the moving average that is kept."""
+CLIPS, AVERAGED = 3, 0.98
+"""Clips of a step of training, and the share of earlier weights in the moving average, which is what is checked and kept."""
+DROPPED = 0.1
+"""Share of single cues that are left out of a clip in training."""
+HIDDEN = 0.1
+"""Weight of places that do not count: those that the tracker calls hidden, and queries."""
 
-_Example = tuple[Float[Tensor, "n t c"], Float[Tensor, "n t"], Float[Tensor, "n t"], Bool[Tensor, "n t"]]
-"""Cues, errors in pixels of 256, confidence, and which places count: those that the tracker calls visible, but for queries."""
+Example = tuple[Float[Tensor, "n t c"], Float[Tensor, "n t"], Bool[Tensor, "n t"]]
+"""Cues, errors in pixels of 256, and which places count: those that the tracker calls visible, but for queries."""
 
 
 def learn_errors(
@@ -167,89 +169,137 @@ def learn_errors(
     the tenth of the places that the model doubts most (`caught`), and the confidence (`by_confidence`). Raises BadInput for
     fewer than four clips, and if none of the places is wrong.
     """
-    rng, examples = np.random.default_rng(0), []
+    rng, examples, confidences = np.random.default_rng(0), [], []
     for clip in clips:
-        examples.append(_example(tracker, clip, rng))
+        example, confidence = _example(tracker, clip, rng)
+        examples.append(example)
+        confidences.append(confidence)
         progress(len(examples))
     if len(examples) < FEWEST_CLIPS:
         raise BadInput(f"there are {len(examples)} made clips; errors are learned from {FEWEST_CLIPS} and more: give --scenes")
     train, check = [one for k, one in enumerate(examples) if k % 4 != 3], examples[3::4]
-    wrong = torch.cat([error[counted] > WRONG for _, error, _, counted in check])
+    wrong = torch.cat([error[counted] > WRONG for _, error, counted in check])
     if not wrong.any():
         raise BadInput(f"of {len(wrong)} places in {len(check)} made clips none is wrong: there is nothing to learn from")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = _fit(ErrorModel(fingerprint(weights), train[0][0].shape[-1]), train, check, rng)
+    model, _ = fit_errors(train, check, fingerprint(weights), steps=300, width=32)
     with torch.inference_mode():
-        doubts = {"caught": torch.cat([model(cues)[counted][:, 1] for cues, _, _, counted in check])}
-    doubts["by_confidence"] = torch.cat([-confidence[counted] for _, _, confidence, counted in check])
+        doubts = {"caught": torch.cat([model(cues)[counted][:, 1] for cues, _, counted in check])}
+    sure = zip(confidences[3::4], check, strict=True)
+    doubts["by_confidence"] = torch.cat([-confidence[counted] for confidence, (_, _, counted) in sure])
     most = {name: doubt.argsort(descending=True)[: len(wrong) // 10] for name, doubt in doubts.items()}
     caught = {name: float(wrong[rows].sum() / wrong.sum()) for name, rows in most.items()}
     return model, {"places": len(wrong), "wrong": float(wrong.float().mean()), **caught}
 
 
-class _Recorder:
-    """Stands where the tracker has its error model, and keeps what that would see."""
+class CueRecorder:
+    """Stands where a tracker has its error model, and keeps what that would see; it predicts nothing."""
 
     few = False
-    cues: Float[Tensor, "n t c"] | None = None
+    cues: TrackCues | None = None
 
     def predict(
         self, cues: TrackCues, xy: np.ndarray, confidence: np.ndarray, queries: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Keep the cues."""
-        self.cues = cue_array(cues, torch.from_numpy(xy), torch.from_numpy(confidence), torch.from_numpy(queries))
+        """Keep cues, positions and confidences of the clicks."""
+        self.cues, self.tracks = cues, {"xy": xy, "confidence": confidence, "queries": queries}
         return np.zeros(xy.shape[:2], np.float32), np.zeros(xy.shape[:2], np.float32)
 
 
-def _example(tracker: Any, clip: TrackedClip, rng: np.random.Generator) -> _Example:
-    """Track points of a clip, each from a frame in which it is visible."""
+def example_of(
+    cues: TrackCues,
+    xy: np.ndarray,
+    confidence: np.ndarray,
+    queries: np.ndarray,
+    truth: Float[np.ndarray, "n t 2"],
+    live: bool = False,
+) -> Example:
+    """Make an example of what was collected and found in a clip, and its exact tracks; NaN where they are not known.
+
+    With `live` it is one of live frames, from each point's query on.
+    """
+    arrays = tuple(map(torch.from_numpy, (xy, confidence, queries)))
+    error = (arrays[0] - torch.from_numpy(truth)).norm(dim=-1) / cues.pixel
+    at_query = torch.arange(xy.shape[1]) == arrays[2][:, :1].round()
+    if live:
+        error = torch.where(torch.arange(xy.shape[1]) < arrays[2][:, :1].round(), torch.nan, error)
+    counted = (arrays[1] > 0.5) & ~at_query & error.isfinite()
+    return (live_cue_array if live else cue_array)(cues, *arrays), error, counted
+
+
+def _example(tracker: Any, clip: TrackedClip, rng: np.random.Generator) -> tuple[Example, Float[Tensor, "n t"]]:
+    """Track points of a clip, each from a frame in which it is visible; gives the example, and the confidences."""
     rows = rng.permutation(np.flatnonzero(clip.visible.any(1)))[:POINTS]
     at = np.array([rng.choice(np.flatnonzero(clip.visible[row])) for row in rows])
     video = clip.video[0 : len(clip.video)]
     height, width = video.shape[1:3]
     queries = np.column_stack([at, clip.xy[rows, at].clip(0, (width, height))]).astype(np.float32)
-    tracker.error_model = recorder = _Recorder()
+    tracker.error_model = recorder = CueRecorder()
     tracks = tracker.track(video, queries)
-    if not (whole := recorder.cues is not None):
-        recorder.predict(TrackCues(tracks.points, tracks.frames, (height, width)), tracks.xy, tracks.confidence, tracks.queries)
-    assert recorder.cues is not None
-    cues = recorder.cues if whole else recorder.cues[..., -FEW:]
-    error = torch.from_numpy(np.linalg.norm(tracks.xy - clip.xy[rows], axis=-1)) * (256 / min(height, width))
-    confidence = torch.from_numpy(tracks.confidence)
-    counted = (confidence > 0.5) & (torch.arange(tracks.frames) != torch.from_numpy(at)[:, None]) & error.isfinite()
-    return cues, error, confidence, counted
+    whole = recorder.cues is not None
+    collected = recorder.cues or TrackCues(tracks.points, tracks.frames, (height, width))
+    cues, error, counted = example_of(collected, tracks.xy, tracks.confidence, tracks.queries, clip.xy[rows])
+    return (cues if whole else cues[..., -FEW:], error, counted), torch.from_numpy(tracks.confidence)
 
 
-def _losses(model: nn.Module, example: _Example) -> Float[Tensor, " k"]:
-    """Pinball loss of the median of log(1 + error), and cross entropy of an error above WRONG, of places that count."""
-    cues, error, _, counted = example
-    length, odds = model(cues)[counted].unbind(-1)
-    error = error[counted].float()
+def _losses(model: nn.Module, example: Example) -> Float[Tensor, "n t 2"]:
+    """Pinball loss of the median of log(1 + error), and cross entropy of an error above WRONG; 0 where the error is unknown."""
+    cues, error, _ = example
+    length, odds = model(cues).unbind(-1)
+    error = torch.where(known := error.isfinite(), error, 0.0).float()
     entropy = F.binary_cross_entropy_with_logits(odds, (error > WRONG).float(), reduction="none")
-    return (length - error.log1p()).abs() / 2 + entropy
+    return torch.stack([(length - error.log1p()).abs() / 2, entropy], -1) * known[..., None]
 
 
-def _fit(model: ErrorModel, train: list[_Example], check: list[_Example], rng: np.random.Generator) -> ErrorModel:
-    """Train a model; the weights that are best on `check` are kept."""
-    every = torch.cat([cues[counted] for cues, _, _, counted in train])
+def _left_out(cues: Float[Tensor, "n t c"], rng: np.random.Generator) -> Float[Tensor, "n t c"]:
+    """Leave out some cues at random, and those of the way back or of the group, as a tracker may not have them."""
+    cues = cues.masked_fill(torch.from_numpy(rng.random(cues.shape[-1]) < DROPPED), torch.nan)
+    for part, share in ((slice(-FEW - 4, -FEW), 0.1), (slice(-FEW, -FEW + 4), 0.15)):
+        if cues.shape[-1] != LIVE and rng.random() < share:
+            cues[..., part] = torch.nan
+    return cues
+
+
+def fit_errors(
+    train: list[Example],
+    check: list[Example],
+    weights: str,
+    *,
+    steps: int = 1500,
+    rate: float = 3e-3,
+    width: int = 64,
+    seed: int = 0,
+) -> tuple[ErrorModel, list[dict[str, float]]]:
+    """Train the error model of the tracker whose weights have the SHA-256 `weights`.
+
+    Returns the model after the step that is best on the places of `check` that count, and the losses there as it went.
+    """
+    rng = np.random.default_rng(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = ErrorModel(weights, train[0][0].shape[-1], width)
+    every = torch.cat([cues[counted] for cues, _, counted in train])
     model.centre.copy_(every.nanmean(0).nan_to_num(0.0))
     model.scale.copy_((every - model.centre).square().nanmean(0).sqrt().nan_to_num(0.0).clamp(min=1e-3))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.1)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS, pct_start=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED), use_buffers=True)
-    best, state = np.inf, model.state_dict()
-    for step in range(STEPS):
-        chosen = [train[number] for number in rng.choice(len(train), min(CLIPS, len(train)), replace=False)]
+    best, state, log = np.inf, model.state_dict(), []
+    for step in range(1, steps + 1):
         optimizer.zero_grad()
-        torch.cat([_losses(model, example) for example in chosen]).mean().backward()
+        for number in rng.choice(len(train), min(CLIPS, len(train)), replace=False):
+            cues, error, counted = train[number]
+            weight = torch.where(counted, 1.0, HIDDEN)
+            losses = _losses(model, (_left_out(cues, rng), error, counted))
+            ((losses.sum(-1) * weight).sum() / weight.sum() / CLIPS).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         averaged.update_parameters(model)
-        if step % 25 == 24:
+        if step % 50 == 0:
             with torch.no_grad():
-                loss = float(torch.cat([_losses(averaged, example) for example in check]).mean())
-            if loss < best:
-                best, state = loss, {name: value.clone() for name, value in averaged.module.state_dict().items()}
+                losses = torch.cat([_losses(averaged, example)[example[2]] for example in check]).mean(0)
+            log.append({"step": step, "pinball": losses[0].item(), "cross_entropy": losses[1].item()})
+            if losses.sum() < best:
+                best, state = float(losses.sum()), {name: value.clone() for name, value in averaged.module.state_dict().items()}
     model.load_state_dict(state)
-    return model.eval()
+    return model.eval(), log

@@ -27,6 +27,7 @@ from tapetum.layers.cpu import speed_up
 from tapetum.layers.sampling import scale_xy
 from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.tracking.clip import Reference
+from tapetum.systems.tap.tracking.cues import LiveCues, pass_cues, patch_cues
 from tapetum.systems.tap.tracking.polish import Anchors, prefer_polished
 from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, Size, State, join_states, select_state
 from tapetum.tracks.patches import grey, map_tensors, patch_covariance, reduced
@@ -86,6 +87,8 @@ class OnlineState:
     """Of the next point that is added."""
     weights: float = 0.0
     """Checksum of the network's weights: the state is of no use to another network."""
+    cues: LiveCues | None = None
+    """Of how far points may be off, if places are polished."""
 
     def __len__(self) -> int:
         """Number of points."""
@@ -99,6 +102,8 @@ class OnlineTracker:
         self.model = speed_up(model.eval())  # computes as before where something is to be learned
         self.error_model: ErrorModel | None = None
         """Predicts how far whole tracks are off; None where there is none for this network."""
+        self.live_error_model: ErrorModel | None = None
+        """Predicts it for the points of each live frame, by what is known until then."""
 
     @property
     def device(self) -> torch.device:
@@ -143,8 +148,8 @@ class OnlineTracker:
             return _numbered(OnlineState(size, resolutions, features, None, weights=self._weights()))
         features, query_xy = self._points_on(frame, points, resolutions)
         anchors = self._anchors(frame, query_xy) if self._polishes(polish) else None
-        stream = OnlineState(size, resolutions, features, None, query_xy, anchors)
-        return _numbered(replace(stream, weights=self._weights()))
+        cues = None if anchors is None else LiveCues.start(query_xy[0], min(size) / 256)
+        return _numbered(OnlineState(size, resolutions, features, None, query_xy, anchors, weights=self._weights(), cues=cues))
 
     @full_precision()
     @torch.inference_mode()
@@ -169,7 +174,9 @@ class OnlineTracker:
             )
         features = self._features(frame[None], stream.resolutions)
         known = None if stream.query_xy is None else stream.query_xy[:, :, None]
-        out = self.model.trajectories(features, stream.points, known, state=stream.mixer, keep_state=True, query_chunk=_POINTS)
+        predicts = self.live_error_model is not None and stream.cues is not None
+        options = {"state": stream.mixer, "keep_state": True, "query_chunk": _POINTS, "peaks": predicts}
+        out = self.model.trajectories(features, stream.points, known, **options)
         xy, confidence = out.tracks[0, :, 0].float(), out.confidence[0, :, 0]
         anchors, score = stream.anchors, None
         if anchors is not None:
@@ -180,10 +187,18 @@ class OnlineTracker:
         if is_flat(frame):
             confidence = torch.zeros_like(confidence)
         covariance = position_covariance(out.expected_dist[0, :, 0], stream.size, anchors, score)
-        joint = torch.cat([xy, confidence[:, None], covariance.flatten(1)], 1).cpu().numpy()  # in one transfer
-        at, sure = joint[:, :2].copy(), joint[:, 2].copy()
-        result = FrameTracks(at, sure > 0.5, sure, np.array(stream.ids, np.int64), joint[:, 3:].reshape(-1, 2, 2).copy())
-        return replace(stream, mixer=out.state, query_xy=None, anchors=anchors), result
+        cues, chance = stream.cues, confidence.new_zeros(len(xy))
+        if predicts and anchors is not None and score is not None and cues is not None and self.live_error_model is not None:
+            network = torch.stack(pass_cues(self.model, out, min(stream.size) / 256), -1)[0, :, 0]
+            cues, values = cues.after(network, confidence, (score, *patch_cues(anchors)), xy, stream.size)
+            chance = self.live_error_model(values[:, None].cpu())[:, 0, 1].sigmoid().to(xy)
+            if known is not None:
+                chance = torch.where(known[0, :, 0, 0].isnan(), chance, 0.0)  # at their queries points are right
+        joint = torch.cat([xy, confidence[:, None], chance[:, None], covariance.flatten(1)], 1).cpu().numpy()  # in one transfer
+        at, sure, wrong = (joint[:, part].copy() for part in (slice(2), 2, 3))
+        ids, spread = np.array(stream.ids, np.int64), joint[:, 4:].reshape(-1, 2, 2).copy()
+        result = FrameTracks(at, sure > 0.5, sure, ids, spread, wrong if predicts else None)
+        return replace(stream, mixer=out.state, query_xy=None, anchors=anchors, cues=cues), result
 
     @full_precision()
     @torch.inference_mode()
@@ -201,8 +216,9 @@ class OnlineTracker:
             blank = map_tensors(lambda x: x.new_zeros(new.initial.shape[1], *x.shape[1:]), mixer)
             mixer = join_states([mixer, blank], batch=1)
         anchors = None if stream.anchors is None else stream.anchors.beside(self._anchors(frame, query_xy))
-        query_xy = torch.cat([before, query_xy], 1)
-        return _numbered(replace(stream, points=stream.points.beside(new), mixer=mixer, query_xy=query_xy, anchors=anchors))
+        cues = None if stream.cues is None else stream.cues.beside(LiveCues.start(query_xy[0], min(stream.size) / 256))
+        query_xy, points = torch.cat([before, query_xy], 1), stream.points.beside(new)
+        return _numbered(replace(stream, points=points, mixer=mixer, query_xy=query_xy, anchors=anchors, cues=cues))
 
     @full_precision()
     @torch.inference_mode()
@@ -223,7 +239,8 @@ class OnlineTracker:
         anchors = None if stream.anchors is None else stream.anchors.select(chosen)
         ids = tuple(stream.ids[place] for place in places.tolist())
         points = stream.points.select(chosen)
-        return replace(stream, points=points, mixer=mixer, query_xy=query_xy, ids=ids, anchors=anchors)
+        cues = None if stream.cues is None else stream.cues.select(chosen)
+        return replace(stream, points=points, mixer=mixer, query_xy=query_xy, ids=ids, anchors=anchors, cues=cues)
 
     def _weights(self) -> float:
         return float(self.model.mixer.outward.weight.double().sum())

@@ -127,13 +127,14 @@ class TapirTracker(OnlineTracker):
             )
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         half = half_features and not config.causal
-        predicts = again and self._polishes(polish) and shown is None and not getattr(self.error_model, "few", False)
+        model = None if shown is not None else self.error_model
+        whole = model is not None and not model.few and self._polishes(polish) and again == config.second_pass
 
         def compute(frames: np.ndarray) -> FeatureGrids:
             with stage("features"):
                 return self._features(frames, resolutions)
 
-        return VideoTracking(
+        tracks = VideoTracking(
             model=self.model,
             compute=compute if features is None else features.wrap(compute, self.model, config, resolutions),
             video=video,
@@ -150,8 +151,9 @@ class TapirTracker(OnlineTracker):
             partial=partial,
             kept=None if features is None else features.kept,
             sizes=resolutions,
-            error_model=self.error_model if predicts else None,
+            error_model=model if whole else None,
         ).track()
+        return model.complete(tracks, size) if model is not None and model.few else tracks
 
     def correct(self, video: Any, tracks: Tracks, corrections: Sequence[Sequence[float]], **options: Any) -> Tracks:
         """Track some points again, through corrected positions, and leave all others bit-identical.

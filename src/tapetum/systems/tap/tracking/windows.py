@@ -157,7 +157,8 @@ def track_in_windows(
 
     `points` are the features of `queries`, which are (t, x, y) in raster pixels of the video; a t below 0 means that the
     position is in no frame of it. With `numbers`, queries of one number are clicks of one point, and share their positions.
-    With `second_pass`, each window is tracked twice, the second time with features from the first; then `cues` are collected.
+    With `second_pass`, each window is tracked twice, the second time with features from the first. `cues` are collected if they
+    are given.
     """
     frames = windows[-1].end
     # Filled, so that the system gives their memory now or never: all that grows with the length of the video.
@@ -173,16 +174,16 @@ def track_in_windows(
             known = share_places(known, numbers)
         chunks = {"query_chunk": query_chunk, "frame_chunk": MATCHED_AT_A_TIME, "peaks": cues is not None}
         with stage("refine"):
-            out = model.trajectories(features, points, known, state=state, keep_state=model.config.causal, **chunks)
+            first = out = model.trajectories(features, points, known, state=state, keep_state=model.config.causal, **chunks)
             if second_pass:
                 query_frame = query_batch[..., 0].round() - window.begin
                 sought = average_visible_features(model, features, points, out, query_frame, query_chunk)
                 sought = sought if numbers is None else share_features(sought, numbers)
-                first, out = out, model.trajectories(features, sought, known, **chunks)
-                if cues is not None:
-                    local = query_batch - constant([window.begin, 0, 0], query_batch)
-                    measured = network_cues(model, features, (first, out), local, cues.pixel)
-                    cues.network[:, window.cut : window.end] = measured[:, window.cut - window.begin :].half().cpu()
+                out = model.trajectories(features, sought, known, **chunks)
+            if cues is not None:
+                local = query_batch - constant([window.begin, 0, 0], query_batch)
+                measured = network_cues(model, features, (first, out), local, cues.pixel)
+                cues.network[:, window.cut : window.end] = measured[:, window.cut - window.begin :].half().cpu()
         state = out.state
         here, new = slice(window.cut, window.end), slice(window.cut - window.begin, None)
         xy[:, here] = out.tracks[0, :, new].float().cpu()
