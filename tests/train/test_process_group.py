@@ -12,7 +12,8 @@ import torch
 
 from tapetum.core.errors import TapetumError
 from tapetum.train import Task, TrainConfig, fit
-from tapetum.train.process_group import ProcessGroup, _agree_on_start, _explain_lost_peers, clip_gradients
+from tapetum.train.process_group import ProcessGroup, _explain_lost_peers, clip_gradients
+from tapetum.train.rendezvous import agree_on_start
 
 
 def test_settle_waits_until_another_thread_has_let_go_of_the_tensors():
@@ -61,7 +62,7 @@ def test_each_start_agrees_on_a_number_of_its_own_in_a_store_that_outlives_them(
     assert store.add("starts", 1) == 1
     for number in (2, 3):
         with ThreadPoolExecutor(3) as pool:
-            assert list(pool.map(lambda rank: _agree_on_start(store, rank, 3), range(3))) == [number] * 3
+            assert list(pool.map(lambda rank: agree_on_start(store, rank, 3), range(3))) == [number] * 3
 
 
 def test_signals_are_wishes_while_the_world_parts_too(tmp_path, monkeypatch):

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeGuard
-from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -26,8 +25,6 @@ from tapetum.train import launch
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
-JOIN_TIMEOUT = timedelta(minutes=10)
-"""How long the first processes of a run wait for the last one to start."""
 TIMEOUT = timedelta(hours=1)
 """How long processes wait for each other: the main one evaluates and saves while the others wait."""
 _BACKENDS = {"cuda": "nccl", "xpu": "xccl"}
@@ -260,6 +257,8 @@ def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
         with _entered(ProcessGroup(0, 1, pick_device(device_name))) as processes:
             yield processes
         return
+    from tapetum.train.rendezvous import JOIN_TIMEOUT, rendezvous
+
     device = pick_device(device_name, launch.local_rank())
     if device.type in _BACKENDS:
         torch.get_device_module(device).set_device(device)
@@ -268,7 +267,7 @@ def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
     mine = not dist.is_initialized()
     with _explain_lost_peers():
         if mine:
-            store, rank, size = _rendezvous()
+            store, rank, size = rendezvous()
             backend = f"cpu:gloo,{kind}:{_BACKENDS[kind]}" if (kind := device.type) in _BACKENDS else "gloo"
             dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=JOIN_TIMEOUT)
             c10d._set_pg_timeout(TIMEOUT)
@@ -285,48 +284,6 @@ def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
             processes.wait_released(timeout)
             if mine:
                 dist.destroy_process_group()
-
-
-_met: list[tuple[c10d.Store, int, int]] = []
-"""Where the processes met, once for each time: the store of all, this process's rank, and how many they are."""
-
-
-def _rendezvous() -> tuple[c10d.Store, int, int]:
-    """Create a store through which the processes find each other, a new one each time they join; return it with rank and size.
-
-    The store outlives a process group, so addresses left in it would be mistaken for those of the next group.
-    """
-    if _met:
-        base, rank, size = _met[0]
-    else:
-        base, rank, size = next(c10d.rendezvous("env://", timeout=JOIN_TIMEOUT))  # pyright: ignore[reportPrivateImportUsage]
-        base.set_timeout(JOIN_TIMEOUT)
-        if launch.is_elastic():
-            base = c10d.PrefixStore(f"start {_agree_on_start(base, rank, size)}", base)
-    _met.append((base, rank, size))
-    return c10d.PrefixStore(f"world {len(_met)}", base), rank, size
-
-
-def _agree_on_start(store: c10d.Store, rank: int, size: int) -> int:
-    """Agree on a number that no earlier start of these processes had: torchrun's store outlives them too (torch 2.13).
-
-    The first process answers whoever asks, also in vain what a dead process asked, until all others have read its number.
-    """
-    if rank:
-        own = uuid4().hex
-        store.set(f"question {rank}", own)
-        number = int(store.get(own))  # waits for it
-        store.add(f"read {number}", 1)
-        return number
-    number = store.add("starts", 1)
-    for _ in range(50 * int(JOIN_TIMEOUT.total_seconds())):
-        if store.add(f"read {number}", 0) == size - 1:
-            return number
-        for other in range(1, size):
-            if store.check([f"question {other}"]):
-                store.set(store.get(f"question {other}").decode(), str(number))
-        time.sleep(0.02)
-    raise dist.DistStoreError(f"not all of {size} processes came within {JOIN_TIMEOUT}")
 
 
 @contextmanager

@@ -99,8 +99,15 @@ class Tapir(nn.Module):
         features = self.features(video, refinement_resolutions, frame_chunk)
         points = self.query_features(features, queries)
         known = places_of(queries, video.shape[1])
-        chunks = {"query_chunk": query_chunk, "frame_chunk": frame_chunk, "refine_with_gradient": refine_with_gradient}
-        return self.trajectories(features, points, known, peaks=peaks, **chunks)
+        return self.trajectories(
+            features,
+            points,
+            known,
+            query_chunk=query_chunk,
+            frame_chunk=frame_chunk,
+            refine_with_gradient=refine_with_gradient,
+            peaks=peaks,
+        )
 
     def refinements(self, video_size: Size) -> list[Size]:
         """List the resolutions at which tracks are refined in a video of (height, width), unless others are requested."""

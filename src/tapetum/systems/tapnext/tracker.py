@@ -126,8 +126,8 @@ class TapNextTracker:
             confidence = torch.where(before, back_confidence, confidence)
         rows = torch.arange(len(given))
         xy[rows, times.long()], confidence[rows, times.long()] = given[:, 1:], 1.0
-        arrays = (each.numpy() for each in (xy, confidence > 0.5, confidence, given))
-        tracks, model = Tracks(*arrays), self.error_model
+        model, visible = self.error_model, (confidence > 0.5).numpy()
+        tracks = Tracks(xy.numpy(), visible, confidence.numpy(), given.numpy())
         return model.complete(tracks, (video.height, video.width)) if model is not None and model.few else tracks
 
     @full_precision()

@@ -217,7 +217,7 @@ def example_of(
 
     With `live` it is one of live frames, from each point's query on.
     """
-    arrays = tuple(map(torch.from_numpy, (xy, confidence, queries)))
+    arrays = torch.from_numpy(xy), torch.from_numpy(confidence), torch.from_numpy(queries)
     error = (arrays[0] - torch.from_numpy(truth)).norm(dim=-1) / cues.pixel
     at_query = torch.arange(xy.shape[1]) == arrays[2][:, :1].round()
     if live:
