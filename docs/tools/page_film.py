@@ -33,6 +33,8 @@ LINE, RATE = 40, 10
 FILM_BYTES, IMAGE_BYTES = 2_000_000, 200_000
 POINTS = ((0.25, 0.35), (0.62, 0.3), (0.45, 0.62), (0.41, 0.43), (0.51, 0.57), (0.08, 0.3))
 """Where points are put, as shares of the frame."""
+WALKED = 3
+"""Doubted places that are looked at; the last one is put right."""
 POINTER = """([x, y]) => {
   let dot = document.querySelector('#film-pointer');
   if (!dot) {
@@ -156,11 +158,14 @@ def act(film: Film) -> bytes:
     page.evaluate("document.activeElement.blur()")
     film.show(0.5)
     places = stage.ask("check")["places"]
-    film.say("n: look here next, where a track is most likely wrong")
-    if places:
+    film.say("n: look here next, at one place after the other where a track is most likely wrong")
+    point = stage.ask("project")["points"][0]["id"]
+    for _ in places[:WALKED]:
         page.keyboard.press("n")
-        stage.shown(places[0]["frame"])
-    point = places[0]["point"] if places else stage.ask("project")["points"][0]["id"]
+        page.wait_for_timeout(500)
+        point = next((place["point"] for place in places if place["frame"] == stage.frame()), point)
+        film.move(*stage.spot(*stage.place_of(point, stage.frame())))
+        film.show(1.0)
     frame = stage.frame()
     x, y = stage.place_of(point, frame)
     film.move(*stage.spot(x, y))

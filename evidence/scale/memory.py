@@ -173,7 +173,8 @@ def main() -> None:
         one = max(rows[0]["ranks"][0]["peak_mb"].values())
         for rank, each in enumerate(rows[-1]["ranks"]):
             peaks, total = each["peak_mb"], sum(each["seconds"].values())
-            cells = [processes, rank, each["idle_mb"], *peaks.values(), f"{max(peaks.values()) / one:.2f}", f"{total:.0f}"]
+            each["share_of_one"] = max(peaks.values()) / one
+            cells = [processes, rank, each["idle_mb"], *peaks.values(), f"{each['share_of_one']:.2f}", f"{total:.0f}"]
             print(f"| {' | '.join(map(str, cells))} |  {draw(each['curve_mb'])}", flush=True)
         if args.json:
             settings = {name: getattr(args, name) for name in ("encoder", "size", "batch", "steps")}
