@@ -179,7 +179,7 @@ def test_a_plan_that_does_not_fit_says_by_how_much_instead_of_days() -> None:
     assert f"does not fit: {excess:.1f} GiB too much for a device of 74.5 GiB" in text
     first = text.splitlines()[0]  # before the steps
     assert re.match(r"does not fit +8 H100: a device has 74.5 GiB, 100.* GiB with --activation-checkpointing", first)
-    assert first.endswith("activations 100.0)")
+    assert first.endswith("activations 100.0, averages 0.0); no number of them would do")
     assert "\ndoes not fit" not in PlannedRun(made_up_plan(activations=90 * GIB, checkpointed=10 * GIB)).as_text()
     assert "days, 8 H100    0" not in text
     assert values["days"] == {"8": None, "64": None}

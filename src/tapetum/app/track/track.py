@@ -382,7 +382,9 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
         if missing := [name for name in switches if not hasattr(model.config, name)]:
             option = f"--{missing[0].replace('_', '-')}"
             raise BadInput(f"{option} is of TAPIR, and {settings.model or default} is another network; leave it out")
-        model.config = replace(model.config, **switches)
+        config, model.config = model.config, replace(model.config, **switches)
+        if config.second_pass != model.config.second_pass:  # it learned from tracks of the other kind
+            tracker.error_model = None  # type: ignore[attr-defined]
     if settings.compile and (compile_network := getattr(tracker, "compile", None)):
         check_compiler(tracker.device)  # type: ignore[attr-defined]
         compile_network()
