@@ -11,7 +11,7 @@ const canvas = view.getContext("2d", { willReadFrequently: true });
 const every = Number(new URLSearchParams(location.search).get("every")) || "realtime";
 const complain = text => problem.textContent = text;
 
-let following = false, tracker = null, fresh = [], trails = [], busy = false, frames = 0, milliseconds = [];
+let following = false, tracker = null, fresh = [], trails = [], busy = false, again = false, frames = 0, milliseconds = [];
 
 async function load() {
   if (typeof WebAssembly !== "object") return complain("This browser has no WebAssembly, which runs the network; use a newer one.");
@@ -30,11 +30,12 @@ async function load() {
   status.textContent = `Ready${threads}. Choose a source, then click on what is to be followed.`;
 }
 
-// Draws the newest frame of the video, and tracks all points into it.
+// Draws the newest frame of the video, and tracks all points into it; then again if there was another meanwhile.
 async function advance() {
+  again = busy;
   if (busy || !tracker) return;
   busy = true;
-  const { width, height } = tracker.size, begin = performance.now();
+  const { width, height } = tracker.size, begin = performance.now(), time = video.currentTime;
   canvas.drawImage(video, 0, 0, width, height);
   const { data } = canvas.getImageData(0, 0, width, height), frame = new Uint8Array(width * height * 3);
   for (let from = 0, to = 0; from < data.length; ++from) if (from % 4 < 3) frame[to++] = data[from];
@@ -44,7 +45,9 @@ async function advance() {
   milliseconds = [...milliseconds.slice(-29), performance.now() - begin];
   const mean = milliseconds.reduce((a, b) => a + b) / milliseconds.length;
   status.textContent = `${tracker.points.length} points in ${++frames} frames, ${mean.toFixed(1)} ms each`;
+  view.dataset.time = time;
   busy = false;
+  if (again) await advance();
 }
 
 function draw(points) {
