@@ -66,6 +66,7 @@ paligemma_transfer_report = study_script("paligemma-transfer", "transfer_report"
 perception_baselines = study_script("perception-test")
 pretraining_dry = study_script("pretraining-speed", "dry")
 pretraining_losses = study_script("pretraining-losses", "public_code")
+pretraining_onward = study_script("pretraining-comparison", "onward")
 pretraining_seeds = study_script("pretraining-small-batch", "seeds")
 photo_boxes = study_script("photo-boxes", "photo_boxes")
 photo_questions = study_script("photo-questions", "photo_questions")
@@ -312,6 +313,18 @@ def pretraining(script: ModuleType, file: str, *header: str) -> Callable[[], str
 _FORECAST = "CPU s predicted", "true", "ratio", "s by the clock predicted", "true", "ratio"
 
 TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
+    "going on to streets": (
+        "evidence/pretraining.md",
+        pretraining(
+            pretraining_onward,
+            "pretraining-comparison/onward.json",
+            "began with",
+            "steps",
+            "20 neighbours",
+            "linear",
+            "verdict",
+        ),
+    ),
     "losses of DINOv2": (
         "evidence/pretraining.md",
         pretraining(
