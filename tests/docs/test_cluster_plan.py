@@ -19,7 +19,7 @@ def test_the_page_shows_what_the_script_prints() -> None:
     assert paligemma.parameters == 2_923_466_480 - 64 * 2048  # Hugging Face's, which have 64 more rows in the vocabulary
     days = paligemma.steps * paligemma.batch * (paligemma.forward + paligemma.backward) / (256 * 197e12 * 0.55) / 86_400
     assert days == pytest.approx(2.4, abs=0.05)
-    assert f"make {days:.1f} days of that" in text
+    assert f"these FLOPs make {days:.1f}." in text
     assert 2.2 < days < 3  # "just under 3 days", of which some goes to evaluation and starts
     # a block of ViT-L has 12 width^2 + 13 width weights; student 4 gathers, teacher 1, and one in vain
     weights = 12 * 1024**2 + 13 * 1024
