@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file
+from tapetum.core.files import whole_file, write_text
 from tapetum.core.reading import is_address, no_pipe, open_file, read_json
 from tapetum.train.launch import say
 from tapetum.train.process_group import ProcessGroup, full_tensor
@@ -276,7 +276,7 @@ def write_weights(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], pro
             places = {key: file for file, part in zip(files, parts, strict=True) for key in part}
             size = sum(tensor.nbytes for tensor in content.values())
             with whole_file(index, own=True) as temporary:
-                temporary.write_text(json.dumps({"metadata": {"total_size": size}, "weight_map": places}, indent=1))
+                write_text(temporary, json.dumps({"metadata": {"total_size": size}, "weight_map": places}, indent=1))
         elif processes.main:
             index.unlink(missing_ok=True)
 
