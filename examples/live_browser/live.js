@@ -10,6 +10,7 @@ const [view, video, status, problem] = ["view", "video", "status", "problem"].ma
 const canvas = view.getContext("2d", { willReadFrequently: true });
 const every = Number(new URLSearchParams(location.search).get("every")) || "realtime";
 const complain = text => problem.textContent = text;
+const failed = error => (busy = false, complain(`The network failed: ${error.message}`));
 
 let following = false, tracker = null, fresh = [], trails = [], busy = false, again = false, frames = 0, milliseconds = [];
 
@@ -71,7 +72,7 @@ function play(source) {
   video.onerror = () => complain("This browser cannot play that file; give H.264, VP9 or AV1 in MP4 or WebM.");
   const next = () => {
     video.requestVideoFrameCallback(next);
-    advance().catch(error => complain(`The network failed: ${error.message}`));
+    advance().catch(failed);
   };
   if (!following) video.requestVideoFrameCallback(next);
   following = true;
@@ -89,6 +90,6 @@ document.getElementById("camera").onclick = async () => {
 };
 view.onclick = ({ offsetX, offsetY }) => {
   fresh.push([offsetX * view.width / view.clientWidth, offsetY * view.height / view.clientHeight]);
-  if (video.paused || video.ended) advance();
+  if (video.paused || video.ended) advance().catch(failed);
 };
 load().catch(error => complain(`The network could not be loaded: ${error.message}`));

@@ -51,8 +51,8 @@ class DoubtOptions:
     """Options of the list of doubtful spans."""
 
     doubt: bool = False
-    """List the spans of frames in which a point is likely to be wrong, the worst first; of one video, by tapir-nano or a
-    tracker with an error model (tapetum bootstrap --calibrate)."""
+    """List the spans of frames in which a point is likely to be wrong, the worst first; of one video, by a bundled
+    tracker or one with an error model (tapetum bootstrap --calibrate)."""
     until: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
     """End that list where, once its spans are right, less than this share of the visible places is expected wrong."""
 
