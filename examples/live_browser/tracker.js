@@ -3,13 +3,13 @@
 // The same as examples/live_cpp/live.cpp and as tapetum's KeyframeTracker(every=N); what has a name there (keyframes.py,
 // patches.py, polish.py), where the algorithm is explained, has it here. In real time, as in RealtimeTracker, the network works
 // on the newest frame whenever it is free, and what it finds is carried to the frame in which that is known; a point whose
-// patch is not found there stays hidden until the next answer. Places are [x, y] in pixels of the network's frame.
+// patch is not found there is hidden until it is found again. Places are [x, y] in pixels of the network's frame.
 const RADIUS = 9, LINE = 2 * RADIUS + 1, PIXELS = LINE * LINE; // of a patch
 const SIDE = 256; // shorter side of the image that patches are cut from
 const COARSE = 4; // pixels of it to one of the coarse image
 const SPREAD = 6, CONTRAST = 2, STIFF = 4e-4, ITERATIONS = 4;
 const ACCEPTED = 0.9, SURELY_SEEN = 0.95, CARRIED = 0.7; // correlations
-const NETWORK_REACH = 6, GUESS_REACH = 3, CARRIED_REACH = 4, AGREED = 2; // pixels
+const NETWORK_REACH = 6, GUESS_REACH = 3, CARRIED_REACH = 4, BACK_REACH = 2, AGREED = 2; // pixels
 
 const plus = (a, b) => [a[0] + b[0], a[1] + b[1]];
 const minus = (a, b) => [a[0] - b[0], a[1] - b[1]];
@@ -186,6 +186,13 @@ class Patch {
     this.undoing = moves; // from a patch's differences to the warp that undoes them, to first order
   }
 
+  // What an image shows at a place, with the slopes that this patch has.
+  shown(image, at, affine) {
+    const shape = sampled(image, at, affine);
+    standardise(shape);
+    return Object.assign(Object.create(Patch.prototype), this, { shape });
+  }
+
   // The best fit in an image from several starts [place, reach] (inverse compositional Lucas-Kanade); score -1: not found.
   align(image, starts, warp) {
     let best = { at: [0, 0], affine: UPRIGHT, score: -1 };
@@ -244,22 +251,26 @@ class Anchor {
 class Carried {
   affine = UPRIGHT;
   score = -1;
-  constructor({ image, small }, at, motion, visible) {
+  constructor({ image, small }, at, motion, confidence) {
     this.fine = new Patch(image, at), this.rough = new Patch(small, times(at, 1 / COARSE));
     this.at = at, this.motion = motion;
-    this.visible = this.matched = visible; // seen by the network in the keyframe; found in the last frame
+    this.confidence = confidence; // of the network in the keyframe; above 0.5 it saw the point
+    this.matched = confidence > 0.5; // found in the last frame
   }
 
-  follow({ image, small }) {
+  // Advances from the frame `before`; a place that leads elsewhere in that frame has a score of 0.5.
+  follow({ image, small }, before) {
     const guess = plus(this.at, this.motion);
     const far = this.rough.align(small, [guess, this.at].map(at => [times(at, 1 / COARSE), CARRIED_REACH]), this.affine);
     const start = far.score > CARRIED ? times(far.at, COARSE) : guess;
     const near = this.fine.align(image, [start, guess].map(at => [at, CARRIED_REACH]), this.affine);
-    const matched = this.visible && near.score > CARRIED;
+    const matched = this.confidence > 0.5 && near.score > CARRIED;
     const at = matched ? near.at : this.matched ? guess : this.at;
     const motion = matched && this.matched ? minus(at, this.at) : [0, 0];
     const affine = matched ? near.affine : this.affine;
-    return Object.assign(Object.create(Carried.prototype), this, { at, motion, affine, matched, score: near.score });
+    const back = !matched || this.fine.shown(image, at, affine).align(before, [[this.at, BACK_REACH]], this.affine).score !== -1;
+    const score = back ? near.score : 0.5;
+    return Object.assign(Object.create(Carried.prototype), this, { at, motion, affine, matched, score });
   }
 }
 
@@ -271,6 +282,7 @@ export class Tracker {
   #features = new Float32Array(0);
   #state = new Float32Array(0);
   #since = 0;
+  #before = null; // the image of the last frame
   #pending = null; // the frame that the network is looking at, in real time
 
   // `ort` is onnxruntime-web, `session` one of the file of --program live. `every` may be "realtime".
@@ -294,7 +306,8 @@ export class Tracker {
       this.#asked.push(at);
     }
     if (!this.points.length) return this.points;
-    for (const point of this.points) point.carried = point.carried?.follow(now) ?? null;
+    for (const point of this.points) point.carried = point.carried?.follow(now, this.#before) ?? null;
+    this.#before = image;
     const keyframe = !this.points[0].carried;
     if (this.every === "realtime" && !keyframe) this.#realtime(now);
     else if (!keyframe && this.#since + 1 < this.every) ++this.#since;
@@ -310,10 +323,9 @@ export class Tracker {
 
   // Between keyframes: the point is where its patch is.
   #carry(point, flat) {
-    const { at, matched, score } = point.carried;
-    const confidence = matched ? point.confidence * clamp(score, 0, 1) : Math.min(point.confidence, 0.5);
-    point.confidence = flat ? 0 : confidence;
-    point.visible &&= point.confidence > 0.5;
+    const { at, matched, score, confidence } = point.carried;
+    point.confidence = flat ? 0 : Math.min(confidence, matched ? clamp(score, 0, 1) : 0.5);
+    point.visible = point.confidence > 0.5;
     point.at = scale(at, reduced(this.size), this.size);
   }
 
@@ -325,7 +337,7 @@ export class Tracker {
       const { now: then, seen, before, count } = this.#pending;
       this.points.forEach((point, i) => {
         const moved = point.carried.matched ? minus(point.carried.at, before[i].carried.at) : [0, 0];
-        const carried = this.#cut(then, seen[i], moved).follow(now);
+        const carried = this.#cut(then, seen[i], moved).follow(now, then.image);
         Object.assign(point, seen[i], { carried: Object.assign(carried, { motion: times(carried.motion, 1 / count) }) });
       });
       this.#pending = null;
@@ -339,7 +351,7 @@ export class Tracker {
   // What the network sees in a frame, polished.
   async #look(now) {
     const before = this.points.map(point => ({ ...point })), [places, confidences] = await this.#run(now.frame);
-    return before.map(({ anchor, carried, confidence: sure }, i) => {
+    return before.map(({ anchor, carried }, i) => {
       let at = [places[2 * i], places[2 * i + 1]], confidence = confidences[i];
       if (carried?.matched) Object.assign(anchor, { at: carried.at, motion: [0, 0], aligned: true });
       const [exact, score] = anchor.follow(now.image, scale(at, this.size, now.image));
@@ -347,14 +359,14 @@ export class Tracker {
       if (score > SURELY_SEEN) confidence = Math.max(confidence, Math.min(score, 1));
       if (now.flat) confidence = 0;
       else if (carried?.matched && norm(minus(scale(at, this.size, now.image), carried.at)) < AGREED)
-        confidence = Math.max(confidence, Math.min(sure, clamp(carried.score, 0, 1)));
+        confidence = Math.max(confidence, Math.min(carried.confidence, clamp(carried.score, 0, 1)));
       const motion = carried?.matched ? carried.motion : [0, 0];
       return { at, confidence, visible: confidence > 0.5, motion };
     });
   }
 
-  #cut({ image, small }, { at, visible, motion }, guess = motion) {
-    return new Carried({ image, small }, scale(at, this.size, image), guess, visible);
+  #cut({ image, small }, { at, confidence, motion }, guess = motion) {
+    return new Carried({ image, small }, scale(at, this.size, image), guess, confidence);
   }
 
   // One step of the network: places and confidences.

@@ -33,7 +33,7 @@ constexpr float TO_COARSE = 1.0f / COARSE;
 constexpr float SPREAD = 6, CONTRAST = 2, STIFF = 4e-4f;
 constexpr int ITERATIONS = 4;
 constexpr float ACCEPTED = 0.9f, SURELY_SEEN = 0.95f, CARRIED = 0.7f;  // correlations
-constexpr float NETWORK_REACH = 6, GUESS_REACH = 3, CARRIED_REACH = 4, AGREED = 2;  // pixels
+constexpr float NETWORK_REACH = 6, GUESS_REACH = 3, CARRIED_REACH = 4, BACK_REACH = 2, AGREED = 2;  // pixels
 
 struct Vec {
     float x = 0, y = 0;
@@ -280,6 +280,14 @@ struct Patch {
         return patch;
     }
 
+    // What an image shows at a place, with the slopes that this patch has.
+    Patch shown(const Image& image, Vec at, Mat affine) const {
+        Patch patch = *this;
+        patch.shape = sampled(image, at, affine);
+        standardise(patch.shape);
+        return patch;
+    }
+
     // The best fit in an image from several starts (inverse compositional Lucas-Kanade).
     Fit align(const Image& image, const std::vector<Start>& starts, Mat warp) const {
         Fit best{{}, {}, -1};
@@ -343,24 +351,28 @@ struct Carried {
     Patch fine, rough;
     Vec at, motion;
     Mat affine;
-    bool visible, matched;  // seen by the network in the keyframe; found in the last frame
+    float confidence;  // of the network in the keyframe; above 0.5 it saw the point
+    bool matched;      // found in the last frame
     float score = -1;
 
-    Carried(const Image& image, const Image& small, Vec place, Vec motion, bool visible)
+    Carried(const Image& image, const Image& small, Vec place, Vec motion, float confidence)
         : fine(Patch::cut(image, place)), rough(Patch::cut(small, place * TO_COARSE)), at(place), motion(motion),
-          visible(visible), matched(visible) {}
+          confidence(confidence), matched(confidence > 0.5f) {}
 
-    void follow(const Image& image, const Image& small) {
+    // Advances from the frame `before` to `image`; a place that leads elsewhere in the frame before has a score of 0.5.
+    void follow(const Image& image, const Image& small, const Image& before) {
         const Vec guess = at + motion;
         const Fit far = rough.align(small, {{guess * TO_COARSE, CARRIED_REACH}, {at * TO_COARSE, CARRIED_REACH}}, affine);
         const Vec start = far.score > CARRIED ? far.at * COARSE : guess;
         const Fit near = fine.align(image, {{start, CARRIED_REACH}, {guess, CARRIED_REACH}}, affine);
-        const bool found = visible && near.score > CARRIED;
-        const Vec before = at;
+        const bool found = confidence > 0.5f && near.score > CARRIED;
+        const Vec from = at;
+        const Mat last = affine;
         if (found) at = near.at, affine = near.affine;
         else if (matched) at = guess;
-        motion = found && matched ? at - before : Vec{};
+        motion = found && matched ? at - from : Vec{};
         matched = found, score = near.score;
+        if (found && fine.shown(image, at, affine).align(before, {{from, BACK_REACH}}, last).score == -1) score = 0.5f;
     }
 };
 
@@ -431,6 +443,7 @@ struct Tracker {
     Size size, small;
     std::vector<Point> points;
     std::vector<Vec> asked;  // of new points, which the network has not seen
+    Image before;            // of the last frame, once there are points
     int since = 0;
 
     Tracker(const char* path, int threads, int every, bool polish) : network(path, threads), every(every), polish(polish) {
@@ -447,7 +460,7 @@ struct Tracker {
         for (Vec at : fresh) points.push_back({at, false, 0, Anchor(image, scale(at, size, small)), {}}), asked.push_back(at);
         if (points.empty()) return;
         for (Point& point : points)
-            for (Carried& carried : point.carried) carried.follow(image, tiny);
+            for (Carried& carried : point.carried) carried.follow(image, tiny, before);
         if (!points[0].carried.empty() && since + 1 < every) {
             ++since;
             for (Point& point : points) carry(point, flat);
@@ -455,15 +468,15 @@ struct Tracker {
             since = 0;
             look(frame, image, tiny, flat);
         }
+        before = image;
     }
 
     // Between keyframes: the point is where its patch is.
     void carry(Point& point, bool flat) {
         const Carried& carried = point.carried[0];
-        const float before = point.confidence;
-        point.confidence = carried.matched ? before * std::clamp(carried.score, 0.0f, 1.0f) : std::min(before, 0.5f);
+        point.confidence = std::min(carried.confidence, carried.matched ? std::clamp(carried.score, 0.0f, 1.0f) : 0.5f);
         if (flat) point.confidence = 0;
-        point.visible = point.visible && point.confidence > 0.5f;
+        point.visible = point.confidence > 0.5f;
         point.at = scale(carried.at, small, size);
     }
 
@@ -472,7 +485,6 @@ struct Tracker {
         const auto [places, sure] = network.step(frame, asked);
         for (size_t i = 0; i < points.size(); ++i) {
             Point& point = points[i];
-            const float before = point.confidence;
             Carried* carried = point.carried.empty() ? nullptr : &point.carried[0];
             point.at = places[i], point.confidence = sure[i];
             if (polish) {
@@ -485,11 +497,11 @@ struct Tracker {
             if (flat) point.confidence = 0;
             const Vec at = scale(point.at, size, small);
             if (carried && !flat && carried->matched && norm(at - carried->at) < AGREED)
-                point.confidence = std::max(point.confidence, std::min(before, std::clamp(carried->score, 0.0f, 1.0f)));
+                point.confidence = std::max(point.confidence, std::min(carried->confidence, std::clamp(carried->score, 0.0f, 1.0f)));
             point.visible = point.confidence > 0.5f;
             const Vec motion = carried && carried->matched ? carried->motion : Vec{};
             point.carried.clear();
-            if (every > 1) point.carried.emplace_back(image, tiny, at, motion, point.visible);
+            if (every > 1) point.carried.emplace_back(image, tiny, at, motion, point.confidence);
         }
     }
 };

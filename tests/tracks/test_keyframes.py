@@ -100,16 +100,32 @@ def test_every_frame_is_the_tracker_itself_to_the_bit() -> None:
             assert np.array_equal(getattr(expected, name), getattr(actual, name)), name
 
 
-def test_a_patch_that_is_covered_hides_its_point_until_the_next_keyframe() -> None:
+def test_a_patch_that_is_covered_hides_its_point_until_it_is_found_again() -> None:
     clip = CLIP.copy()
     for t in (2, 3):
         x, y = (POINTS[0] + t * STEP).astype(int)
         clip[t, y - 25 : y + 25, x - 25 : x + 25] = np.random.default_rng(t).integers(0, 256, (50, 50, 3))
     xy, visible, confidence = followed(KeyframeTracker(Exact(), 6), clip)
-    assert visible[:, 0].tolist() == [True, True, False, False, False, False] + [True] * 6
-    assert (confidence[2:6, 0] <= 0.5).all()
+    assert visible[:, 0].tolist() == [True, True, False, False] + [True] * 8
+    assert (confidence[2:4, 0] <= 0.5).all()
     assert visible[:, 1].all()
-    np.testing.assert_allclose(xy[6:, 0], POINTS[0] + np.arange(6, 12)[:, None] * STEP, atol=0.1)
+    np.testing.assert_allclose(xy[4:, 0], POINTS[0] + np.arange(4, 12)[:, None] * STEP, atol=0.1)
+
+
+def test_a_place_that_leads_elsewhere_in_the_frame_before_is_hidden() -> None:
+    tracker = KeyframeTracker(Exact(), 5)
+    stream = tracker.start(CLIP[0], POINTS)
+    for frame in CLIP[:2]:
+        stream, _ = tracker.step(stream, frame)
+    assert stream.image is not None
+    elsewhere = replace(stream, image=stream.image.roll(3, 1))
+    _, usual = tracker.step(stream, CLIP[2])
+    elsewhere, hidden = tracker.step(elsewhere, CLIP[2])
+    assert usual.visible.all()
+    assert not hidden.visible.any()
+    assert (hidden.confidence == 0.5).all()
+    np.testing.assert_array_equal(hidden.xy, usual.xy)
+    assert tracker.step(elsewhere, CLIP[3])[1].visible.all()
 
 
 def test_carried_points_have_the_covariance_of_the_keyframe_and_of_the_alignment() -> None:
@@ -150,9 +166,9 @@ def test_black_frames_hide_all() -> None:
     clip = CLIP.copy()
     clip[3] = 0
     _, visible, confidence = followed(KeyframeTracker(Exact(), 5), clip)
-    assert not visible[3:5].any()
+    assert not visible[3].any()
     assert (confidence[3] == 0).all()
-    assert visible[5:].all()
+    assert visible[4:].all()
 
 
 def test_points_that_come_and_go_make_a_keyframe() -> None:

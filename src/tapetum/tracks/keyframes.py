@@ -4,11 +4,12 @@
     network   places                                  places        and visibility
     patches   cut ----> found --> found --> found     cut again
 
-In a frame of the network (a keyframe) a patch (`patches`) is cut around each visible point; in the frames after it
-is aligned with the frame, beginning at the place before, moved and unmoved, on a coarse image and then on a fine one. Errors do
-not accumulate between keyframes, for the patch stays that of the keyframe. Where a patch is not found, the point keeps moving
-for a frame and counts as hidden until it is found again. There the polish of TAPIR, if the tracker has it, also begins at the
-place to which the patch was followed. The result depends on `every` and on the frames alone, on no clock.
+In a frame of the network (a keyframe) a patch (`patches`) is cut around each visible point; in the frames after it is aligned
+with the frame, beginning at the place before, moved and unmoved, on a coarse image and then on a fine one. Errors do not
+accumulate between keyframes, for the patch stays that of the keyframe. Where a patch is not found, the point keeps moving for a
+frame and counts as hidden until it is found again. What is found is aligned with the frame before; where that leads elsewhere,
+the point counts as hidden in this frame. In a keyframe the polish of TAPIR, if the tracker has it, also begins where the patch
+was followed to. The result depends on `every` and on the frames alone, on no clock.
 """
 
 import math
@@ -16,6 +17,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +38,8 @@ _REACH = 4.0
 
 CARRIED = 0.7
 """Correlation from which on a patch of the last keyframe is found."""
+_BACK = 2.0
+"""Pixels of the fine image by which a place may be missed on the way back to the frame before."""
 _AGREED = 2.0
 """Pixels of the fine image within which network and patch agree."""
 
@@ -55,8 +59,8 @@ class _Carried(PointRows):
     xy: Float[Tensor, "n 2"]
     affine: Float[Tensor, "n 2 2"]
     motion: Float[Tensor, "n 2"]
-    visible: Bool[Tensor, " n"]
-    """The network saw the point in the keyframe."""
+    confidence: Float[Tensor, " n"]
+    """Of the network in the keyframe; where it is above 0.5 it saw the point."""
     matched: Bool[Tensor, " n"]
     """The patch was found in the last frame."""
     covariance: Float[Tensor, "n 2 2"]
@@ -64,24 +68,27 @@ class _Carried(PointRows):
 
     @classmethod
     def at(
-        cls, image: Float[Tensor, "y x"], xy: Float[Tensor, "n 2"], visible: Tensor, motion: Tensor, covariance: Tensor
+        cls, image: Float[Tensor, "y x"], xy: Float[Tensor, "n 2"], confidence: Tensor, motion: Tensor, covariance: Tensor
     ) -> "_Carried":
         """Cut the patches of a keyframe."""
         upright = torch.eye(2).repeat(len(xy), 1, 1)
         fine, coarse = Patches.cut(image, xy), Patches.cut(_coarse(image), xy / COARSE)
-        return cls(fine, coarse, xy, upright, motion, visible, visible, covariance)
+        return cls(fine, coarse, xy, upright, motion, confidence, confidence > 0.5, covariance)
 
-    def follow(self, image: Float[Tensor, "y x"]) -> tuple["_Carried", Float[Tensor, " n"]]:
-        """Advance by one frame; returns the points, and the correlation of each patch (-1: not found)."""
+    def follow(self, image: Float[Tensor, "y x"], before: Float[Tensor, "y x"]) -> tuple["_Carried", Float[Tensor, " n"]]:
+        """Advance from the frame `before` to a later one; returns the points, and the correlation of each patch (-1: not found,
+        0.5 where the check backwards fails)."""
         guesses = torch.stack([self.xy + self.motion, self.xy], 1)
         rough, _, coarse = self.coarse.align(_coarse(image), guesses / COARSE, self.affine, (_REACH, _REACH))
         start = torch.where((coarse > CARRIED)[:, None], rough * COARSE, guesses[:, 0])
         xy, affine, score = self.fine.align(image, torch.stack([start, guesses[:, 0]], 1), self.affine, (_REACH, _REACH))
-        matched = self.visible & (score > CARRIED)
+        matched = (self.confidence > 0.5) & (score > CARRIED)
         here = matched[:, None]
         xy = torch.where(here, xy, torch.where(self.matched[:, None], self.xy + self.motion, self.xy))
         motion = torch.where(here & self.matched[:, None], xy - self.xy, 0.0)
         affine = torch.where(here[..., None], affine, self.affine)
+        back = self.fine.shown(image, xy, affine).align(before, self.xy[:, None], self.affine, (_BACK,))[2]
+        score = torch.where(matched & (back == -1), score.clamp(max=0.5), score)
         return replace(self, xy=xy, affine=affine, motion=motion, matched=matched), score
 
 
@@ -100,6 +107,8 @@ class KeyframeStream:
     last: FrameTracks | None = None
     """Points in the frame before; None where the next frame must be a keyframe."""
     carried: _Carried | None = None
+    image: Float[Tensor, "y x"] | None = None
+    """The frame before, that `carried` is in; None where `carried` is."""
     pending: "_Pending | None" = None
     """The frame that the network is looking at, in real time."""
     lost: "_Lost | None" = None
@@ -162,14 +171,14 @@ class KeyframeTracker:
         now = self._follow(stream, frame)
         if now.score is not None and stream.since + 1 < self.every:
             tracks = now.carried_tracks()
-            return replace(stream, since=stream.since + 1, last=tracks, carried=now.carried), tracks
+            return replace(stream, since=stream.since + 1, last=tracks, carried=now.carried, image=now.image), tracks
         followed = time.perf_counter()
         own, tracks = self._look(stream.stream, now)
         if self._measured is not None and len(own):
             self._measure(followed - begin, time.perf_counter() - followed)
         if self._looks_always or not len(own):
             return KeyframeStream(own, 0, tracks), tracks
-        return KeyframeStream(own, 0, tracks, now.cut(tracks)), tracks
+        return KeyframeStream(own, 0, tracks, now.cut(tracks), now.image), tracks
 
     @property
     def _looks_always(self) -> bool:
@@ -198,9 +207,9 @@ class KeyframeTracker:
             raise BadInput(f"this stream is a {type(stream).__name__}, of another kind of tracker; start one with this tracker")
         frame = check_frame(frame, getattr(stream.stream, "size", None))
         image = torch.zeros(0, 0) if self._looks_always else grey(frame[None])[0]
-        if stream.carried is None or self._looks_always:
+        if stream.carried is None or stream.image is None or self._looks_always:
             return _Now(frame, image, None, None, None)
-        carried, score = stream.carried.follow(image)
+        carried, score = stream.carried.follow(image, stream.image)
         return _Now(frame, image, stream.last, carried, score)
 
     @torch.inference_mode()
@@ -233,7 +242,7 @@ class RealtimeTracker(KeyframeTracker):
         now, own, pending = self._follow(stream, frame), stream.stream, stream.pending
         if now.carried is None or now.score is None:
             own, tracks = self._look(_finished(stream), now)
-            return KeyframeStream(own, 0, tracks, now.cut(tracks) if len(own) else None), tracks
+            return KeyframeStream(own, 0, tracks, now.cut(tracks) if len(own) else None, now.image), tracks
         lost = None if stream.lost is None else replace(stream.lost, images=(*stream.lost.images, now.image)[-MOST:])
         if pending is not None:
             pending = replace(pending, images=(*pending.images, now.image)[-MOST:])
@@ -245,7 +254,7 @@ class RealtimeTracker(KeyframeTracker):
         if pending is None:
             pending = _Pending(self._worker.submit(self._look, own, now), now)
         tracks = now.carried_tracks()
-        return KeyframeStream(own, stream.since + 1, tracks, now.carried, pending, lost), tracks
+        return KeyframeStream(own, stream.since + 1, tracks, now.carried, now.image, pending, lost), tracks
 
 
 @dataclass(frozen=True)
@@ -269,8 +278,8 @@ class _Now:
         assert self.last is not None
         assert self.carried is not None
         assert self.score is not None
-        matched, score, before = self.carried.matched.numpy(), self.score.clamp(0, 1).numpy(), self.last.confidence
-        confidence = np.where(matched, before * score, before.clip(max=0.5)).astype(np.float32)
+        sure = self.carried.confidence
+        confidence = torch.where(self.carried.matched, torch.minimum(sure, self.score.clamp(0, 1)), sure.clamp(max=0.5)).numpy()
         if is_flat(self.frame):
             confidence = np.zeros_like(confidence)
         size, small = self.sizes
@@ -278,8 +287,7 @@ class _Now:
         if covariance is not None:  # errors of the network's place and of the alignment
             aligned = patch_covariance(self.carried.fine, self.carried.affine, self.score, size)
             covariance = (self.carried.covariance + aligned).numpy()
-        visible = self.last.visible & (confidence > 0.5)
-        known = {"xy": xy, "visible": visible, "confidence": confidence, "covariance": covariance}
+        known = {"xy": xy, "visible": confidence > 0.5, "confidence": confidence, "covariance": covariance}
         return replace(self.last, **known, chance_wrong=None)
 
     def agreed(self, tracks: FrameTracks) -> FrameTracks:
@@ -287,7 +295,7 @@ class _Now:
         if self.last is None or self.carried is None or self.score is None or is_flat(self.frame):
             return tracks
         near = (self._small(tracks) - self.carried.xy).norm(dim=1) < _AGREED
-        sure = np.minimum(self.last.confidence, self.score.clamp(0, 1).numpy())
+        sure = torch.minimum(self.carried.confidence, self.score.clamp(0, 1)).numpy()
         agreed = (self.carried.matched & near).numpy()
         confidence = np.where(agreed, np.maximum(tracks.confidence, sure), tracks.confidence).astype(np.float32)
         return replace(tracks, confidence=confidence, visible=confidence > 0.5)
@@ -300,7 +308,8 @@ class _Now:
             if self.carried is not None:
                 motion = torch.where(self.carried.matched[:, None], self.carried.motion, 0.0)
         covariance = torch.zeros(len(xy), 2, 2) if tracks.covariance is None else torch.from_numpy(tracks.covariance)
-        return _Carried.at(self.image, xy, torch.from_numpy(tracks.visible), motion, covariance)
+        confidence = torch.from_numpy(np.where(tracks.visible, tracks.confidence, tracks.confidence.clip(max=0.5)))
+        return _Carried.at(self.image, xy, confidence, motion, covariance)
 
     def _small(self, tracks: FrameTracks) -> Float[Tensor, "n 2"]:
         return scale_xy(torch.from_numpy(tracks.xy), *self.sizes)
@@ -322,13 +331,13 @@ class _Pending:
         assert self.now.carried is not None
         here, count = now.carried.matched[:, None], len(self.images)
         cut = self.now.cut(result, torch.where(here, now.carried.xy - self.now.carried.xy, 0.0))
-        carried, score = cut.follow(now.image)
+        carried, score = cut.follow(now.image, self.now.image)
         carried = replace(carried, motion=carried.motion / count)
         now, rows = (
             replace(now, last=result, carried=carried, score=score),
-            torch.nonzero(carried.visible & ~carried.matched)[:, 0],
+            torch.nonzero((carried.confidence > 0.5) & ~carried.matched)[:, 0],
         )
-        lost = _Lost(rows, replace(cut, motion=cut.motion / count).select(rows), result.confidence, self.images)
+        lost = _Lost(rows, replace(cut, motion=cut.motion / count).select(rows), self.now.image, self.images)
         return now, lost if len(rows) and count > 1 else None
 
 
@@ -340,8 +349,8 @@ class _Lost:
     """Which points."""
     points: _Carried
     """These in the frame of the answer."""
-    confidence: Float[np.ndarray, " n"]
-    """Of all points there."""
+    image: Float[Tensor, "y x"]
+    """Of the frame of the answer."""
     images: tuple[Float[Tensor, "y x"], ...]
     """Of the frames since, at most `MOST`."""
 
@@ -351,13 +360,10 @@ class _Lost:
         assert now.score is not None
         count = AT_ONCE // len(self.images)
         some, rows, score = self.points.select(slice(count)), self.rows[:count], now.score
-        for image in self.images:
-            some, score = some.follow(image)
+        for before, image in pairwise((self.image, *self.images)):
+            some, score = some.follow(image, before)
         carried = map_tensors(lambda every, these: every.index_copy(0, rows, these), now.carried, some)
-        late = np.isin(np.arange(len(self.confidence)), rows)
-        sure = np.where(late, self.confidence, now.last.confidence)
-        last = replace(now.last, confidence=sure, visible=now.last.visible | late)
-        now = replace(now, last=last, carried=carried, score=now.score.index_copy(0, rows, score))
+        now = replace(now, carried=carried, score=now.score.index_copy(0, rows, score))
         rest = replace(self, rows=self.rows[count:], points=self.points.select(slice(count, None)))
         return now, rest if len(rest.rows) else None
 

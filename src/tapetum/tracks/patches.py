@@ -6,7 +6,7 @@ and trackers whose network does not look at every frame (`keyframes`) use it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache, wraps
 from typing import Any, Self
 
@@ -169,6 +169,12 @@ class Patches(PointRows):
         score, best = torch.where(sound, score, -1.0).max(1)
         row = torch.arange(len(best), device=best.device)
         return xy[row, best], affine[row, best], score
+
+    @_exact
+    def shown(self, image: Float[Tensor, "y x"], xy: Float[Tensor, "n 2"], affine: Float[Tensor, "n 2 2"]) -> "Patches":
+        """Compute patches of what an image shows at these positions, warps and with the slopes that these patches have."""
+        shown = _standard(_sampled(image, xy[:, None], affine[:, None])[:, 0], _weight(image.device))
+        return replace(self, template=shown)
 
 
 def patch_covariance(
