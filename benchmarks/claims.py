@@ -386,6 +386,7 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "real marks": ("evidence/real-marks.md", marks),
     "marks of seven clips": ("evidence/real-marks.md", lambda: real_marks.table(read("real-marks/seven-clips.json"))),
     "keyframes": ("evidence/tap-speed.md", lambda: live_keyframes.table(read("live/keyframes.json"))),
+    "keyframes on cut-outs": ("evidence/tap-speed.md", lambda: live_keyframes.table(read("live/keyframes-cutouts.json"))),
     "the loop in a browser": ("evidence/tap-speed.md", lambda: live_browser.table(read("live/browser.json"))),
     "the loop in C++": ("evidence/tap-speed.md", lambda: live_cpp.table(read("live/cpp.json"))),
     "doubt": ("evidence/tap-doubt.md", lambda: tap_doubt.table(read("tap-doubt/results.json"))),
