@@ -66,8 +66,8 @@ VERSION = re.compile(
 """What has a number in its name, and the level of intervals."""
 SETTING = re.compile(
     r"(?:learning rate|rate|rates|decay|momentum|weight|weights|weighted|temperature|dropout|threshold|limit|limits|factor|"
-    r"probability|power|at least|at most|above|below|less than|more than|over|under|up to|within|every|first|goal was|goal|bound|"
-    r"delta|eps|epsilon|fraction|default|defaults to|ratio|scale|crop of|lr|beta|betas)"
+    r"probability|at least|at most|above|below|less than|more than|over|under|up to|within|every|first|goal was|goal|bound|"
+    r"delta|power|eps|epsilon|fraction|default|defaults to|ratio|scale|crop of|lr|beta|betas)"
     r"(?: (?:of|is|to|was|from|the))* [-−]?$"
 )
 """Words directly before a setting or a bound."""
