@@ -15,12 +15,12 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from types import ModuleType
 from typing import Any
 
 import tap_doubt
-from plus_minus import SEEDS, Part, verdict
+from plus_minus import SEEDS, Part, run_of, verdict, with_deviation
 from tapetum.systems.pretraining import study as pretraining_study
 from tapetum.systems.pretraining.study.claims import measured
 from tapetum.systems.pretraining.study.fronts import settings_of
@@ -283,12 +283,6 @@ def marks(*names: str) -> str:
     return real_marks.table(read("real-marks/results.json"), names)
 
 
-def deviations(values: Sequence[float | None], by: float = 100) -> str:
-    """Write mean and sample deviation over seeds, by default of shares in %; nothing where there are none."""
-    known = [by * value for value in values if value is not None]
-    return f"{fmean(known):.1f} ± {stdev(known):.1f}" if len(known) > 1 else "".join(f"{value:.1f}" for value in known)
-
-
 def study_points(folder: str, column: str, *scores: str) -> str:
     """Write the scores of a study's points in %, means over seeds; a column by budget, or by source at the budget of all."""
     lines = (EVIDENCE / folder / "points.jsonl").read_text(encoding="utf-8").splitlines()
@@ -297,7 +291,8 @@ def study_points(folder: str, column: str, *scores: str) -> str:
     if column == "budget":
         points = [row for row in points if row["variant"] == "curated"]
     else:
-        points = [row for row in points if all(row[key] in {o[key] for o in others} for key in ("size", "budget", "seed"))]
+        of_all = {key: {row[key] for row in others} | {0.0} for key in ("size", "budget", "seed")}  # 0: untrained
+        points = [row for row in points if all(row[key] in values for key, values in of_all.items())]
     groups: dict[tuple[str, str], dict[float | str, list[Any]]] = {}
     for row in sorted(points, key=lambda row: row["size"]):
         groups.setdefault((row["size"], row["method"]), {}).setdefault(row[column], []).append(row)
@@ -315,17 +310,21 @@ def hip_scores() -> str:
     """Write accuracies of HiP's arms in %, the error of masked pixels, and cosines of neighbouring codes, over the seeds."""
     studies, rows = read("hip-claims/results.json"), []
     for data in ("digits", "cifar10"):
-        each = studies[data]
         for arm in ("learned", "fourier", "random", "permuted"):
-            runs = [f"{arm}-none", f"{arm}-mae", "mae-learned-permuted" if arm == "permuted" else f"mae-{arm}"]
-            keys = [[f"{run}-{seed}" for seed in SEEDS] for run in runs]  # one arm's last seed stands under its rate alone
-            none, mae, codes = ([each.get(key) or each[f"{key}@0.0003"] for key in seeds] for seeds in keys)
-            accuracies = [[run["accuracy"] for run in arms] for arms in (none, mae)]
+            arms = f"{arm}-none", f"{arm}-mae", "mae-learned-permuted" if arm == "permuted" else f"mae-{arm}"
+            none, mae, codes = ([run_of(studies[data], each, seed) for seed in SEEDS] for each in arms)
+            accuracies = [[100 * run["accuracy"] for run in runs] for runs in (none, mae)]
             gains = [b - a for a, b in zip(*accuracies, strict=True)]
             cosines = (fmean(run[f"cosine_{way}"] for run in codes) for way in ("horizontal", "vertical"))
             masked = fmean(run["masked_mse"] for run in codes)
             rows.append(
-                (data, arm, *map(deviations, (*accuracies, gains)), f"{masked:.3f}", ", ".join(f"{c:.2f}" for c in cosines))
+                (
+                    data,
+                    arm,
+                    *(with_deviation(v, 1) for v in (*accuracies, gains)),
+                    f"{masked:.3f}",
+                    ", ".join(f"{c:.2f}" for c in cosines),
+                )
             )
     header = "data", "codes", "no MAE", "MAE", "gain", "masked MSE", "cosine, horizontal and vertical"
     return write_table(header, rows)
@@ -353,7 +352,7 @@ def recalled() -> str:
         (
             form,
             f"{runs[0]['multiply_adds'] / 1e6:.2f}",
-            *(deviations([run["accuracy"][length] for run in runs]) for length in ("5", "10")),
+            *(with_deviation([100 * run["accuracy"][length] for run in runs], 1) for length in ("5", "10")),
             ", ".join(f"{100 * run['accuracy']['5']:.1f}" for run in runs),
             f"{fmean(run['cpu_s'] for run in runs):.0f}",
         )
@@ -378,7 +377,7 @@ def events() -> str:
         (name.replace("claims-", "").replace("claims", "short runs"), network, *scores)
         for name in ("claims", "claims-tuning", "claims-memories")
         for network, runs in read(f"longvideo/{name}.json")["scores"].items()
-        for scores in [[deviations([run[key] for run in runs]) for key in ("order", "found", "words")]]
+        for scores in [[with_deviation([100 * run[key] for run in runs], 1) for key in ("order", "found", "words")]]
     ]
     return write_table(("runs", "network", "right order, %", "caption found, %", "words, %"), rows)
 
