@@ -15,11 +15,12 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from types import ModuleType
 from typing import Any
 
 import tap_doubt
-from plus_minus import SEEDS, Part, verdict
+from plus_minus import SEEDS, Part, run_of, verdict, with_deviation
 from tapetum.systems.pretraining import study as pretraining_study
 from tapetum.systems.pretraining.study.claims import measured
 from tapetum.systems.pretraining.study.fronts import settings_of
@@ -282,6 +283,117 @@ def marks(*names: str) -> str:
     return real_marks.table(read("real-marks/results.json"), names)
 
 
+def study_points(folder: str, column: str, *scores: str) -> str:
+    """Write the scores of a study's points in %, means over seeds; a column by budget, or by source at the budget of all."""
+    lines = (EVIDENCE / folder / "points.jsonl").read_text(encoding="utf-8").splitlines()
+    points = [json.loads(line) for line in lines]
+    others = [row for row in points if row["variant"] != "curated"]
+    if column == "budget":
+        points = [row for row in points if row["variant"] == "curated"]
+    else:
+        of_all = {key: {row[key] for row in others} | {0.0} for key in ("size", "budget", "seed")}  # 0: untrained
+        points = [row for row in points if all(row[key] in values for key, values in of_all.items())]
+    groups: dict[tuple[str, str], dict[float | str, list[Any]]] = {}
+    for row in sorted(points, key=lambda row: row["size"]):
+        groups.setdefault((row["size"], row["method"]), {}).setdefault(row[column], []).append(row)
+    columns = list(dict.fromkeys(row[column] for row in sorted(points, key=lambda row: row["budget"])))
+
+    def cell(runs: Sequence[Any]) -> str:
+        means = ", ".join(f"{100 * fmean(run[key] for run in runs):.1f}" for key in scores if runs)
+        return f"{means} ({len(runs)})" if runs else ""
+
+    header = f"{', '.join(scores)}, % (seeds)", *(f"{each:.3g} FLOP" if column == "budget" else str(each) for each in columns)
+    return write_table(header, [(", ".join(name), *(cell(by.get(c, ())) for c in columns)) for name, by in groups.items()])
+
+
+def hip_scores() -> str:
+    """Write accuracies of HiP's arms in %, the error of masked pixels, and cosines of neighbouring codes, over the seeds."""
+    studies, rows = read("hip-claims/results.json"), []
+    for data in ("digits", "cifar10"):
+        for arm in ("learned", "fourier", "random", "permuted"):
+            arms = f"{arm}-none", f"{arm}-mae", "mae-learned-permuted" if arm == "permuted" else f"mae-{arm}"
+            none, mae, codes = ([run_of(studies[data], each, seed) for seed in SEEDS] for each in arms)
+            accuracies = [[100 * run["accuracy"] for run in runs] for runs in (none, mae)]
+            gains = [b - a for a, b in zip(*accuracies, strict=True)]
+            cosines = (fmean(run[f"cosine_{way}"] for run in codes) for way in ("horizontal", "vertical"))
+            masked = fmean(run["masked_mse"] for run in codes)
+            rows.append(
+                (
+                    data,
+                    arm,
+                    *(with_deviation(v, 1) for v in (*accuracies, gains)),
+                    f"{masked:.3f}",
+                    ", ".join(f"{c:.2f}" for c in cosines),
+                )
+            )
+    header = "data", "codes", "no MAE", "MAE", "gain", "masked MSE", "cosine, horizontal and vertical"
+    return write_table(header, rows)
+
+
+def hip_cost() -> str:
+    """Write FLOPs, CPU time and memory of a forward pass of HiP and of the flat Perceiver IO, by the side of the image."""
+    rows = [
+        (
+            *key.split(),
+            f"{row['parameters'] / 1e6:.1f} M",
+            f"{row['flops'] / 1e9:.2f}",
+            f"{row['cpu']:.2f}",
+            f"{row['peak'] / 2**20:.0f}",
+        )
+        for key, row in read("hip-speed/results.json").items()
+    ]
+    return write_table(("network", "side", "parameters", "GFLOPs", "CPU s", "peak MiB"), rows)
+
+
+def recalled() -> str:
+    """Write what each form of memory recalls, over the seeds."""
+    forms = read("longvideo/recall.json")["scores"] | read("longvideo/recall-late.json")["scores"]
+    rows = [
+        (
+            form,
+            f"{runs[0]['multiply_adds'] / 1e6:.2f}",
+            *(with_deviation([100 * run["accuracy"][length] for run in runs], 1) for length in ("5", "10")),
+            ", ".join(f"{100 * run['accuracy']['5']:.1f}" for run in runs),
+            f"{fmean(run['cpu_s'] for run in runs):.0f}",
+        )
+        for form, runs in forms.items()
+    ]
+    return write_table(("form", "M multiply-adds", "right, %", "of twice the length", "by seed", "CPU s to train"), rows)
+
+
+def long_cost() -> str:
+    """Write the cost of the forms of long video by length, at its least of three calls."""
+    forms = read("longvideo/cost.json")["forms"]
+    rows = [
+        (str(each[0]["frames"]), *(f"{e['flops'] / 1e9:.2f}, {e['cpu_s']:.3f}, {e['grown_mib']:.1f}" for e in each))
+        for each in zip(*forms.values(), strict=True)
+    ]
+    return write_table(("frames; GFLOPs, CPU s, peak in MiB", *forms), rows)
+
+
+def events() -> str:
+    """Write what networks find of ordered events, over the seeds."""
+    rows = [
+        (name.replace("claims-", "").replace("claims", "short runs"), network, *scores)
+        for name in ("claims", "claims-tuning", "claims-memories")
+        for network, runs in read(f"longvideo/{name}.json")["scores"].items()
+        for scores in [[with_deviation([100 * run[key] for run in runs], 1) for key in ("order", "found", "words")]]
+    ]
+    return write_table(("runs", "network", "right order, %", "caption found, %", "words, %"), rows)
+
+
+def without_looking() -> str:
+    """Write how well guessers that see no image answer the questions about scenes."""
+    found = read("scenes-blind/results.json")
+    first = next(iter(found.values()))
+    cell = "{accuracy:.3f} ({z:+.1f})".format
+    rows = [
+        (name, f"{part['n']:,}", f"{part['chance']:.3f}", *(cell(**each[name]) for each in found.values()))
+        for name, part in first.items()
+    ]
+    return write_table(("template", "questions", "chance", *found), rows)
+
+
 def encoder_loops() -> str:
     """Write how many images a second users' loops embed, and the network alone by the size of the batch."""
     rows = []
@@ -358,6 +470,25 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "claims with all 56 followed": ("evidence/perception-test.md", lambda: perception("tracked-56")),
     "claims with video features": ("evidence/perception-test.md", lambda: perception("video-features")),
     "claims of bootstrapping": ("evidence/bootstrap.md", bootstrapping),
+    "points of the small study": (
+        "evidence/flops-study.md",
+        lambda: study_points("flops-study", "budget", "miou", "linear"),
+    ),
+    "poor data": ("evidence/flops-study.md", lambda: study_points("flops-study", "variant", "miou", "linear")),
+    "points of the longer transfer": (
+        "evidence/flops-study.md",
+        lambda: study_points("flops-study/streets", "budget", "miou", "linear", "knn"),
+    ),
+    "points of four sources": (
+        "evidence/flops-study.md",
+        lambda: study_points("flops-study/sources", "variant", "miou", "linear", "knn"),
+    ),
+    "cost of HiP": ("evidence/hip.md", hip_cost),
+    "scores of HiP": ("evidence/hip.md", hip_scores),
+    "recall": ("evidence/longvideo.md", recalled),
+    "cost of long video": ("evidence/longvideo.md", long_cost),
+    "events": ("evidence/longvideo.md", events),
+    "questions without looking": ("evidence/scenes.md", without_looking),
     "claims of the study": ("evidence/flops-study.md", study),
     "findings of the study": ("evidence/flops-study.md", study_findings),
     "what seeds tell apart": ("evidence/flops-study.md", power),

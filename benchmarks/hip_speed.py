@@ -1,6 +1,7 @@
 """HiP beside the flat Perceiver IO of transformers: FLOPs, CPU time and peak memory of a forward pass, as inputs grow.
 
     python benchmarks/hip_speed.py [--threads 1] [--rounds 3] [--sizes 224 512 1024 av] [--skip-flat-beyond 524288]
+        [--json OUT.json]
 
 Inputs are images of raw pixels, or `av`: 8 frames of 224x224 and 122,880 samples of sound, 524,288 elements. HiP's rows hold
 everything: embedding, encoder, decoder and the reconstruction of every input. The flat model is `PerceiverModel` of
@@ -109,6 +110,9 @@ def main(args):
                 f"{row['cpu']:8.2f} {per_second:8.1f} {row['peak'] / 2**20:9.0f}{same}",
                 flush=True,
             )
+    if args.json:
+        named = {f"{name} {size}": row for (name, size), row in rows.items()}
+        args.json.write_text(json.dumps(named, indent=1) + "\n")
     for name in HIP:
         for size in args.sizes:
             if (FLAT, size) in rows:
@@ -129,6 +133,7 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--skip-flat-beyond", type=int, default=524288)
+    parser.add_argument("--json", type=Path)
     parser.add_argument("--row", nargs=2, default=None, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.row:

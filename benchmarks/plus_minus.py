@@ -1,6 +1,6 @@
 """What stands behind a mean in the pages of evidence, "± sample deviation over seeds" or an interval, and behind a verdict.
 
-    python benchmarks/plus_minus.py    # the cells of HiP's and the bootstrap's tables, anew from what their runs left
+    python benchmarks/plus_minus.py    # the cells of the bootstrap's tables, anew from what their runs left
 
 After ± is the sample standard deviation (n - 1) of runs that differ in their seed. In square brackets is a 95 % interval of the
 mean by the bootstrap: 4,000 draws of the scored videos or images with replacement, their 2.5th and 97.5th percentile.
@@ -106,28 +106,6 @@ def widened(value: float, interval: Interval, bunches: int) -> Interval:
     return value - factor * (value - interval[0]), value + factor * (interval[1] - value)
 
 
-def hip_cells() -> Iterator[str]:
-    """Give the cells of `docs/evidence/hip.md` that hold a deviation, as pieces of its rows."""
-    studies = json.loads((EVIDENCE / "hip-claims" / "results.json").read_text())
-    for name in ("digits", "cifar10"):
-        runs = studies[name]
-
-        def percent(arm: str, runs: Mapping[str, Any] = runs) -> str:
-            return with_deviation([100 * run_of(runs, arm, seed)["accuracy"] for seed in SEEDS], 1)
-
-        for kind, told in (("learned", "learned"), ("fourier", "Fourier"), ("random", "frozen random")):
-            yield f"| {told} | {percent(f'{kind}-none')} | {percent(f'{kind}-mae')} |"
-        for arm in ("learned", "learned-permuted"):
-            keys = "cosine_horizontal_at_start", "cosine_vertical_at_start", "cosine_horizontal", "cosine_vertical"
-            cells = (with_deviation([run_of(runs, f"mae-{arm}", seed)[key] for seed in SEEDS], 2) for key in keys)
-            yield f"| {arm} | {' | '.join(cells)} |"
-        orders = {"in order, MAE": "learned-mae", "permuted, MAE": "permuted-mae", "permuted, no MAE": "permuted-none"}
-        for told, arm in orders.items():
-            yield percent(arm) if name == "digits" else f"| {told} | {percent(arm)} |"
-    for told, arm in (("hip-nano", "c1-hip"), ("io-nano, flat", "c1-flat")):
-        yield f"| {told} | {with_deviation([100 * run_of(studies['cifar10'], arm, seed)['accuracy'] for seed in SEEDS], 1)} |"
-
-
 def run_of(runs: Mapping[str, Any], arm: str, seed: int) -> Mapping[str, Any]:
     """Give a run by its arm and seed, at the rate that was chosen with the first; a study's last run has no other name."""
     name = f"{arm}-{seed}"
@@ -172,5 +150,4 @@ def bootstrap_cells() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    for found in (hip_cells, bootstrap_cells):
-        print(*found(), sep="\n")
+    print(*bootstrap_cells(), sep="\n")

@@ -1,6 +1,6 @@
 """Do the EfficientNet-Lites from the package index tell what is in photographs, and what does their preprocessing matter?
 
-    python evidence/encoders/imagenet.py photos.parquet [--count 200]
+    python evidence/encoders/imagenet.py photos.parquet [--count 200] [--json OUT.json]
 
 The table has columns `image` (bytes of an image file) and `label` (name of a class of ImageNet). Of it --count rows are drawn
 by a fixed seed; 0 takes all. Prints top-1 and top-5 of each network with its authors' preprocessing, and top-1 with the mean
@@ -8,7 +8,9 @@ and deviation of ImageNet instead, without the margin that is cut off all around
 """
 
 import argparse
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -57,6 +59,7 @@ def main():
     parser.add_argument("photos")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--models", nargs="+", default=NAMES)
+    parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     table = pq.read_table(chosen.photos, columns=["image", "label"])
     rows = np.random.default_rng(0).permutation(table.num_rows)[: chosen.count or None]
@@ -67,12 +70,16 @@ def main():
         raise SystemExit(f"{sum(not label for label in labels)} labels are no names of classes of ImageNet")
     print(f"{len(labels)} images, torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(f"{'network':20} {'pixels':>6} {'top-1':>7} {'top-5':>7} {'ImageNet mean':>14} {'no margin':>10} {'squashed':>9}")
+    measured = {}
     for name in chosen.models:
         encoder = tapetum.encoders.load(name)
         top1, top5 = scores(encoder, images, labels)
         mine, imagenet, whole, squashed = top1.values()
         pixels = encoder.preprocessing.size[0]
         print(f"{name:20} {pixels:6} {mine:7.3f} {top5:7.3f} {imagenet:14.3f} {whole:10.3f} {squashed:9.3f}", flush=True)
+        measured[name] = {"pixels": pixels, "top5": top5} | top1
+        if chosen.json:
+            chosen.json.write_text(json.dumps(measured, indent=1) + "\n")
 
 
 if __name__ == "__main__":

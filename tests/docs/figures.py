@@ -59,14 +59,16 @@ _NUMBER = re.compile(
     rf"(?:\s?(?P<unit>{_UNIT})(?!\w))?"
 )
 VERSION = re.compile(
-    r"95 %|(?:torch|torchvision|Python|numpy|scipy|MuJoCo|mujoco|OpenCV|transformers|timm|lightly|pycolmap|glibc|CUDA|FFmpeg|"
+    r"95 %|(?:torch|torchvision|TensorFlow|PyAV|WordNet|Python|"
+    r"numpy|scipy|MuJoCo|mujoco|OpenCV|transformers|timm|lightly|pycolmap|glibc|CUDA|FFmpeg|"
     r"Node|Ray|jax|flax|version|versions|onnxruntime|faiss|BY|BY-SA|BY-NC|BY-NC-ND|section|table|figure|§) \d[\d.]*|Apache-2\.0"
 )
 """What has a number in its name, and the level of intervals."""
 SETTING = re.compile(
     r"(?:learning rate|rate|rates|decay|momentum|weight|weights|weighted|temperature|dropout|threshold|limit|limits|factor|"
     r"probability|at least|at most|above|below|less than|more than|over|under|up to|within|every|first|goal was|goal|bound|"
-    r"delta|eps|epsilon|fraction|default|defaults to|ratio|scale|crop of|lr|beta|betas)(?: (?:of|is|to|was|from|the))* [-−]?$"
+    r"delta|power|eps|epsilon|fraction|default|defaults to|ratio|scale|crop of|lr|beta|betas)"
+    r"(?: (?:of|is|to|was|from|the))* [-−]?$"
 )
 """Words directly before a setting or a bound."""
 _TABLE = re.compile(r"<!-- table .*?<!-- end of table -->", re.DOTALL)
