@@ -102,6 +102,14 @@ ODIN = {
     "start": "best overlap above the encoder's own",
     "real": "on streets, more than k-means of colours, positions, both",
 }
+ODIN_RUNS = {
+    "apart": "apart",
+    "apart, 3,000 steps": "apart-3000",
+    "shared": "shared",
+    "shared, 12,000 steps": "shared-12000",
+    "apart, from resnet-nano": "trained-apart",
+    "shared, from resnet-nano": "trained-shared",
+}
 HIP = {
     "C1": "as accurate as a flat Perceiver, within a point, for a third of its multiplications",
     "C2": "auto-encoding makes learned codes work and gives Fourier codes nothing",
@@ -143,15 +151,7 @@ def longvideo() -> str:
 
 def odin() -> str:
     """Write Odin's claims, from random weights."""
-    runs = {
-        "apart": "apart",
-        "apart, 3,000 steps": "apart-3000",
-        "shared": "shared",
-        "shared, 12,000 steps": "shared-12000",
-        "apart, from resnet-nano": "trained-apart",
-        "shared, from resnet-nano": "trained-shared",
-    }
-    found = {name: odin_claims.parts_of(read(f"odin/claims-{file}.json"), 3) for name, file in runs.items()}
+    found = {name: odin_claims.parts_of(read(f"odin/claims-{file}.json"), 3) for name, file in ODIN_RUNS.items()}
     rows = [
         row
         for claim in ODIN
@@ -160,6 +160,19 @@ def odin() -> str:
         for row in rows_of({claim: parts[claim]}, ODIN, name)
     ]
     return write_table(("claim", "colours, runs", "verdict", "mean of the seeds (95 %)"), rows)
+
+
+def odin_scores() -> str:
+    """Write the mean scores of the arms of Odin's study, in both kinds of scene."""
+    cells: dict[str, dict[str, str]] = {}
+    for name, file in ODIN_RUNS.items():
+        colours, _, run = name.partition(", ")
+        for arm, scores in odin_claims.mean_scores(read(f"odin/claims-{file}.json")).items():
+            learns = arm not in odin_claims.PLAIN and (arm, run[-5:]) != ("untrained", "steps")
+            cells.setdefault(f"{arm}, {run}" if run and learns else arm, {})[colours] = scores
+    kinds = "apart", "shared"
+    header = "arm", *(f"{kind}: ABO, OR, linear mean IoU, J" for kind in kinds)
+    return write_table(header, [(arm, *(each.get(kind, "") for kind in kinds)) for arm, each in cells.items()])
 
 
 def hip() -> str:
@@ -348,6 +361,7 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "loops of encoders": ("evidence/named-encoders.md", encoder_loops),
     "claims of long video": ("evidence/longvideo.md", longvideo),
     "claims of Odin": ("evidence/odin.md", odin),
+    "scores of Odin": ("evidence/odin.md", odin_scores),
     "claims of HiP": ("evidence/hip.md", hip),
     "claims of adapters": ("evidence/adapters.md", adapters),
     "two renderings": ("evidence/adapters.md", adapters_renderings),
