@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 import tap_doubt
-from plus_minus import SEEDS, Part, verdict
+from plus_minus import SEEDS, Part, as_many, difference, verdict, with_deviation, with_interval
 from tapetum.systems.pretraining import study as pretraining_study
 from tapetum.systems.pretraining.study.claims import measured
 from tapetum.systems.pretraining.study.fronts import settings_of
@@ -290,6 +290,52 @@ def bootstrapping() -> str:
     return write_table(("claim", "verdict", "mean of the seeds (95 %)"), rows)
 
 
+BOOTSTRAP_SCORES = {
+    "average Jaccard": "average_jaccard",
+    "best threshold": "best_average_jaccard",
+    "position": "average_pts_within_thresh",
+    "occlusion": "occlusion_accuracy",
+    "back within 4 px": "cycle_back_within_4px",
+    "followed: position": "followed_position",
+    "average Jaccard there": "followed_jaccard",
+}
+
+
+BOOTSTRAP_ARMS = {
+    "start": ["start"],
+    "without footage": [f"seed {seed} without footage" for seed in SEEDS],
+    "with footage": [f"seed {seed}" for seed in SEEDS],
+}
+NINE_VIDEOS = BOOTSTRAP_ARMS | {"without footage": ["seed 1 without footage"], "with footage": ["seed 1", "seed 2"]}
+CUT_OUTS = "cut-outs as footage, seed 1"
+
+
+def bootstrap_scores(runs: Mapping[str, Any], arms: Mapping[str, Sequence[str]] = BOOTSTRAP_ARMS) -> str:
+    """Write the scores before and after bootstrapping, with footage and without: means and deviations of the seeds."""
+    columns = {name: key for name, key in BOOTSTRAP_SCORES.items() if key in runs["start"]}
+    rows = []
+    for polished in ("", " polished"):
+        for name, names in arms.items():
+            seeds = [runs[f"{each}{polished}"] for each in names]
+            scores = (with_deviation([run[key] for run in seeds], 3) for key in columns.values())
+            cycle = with_deviation([as_many(runs[f"start{polished}"], run)[0] for run in seeds], 2)
+            rows.append((f"{name}{polished and ','}{polished}", *scores, f"{cycle} px"))
+    return write_table(("", *columns, "cycle error, as many as the start"), rows)
+
+
+def bootstrap_ablations() -> str:
+    """Write what each ingredient of bootstrapping is worth: the change without it, video by video, by the seed."""
+    runs, rows = read("bootstrap-ablations/results.json"), []
+    columns = {name: key for name, key in BOOTSTRAP_SCORES.items() if not key.startswith(("cycle", "followed_position"))}
+    for name, run in runs.items():
+        whole = runs.get(name[:6], run)
+        change = "" if run is whole else with_interval(difference(whole, run), 4)
+        rows.append((name, *(f"{run[key]:.4f}" for key in columns.values()), change))
+    changes = [difference(runs[f"seed {seed}"], runs[f"seed {seed} without confident"]) for seed in SEEDS]
+    rows.append(("three seeds without confident", *[""] * len(columns), with_interval(sum(changes) / len(SEEDS), 4)))
+    return write_table(("", *columns, "change of average Jaccard"), rows)
+
+
 def marks(*names: str) -> str:
     """Write what trackers score on real marks, on all clips and on the clean ones."""
     return real_marks.table(read("real-marks/results.json"), names)
@@ -372,6 +418,19 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "claims with all 56 followed": ("evidence/perception-test.md", lambda: perception("tracked-56")),
     "claims with video features": ("evidence/perception-test.md", lambda: perception("video-features")),
     "claims of bootstrapping": ("evidence/bootstrap.md", bootstrapping),
+    "scores of bootstrapping": ("evidence/bootstrap.md", lambda: bootstrap_scores(read("bootstrap/results.json"))),
+    "nine videos, two looks": (
+        "evidence/bootstrap-nine-videos.md",
+        lambda: bootstrap_scores(read("bootstrap-nine-videos/results.json")["looking twice"], NINE_VIDEOS),
+    ),
+    "nine videos, one look": (
+        "evidence/bootstrap-nine-videos.md",
+        lambda: bootstrap_scores(
+            read("bootstrap-nine-videos/results.json")["looking once"],
+            NINE_VIDEOS | {name: [name] for name in ("seed 1 harder view", CUT_OUTS, f"{CUT_OUTS} without footage")},
+        ),
+    ),
+    "ingredients of bootstrapping": ("evidence/bootstrap.md", bootstrap_ablations),
     "claims of the study": ("evidence/flops-study.md", study),
     "findings of the study": ("evidence/flops-study.md", study_findings),
     "what seeds tell apart": ("evidence/flops-study.md", power),

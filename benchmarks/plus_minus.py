@@ -1,6 +1,6 @@
 """What stands behind a mean in the pages of evidence, "± sample deviation over seeds" or an interval, and behind a verdict.
 
-    python benchmarks/plus_minus.py    # the cells of HiP's and the bootstrap's tables, anew from what their runs left
+    python benchmarks/plus_minus.py    # the cells of HiP's tables, anew from what their runs left
 
 After ± is the sample standard deviation (n - 1) of runs that differ in their seed. In square brackets is a 95 % interval of the
 mean by the bootstrap: 4,000 draws of the scored videos or images with replacement, their 2.5th and 97.5th percentile.
@@ -146,31 +146,5 @@ def as_many(start: Mapping[str, Any], run: Mapping[str, Any], threshold: float =
     return float(errors.mean()), float((errors < 4).mean())
 
 
-def bootstrap_cells() -> Iterator[str]:
-    """Give the cells of `docs/evidence/bootstrap.md` that hold a deviation or an interval, as pieces of its text."""
-    runs = json.loads((EVIDENCE / "bootstrap" / "results.json").read_text())
-    for polished in ("", " polished"):
-        for arm, told in ((" without footage", "without footage"), ("", "with footage")):
-            of = [runs[f"seed {seed}{arm}{polished}"] for seed in SEEDS]
-
-            def cell(key: str, digits: int = 3, of: Sequence[Any] = of) -> str:
-                return with_deviation([run[key] for run in of], digits)
-
-            keys = "average_jaccard", "best_average_jaccard", "average_pts_within_thresh", "occlusion_accuracy"
-            cells = [cell(key) for key in keys]
-            cells.append(f"{cell('cycle_mean_px', 2)} px, {cell('cycle_back_within_4px')}")
-            surest = [as_many(runs["start" + polished], run)[0] for run in of]
-            cells.append(f"{with_deviation(surest, 2)} px")
-            yield f"| {told}, mean of 3{',' * bool(polished)}{polished} | {' | '.join(cells)} |"
-    runs = json.loads((EVIDENCE / "bootstrap-ablations" / "results.json").read_text())
-    for name, run in runs.items():
-        if name.startswith("seed 1 "):
-            change = with_interval(difference(runs["seed 1"], run), 4)
-            yield f"| {name.removeprefix('seed 1 ')} | {run['average_jaccard']:.4f} | {change} |"
-    changes = [difference(runs[f"seed {seed}"], runs[f"seed {seed} without confident"]) for seed in SEEDS]
-    yield from (with_interval(change, 4) for change in (*changes[1:], np.mean(changes, 0)))
-
-
 if __name__ == "__main__":
-    for found in (hip_cells, bootstrap_cells):
-        print(*found(), sep="\n")
+    print(*hip_cells(), sep="\n")
