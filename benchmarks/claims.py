@@ -208,9 +208,11 @@ def adapters_renderings() -> str:
     return scores + "\n" + write_table(("claim", "verdict", "mean of the seeds (95 %)"), judged)
 
 
-def adapters_together() -> str:
-    """Write the table over all tasks."""
-    return adapter_tables.together(adapter_tables.chosen(read("adapters/metaworld.json")))
+def adapter_runs(robots: bool = True, painted: bool = True) -> list[Any]:
+    """Choose the runs of both studies that their tables are of: Meta-World's, and those of the painted task at its own rate."""
+    runs = adapter_tables.chosen(read("adapters/metaworld.json")) if robots else []
+    rates = "adapters=0.01", "full=0.001"
+    return runs + (adapter_tables.chosen(read("adapters/reach-disc.json"), rates=rates) if painted else [])
 
 
 def transfer() -> str:
@@ -412,7 +414,15 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "claims of adapters": ("evidence/adapters.md", adapters),
     "two renderings": ("evidence/adapters.md", adapters_renderings),
     "other trunks": ("evidence/adapters.md", lambda: adapter_tables.by_task(read("adapters/trunks.json"))),
-    "adapters over all tasks": ("evidence/adapters.md", adapters_together),
+    "adapters over all tasks": ("evidence/adapters.md", lambda: adapter_tables.together(adapter_runs(painted=False))),
+    "robots": ("evidence/adapters.md", lambda: adapter_tables.by_task(adapter_runs(painted=False))),
+    "painted task": ("evidence/adapters.md", lambda: adapter_tables.by_task(adapter_runs(robots=False))),
+    "what trunks keep": ("evidence/adapters.md", lambda: adapter_tables.knowledge(adapter_runs())),
+    "room of adapters": ("evidence/adapters.md", lambda: adapter_tables.cost(adapter_runs(painted=False))),
+    "rates of adapters": (
+        "evidence/adapters.md",
+        lambda: adapter_tables.rates(read("adapters/metaworld.json") + read("adapters/reach-disc.json")),
+    ),
     "claims of transfer": ("evidence/paligemma-transfer.md", transfer),
     "claims of the Perception Test": ("evidence/perception-test.md", lambda: perception("results")),
     "claims with all 56 followed": ("evidence/perception-test.md", lambda: perception("tracked-56")),
