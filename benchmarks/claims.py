@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 import tap_doubt
-from plus_minus import SEEDS, Part, run_of, verdict, with_deviation
+from plus_minus import SEEDS, Part, as_many, difference, run_of, verdict, with_deviation, with_interval
 from tapetum.systems.pretraining import study as pretraining_study
 from tapetum.systems.pretraining.study.claims import measured
 from tapetum.systems.pretraining.study.fronts import settings_of
@@ -103,6 +103,14 @@ ODIN = {
     "start": "best overlap above the encoder's own",
     "real": "on streets, more than k-means of colours, positions, both",
 }
+ODIN_RUNS = {
+    "apart": "apart",
+    "apart, 3,000 steps": "apart-3000",
+    "shared": "shared",
+    "shared, 12,000 steps": "shared-12000",
+    "apart, from resnet-nano": "trained-apart",
+    "shared, from resnet-nano": "trained-shared",
+}
 HIP = {
     "C1": "as accurate as a flat Perceiver, within a point, for a third of its multiplications",
     "C2": "auto-encoding makes learned codes work and gives Fourier codes nothing",
@@ -144,15 +152,7 @@ def longvideo() -> str:
 
 def odin() -> str:
     """Write Odin's claims, from random weights."""
-    runs = {
-        "apart": "apart",
-        "apart, 3,000 steps": "apart-3000",
-        "shared": "shared",
-        "shared, 12,000 steps": "shared-12000",
-        "apart, from resnet-nano": "trained-apart",
-        "shared, from resnet-nano": "trained-shared",
-    }
-    found = {name: odin_claims.parts_of(read(f"odin/claims-{file}.json"), 3) for name, file in runs.items()}
+    found = {name: odin_claims.parts_of(read(f"odin/claims-{file}.json"), 3) for name, file in ODIN_RUNS.items()}
     rows = [
         row
         for claim in ODIN
@@ -161,6 +161,19 @@ def odin() -> str:
         for row in rows_of({claim: parts[claim]}, ODIN, name)
     ]
     return write_table(("claim", "colours, runs", "verdict", "mean of the seeds (95 %)"), rows)
+
+
+def odin_scores() -> str:
+    """Write the mean scores of the arms of Odin's study, in both kinds of scene."""
+    cells: dict[str, dict[str, str]] = {}
+    for name, file in ODIN_RUNS.items():
+        colours, _, run = name.partition(", ")
+        for arm, scores in odin_claims.mean_scores(read(f"odin/claims-{file}.json")).items():
+            learns = arm not in odin_claims.PLAIN and (arm, run[-5:]) != ("untrained", "steps")
+            cells.setdefault(f"{arm}, {run}" if run and learns else arm, {})[colours] = scores
+    kinds = "apart", "shared"
+    header = "arm", *(f"{kind}: ABO, OR, linear mean IoU, J" for kind in kinds)
+    return write_table(header, [(arm, *(each.get(kind, "") for kind in kinds)) for arm, each in cells.items()])
 
 
 def hip() -> str:
@@ -196,9 +209,11 @@ def adapters_renderings() -> str:
     return scores + "\n" + write_table(("claim", "verdict", "mean of the seeds (95 %)"), judged)
 
 
-def adapters_together() -> str:
-    """Write the table over all tasks."""
-    return adapter_tables.together(adapter_tables.chosen(read("adapters/metaworld.json")))
+def adapter_runs(robots: bool = True, painted: bool = True) -> list[Any]:
+    """Choose the runs of both studies that their tables are of: Meta-World's, and those of the painted task at its own rate."""
+    runs = adapter_tables.chosen(read("adapters/metaworld.json")) if robots else []
+    rates = "adapters=0.01", "full=0.001"
+    return runs + (adapter_tables.chosen(read("adapters/reach-disc.json"), rates=rates) if painted else [])
 
 
 def transfer() -> str:
@@ -276,6 +291,52 @@ def bootstrapping() -> str:
                 part = Part(name, [a - b for a, b in zip(one, base, strict=True)], digits=4)
                 rows.append((f"{told} gains{',' * bool(polished)}{polished}", f"**{part.verdict}**", str(part)))
     return write_table(("claim", "verdict", "mean of the seeds (95 %)"), rows)
+
+
+BOOTSTRAP_SCORES = {
+    "average Jaccard": "average_jaccard",
+    "best threshold": "best_average_jaccard",
+    "position": "average_pts_within_thresh",
+    "occlusion": "occlusion_accuracy",
+    "back within 4 px": "cycle_back_within_4px",
+    "followed: position": "followed_position",
+    "average Jaccard there": "followed_jaccard",
+}
+
+
+BOOTSTRAP_ARMS = {
+    "start": ["start"],
+    "without footage": [f"seed {seed} without footage" for seed in SEEDS],
+    "with footage": [f"seed {seed}" for seed in SEEDS],
+}
+NINE_VIDEOS = BOOTSTRAP_ARMS | {"without footage": ["seed 1 without footage"], "with footage": ["seed 1", "seed 2"]}
+CUT_OUTS = "cut-outs as footage, seed 1"
+
+
+def bootstrap_scores(runs: Mapping[str, Any], arms: Mapping[str, Sequence[str]] = BOOTSTRAP_ARMS) -> str:
+    """Write the scores before and after bootstrapping, with footage and without: means and deviations of the seeds."""
+    columns = {name: key for name, key in BOOTSTRAP_SCORES.items() if key in runs["start"]}
+    rows = []
+    for polished in ("", " polished"):
+        for name, names in arms.items():
+            seeds = [runs[f"{each}{polished}"] for each in names]
+            scores = (with_deviation([run[key] for run in seeds], 3) for key in columns.values())
+            cycle = with_deviation([as_many(runs[f"start{polished}"], run)[0] for run in seeds], 2)
+            rows.append((f"{name}{polished and ','}{polished}", *scores, f"{cycle} px"))
+    return write_table(("", *columns, "cycle error, as many as the start"), rows)
+
+
+def bootstrap_ablations() -> str:
+    """Write what each ingredient of bootstrapping is worth: the change without it, video by video, by the seed."""
+    runs, rows = read("bootstrap-ablations/results.json"), []
+    columns = {name: key for name, key in BOOTSTRAP_SCORES.items() if not key.startswith(("cycle", "followed_position"))}
+    for name, run in runs.items():
+        whole = runs.get(name[:6], run)
+        change = "" if run is whole else with_interval(difference(whole, run), 4)
+        rows.append((name, *(f"{run[key]:.4f}" for key in columns.values()), change))
+    changes = [difference(runs[f"seed {seed}"], runs[f"seed {seed} without confident"]) for seed in SEEDS]
+    rows.append(("three seeds without confident", *[""] * len(columns), with_interval(sum(changes) / len(SEEDS), 4)))
+    return write_table(("", *columns, "change of average Jaccard"), rows)
 
 
 def marks(*names: str) -> str:
@@ -460,11 +521,20 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "loops of encoders": ("evidence/named-encoders.md", encoder_loops),
     "claims of long video": ("evidence/longvideo.md", longvideo),
     "claims of Odin": ("evidence/odin.md", odin),
+    "scores of Odin": ("evidence/odin.md", odin_scores),
     "claims of HiP": ("evidence/hip.md", hip),
     "claims of adapters": ("evidence/adapters.md", adapters),
     "two renderings": ("evidence/adapters.md", adapters_renderings),
     "other trunks": ("evidence/adapters.md", lambda: adapter_tables.by_task(read("adapters/trunks.json"))),
-    "adapters over all tasks": ("evidence/adapters.md", adapters_together),
+    "adapters over all tasks": ("evidence/adapters.md", lambda: adapter_tables.together(adapter_runs(painted=False))),
+    "robots": ("evidence/adapters.md", lambda: adapter_tables.by_task(adapter_runs(painted=False))),
+    "painted task": ("evidence/adapters.md", lambda: adapter_tables.by_task(adapter_runs(robots=False))),
+    "what trunks keep": ("evidence/adapters.md", lambda: adapter_tables.knowledge(adapter_runs())),
+    "room of adapters": ("evidence/adapters.md", lambda: adapter_tables.cost(adapter_runs(painted=False))),
+    "rates of adapters": (
+        "evidence/adapters.md",
+        lambda: adapter_tables.rates(read("adapters/metaworld.json") + read("adapters/reach-disc.json")),
+    ),
     "claims of transfer": ("evidence/paligemma-transfer.md", transfer),
     "claims of the Perception Test": ("evidence/perception-test.md", lambda: perception("results")),
     "claims with all 56 followed": ("evidence/perception-test.md", lambda: perception("tracked-56")),
@@ -489,6 +559,19 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "cost of long video": ("evidence/longvideo.md", long_cost),
     "events": ("evidence/longvideo.md", events),
     "questions without looking": ("evidence/scenes.md", without_looking),
+    "scores of bootstrapping": ("evidence/bootstrap.md", lambda: bootstrap_scores(read("bootstrap/results.json"))),
+    "nine videos, two looks": (
+        "evidence/bootstrap-nine-videos.md",
+        lambda: bootstrap_scores(read("bootstrap-nine-videos/results.json")["looking twice"], NINE_VIDEOS),
+    ),
+    "nine videos, one look": (
+        "evidence/bootstrap-nine-videos.md",
+        lambda: bootstrap_scores(
+            read("bootstrap-nine-videos/results.json")["looking once"],
+            NINE_VIDEOS | {name: [name] for name in ("seed 1 harder view", CUT_OUTS, f"{CUT_OUTS} without footage")},
+        ),
+    ),
+    "ingredients of bootstrapping": ("evidence/bootstrap.md", bootstrap_ablations),
     "claims of the study": ("evidence/flops-study.md", study),
     "findings of the study": ("evidence/flops-study.md", study_findings),
     "what seeds tell apart": ("evidence/flops-study.md", power),

@@ -1,10 +1,8 @@
 """What stands behind a mean in the pages of evidence, "± sample deviation over seeds" or an interval, and behind a verdict.
 
-    python benchmarks/plus_minus.py    # the cells of the bootstrap's tables, anew from what their runs left
-
 After ± is the sample standard deviation (n - 1) of runs that differ in their seed. In square brackets is a 95 % interval of the
 mean by the bootstrap: 4,000 draws of the scored videos or images with replacement, their 2.5th and 97.5th percentile.
-Benchmarks print both by the functions here; `tests/benchmarks/test_plus_minus.py` compares these cells with the pages.
+Benchmarks and `claims.py` write both by the functions here.
 
 A claim is one or several `Part`s: means over seeds that are to lie above a bound, or below it. Each is judged by its 95 %
 interval on Student's t; a claim is held where all its parts are, falsified where one is, else undecided. An undecided part says
@@ -12,9 +10,8 @@ how many seeds (or groups) would decide it with a power of 80 %, if its mean and
 seeds that do not count say it before a run.
 """
 
-import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,32 +119,3 @@ def as_many(start: Mapping[str, Any], run: Mapping[str, Any], threshold: float =
     count = sum(confidence > threshold for confidence, _ in start["errors"])
     errors = np.array([error for _, error in sorted(run["errors"], reverse=True)[:count]])
     return float(errors.mean()), float((errors < 4).mean())
-
-
-def bootstrap_cells() -> Iterator[str]:
-    """Give the cells of `docs/evidence/bootstrap.md` that hold a deviation or an interval, as pieces of its text."""
-    runs = json.loads((EVIDENCE / "bootstrap" / "results.json").read_text())
-    for polished in ("", " polished"):
-        for arm, told in ((" without footage", "without footage"), ("", "with footage")):
-            of = [runs[f"seed {seed}{arm}{polished}"] for seed in SEEDS]
-
-            def cell(key: str, digits: int = 3, of: Sequence[Any] = of) -> str:
-                return with_deviation([run[key] for run in of], digits)
-
-            keys = "average_jaccard", "best_average_jaccard", "average_pts_within_thresh", "occlusion_accuracy"
-            cells = [cell(key) for key in keys]
-            cells.append(f"{cell('cycle_mean_px', 2)} px, {cell('cycle_back_within_4px')}")
-            surest = [as_many(runs["start" + polished], run)[0] for run in of]
-            cells.append(f"{with_deviation(surest, 2)} px")
-            yield f"| {told}, mean of 3{',' * bool(polished)}{polished} | {' | '.join(cells)} |"
-    runs = json.loads((EVIDENCE / "bootstrap-ablations" / "results.json").read_text())
-    for name, run in runs.items():
-        if name.startswith("seed 1 "):
-            change = with_interval(difference(runs["seed 1"], run), 4)
-            yield f"| {name.removeprefix('seed 1 ')} | {run['average_jaccard']:.4f} | {change} |"
-    changes = [difference(runs[f"seed {seed}"], runs[f"seed {seed} without confident"]) for seed in SEEDS]
-    yield from (with_interval(change, 4) for change in (*changes[1:], np.mean(changes, 0)))
-
-
-if __name__ == "__main__":
-    print(*bootstrap_cells(), sep="\n")

@@ -6,7 +6,7 @@ Prints Markdown: a line for each task, camera and trunk with success (Wilson's 9
 and error of the regimes; the same over all tasks, success as a difference and error as a ratio to frozen's of the same task,
 camera and seed; what trunks keep; room and CPU time. Seeds of a task and camera share its demonstrations, so their mean counts
 as one value: intervals over all tasks are Student's t of these groups. These tables are of 1x1 adapters and of runs of --steps;
-where a regime was run with several learning rates, --lr says which counts. A last table has all rates, forms and lengths.
+where a regime was run with several learning rates, --lr says which counts. A last table has other rates, forms and lengths.
 """
 
 import argparse
@@ -50,13 +50,10 @@ def spread(values, digits=3):
     return told if len(values) < 2 else f"{told} ± {statistics.stdev(values):.{digits}f}"
 
 
-def line(cells):
-    print("| " + " | ".join(cells) + " |")
-
-
-def head(cells):
-    line(cells)
-    line(["---"] * len(cells))
+def written(lines):
+    """Write rows of cells, of which the first is the header, as a table of Markdown."""
+    header, *rows = lines
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in (header, ["---"] * len(header), *rows))
 
 
 def key(row):
@@ -68,7 +65,7 @@ def by_task(rows):
     shifted = any(row.get("shifted") for row in rows)
     parts = ["success", "held-out error"] + (["error where it looks otherwise"] if shifted else [])
     header = ["trunk", "task, camera", "seeds"] + [f"{regime}: {part}" for part in parts for regime in REGIMES]
-    lines = [header, ["---"] * len(header)]
+    lines = [header]
     for trunk, task, camera in dict.fromkeys(map(key, rows)):
         mine = [row for row in rows if key(row) == (trunk, task, camera)]
         of = {regime: [row for row in mine if row["regime"] == regime] for regime in REGIMES}
@@ -77,7 +74,7 @@ def by_task(rows):
         cells += [spread([row["error"] for row in of[regime]]) for regime in REGIMES]
         cells += [spread([row["shifted"] for row in of[regime]]) for regime in REGIMES] if shifted else []
         lines.append(cells)
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+    return written(lines)
 
 
 def grouped(rows, one, other, value):
@@ -130,7 +127,7 @@ def together(rows):
     """Over all tasks: only where every regime has been run."""
     header = ["trunk", "regime", "groups", "success less frozen's, points (95 %)"]
     header += ["error beside frozen's, geometric mean (95 %)", "the same where it looks otherwise"]
-    lines = [header, ["---"] * len(header)]
+    lines = [header]
     for trunk in dict.fromkeys(row["trunk"] for row in rows):
         for regime in REGIMES[1:]:
             more = grouped(rows, regime, "frozen", gained).get(trunk, [])
@@ -138,7 +135,7 @@ def together(rows):
             if more:
                 cells = [interval(more, "{:+.1f}"), *(interval(values, "{:.3f}", math.exp) for values in ratios)]
                 lines.append([trunk, regime, str(len(more)), *cells])
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+    return written(lines)
 
 
 def interval(values, form, scale=float):
@@ -150,20 +147,21 @@ def interval(values, form, scale=float):
 
 
 def knowledge(rows):
-    head(
-        ["trunk", "regime", "runs", "before", "after, adapters off", "equal bit for bit", "adapters on", "CKA", "cosine drift"]
-    )
+    """Write what trunks keep."""
+    lines = [["trunk", "regime", "runs", "before", "after, adapters off", "equal", "adapters on", "CKA", "cosine drift"]]
     for trunk in dict.fromkeys(row["trunk"] for row in rows):
         for regime in REGIMES:
             mine = [row["kept"] for row in rows if (row["trunk"], row["regime"]) == (trunk, regime) and row["kept"]]
             if mine:
                 cells = [spread([one[name] for one in mine]) for name in ("before", "after", "adapters_on", "cka", "drift")]
                 equal = f"{sum(one['equal'] for one in mine)} of {len(mine)}"
-                line([trunk, regime, str(len(mine)), *cells[:2], equal, *cells[2:]])
+                lines.append([trunk, regime, str(len(mine)), *cells[:2], equal, *cells[2:]])
+    return written(lines)
 
 
 def cost(rows):
-    head(["trunk", "regime", "numbers learned, trunk or adapters", "head", "file, MB", "CPU s of training", "steps"])
+    """Write room and CPU time."""
+    lines = [["trunk", "regime", "numbers learned, trunk or adapters", "head", "file, MB", "CPU s of training", "steps"]]
     for trunk in dict.fromkeys(row["trunk"] for row in rows):
         for regime in REGIMES:
             mine = [row for row in rows if (row["trunk"], row["regime"]) == (trunk, regime)]
@@ -172,7 +170,8 @@ def cost(rows):
                 own = sum(count for name, count in learned.items() if name != "head")
                 cells = [f"{own:,}", f"{learned['head']:,}", f"{mine[0]['bytes'] / 1e6:.2f}"]
                 steps = ", ".join(map(str, sorted({row["steps"] for row in mine})))
-                line([trunk, regime, *cells, spread([row["train_cpu_s"] for row in mine], 0), steps])
+                lines.append([trunk, regime, *cells, spread([row["train_cpu_s"] for row in mine], 0), steps])
+    return written(lines)
 
 
 def form(row):
@@ -182,16 +181,17 @@ def form(row):
 
 
 def rates(rows):
-    head(["trunk", "task, camera", "regime", "form on maps", "steps", "rate", "runs", "held-out error", "success"])
-
-    def group(row):
-        return *key(row), row["regime"], form(row), row["steps"], row["lr"]
-
-    for name in sorted({group(row) for row in rows if row["regime"] != "frozen"}):
+    """Write rates, forms and lengths, where a regime was run with several of them."""
+    lines = [["trunk", "task, camera", "regime", "form on maps", "steps", "rate", "runs", "held-out error", "success"]]
+    groups = sorted({(*key(row), row["regime"], form(row), row["steps"], row["lr"]) for row in rows})
+    for name in groups:
         trunk, task, camera, regime, maps, steps, lr = name
-        mine = [row for row in rows if group(row) == name]
+        if sum(other[:4] == name[:4] for other in groups) == 1:
+            continue
+        mine = [row for row in rows if (*key(row), row["regime"], form(row), row["steps"], row["lr"]) == name]
         cells = [str(steps), f"{lr:g}", str(len(mine)), spread([row["error"] for row in mine]), percent(pooled(mine))]
-        line([trunk, f"{task}, {camera}", regime, maps if regime == "adapters" else "", *cells])
+        lines.append([trunk, f"{task}, {camera}", regime, maps if regime == "adapters" else "", *cells])
+    return written(lines)
 
 
 def chosen(every, steps=200, rates=("adapters=0.001", "full=0.001")):
@@ -209,11 +209,7 @@ def main():
     args = parser.parse_args()
     every = [row for path in args.results for row in json.loads(path.read_text())]
     rows = chosen(every, args.steps, args.lr)
-    print(f"{by_task(rows)}\n{together(rows)}")
-    for table in (knowledge, cost):
-        table(rows)
-        print()
-    rates(every)
+    print(*(table(rows) for table in (by_task, together, knowledge, cost)), rates(every), sep="\n")
 
 
 if __name__ == "__main__":

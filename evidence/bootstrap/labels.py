@@ -1,6 +1,6 @@
 """How good are the labels from which `tapetum bootstrap` learns? Measured where the truth is known.
 
-    python evidence/bootstrap/labels.py IMAGES [--model tapir-nano] [--clips 30] [--frames 12] [--stride 2] [--seed 5]
+    python evidence/bootstrap/labels.py IMAGES [--model tapir-nano] [--clips 30] [--frames 12] [--stride 2] [--out FILE]
 
 Clips with exact tracks are made of IMAGES, a folder or parquet file (`training.image_clips`; every tenth image, the tenth
 that the bundled tracker never saw), and treated as footage: the teacher tracks them, the student sees every so-many-th of their
@@ -12,7 +12,9 @@ that say seen where the point is hidden.
 """
 
 import argparse
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -46,7 +48,9 @@ def showing(clip, rng, settings):
     clean, maps = torch.from_numpy(clip.video).float() / 127.5 - 1, torch.from_numpy(maps).float()
     if not settings.between:
         clean, frames = clean[:: settings.stride], torch.arange(len(frames))
-    batch = FootageSample(*(part[None] for part in (clean, frames, spoilt, maps, queries, draw)))
+    batch = FootageSample(
+        *(part[None] for part in (clean, frames, spoilt, maps, queries, draw)), lengths=(int(frames[-1]) + 1,)
+    )
     return batch, xy, visible
 
 
@@ -82,6 +86,7 @@ def main():
     parser.add_argument("--stride", type=int, default=2)
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="JSON file of what is printed")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     loaded = tapetum.load(args.model).model
@@ -92,16 +97,25 @@ def main():
     )
     names = f"{'confident':>9}{'within':>8}{'polish':>8}{'count':>8}"
     print(names + "   label: median  mean   > 4    student: median  mean   > 4    to learn    wrongly seen")
+    found = []
     for confident, within, polish in CASES:
         rows, fraction = measure(model, clips, settings(args.stride, confident, within, polish), args.seed)
         says, seen = rows[:, 2] > 0, rows[:, 3] > 0
         label, student = (rows[says & seen, k] for k in (0, 1))
+        case = {"confident": confident, "within": within, "polish": polish, "counts": fraction}
+        for name, e in (("label", label), ("student", student)):
+            case[name] = {"median": float(np.median(e)), "mean": float(e.mean()), "beyond 4 px": float((e > 4).mean())}
+        case["to learn"] = float(((student > 4) & (label <= 4)).mean())
+        case["wrongly seen"] = float((says & ~seen).sum() / says.sum())
+        found.append(case)
         print(
             f"{confident:9.2f}{within or '-':>8}{'yes' if polish else 'no':>8}{fraction:8.2f}"
-            + "".join(f"{'':11}{np.median(e):6.2f}{e.mean():6.2f}{(e > 4).mean():6.2f} " for e in (label, student))
-            + f"{((student > 4) & (label <= 4)).mean():12.3f}{(says & ~seen).sum() / says.sum():16.3f}",
+            + "".join(f"{'':11}" + "".join(f"{e:6.2f}" for e in case[name].values()) + " " for name in ("label", "student"))
+            + f"{case['to learn']:12.3f}{case['wrongly seen']:16.3f}",
             flush=True,
         )
+    if args.out:
+        args.out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -68,16 +68,15 @@ def vectors(embedder, frames):
     return np.concatenate([embedder.embed(pieces[k : k + 64]) for k in range(0, len(pieces), 64)])
 
 
-def score(rows, name, train, train_labels, test, test_labels):
+def score(name, train, train_labels, test, test_labels):
     scale = StandardScaler().fit(train)
     train, test = scale.transform(train), scale.transform(test)
     near = KNeighborsClassifier(20, metric="cosine").fit(train, train_labels).score(test, test_labels)
     line = LogisticRegression(max_iter=300, C=0.01).fit(train, train_labels).score(test, test_labels)
-    rows[name] = {"20 neighbours": near, "linear probe": line}
     print(
-        f"{name[-16:]:16} {train.shape[1]:5} numbers   20 neighbours {100 * near:.1f} %   linear probe {100 * line:.1f} %",
-        flush=True,
+        f"{name:16} {train.shape[1]:5} numbers   20 neighbours {100 * near:.1f} %   linear probe {100 * line:.1f} %", flush=True
     )
+    return {"numbers": train.shape[1], "20 neighbours": near, "linear probe": line}
 
 
 if __name__ == "__main__":
@@ -86,17 +85,17 @@ if __name__ == "__main__":
     parser.add_argument("--train", required=True)
     parser.add_argument("--test", required=True)
     parser.add_argument("--count", type=int, nargs=2)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--out", type=Path, help="JSON file of what is printed")
     args = parser.parse_args()
     masked = "mask" in pq.read_schema(args.train).names
     read, counts = (patches, (2000, 1000)) if masked else (images, (5000, 2000))
     counts = args.count or counts
     (train, train_labels), (test, test_labels) = read(args.train, counts[0]), read(args.test, counts[1])
-    rows = {}
     small = [np.stack([np.asarray(Image.fromarray(f).resize((16, 16))).reshape(-1) for f in fs]) for fs in (train, test)]
-    score(rows, "raw pixels 16x16", small[0].astype(float), train_labels, small[1].astype(float), test_labels)
+    small = [each.astype(float) for each in small]
+    found = {"raw pixels 16x16": score("raw pixels 16x16", small[0], train_labels, small[1], test_labels)}
     for name in args.weights:
         embedder = (untrained() if name == "random" else tapetum.load(name)).embedder()
-        score(rows, name, vectors(embedder, train), train_labels, vectors(embedder, test), test_labels)
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+        found[name] = score(name[-16:], vectors(embedder, train), train_labels, vectors(embedder, test), test_labels)
+    if args.out:
+        args.out.write_text(json.dumps(found, indent=1) + "\n")

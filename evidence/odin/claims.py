@@ -26,6 +26,7 @@ after so long; 0.001 only prints.
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -266,6 +267,16 @@ def parts_of(found: Mapping[str, Any], seeds: int) -> dict[str, list[Part]]:
         with suppress(KeyError):  # runs that were not asked for
             claims[name] = parts()
     return claims
+
+
+def mean_scores(found: Mapping[str, Any]) -> dict[str, str]:
+    """Write the means over the seeds of each arm's scores: ABO, OR, linear mean IoU, J."""
+    runs: dict[str, list[dict[str, float]]] = {}
+    for name, scores in found.items():
+        if set(NAMES) <= set(scores):
+            runs.setdefault(re.sub(r" \d$", "", name), []).append(scores)
+    names = "abo", "object_recovery", "mean_iou", "j"
+    return {arm: ", ".join(f"{np.mean([seed[name] for seed in seeds]):.3f}" for name in names) for arm, seeds in runs.items()}
 
 
 def main() -> None:

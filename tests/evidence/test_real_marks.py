@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.scripts import script
+from support.scripts import ROOT, script
 from tapetum.core.errors import BadInput
 from tapetum.tracks.tapvid import read_entries
 from tapetum.video import write_video
@@ -111,3 +111,19 @@ def test_clips_that_were_used_are_left_out_of_the_second_row(real_marks) -> None
     line = real_marks.table(results, ["tapir-nano"]).splitlines()[2]
     assert line.startswith(f"| `tapir-nano` | {means[1]:.3f} (")
     assert f" | {means[0]:.3f} (" in line
+
+
+def test_the_page_says_how_far_two_readings_lie_apart(real_marks, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = ROOT / "evidence" / "real-marks"
+    real_marks.main(["--again", str(folder / "marked-again.csv")])
+    again = capsys.readouterr().out.strip()
+    with (folder / "seven-clips-twice.csv").open(encoding="utf-8", newline="") as file:
+        apart = np.array(
+            [
+                np.hypot(float(row["x1"]) - float(row["x2"]), float(row["y1"]) - float(row["y2"]))
+                for row in csv.DictReader(file)
+                if row["x1"]
+            ]
+        )
+    assert [f"{each:.2f}" for each in (*np.quantile(apart, (0.5, 0.9)), apart.max())] == ["0.32", "0.81", "1.84"]
+    assert again in (ROOT / "docs" / "evidence" / "real-marks.md").read_text(encoding="utf-8")
