@@ -13,7 +13,6 @@ seeds that do not count say it before a run.
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ import numpy as np
 from tapetum.metrics.statistics import Interval, Verdict, join_verdicts, judge_interval, t_interval
 from tapetum.systems.pretraining.study.questions import seeds_needed
 
-EVIDENCE = Path(__file__).parents[1] / "evidence"
 SEEDS = 1, 2, 3
 DRAWS = 4000
 
