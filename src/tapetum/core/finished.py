@@ -1,6 +1,7 @@
 """Records on disk of which items are finished, so that a stopped command can continue (`tapetum.core.jobs`).
 
     Rows                                  one file for all items, one JSON object per line
+    ResultsOnDisk                         results of this call, which memory need not hold
     read_finished, write_finished         a JSON file per item, written after all other files of the item
     changed_settings, write_settings      which run a folder belongs to
     continues_run                         whether a call continues it
@@ -10,9 +11,13 @@ A result belongs to an item and to a stamp of its dependencies (`tapetum.core.id
 """
 
 import json
+import os
+import pickle
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import Any
 
 from tapetum.core.errors import BadInput
@@ -91,6 +96,31 @@ def remove_unfinished(files: Iterable[Path]) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+class ResultsOnDisk(Sequence[Any]):
+    """Results by number in a temporary file of this process: memory holds 8 bytes of each, and the first MiB.
+
+    >>> results = ResultsOnDisk(2)
+    >>> results[1], results[0] = {"points": 4}, None
+    >>> results[1], len(results)
+    ({'points': 4}, 2)
+    """
+
+    def __init__(self, count: int):
+        self._file = SpooledTemporaryFile(1 << 20)  # noqa: SIM115 # for as long as this lives
+        self._places = array("q", [0]) * count
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, number: Any) -> Any:
+        self._file.seek(self._places[number])
+        return pickle.load(self._file)
+
+    def __setitem__(self, number: int, result: Any) -> None:
+        self._places[number] = self._file.seek(0, os.SEEK_END)
+        pickle.dump(result, self._file)
 
 
 class Rows:
