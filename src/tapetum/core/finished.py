@@ -115,6 +115,8 @@ class ResultsOnDisk(Sequence[Any]):
         return len(self._places)
 
     def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[each] for each in range(len(self))[number]]
         self._file.seek(self._places[number])
         return pickle.load(self._file)
 
