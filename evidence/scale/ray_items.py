@@ -9,6 +9,9 @@ all, and anonymous, which no file stands behind. `embed` and `index`: images of 
 (resnet-nano); `track`: one film of 4 frames of 32 x 32 pixels under many names (static, the point in the middle, no overlay);
 `eval`: perception-test, a point in 4 frames, in as many annotated videos (static). A sample of the items is then done without
 Ray, and compared.
+
+With --engine, rows of the engine alone: `run_jobs` over so many numbers, which are squared, on such a cluster; its memory above
+that at the tenth result.
 """
 
 import argparse
@@ -28,6 +31,7 @@ from PIL import Image
 
 import tapetum
 from tapetum.account.machine import machine
+from tapetum.core.devices import resident_bytes
 from tapetum.desk.search.vector_index import VectorIndex
 from tapetum.video.write import write_video
 
@@ -148,21 +152,79 @@ def compare(verb: str, items: int, folder: Path) -> dict[str, Any]:
         return {"results": len(one.fingerprints()), "largest_difference": float(max(gaps))}
 
 
+class Peak:
+    """The largest growth of this process's memory since `begin`, sampled every 20 ms."""
+
+    def __init__(self) -> None:
+        self.base = self.largest = 0
+        Thread(target=self._sample, daemon=True).start()
+
+    def begin(self) -> None:
+        self.base = self.largest = resident_bytes(os.getpid())
+
+    def _sample(self) -> None:
+        while True:
+            self.largest = max(self.largest, resident_bytes(os.getpid()))
+            time.sleep(0.02)
+
+    def row(self) -> dict[str, Any]:
+        return {"grown_mb": round((self.largest - self.base) / 1e6, 1), "base_mb": round(self.base / 1e6)}
+
+
+def square(item: int, _tool: Any) -> tuple[int, str]:
+    """Square a number; says where."""
+    import ray
+
+    return item * item, ray.get_runtime_context().get_node_id()
+
+
+def drive_engine(items: int) -> dict[str, Any]:
+    """Square so many numbers on a cluster that changes meanwhile."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from tapetum.core.jobs import run_jobs
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
+    peak, given, nodes, began = Peak(), bytearray(items), dict[str, int](), time.perf_counter()
+    for count, (number, (value, node)) in enumerate(run_jobs(square, range(items), engine="ray"), 1):
+        assert value == number**2
+        given[number] += 1
+        nodes[node] = nodes.get(node, 0) + 1
+        if count == 10:
+            peak.begin()
+        if count == items // 3:
+            cluster.add_node(num_cpus=1)
+        if count == 2 * items // 3:
+            cluster.remove_node(second, allow_graceful=False)
+    seconds = time.perf_counter() - began
+    row = {"items": items, **peak.row(), "seconds": round(seconds, 1), "each_once": set(given) == {1}}
+    row["results_by_node"] = sorted(nodes.values(), reverse=True)
+    ray.shutdown()
+    cluster.shutdown()
+    return row
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, nargs="*", default=[1000, 10_000])
     parser.add_argument("--verbs", nargs="*", default=list(VERBS), choices=VERBS)
+    parser.add_argument("--engine", type=int, nargs="*", default=[], help="items of rows of the engine alone")
     parser.add_argument("--json", type=Path, help="rows are put into it, in place of those of the same verb and number")
     args = parser.parse_args()
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 # else workers wait for whatever else runs on this machine
-    for verb, items in [(verb, items) for items in args.items for verb in args.verbs]:
+    for verb, items in [("engine", items) for items in args.engine] + [(v, items) for items in args.items for v in args.verbs]:
         with tempfile.TemporaryDirectory() as folder:
-            row = drive(verb, items, Path(folder))
+            row = drive_engine(items) if verb == "engine" else drive(verb, items, Path(folder))
         print(json.dumps(row), flush=True)
         if args.json:
-            before = json.loads(args.json.read_text())["rows"] if args.json.exists() else []
-            kept = [each for each in before if (each["verb"], each["items"]) != (verb, items)]
-            args.json.write_text(json.dumps({"machine": machine(), "rows": [*kept, row]}, indent=1) + "\n")
+            content = json.loads(args.json.read_text()) if args.json.exists() else {"engine": [], "verbs": []}
+            part = "engine" if verb == "engine" else "verbs"
+            kept = [each for each in content[part] if (each.get("verb", verb), each["items"]) != (verb, items)]
+            content |= {"machine": machine(), part: [*kept, row]}
+            args.json.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

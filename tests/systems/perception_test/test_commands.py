@@ -27,7 +27,7 @@ def test_jobs_are_made_as_they_are_given_out(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(predicting, "run_jobs", names)
     model = "static" * 10_000
-    with pytest.raises(BadInput, match="100 jobs"), memory_below(1 << 22):  # of 6 MB of names, if each job had its own
+    with memory_below(1 << 22), pytest.raises(BadInput, match="100 jobs"):  # of 6 MB of names, if each job had its own
         predicting.predict_videos(videos, list, {"point": {"model": model}}, tmp_path)
 
 
