@@ -20,9 +20,9 @@ from core.job_script import die, fail, invert, three
 from support.traced import memory_below
 from tapetum.core import jobs
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.finished import read_finished
+from tapetum.core.finished import ComputedItems, read_finished
 from tapetum.core.identity import Outdated
-from tapetum.core.jobs import ActorPool, ComputedItems, _Actor, _cluster, run_jobs
+from tapetum.core.jobs import ActorPool, _Actor, _cluster, run_jobs
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])

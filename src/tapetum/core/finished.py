@@ -1,7 +1,7 @@
 """Records on disk of which items are finished, so that a stopped command can continue (`tapetum.core.jobs`).
 
     Rows                                  one file for all items, one JSON object per line
-    ResultsOnDisk                         results of this call, which memory need not hold
+    ComputedItems, ResultsOnDisk          items and results of this call that memory need not hold
     read_finished, write_finished         a JSON file per item, written after all other files of the item
     changed_settings, write_settings      which run a folder belongs to
     continues_run                         whether a call continues it
@@ -16,6 +16,7 @@ import pickle
 import shutil
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any
@@ -96,6 +97,24 @@ def remove_unfinished(files: Iterable[Path]) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class ComputedItems(Sequence[Any]):
+    """Items that are made of others when they are given out, and not kept.
+
+    >>> list(ComputedItems(abs, [-1, 2]))
+    [1, 2]
+    """
+
+    make: Callable[[Any], Any]
+    given: Sequence[Any]
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self.make(self.given[number])
 
 
 class ResultsOnDisk(Sequence[Any]):

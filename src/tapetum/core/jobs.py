@@ -189,26 +189,6 @@ class ActorPool:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class ComputedItems(Sequence[Item]):
-    """Items that are made of others when they are given out, and not kept.
-
-    >>> list(ComputedItems(abs, [-1, 2]))
-    [1, 2]
-    """
-
-    make: Callable[[Any], Item]
-    given: Sequence[Any]
-
-    def __len__(self) -> int:
-        return len(self.given)
-
-    def __getitem__(self, number: Any) -> Any:
-        return self.make(self.given[number])
-
-
 Engine = Literal["local", "ray"]
 
 _tools: dict[str, Any] = {}

@@ -18,8 +18,8 @@ from tapetum.core.batched_work import BatchedWork
 from tapetum.core.copies import place_name
 from tapetum.core.devices import EncoderPrecision, choose_device
 from tapetum.core.errors import BadInput
-from tapetum.core.finished import ResultsOnDisk
-from tapetum.core.jobs import ComputedItems, Engine, gpus_for, run_jobs
+from tapetum.core.finished import ComputedItems, ResultsOnDisk
+from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.provenance import check
 from tapetum.train.launch_config import CACHE_GB
 

@@ -91,9 +91,7 @@ class TrackedMany(Result):
     @property
     def undrawn(self) -> list[dict[str, Any]]:
         """List the videos that were tracked but lack a requested overlay."""
-        if self.no_overlay:
-            return []
-        return [summary for summary in self.videos if "trouble" not in summary and not summary["overlay"]]
+        return [summary for summary in self.videos if not (self.no_overlay or "trouble" in summary or summary["overlay"])]
 
     @property
     def done(self) -> list[dict[str, Any]]:
@@ -134,9 +132,9 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     >>> len(many.done), many.failed, many.videos[0]["points"]
     (2, [], 4)
     """
-    from tapetum.core.finished import ResultsOnDisk, remove_unfinished
+    from tapetum.core.finished import ComputedItems, ResultsOnDisk, remove_unfinished
     from tapetum.core.identity import Outdated
-    from tapetum.core.jobs import ComputedItems, gpus_for, run_jobs
+    from tapetum.core.jobs import gpus_for, run_jobs
     from tapetum.data.entries import write_items
     from tapetum.report import check_report
 
@@ -160,12 +158,10 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     alone = options.engine == "local" and options.workers == 1
     work = partial(_summary, given, settings, out, listener if alone else Listener())  # what other processes say, nobody hears
     outdated = Outdated(listener.note)
-    results, waiting = ResultsOnDisk(len(named)), array("q")
+    results = ResultsOnDisk(len(named))
     for number, (name, source) in enumerate(named):
-        if before := _before(out / name, partial(_stamp, settings, source), outdated):
-            results[number] = before
-        else:
-            waiting.append(number)
+        results[number] = _before(out / name, partial(_stamp, settings, source), outdated)
+    waiting = array("q", (number for number, summary in enumerate(results) if not summary))
     outdated.say(out)
     jobs = ComputedItems(named.__getitem__, waiting)
     for job, summary in run_jobs(

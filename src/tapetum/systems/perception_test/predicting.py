@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
-from tapetum.core.finished import read_finished, remove_unfinished
+from tapetum.core.finished import ComputedItems, read_finished, remove_unfinished
 from tapetum.core.identity import Outdated, stamp
-from tapetum.core.jobs import ComputedItems, run_jobs
+from tapetum.core.jobs import run_jobs
 from tapetum.core.provenance import check
 from tapetum.core.reading import read_json
 from tapetum.data.entries import dumps, write_mapping
