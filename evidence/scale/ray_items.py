@@ -119,7 +119,9 @@ def drive(verb: str, items: int, folder: Path) -> dict[str, Any]:
     if driver.returncode:
         raise SystemExit("".join(lines[-20:]))
     row |= {"seconds": round(time.perf_counter() - began, 1), "peak_mb": round(largest["VmRSS"], 1)}
-    row |= {"peak_anonymous_mb": round(largest["RssAnon"], 1), "curve": curve[:: max(len(curve) // 12, 1)]}
+    row |= {"peak_anonymous_mb": round(largest["RssAnon"], 1), "curve": (curve := curve[:: max(len(curve) // 12, 1)])}
+    if len(curve) > 2:  # from the second line of progress to the last
+        row["bytes_an_item"] = round(1e6 * (curve[-1][1] - curve[1][1]) / (curve[-1][0] - curve[1][0]))
     return {**row, **compare(verb, items, folder)}
 
 
