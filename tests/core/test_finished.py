@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from support.traced import memory_below
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import (
+    ResultsOnDisk,
     changed_settings,
     continues_run,
     read_finished,
@@ -14,6 +16,15 @@ from tapetum.core.finished import (
     write_settings,
 )
 from tapetum.core.identity import Outdated
+
+
+def test_results_on_disk_are_read_back_and_take_no_memory() -> None:
+    results = ResultsOnDisk(100)
+    with memory_below(1 << 22):
+        for number in reversed(range(100)):
+            results[number] = {"number": number, "text": str(number) * 50_000}
+    assert [each["number"] for each in results] == list(range(100))
+    assert results[-2:] == [results[98], results[99]]
 
 
 def test_what_is_finished_is_read_back_for_the_same_stamp_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

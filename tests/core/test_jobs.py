@@ -17,11 +17,12 @@ import pytest
 
 from core import job_script, ray_script
 from core.job_script import die, fail, invert, three
+from support.traced import memory_below
 from tapetum.core import jobs
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.finished import read_finished
+from tapetum.core.finished import ComputedItems, read_finished
 from tapetum.core.identity import Outdated
-from tapetum.core.jobs import ActorPool, _cluster, run_jobs
+from tapetum.core.jobs import ActorPool, _Actor, _cluster, run_jobs
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -103,6 +104,22 @@ def test_machines_that_join_get_actors_too(monkeypatch: pytest.MonkeyPatch) -> N
         processors["CPU"] = present
         pool._grow()
         assert len(pool._actors) == actors
+
+
+def test_a_driver_keeps_nothing_of_items_to_come_and_gives_out_first_what_was_lost() -> None:
+    put = SimpleNamespace(put=lambda task: task, remote=lambda **_: lambda _: None)
+    with memory_below(1 << 16):
+        pool = ActorPool(put, abs, ComputedItems(str, range(1 << 20)))
+    given: list[str] = []
+    work = SimpleNamespace(remote=lambda item: given.append(item) or item)
+    pool._actors = [_Actor(SimpleNamespace(work=work), ready=True) for _ in range(2)]
+    pool._give_out()
+    pool._again.append(pool._actors[0].numbers.popleft())
+    pool._give_out()
+    assert given == ["0", "1", "2", "3", "0"]
+    pool._actors[1].numbers.clear()
+    pool._give_out()
+    assert given[5:] == ["4", "5"]
 
 
 def test_a_ray_that_does_not_start_is_one_line() -> None:

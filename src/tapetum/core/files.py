@@ -8,7 +8,6 @@ A page is a template with placeholders, filled in one pass, so that inserted tex
 
 import base64
 import errno
-import glob
 import hashlib
 import html
 import json
@@ -268,10 +267,10 @@ def second_name(path: Path, other: Path) -> None:
 def _sweep(folder: Path, before: str, after: str) -> None:
     """Removes unfinished files of dead processes, named `before`, a number, `after`."""
     try:
-        left = list(folder.glob(f"{glob.escape(before)}*{glob.escape(after)}"))
+        left = [name for name in os.listdir(folder) if name.startswith(before) and name.endswith(after)]
     except (OSError, ValueError):
         return  # that nothing can be written there is said by whoever tries
-    for path in left:
+    for path in map(folder.joinpath, left):
         number = re.fullmatch(r"\d{1,9}", path.name[len(before) : -len(after)])
         if number and not _lives(int(number[0])):
             if path.is_dir() and not path.is_symlink():

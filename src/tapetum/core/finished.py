@@ -1,6 +1,7 @@
 """Records on disk of which items are finished, so that a stopped command can continue (`tapetum.core.jobs`).
 
     Rows                                  one file for all items, one JSON object per line
+    ComputedItems, ResultsOnDisk          items and results of this call that memory need not hold
     read_finished, write_finished         a JSON file per item, written after all other files of the item
     changed_settings, write_settings      which run a folder belongs to
     continues_run                         whether a call continues it
@@ -10,9 +11,14 @@ A result belongs to an item and to a stamp of its dependencies (`tapetum.core.id
 """
 
 import json
+import os
+import pickle
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import Any
 
 from tapetum.core.errors import BadInput
@@ -91,6 +97,51 @@ def remove_unfinished(files: Iterable[Path]) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class ComputedItems(Sequence[Any]):
+    """Items that are made of others when they are given out, and not kept.
+
+    >>> list(ComputedItems(abs, [-1, 2]))
+    [1, 2]
+    """
+
+    make: Callable[[Any], Any]
+    given: Sequence[Any]
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self.make(self.given[number])
+
+
+class ResultsOnDisk(Sequence[Any]):
+    """Results by number in a temporary file of this process: memory holds 8 bytes of each, and the first MiB.
+
+    >>> results = ResultsOnDisk(2)
+    >>> results[1], results[0] = {"points": 4}, None
+    >>> results[1], len(results)
+    ({'points': 4}, 2)
+    """
+
+    def __init__(self, count: int):
+        self._file = SpooledTemporaryFile(1 << 20)  # noqa: SIM115 # for as long as this lives
+        self._places = array("q", [0]) * count
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[each] for each in range(len(self))[number]]
+        self._file.seek(self._places[number])
+        return pickle.load(self._file)
+
+    def __setitem__(self, number: int, result: Any) -> None:
+        self._places[number] = self._file.seek(0, os.SEEK_END)
+        pickle.dump(result, self._file)
 
 
 class Rows:

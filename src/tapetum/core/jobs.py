@@ -84,7 +84,7 @@ class ActorPool:
         self._task = ray.put(task)
         self._class = ray.remote(num_cpus=1, num_gpus=gpus)(Worker)
         self._gpus = gpus
-        self._pending = deque(range(len(items)))
+        self._pending, self._again = range(len(items)), list[int]()
         self._actors: list[_Actor] = []
         self._waiting: dict[Any, tuple[_Actor, int | None]] = {}
         self._losses: Counter[int] = Counter()
@@ -99,7 +99,7 @@ class ActorPool:
         try:
             for _ in range(self._size()):
                 self._start()
-            for _ in self._items:
+            for _ in range(len(self._items)):
                 yield self._next()
                 self._grow()
         finally:
@@ -142,7 +142,7 @@ class ActorPool:
             except RayError as error:
                 self._lose(actor, error)
                 if number is not None:
-                    self._pending.appendleft(number)
+                    self._again.append(number)
                 continue
             if number is None:
                 actor.ready, self._lost_starts = True, 0
@@ -154,9 +154,11 @@ class ActorPool:
         """Give each actor an item, and a next one where there are enough for all."""
         for most in range(1, IN_FLIGHT + 1):
             for actor in self._actors:
-                enough = self._pending and (most == 1 or len(self._pending) >= len(self._actors))
+                left = len(self._again) + len(self._pending)
+                enough = left and (most == 1 or left >= len(self._actors))
                 if actor.ready and enough and len(actor.numbers) < most:
-                    number = self._pending.popleft()
+                    number = self._again.pop() if self._again else self._pending[0]
+                    self._pending = self._pending[number in self._pending :]
                     actor.numbers.append(number)
                     self._waiting[actor.handle.work.remote(self._items[number])] = actor, number
 

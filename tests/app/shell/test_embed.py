@@ -1,13 +1,20 @@
 """`tapetum train hip`, then `tapetum embed`, as a user runs them."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from support.files import make_image, sound, stripes
+from support.traced import memory_below
+from tapetum.app.see import embed
 from tapetum.app.shell.main import main
+from tapetum.core.errors import Listener
+from tapetum.encoders.embed import EmbeddedPiece
 
 
 def trained(place: Path) -> Path:
@@ -145,6 +152,24 @@ def test_what_lies_beside_images_in_a_folder_is_left_out(tmp_path: Path, capsys:
     (tmp_path / "a.png").unlink()
     assert main(["embed", str(tmp_path), "--out", str(out)]) == 2
     assert "holds no image, recording or video" in capsys.readouterr().err
+
+
+def test_many_vectors_are_on_disk_until_the_table_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(100):
+        make_image(tmp_path / f"{number:03}.png", (number, 0, 0))
+
+    def vectors(_: object, items: Sequence[Path], *__: object, **___: object) -> Iterator[tuple[int, list[Any]]]:
+        for number in reversed(range(len(items))):
+            piece = EmbeddedPiece(file=items[number].name, start=None, stop=None, inputs={})
+            yield number, [(piece, np.full(150_000, number, np.float32))]
+
+    monkeypatch.setattr(embed, "run_jobs", vectors)
+    monkeypatch.setattr(embed, "_embedder", lambda *_: (SimpleNamespace(takes_videos=False), "a"))
+    with memory_below(1 << 25):  # of 60 MB of vectors; numpy writes 16 MiB at a time
+        made = embed.embed.run(embed.EmbedOptions((str(tmp_path),), out=tmp_path / "made.npz"), Listener())
+    assert made.vectors[:, -1].tolist() == list(range(100))
+    with np.load(tmp_path / "made.npz") as table:
+        np.testing.assert_array_equal(table["embedding"], made.vectors)
 
 
 @pytest.mark.slow

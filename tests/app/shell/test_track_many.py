@@ -6,7 +6,8 @@ import random
 import shutil
 import signal
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from support.files import listed
+from support.traced import memory_below
 from tapetum.app.track import many
 from tapetum.app.track.track import Tracked, TrackOptions
 from tapetum.app.verb import Listener
@@ -53,6 +55,30 @@ def test_a_folder_of_videos_is_tracked_one_by_one(folder: Path, tmp_path: Path, 
     for name in ("a.mp4", "b.mp4", "deep/a.mp4"):
         assert Tracks.load(tmp_path / "out" / name / "tracks.npz").xy.shape == (9, 6, 2)
     assert not list((tmp_path / "out").rglob("*.tmp"))
+
+
+def test_many_summaries_take_no_memory_and_one_look_at_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    videos = [tmp_path / f"{number}.npy" for number in range(100)]
+    for video in videos:
+        video.touch()
+    looks, glob = Counter[Path](), Path.glob
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".7.npy.1.tmp").touch()  # what a killed worker left
+    (out / ".another.1.tmp").touch()
+
+    def summaries(_: object, items: Sequence[object], *__: object, **___: object) -> Iterator[tuple[int, dict[str, Any]]]:
+        with memory_below(1 << 22):
+            for number in range(len(items)):
+                yield number, {"video": str(number), "trouble": str(number) * 50_000}
+
+    monkeypatch.setattr(Path, "glob", lambda path, pattern: looks.update([path]) or glob(path, pattern))
+    monkeypatch.setattr("tapetum.core.jobs.run_jobs", summaries)
+    made = many.track_many.run(many.TrackManyOptions(tuple(map(str, videos)), out=out), Listener())
+    assert [summary["video"] for summary in made.videos] == [str(number) for number in range(100)]
+    assert json.loads((out / "videos.json").read_text()) == list(made.videos)
+    assert looks[out] == 1
+    assert listed(out) == [".another.1.tmp", "videos.json"]
 
 
 def test_what_is_done_is_not_done_again_unless_options_change(folder: Path, tmp_path: Path, run: Run) -> None:

@@ -1,13 +1,34 @@
 """`tapetum eval perception-test` and `tapetum submit perception-test`, as a user runs them."""
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.systems.perception_test.test_scores import GOLDEN
 
+from support.traced import memory_below
 from tapetum.app.shell.main import main
+from tapetum.core.errors import BadInput
+from tapetum.systems.perception_test import predicting
+from tapetum.systems.perception_test.annotations import annotations_of
+from tapetum.systems.perception_test.predicting import PredictionJob
+
+
+def test_jobs_are_made_as_they_are_given_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metadata = {"resolution": [8, 8], "frame_rate": 1.0, "num_frames": 1}
+    point = {"id": 0, "points": [[0.5], [0.5]], "frame_ids": [0]}
+    videos = annotations_of({f"video_{number}": {"metadata": metadata, "point_tracking": [point]} for number in range(100)})
+
+    def names(_: object, jobs: Sequence[PredictionJob], *__: object, **___: object) -> Iterator[None]:
+        assert jobs[99].identities["point"]["model"] == model
+        raise BadInput(f"{len(jobs)} jobs")
+
+    monkeypatch.setattr(predicting, "run_jobs", names)
+    model = "static" * 10_000
+    with memory_below(1 << 22), pytest.raises(BadInput, match="100 jobs"):  # of 6 MB of names, if each job had its own
+        predicting.predict_videos(videos, list, {"point": {"model": model}}, tmp_path)
 
 
 def run(capsys: Any, *words: object) -> tuple[int, str, str]:

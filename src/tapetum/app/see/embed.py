@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -17,6 +18,7 @@ from tapetum.core.batched_work import BatchedWork
 from tapetum.core.copies import place_name
 from tapetum.core.devices import EncoderPrecision, choose_device
 from tapetum.core.errors import BadInput
+from tapetum.core.finished import ComputedItems, ResultsOnDisk
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.provenance import check
 from tapetum.train.launch_config import CACHE_GB
@@ -174,10 +176,10 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
             key=_modalities,
             ahead=0 if embedder.takes_videos else 2 * options.batch_size,
         )
-        outputs: dict[int, list[Any]] = {}
+        outputs = ResultsOnDisk(len(files))
         for number, output in run_jobs(
             work,
-            files if alone else [_absolute(file) for file in files],
+            files if alone else ComputedItems(_absolute, files),
             (lambda: embedder) if alone else partial(_embedder_alone, portable(options.model), options.device, options.dtype),
             engine=options.engine,
             workers=options.workers,
@@ -187,22 +189,28 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
             outputs[number] = output
             for problem in filter(lambda each: isinstance(each, _Unread), output):
                 listener.note(problem.message)
-    unread = [number for number, output in outputs.items() if any(isinstance(each, _Unread) for each in output)]
-    done = [(number, *each) for number in range(len(files)) for each in outputs[number] if not isinstance(each, _Unread)]
-    places = [_place_of(files[number], piece) for number, piece, _ in done]
-    pieces = [piece for _, piece, _ in done]
-    vectors = [vector for _, _, vector in done]
-    if not pieces:
+    failed, rows, same = 0, list[tuple[str, float | None, float | None, tuple[str, ...]]](), dict[Any, Any]()
+    vectors = TemporaryFile()  # noqa: SIM115 # mapped below, for as long as the array lives
+    for file, output in zip(files, outputs, strict=True):
+        done = [each for each in output if not isinstance(each, _Unread)]
+        failed += len(done) < len(output)
+        for piece, vector in done:
+            inputs = tuple(piece.inputs)
+            rows.append((_place_of(file, piece), piece.start, piece.stop, same.setdefault(inputs, inputs)))
+            vectors.write(vector.tobytes())
+    if not rows:
         wrote = "" if options.out is None else f"; {options.out} was not written"
         raise BadInput(f"none of {len(files)} files could be read{wrote}")
+    vectors.flush()
+    places, start_s, stop_s, modalities = zip(*rows, strict=True)
     made = Embedded(
         paths=tuple(map(place_name, places)),
-        start_s=tuple(piece.start for piece in pieces),
-        stop_s=tuple(piece.stop for piece in pieces),
-        modalities=tuple(tuple(piece.inputs) for piece in pieces),
-        vectors=np.stack(vectors),
+        start_s=start_s,
+        stop_s=stop_s,
+        modalities=modalities,
+        vectors=np.asarray(np.memmap(vectors, np.float32, "c")).reshape(len(rows), -1),
         files=len(files),
-        failed=len(unread),
+        failed=failed,
         model=identity,
         reference=portable(options.model),
     )

@@ -103,12 +103,13 @@ def _write_parquet(made: "Embedded", file: Path) -> None:
     from tapetum.core.tables import pyarrow_for
 
     pa, parquet = pyarrow_for("writing parquet")
+    embedding = pa.list_(pa.float32())
     columns = {
         "path": pa.array([writable(path) for path in made.paths], pa.string()),
         "start_s": pa.array(made.start_s, pa.float64()),
         "stop_s": pa.array(made.stop_s, pa.float64()),
         "modalities": pa.array([list(names) for names in made.modalities], pa.list_(pa.string())),
-        "embedding": pa.array(list(made.vectors), pa.list_(pa.float32())),
+        "embedding": pa.FixedSizeListArray.from_arrays(made.vectors.ravel(), made.vectors.shape[1]).cast(embedding),
     }
     if made.neighbours is not None and made.cosines is not None:
         columns["neighbours"] = pa.array(list(made.neighbours), pa.list_(pa.int64()))

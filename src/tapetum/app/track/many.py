@@ -5,11 +5,11 @@ a video whose folder was made with the same options is skipped. Videos that cann
 others.
 """
 
-import glob
 import json
 import os
 import re
 import traceback
+from array import array
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -35,7 +35,7 @@ from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.copies import place_name, with_addresses
 from tapetum.core.devices import choose_dtype
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.files import plain_name, whole_file, write_text
+from tapetum.core.files import plain_name
 from tapetum.core.provenance import check
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class TrackedMany(Result):
 
     out: Path
     """The folder in which each has its own, and videos.json with the summaries."""
-    videos: tuple[dict[str, Any], ...]
+    videos: Sequence[dict[str, Any]]
     """For each what `Tracked.as_json` says of it; of one that could not be tracked its name and what the trouble is."""
     no_overlay: bool = False
     """None was asked for."""
@@ -91,7 +91,7 @@ class TrackedMany(Result):
     @property
     def undrawn(self) -> list[dict[str, Any]]:
         """List the videos that were tracked but lack a requested overlay."""
-        return [summary for summary in self.done if not summary["overlay"] and not self.no_overlay]
+        return [summary for summary in self.videos if not (self.no_overlay or "trouble" in summary or summary["overlay"])]
 
     @property
     def done(self) -> list[dict[str, Any]]:
@@ -103,8 +103,8 @@ class TrackedMany(Result):
         return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
-        places = sum(summary["points"] * summary["frames"] for summary in self.done)
-        lines = [f"tracked in {len(self.done)} of {len(self.videos)} videos, {places} places"]
+        places = sum(summary["points"] * summary["frames"] for summary in self.videos if "trouble" not in summary)
+        lines = [f"tracked in {len(self.videos) - len(self.failed)} of {len(self.videos)} videos, {places} places"]
         lines += [f"results  {self.out}", f"table    {self.out / TABLE}"]
         return "\n".join(lines if self.report is None else [*lines, f"report   {self.report}"])
 
@@ -132,9 +132,10 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     >>> len(many.done), many.failed, many.videos[0]["points"]
     (2, [], 4)
     """
-    from tapetum.core.finished import remove_unfinished
+    from tapetum.core.finished import ComputedItems, ResultsOnDisk, remove_unfinished
     from tapetum.core.identity import Outdated
     from tapetum.core.jobs import gpus_for, run_jobs
+    from tapetum.data.entries import write_items
     from tapetum.report import check_report
 
     options.check()
@@ -157,10 +158,12 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     alone = options.engine == "local" and options.workers == 1
     work = partial(_summary, given, settings, out, listener if alone else Listener())  # what other processes say, nobody hears
     outdated = Outdated(listener.note)
-    results = [_before(out / name, partial(_stamp, settings, source), outdated) for name, source in named]
+    results = ResultsOnDisk(len(named))
+    for number, (name, source) in enumerate(named):
+        results[number] = _before(out / name, partial(_stamp, settings, source), outdated)
+    waiting = array("q", (number for number, summary in enumerate(results) if not summary))
     outdated.say(out)
-    waiting = [number for number, summary in enumerate(results) if not summary]
-    jobs = [named[number] for number in waiting]
+    jobs = ComputedItems(named.__getitem__, waiting)
     for job, summary in run_jobs(
         work,
         jobs,
@@ -175,16 +178,19 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
         results[waiting[job]] = summary
         if "trouble" in summary:
             listener.note(f"{jobs[job][0]}: {summary['trouble']}")
+    left = {}
     for name, _ in named:
-        remove_unfinished((out / name).parent.glob(f".{glob.escape(Path(name).name)}.*.tmp"))
-        remove_unfinished((out / name).glob(".*.tmp"))
-    with whole_file(out / TABLE) as temporary:
-        write_text(temporary, json.dumps(results, indent=1))
+        folder = out / name
+        if folder.parent not in left:  # one look at a folder of many
+            left[folder.parent] = sorted(folder.parent.glob(".*.tmp"))
+        remove_unfinished(file for file in left[folder.parent] if file.name.startswith(f".{folder.name}."))
+        remove_unfinished(folder.glob(".*.tmp"))
+    write_items(out / TABLE, results)
     if report is not None:
         from tapetum.app.track.report import write_videos_report
 
         write_videos_report(report, results, [out / name for name, _ in named], listener)
-    tracked = TrackedMany(out=out, videos=tuple(results), no_overlay=options.no_overlay, report=report)
+    tracked = TrackedMany(out=out, videos=results, no_overlay=options.no_overlay, report=report)
     if undrawn := tracked.undrawn:
         few = ", ".join(summary["video"] for summary in undrawn[:3])
         listener.note(f"{len(undrawn)} of {len(named)} videos have tracks but no overlay ({few}); tapetum show may draw it")

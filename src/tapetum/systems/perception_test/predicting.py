@@ -10,12 +10,13 @@ The files are the same for any number of workers and after any interruption: no 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
-from tapetum.core.finished import read_finished, remove_unfinished
+from tapetum.core.finished import ComputedItems, read_finished, remove_unfinished
 from tapetum.core.identity import Outdated, stamp
 from tapetum.core.jobs import run_jobs
 from tapetum.core.provenance import check
@@ -95,18 +96,24 @@ def predict_videos(
             (out / "parts" / task).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(out, error) from error
-    jobs, outdated = [], Outdated(note)
-    for name, some in tasks_by_video.items():
+    outdated = Outdated(note)
+
+    def identity(name: str, task: str) -> Any:
         path, sound = files.get(name, (None, None))
-        content_stamp = stamp(video=path, sound=sound, annotation=annotations[name])
-        of = {task: json.loads(dumps({**identities[task], **content_stamp})) for task in some}
-        missing = tuple(t for t in some if read_finished(_part(out, t, name), of[t], outdated, "of") is None)
-        if missing:
-            content = VideoContent(annotations[name].metadata, path, sound, side)
-            jobs.append(
-                PredictionJob(name=name, video=annotations[name], content=content, tasks=missing, identities=of, out=out)
-            )
+        return json.loads(dumps({**identities[task], **stamp(video=path, sound=sound, annotation=annotations[name])}))
+
+    def make_job(waiting: tuple[str, tuple[str, ...]]) -> PredictionJob:
+        name, missing = waiting
+        content = VideoContent(annotations[name].metadata, *files.get(name, (None, None)), side)
+        of = {task: identity(name, task) for task in missing}
+        return PredictionJob(name=name, video=annotations[name], content=content, tasks=missing, identities=of, out=out)
+
+    left = {
+        name: tuple(t for t in some if read_finished(_part(out, t, name), partial(identity, name, t), outdated, "of") is None)
+        for name, some in tasks_by_video.items()
+    }
     outdated.say(out)
+    jobs = ComputedItems(make_job, [(name, missing) for name, missing in left.items() if missing])
     done = len(tasks_by_video) - len(jobs)
     for _ in run_jobs(predict_one, jobs, make, engine=engine, workers=workers, finished=done, progress=progress):
         pass  # what is predicted is in files
