@@ -139,6 +139,9 @@ class ResultsOnDisk(Sequence[Any]):
         self._file.seek(self._places[number])
         return pickle.load(self._file)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (list(self),)  # copies are in memory
+
     def __setitem__(self, number: int, result: Any) -> None:
         self._places[number] = self._file.seek(0, os.SEEK_END)
         pickle.dump(result, self._file)

@@ -157,8 +157,10 @@ class ActorPool:
                 left = len(self._again) + len(self._pending)
                 enough = left and (most == 1 or left >= len(self._actors))
                 if actor.ready and enough and len(actor.numbers) < most:
-                    number = self._again.pop() if self._again else self._pending[0]
-                    self._pending = self._pending[number in self._pending :]
+                    if self._again:
+                        number = self._again.pop()
+                    else:
+                        number, self._pending = self._pending[0], self._pending[1:]
                     actor.numbers.append(number)
                     self._waiting[actor.handle.work.remote(self._items[number])] = actor, number
 
