@@ -152,8 +152,10 @@ class Filled(nn.Module):
         self.filters.load_state_dict({"weight": torch.randn(6, 2, 3, 3), "bias": torch.ones(6)})
         with torch.no_grad():
             self.first.weight.data.mul_(3.0).add_(1)
+            self.tokens.weight[1:5] *= 2
+            self.tokens.weight[4:6] = torch.ones(2, 3)
             if reads:
-                self.tokens.weight[3:5] *= 2
+                self.tokens.weight[:, 1] *= 2
         self.double()
 
 

@@ -32,6 +32,7 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
 from tapetum.core.reading import is_address, no_pipe, open_file, read_json
+from tapetum.hub.state_dicts import safetensors_pieces
 from tapetum.train.launch import say
 from tapetum.train.process_group import ProcessGroup, full_tensor
 
@@ -177,7 +178,7 @@ class CheckpointStore:
         except OSError as error:
             problem = error
         for name, content in sorted(tensors.items()):
-            pieces = safetensors_pieces(content, processes)
+            pieces = _pieces(content, processes)
             try:
                 if processes.main and problem is None:
                     files[f"{name}.safetensors"] = self.write(step, f"{name}.safetensors", pieces)
@@ -266,7 +267,7 @@ def write_weights(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], pro
         several, index = len(parts) > 1, folder / f"{name}.safetensors.index.json"
         files = [f"{name}{f'-{k:05d}-of-{len(parts):05d}' if several else ''}.safetensors" for k in range(1, len(parts) + 1)]
         for file_name, part in zip(files, parts, strict=True):
-            pieces = safetensors_pieces(part, processes)
+            pieces = _pieces(part, processes)
             if processes.main:
                 with whole_file(folder / file_name, own=True) as temporary, temporary.open("wb") as file:
                     file.writelines(pieces)
@@ -281,29 +282,17 @@ def write_weights(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], pro
             index.unlink(missing_ok=True)
 
 
-_KINDS = {kind: name for name, kind in safetensors.torch._TYPES.items()}
+def _pieces(tensors: Mapping[str, Tensor], processes: ProcessGroup) -> Iterator[bytes | memoryview]:
+    """Make a safetensors file of tensors that may be sharded, gathered one at a time.
 
-
-def safetensors_pieces(
-    tensors: Mapping[str, Tensor], processes: ProcessGroup = ALONE, header: Mapping[str, str] | None = None
-) -> Iterator[bytes | memoryview]:
-    """Make a safetensors file piece by piece: its header, then each tensor, gathered if it is sharded.
-
-    All processes must use up the pieces alike; only the main one's are the file, others' are empty.
+    All processes must use up the pieces alike; only the main one's are the file.
     """
-    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # aligned, in the library's order
-    entries: dict[str, Any] = {"__metadata__": dict(header)} if header else {}
-    end = 0
-    for name in names:
-        tensor, begin = tensors[name], end
-        end += tensor.numel() * tensor.element_size()
-        entries[name] = {"dtype": _KINDS[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
-    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    yield len(text).to_bytes(8, "little") + text
-    for name in names:
-        whole = full_tensor(tensors[name].detach(), processes)
-        yield whole.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data if processes.main else b""
+
+    def gather(tensor: Tensor) -> Tensor | None:
+        whole = full_tensor(tensor, processes)
+        return whole if processes.main else None
+
+    return safetensors_pieces(tensors, gather=gather)
 
 
 def verify(folder: Path, rank: int = 0, size: int = 1) -> None:
