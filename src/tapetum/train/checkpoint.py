@@ -21,6 +21,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,7 +35,7 @@ from tapetum.core.files import whole_file, write_text
 from tapetum.core.reading import is_address, no_pipe, open_file, read_json
 from tapetum.hub.state_dicts import safetensors_pieces
 from tapetum.train.launch import say
-from tapetum.train.process_group import ProcessGroup, full_tensor
+from tapetum.train.process_group import ProcessGroup, gather_tensor
 
 Place = Path | str
 """A folder, or the address of one."""
@@ -178,7 +179,7 @@ class CheckpointStore:
         except OSError as error:
             problem = error
         for name, content in sorted(tensors.items()):
-            pieces = _pieces(content, processes)
+            pieces = safetensors_pieces(content, gather=partial(gather_tensor, processes=processes))
             try:
                 if processes.main and problem is None:
                     files[f"{name}.safetensors"] = self.write(step, f"{name}.safetensors", pieces)
@@ -267,7 +268,7 @@ def write_weights(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], pro
         several, index = len(parts) > 1, folder / f"{name}.safetensors.index.json"
         files = [f"{name}{f'-{k:05d}-of-{len(parts):05d}' if several else ''}.safetensors" for k in range(1, len(parts) + 1)]
         for file_name, part in zip(files, parts, strict=True):
-            pieces = _pieces(part, processes)
+            pieces = safetensors_pieces(part, gather=partial(gather_tensor, processes=processes))
             if processes.main:
                 with whole_file(folder / file_name, own=True) as temporary, temporary.open("wb") as file:
                     file.writelines(pieces)
@@ -280,19 +281,6 @@ def write_weights(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], pro
                 write_text(temporary, json.dumps({"metadata": {"total_size": size}, "weight_map": places}, indent=1))
         elif processes.main:
             index.unlink(missing_ok=True)
-
-
-def _pieces(tensors: Mapping[str, Tensor], processes: ProcessGroup) -> Iterator[bytes | memoryview]:
-    """Make a safetensors file of tensors that may be sharded, gathered one at a time.
-
-    All processes must use up the pieces alike; only the main one's are the file.
-    """
-
-    def gather(tensor: Tensor) -> Tensor | None:
-        whole = full_tensor(tensor, processes)
-        return whole if processes.main else None
-
-    return safetensors_pieces(tensors, gather=gather)
 
 
 def verify(folder: Path, rank: int = 0, size: int = 1) -> None:
