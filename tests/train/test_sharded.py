@@ -80,6 +80,16 @@ def test_any_number_of_processes_reads_what_others_wrote_to_the_bit(jobs: Any, t
 
 
 @pytest.mark.slow
+def test_four_processes_of_ddp_go_on_to_the_bit(jobs: Any, tmp_path: Path) -> None:
+    """The order in which four gradients are summed must not depend on how long ago the processes were started."""
+    trained(jobs, tmp_path / "whole", 4)
+    trained(jobs, tmp_path / "run", 4, max_minutes=0)
+    assert "goes on after step 1" in trained(jobs, tmp_path / "run", 4)
+    assert log_of(tmp_path / "run") == log_of(tmp_path / "whole")
+    assert_same_files(*(tmp_path / name / "checkpoints" / "step_00000006" for name in ("run", "whole")))
+
+
+@pytest.mark.slow
 def test_a_run_goes_on_in_fewer_processes_where_its_batches_can_be_kept(jobs: Any, tmp_path: Path) -> None:
     trained(jobs, tmp_path / "one", accumulation=2)
     out = tmp_path / "two"

@@ -12,7 +12,6 @@ without `tapetum.train.gather` breaks the promise without an error.
 """
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
@@ -143,7 +142,6 @@ def parallelise(objective: Objective, config: TrainConfig, processes: ProcessGro
         return shard_objective(objective, config, processes)
     # Else it orders gradients anew after the first step of a start, and where three or more are summed, sums change by that.
     find_unused = config.find_unused_parameters or processes.size > 2
-    warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
     return DistributedDataParallel(objective, find_unused_parameters=find_unused)
 
 
