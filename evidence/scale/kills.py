@@ -62,7 +62,7 @@ MOMENTS: dict[str, list[Moment]] = {
         ("start: as it reads its part", 1, "tapetum.train.sharded:load", "", 0, 1),
         ("save: in its part", 1, "open", f"{_TMP}/part-00001", 0, 1),
         *_BOTH,
-        ("end: in the gather of the finished weights", 2, "tapetum.train.checkpoint:full_tensor", "write_weights", 0, 5),
+        ("end: in the gather of the finished weights", 2, "tapetum.train.checkpoint:gather_tensor", "write_weights", 0, 5),
         ("end: before they are renamed", 0, "os.rename", "weights/.", 0, 1),
         ("end: all is written", 3, "tapetum.train.process_group:ProcessGroup.barrier", "_Run.result", 0, 1),
     ],

@@ -6,7 +6,8 @@
 The default has 1.0 billion parameters, float32: 16 GB with its optimiser, for 4 processes of a machine with 24 GB. Each
 process makes its rows of the weights, trains on random images and texts, and saves after each step. When there is a checkpoint
 after the second step, the last process is killed; the same command goes on. The finished weights are then read here by slices.
-The memory of a process at each moment, as `memory.py` measures it, is printed beside what `tapetum.account.cluster` computes.
+The memory of a process at each moment, as `memory.py` measures it, is printed beside what `tapetum.account.cluster` computes;
+a start from a checkpoint makes the rows of the weights and then has what a save has: moments and averages, too.
 """
 
 import argparse
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from memory import mark, measure, phase
@@ -26,7 +26,7 @@ from tapetum.account.cluster import Layout, count_memory
 from tapetum.account.machine import machine
 from tapetum.core.devices import resident_bytes
 from tapetum.encoders.config import DecoderConfig
-from tapetum.hub.state_dicts import shards
+from tapetum.hub.state_dicts import TensorFile, shards
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.train import StepContext, Task, TrainConfig, fit
@@ -118,14 +118,12 @@ def read_by_slices(folder: Path, processes: int) -> dict[str, int]:
     """Read the rows that each of so many processes would, one tensor at a time; returns numbers read and the memory it took."""
     before, most, numbers = resident_bytes(os.getpid()), 0, 0
     for path in shards(folder):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118
-                rows = file.get_slice(name)
-                count = rows.get_shape()[0]
-                own = rows[: -(-count // processes)]
-                assert torch.isfinite(own).all()
-                numbers += own.numel()
-                most = max(most, resident_bytes(os.getpid()) - before)
+        file = TensorFile(path)
+        for name, (count, *others) in file.shapes.items():
+            own = torch.empty(-(-count // processes), *others)
+            file.read(name, own)
+            numbers += own.numel()
+            most = max(most, resident_bytes(os.getpid()) - before)
     return {"numbers": numbers, "files": len(shards(folder)), "grown_mb": round(most / 1e6)}
 
 
@@ -157,9 +155,11 @@ def main() -> None:
         slices = read_by_slices(folder / "run/weights", args.processes)
     print("| moment | formula MB | largest process MB | ratio |\n|---|---|---|---|")
     rows = {}
-    for own, called in MOMENTS.items():
-        mb = planned["by_moment"][called] / 1e6
-        largest = max(rank["peak_mb"][own] for run in (killed, whole) for rank in run["ranks"])
+    formulas = planned["by_moment"]
+    runs = {"start": [killed], "start from a checkpoint": [whole]}
+    for own, called in (*MOMENTS.items(), ("start", "start from a checkpoint")):
+        mb = formulas.get(called, max(formulas["start"], formulas["save"])) / 1e6
+        largest = max(rank["peak_mb"][own] for run in runs.get(called, [killed, whole]) for rank in run["ranks"])
         rows[called] = {"formula_mb": round(mb), "largest_mb": largest, "ratio": round(largest / mb, 2)}
         print(f"| {called} | {mb:,.0f} | {largest:,} | {largest / mb:.2f} |")
     print(f"went on after the death: {resumed}; weights by slices: {slices}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable
@@ -11,13 +12,15 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
 from support.storage import object_storage, reader_alone
 from tapetum.core.addresses import list_files, write_at
 from tapetum.core.errors import BadInput
-from tapetum.hub.state_dicts import read_folder
+from tapetum.encoders.tables.rows import from_official, same
+from tapetum.hub.state_dicts import finite_to_bytes, read_folder, read_state, write_finite
 from tapetum.train import Task, TrainConfig, checkpoint, fit, fsdp, sharded
 from tapetum.train.process_group import ProcessGroup
 
@@ -34,7 +37,7 @@ def trained(jobs: Any, out: Path, processes: int = 1, codes: tuple[int, ...] = (
     """Train on with the teacher's task; returns what was said since."""
     options = {name: config.pop(name) for name in ("elastic", "most_bytes", "deadly") if name in config}
     (out / "stderr").unlink(missing_ok=True)
-    ended = jobs.run("train", out, processes, task="taught", config={"eval_every": 3, **config}, **options)
+    ended = jobs.run("train", out, processes, task=config.pop("task", "taught"), config={"eval_every": 3, **config}, **options)
     said = "\n".join(line for line in (out / "stderr").read_text().splitlines() if "Warning" not in line)
     assert set(ended) == set(codes), said
     return said
@@ -74,6 +77,18 @@ def test_any_number_of_processes_reads_what_others_wrote_to_the_bit(jobs: Any, t
     for ours, theirs in zip(log_of(tmp_path / "run"), log_of(tmp_path / "whole"), strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-9)
         assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-9)
+
+
+@pytest.mark.slow
+def test_four_processes_of_ddp_go_on_to_the_bit(jobs: Any, tmp_path: Path) -> None:
+    """The order in which four gradients are summed must not depend on how long ago the processes were started."""
+    trained(jobs, tmp_path / "whole", 4, task="contrast")
+    trained(jobs, tmp_path / "run", 4, task="contrast", max_minutes=0)
+    assert "goes on after step 1" in trained(jobs, tmp_path / "run", 4, task="contrast")
+    assert log_of(tmp_path / "run") == log_of(tmp_path / "whole")
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        files = [tmp_path / run / "checkpoints" / "step_00000006" / name for run in ("run", "whole")]
+        assert files[0].read_bytes() == files[1].read_bytes()
 
 
 @pytest.mark.slow
@@ -152,8 +167,10 @@ class Filled(nn.Module):
         self.filters.load_state_dict({"weight": torch.randn(6, 2, 3, 3), "bias": torch.ones(6)})
         with torch.no_grad():
             self.first.weight.data.mul_(3.0).add_(1)
+            self.tokens.weight[1:5] *= 2
+            self.tokens.weight[4:6] = torch.ones(2, 3)
             if reads:
-                self.tokens.weight[3:5] *= 2
+                self.tokens.weight[:, 1] *= 2
         self.double()
 
 
@@ -176,6 +193,41 @@ def test_weights_made_in_rows_are_those_of_one_process_to_the_bit(monkeypatch: p
     for name, parameter in whole.items():
         rows = torch.cat(joined[name]) if joined[name][0].shape != parameter.shape or name == "positions" else joined[name][0]
         assert torch.equal(rows if not reads else joined[name][3], parameter), name
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the system does not say what a process has mapped")
+def test_a_process_reads_only_its_rows_of_a_file_of_an_encoder(tmp_path: Path) -> None:
+    """The rest of what `safe_open` maps is never in memory; pages come by up to two megabytes."""
+    path, shares = tmp_path / "model.safetensors", []
+
+    def make() -> nn.Module:
+        torch.manual_seed(3)
+        return nn.Sequential(*(nn.Linear(2048, 2048, bias=False) for _ in range(2)))
+
+    def read() -> nn.Module:
+        model = make()
+        from_official(model, read_state(path), same({name: name for name in model.state_dict()}), "this test")
+        return model
+
+    def note(model: nn.Module, weights: Any) -> Any:
+        result = own_load(model, weights)
+        mapped = re.findall(rf"{re.escape(str(path))}\n(?:.*\n)*?Rss: +(\d+) kB", Path("/proc/self/smaps").read_text())
+        shares.append(sum(1024 * int(size) for size in mapped) / path.stat().st_size)
+        return result
+
+    whole = make().state_dict()
+    save_file({name: tensor + 1 for name, tensor in whole.items()}, path)
+    own_load = nn.Module.load_state_dict
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.Module, "load_state_dict", note)
+        read()
+        for rank in range(4):
+            build = fsdp.RowsOnly(ProcessGroup(rank, 4, torch.device("cpu")), replace(CONFIG, parallel="fsdp"))
+            for name, parameter in build(read).named_parameters():
+                assert isinstance(parameter, fsdp._Rows), name
+                assert torch.equal(parameter.weight.rows, whole[name][512 * rank : 512 * rank + 512] + 1), name
+    assert shares[0] >= 0.99
+    assert max(shares[1:]) <= 0.6
 
 
 def test_what_does_not_fit_is_refused_with_the_number_that_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +339,16 @@ def test_large_weights_are_several_files_with_an_index_as_on_hubs(tmp_path: Path
     assert not (result.weights / "model.safetensors.index.json").exists()  # which would be read first
 
 
-def test_one_process_also_writes_beside_its_training(tmp_path: Path) -> None:
+def test_what_is_written_tensor_by_tensor_is_what_the_library_writes(tmp_path: Path) -> None:
+    tensors = {"b": torch.randn(3, 2), "a": torch.ones(2).bfloat16(), "count": torch.tensor(3), "text": torch.zeros(5).byte()}
+    tensors["turned"] = torch.randn(4, 3).T
+    write_finite({**tensors, "none": torch.empty(0, 2)}, {"ö": "{}"}, tmp_path / "file")
+    tensors["turned"] = tensors["turned"].contiguous()
+    assert (tmp_path / "file").read_bytes() == finite_to_bytes({**tensors, "none": torch.empty(0, 2)}, {"ö": "{}"})
+
+
+def test_one_process_also_writes_beside_its_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(HuggingFaceStorageReader, "_process_read_request")  # which maps a file beside its tensors
     whole = fit(Restore(), replace(CONFIG, checkpoint="whole", async_checkpoint=False), tmp_path / "whole")
     while (cut := fit(Restore(), replace(CONFIG, max_minutes=0), tmp_path / "run")).state == "stopped":
         assert cut.weights == tmp_path / "run" / "weights"

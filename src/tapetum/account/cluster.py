@@ -190,7 +190,7 @@ class Memory:
 
     @property
     def by_moment(self) -> dict[str, int]:
-        """Sum what a rank has at the start, in a step, while a checkpoint in parts is saved, and at the end."""
+        """Sum what a rank has at the start, in a step, while a checkpoint in parts is saved or read, and at the end."""
         kept = self.weights + self.averages
         saved = kept + self.moments
         return {"start": kept + self.largest, "step": self.total, "save": saved, "end": saved + self.largest}

@@ -36,7 +36,7 @@ from tapetum.encoders.tables.rows import to_official, under_our_names
 from tapetum.encoders.tokenizers import TOKENIZER, Tokenizer, restore_tokenizer, store_tokenizer
 from tapetum.hub.headed import blueprint, check_fit
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
-from tapetum.hub.state_dicts import finite_to_bytes, read_state
+from tapetum.hub.state_dicts import read_state, write_finite
 
 
 def build(name: str, seed: int = 0, **changes: Any) -> Encoder:
@@ -193,7 +193,7 @@ def save(encoder: Encoder, path: str | os.PathLike[str], dtype: torch.dtype = to
         about, tensors[TOKENIZER] = store_tokenizer(tokenizer)
         header[TOKENIZER] = json.dumps(about)
     with whole_file(Path(path)) as temporary:
-        temporary.write_bytes(finite_to_bytes(tensors, header))
+        write_finite(tensors, header, temporary)
 
 
 def load(

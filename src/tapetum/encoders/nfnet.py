@@ -35,7 +35,7 @@ class ScaledConv2d(nn.Conv2d):
         same = config.same_padding and stride > 1
         super().__init__(inward, outward, kernel, stride, 0 if same else kernel // 2, groups=groups)
         self.same = same
-        self.scale = (GELU_GAIN if config.gamma_in_weights else 1.0) * self.weight[0].numel() ** -0.5
+        self.scale = (GELU_GAIN if config.gamma_in_weights else 1.0) * (self.weight.numel() // len(self.weight)) ** -0.5
         self.gain = nn.Parameter(torch.ones(outward, 1, 1, 1))
         nn.init.kaiming_normal_(self.weight, nonlinearity="linear")
         nn.init.zeros_(self.bias)  # pyright: ignore[reportArgumentType]

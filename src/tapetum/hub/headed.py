@@ -21,7 +21,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
-from tapetum.hub.state_dicts import check_numbers, finite_to_bytes
+from tapetum.hub.state_dicts import check_numbers, write_finite
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def save_headed(
         for name, tensor in model.state_dict().items()
     }
     with whole_file(Path(path)) as temporary:
-        temporary.write_bytes(finite_to_bytes({**tensors, **(more or {})}, {key: json.dumps(about)}))
+        write_finite({**tensors, **(more or {})}, {key: json.dumps(about)}, temporary)
 
 
 def read_headed(path: Path, key: str, what: str) -> tuple[Any, dict[str, Tensor]]:

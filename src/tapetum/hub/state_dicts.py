@@ -6,18 +6,21 @@ offset of each tensor, the data. `safe_open` maps it into memory, whose pages co
 data passes through a small buffer, or is read directly if no conversion is needed.
 """
 
+import json
 import math
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import _TYPES
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
@@ -93,10 +96,49 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def finite_to_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> bytes:
     """Convert tensors to the content of a safetensors file. Raises TapetumError, naming the tensor, if one is not finite."""
+    _check_learned(tensors)
+    return to_bytes(dict(tensors), dict(header))
+
+
+def write_finite(tensors: Mapping[str, Tensor], header: Mapping[str, str], path: Path) -> None:
+    """Write what `finite_to_bytes` makes to a file, one tensor after the other."""
+    _check_learned(tensors)
+    with path.open("wb") as file:
+        file.writelines(safetensors_pieces(tensors, header))
+
+
+def safetensors_pieces(
+    tensors: Mapping[str, Tensor],
+    header: Mapping[str, str] | None = None,
+    gather: Callable[[Tensor], Tensor | None] = lambda tensor: tensor,
+) -> Iterator[bytes | memoryview]:
+    """Make a safetensors file in pieces: its header, then what `gather` makes of each tensor, empty where that is None."""
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # aligned, in the library's order
+    entries: dict[str, Any] = {"__metadata__": dict(header)} if header else {}
+    end = 0
+    for name in names:
+        tensor, begin = tensors[name], end
+        end += tensor.numel() * tensor.element_size()
+        entries[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for name in names:
+        whole = gather(tensors[name].detach())
+        yield b"" if whole is None else whole.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+_NAMES = {kind: name for name, kind in _TYPES.items()}
+
+
+def _check_learned(tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise TapetumError(f"{name} is not finite, so no weights were saved; train again, with a lower learning rate")
-    return to_bytes(dict(tensors), dict(header))
+
+
+OWN_ROWS: ContextVar[Callable[[int], slice] | None] = ContextVar("own rows", default=None)
+"""Which of so many rows this process keeps, where several build a network together and each checks the numbers of its own."""
 
 
 def check_numbers(name: str, tensor: Tensor, expected: Tensor, where: str = "") -> None:
@@ -113,6 +155,8 @@ def check_numbers(name: str, tensor: Tensor, expected: Tensor, where: str = "") 
         kind = str(tensor.dtype if tensor.layout == torch.strided else tensor.layout).removeprefix("torch.")
         allowed = "float16, bfloat16, float32 or float64" if expected.is_floating_point() else "whole numbers"
         raise BadInput(f"the tensor {name!r}{where} is {kind}, and not {allowed}; get weights that are not quantised")
+    if (own := OWN_ROWS.get()) and tensor.dim():
+        tensor = tensor[own(len(tensor))]  # the others stay in the file
     if not torch.isfinite(tensor).all():
         raise BadInput(f"the tensor {name!r}{where} holds something else than finite numbers; get the file again")
 
@@ -193,10 +237,13 @@ _BUFFER = 8 << 20
 class TensorFile:
     """A safetensors file of real numbers with a valid header. Raises BadInput, naming the file, otherwise."""
 
-    def __init__(self, path: Path, eight_bits: bool = False):
-        """With `eight_bits`, byte tensors count as numbers too; such files do not say what a byte stands for."""
-        self.path = path
-        self._kinds = KINDS | ({"I8": torch.int8} if eight_bits else {})
+    def __init__(self, path: Path, eight_bits: bool = False, checked: bool = True):
+        """With `eight_bits`, byte tensors count as numbers too; such files do not say what a byte stands for.
+
+        Unless `checked`, tensors may be of any kind, and have infinite numbers, as in a checkpoint.
+        """
+        self.path, self._checked = path, checked
+        self._kinds = (KINDS | ({"I8": torch.int8} if eight_bits else {})) if checked else _TYPES
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._places: dict[str, tuple[torch.dtype, int]] = {}
         try:
@@ -228,21 +275,26 @@ class TensorFile:
             self.shapes[name] = tuple(shape)
             self._places[name] = self._kinds[kind], 8 + length + begin
 
-    def read(self, name: str, target: Tensor) -> None:
-        """Read the first numbers of a tensor, as many as the target has, converted to its dtype.
+    def read(self, name: str, target: Tensor, first: int = 0) -> None:
+        """Read rows of a tensor from the `first` on, as many as the target has, converted to its dtype.
 
-        The target is contiguous, on any device. Raises BadInput if a number is not finite, or the file has changed.
+        The target is on any device; of one that is built in rows (`tapetum.train.fsdp.RowsOnly`), this process reads its own.
+        Raises BadInput if a number is not finite, or the file has changed.
         """
         kind, place = self._places[name]
+        target, own = getattr(target, "own_rows", (target, 0))
+        numbers = target.detach() if target.is_contiguous() else torch.empty(target.shape, dtype=kind)
         try:
             with open_file(self.path) as file:
-                file.seek(place)
-                read_into(file, kind, target, name, self.path)
+                file.seek(place + (first + own) * math.prod(target.shape[1:]) * kind.itemsize)
+                read_into(file, kind, numbers, name, self.path, self._checked)
         except OSError as error:
             raise BadInput(f"{self.path} cannot be read ({error.strerror or error}); get it again") from error
+        if not target.is_contiguous():
+            target.detach().copy_(numbers)
 
 
-def read_into(file: IO[bytes], kind: torch.dtype, target: Tensor, name: str, path: Path) -> None:
+def read_into(file: IO[bytes], kind: torch.dtype, target: Tensor, name: str, path: Path, checked: bool = True) -> None:
     """Read numbers of a dtype from an open file into a contiguous tensor; raises BadInput, naming both, if that fails."""
     for part in _parts(target.detach().view(-1), kind.itemsize):
         direct = part.dtype == kind and part.device.type == "cpu"
@@ -254,7 +306,7 @@ def read_into(file: IO[bytes], kind: torch.dtype, target: Tensor, name: str, pat
             if not count:
                 raise BadInput(f"{path} ends within {name}: a part of it is missing; get it again")
             have += count
-        if not all(bool(torch.isfinite(side)) for side in torch.aminmax(buffer)):
+        if checked and not all(bool(torch.isfinite(side)) for side in torch.aminmax(buffer)):
             raise BadInput(f"{name} in {path} holds something else than finite numbers; get it again")
         if not direct:
             part.copy_(buffer)

@@ -187,7 +187,7 @@ def inflate_weight(
 
 def _start(layer: nn.Conv2d | nn.Conv3d) -> None:
     """Draw weights as for a linear layer on the pixels (Xavier), biases 0."""
-    fan_in, fan_out = layer.weight[0].numel(), layer.weight.shape[0]
+    fan_in, fan_out = math.prod(layer.weight.shape[1:]), layer.weight.shape[0]
     bound = math.sqrt(6 / (fan_in + fan_out))
     nn.init.uniform_(layer.weight, -bound, bound)
     if layer.bias is not None:

@@ -140,7 +140,9 @@ def parallelise(objective: Objective, config: TrainConfig, processes: ProcessGro
         return objective
     if config.parallel == "fsdp":
         return shard_objective(objective, config, processes)
-    return DistributedDataParallel(objective, find_unused_parameters=config.find_unused_parameters)
+    # Else it orders gradients anew after the first step of a start, and where three or more are summed, sums change by that.
+    find_unused = config.find_unused_parameters or processes.size > 2
+    return DistributedDataParallel(objective, find_unused_parameters=find_unused)
 
 
 def shard_objective(objective: Objective, config: TrainConfig, processes: ProcessGroup) -> nn.Module:

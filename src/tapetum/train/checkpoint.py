@@ -21,6 +21,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -32,8 +33,9 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
 from tapetum.core.reading import is_address, no_pipe, open_file, read_json
+from tapetum.hub.state_dicts import safetensors_pieces
 from tapetum.train.launch import say
-from tapetum.train.process_group import ProcessGroup, full_tensor
+from tapetum.train.process_group import ProcessGroup, gather_tensor
 
 Place = Path | str
 """A folder, or the address of one."""
@@ -177,7 +179,7 @@ class CheckpointStore:
         except OSError as error:
             problem = error
         for name, content in sorted(tensors.items()):
-            pieces = safetensors_pieces(content, processes)
+            pieces = safetensors_pieces(content, gather=partial(gather_tensor, processes=processes))
             try:
                 if processes.main and problem is None:
                     files[f"{name}.safetensors"] = self.write(step, f"{name}.safetensors", pieces)
@@ -266,7 +268,7 @@ def write_weights(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], pro
         several, index = len(parts) > 1, folder / f"{name}.safetensors.index.json"
         files = [f"{name}{f'-{k:05d}-of-{len(parts):05d}' if several else ''}.safetensors" for k in range(1, len(parts) + 1)]
         for file_name, part in zip(files, parts, strict=True):
-            pieces = safetensors_pieces(part, processes)
+            pieces = safetensors_pieces(part, gather=partial(gather_tensor, processes=processes))
             if processes.main:
                 with whole_file(folder / file_name, own=True) as temporary, temporary.open("wb") as file:
                     file.writelines(pieces)
@@ -279,31 +281,6 @@ def write_weights(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], pro
                 write_text(temporary, json.dumps({"metadata": {"total_size": size}, "weight_map": places}, indent=1))
         elif processes.main:
             index.unlink(missing_ok=True)
-
-
-_KINDS = {kind: name for name, kind in safetensors.torch._TYPES.items()}
-
-
-def safetensors_pieces(
-    tensors: Mapping[str, Tensor], processes: ProcessGroup = ALONE, header: Mapping[str, str] | None = None
-) -> Iterator[bytes | memoryview]:
-    """Make a safetensors file piece by piece: its header, then each tensor, gathered if it is sharded.
-
-    All processes must use up the pieces alike; only the main one's are the file, others' are empty.
-    """
-    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # aligned, in the library's order
-    entries: dict[str, Any] = {"__metadata__": dict(header)} if header else {}
-    end = 0
-    for name in names:
-        tensor, begin = tensors[name], end
-        end += tensor.numel() * tensor.element_size()
-        entries[name] = {"dtype": _KINDS[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
-    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    yield len(text).to_bytes(8, "little") + text
-    for name in names:
-        whole = full_tensor(tensors[name].detach(), processes)
-        yield whole.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data if processes.main else b""
 
 
 def verify(folder: Path, rank: int = 0, size: int = 1) -> None:

@@ -37,7 +37,7 @@ from tapetum.account.cluster import Layout, count_memory, least_shards
 from tapetum.core.devices import free_bytes, memory_size
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.reading import no_pipe
-from tapetum.hub.state_dicts import shards
+from tapetum.hub.state_dicts import OWN_ROWS, TensorFile, shards
 from tapetum.train import launch
 from tapetum.train.config import TrainConfig
 from tapetum.train.measure_step import record_units
@@ -135,6 +135,7 @@ class RowsOnly:
     def __call__(self, make: Callable[[], nn.Module]) -> nn.Module:
         """Call `make`, once more if its weights cannot be made in rows."""
         hook = register_module_parameter_registration_hook(self._cut)  # pyright: ignore[reportArgumentType]
+        own = OWN_ROWS.set(lambda count: slice(*_row_range(count, self._shard, self._shards)))
         try:
             model = make()
             _Weight.end_turn()
@@ -143,6 +144,7 @@ class RowsOnly:
         except Exception:
             pass  # whatever is wrong with the network itself comes again below
         finally:
+            OWN_ROWS.reset(own)
             hook.remove()
             _Weight.end_turn()
         return make()
@@ -168,6 +170,7 @@ class _Weight:
     """The numbers of a weight: whole while it is its turn, after that its rows in `own`."""
 
     turn: "ClassVar[_Weight | None]" = None
+    is_part = False
 
     def __init__(self, whole: Tensor, own: slice):
         self.own, self.rows, self.shape = own, whole[:0], whole.shape
@@ -183,6 +186,15 @@ class _Weight:
             weight.rows = weight.whole[weight.own].clone(memory_format=torch.contiguous_format)
             del weight.whole
             _Weight.turn = None
+
+    def part(self, begin: int, end: int) -> "_Weight":
+        """Make the weight that is these rows of this one, whose turn it is not, with the same memory."""
+        first, last = max(self.own.start, begin), min(self.own.stop, end)
+        part = copy(self)
+        part.rows = self.rows[first - self.own.start : max(first, last) - self.own.start]
+        part.own, part.shape = slice(first - begin, max(first, last) - begin), torch.Size((end - begin, *self.shape[1:]))
+        part.is_part = True
+        return part
 
 
 _aten = torch.ops.aten
@@ -209,12 +221,18 @@ class _Rows(Tensor):
     def __tensor_unflatten__(inner: dict[str, Tensor], about: Any, size: Any, stride: Any) -> "_Rows":
         raise NotImplementedError
 
+    @property
+    def own_rows(self) -> tuple[Tensor, int]:
+        """Get the rows of this process, and the number of the first of them."""
+        _Weight.end_turn()
+        return self.weight.rows, self.weight.own.start
+
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         this, kwargs = args[0], kwargs or {}
         if func in (_aten.detach.default, _aten.alias.default):
             return _Rows(this.weight, this)
-        if func in _FILLS and this.weight is not _Weight.turn:
+        if func in _FILLS and this.weight is not _Weight.turn and not this.weight.is_part:
             this.weight.begin_turn(torch.empty(this.shape, dtype=this.dtype, device=this.device))
         if func is not _aten._to_copy.default and all(
             x.weight is _Weight.turn for x in tree_leaves(args) if isinstance(x, _Rows)
@@ -225,6 +243,10 @@ class _Rows(Tensor):
             raise NotImplementedError(f"{func} of a weight out of turn")
         _Weight.end_turn()
         weight, others = this.weight, args[1:]
+        if func is _aten.slice.Tensor and others[0] == 0 and others[3:] in ((), (1,)):
+            begin, end, _ = slice(*others[1:3]).indices(this.shape[0])
+            part = weight.part(begin, max(begin, end))
+            return _Rows(part, part.rows)
         if func is _aten._to_copy.default:
             moved = copy(weight)
             moved.rows = func(weight.rows, **kwargs)
@@ -347,18 +369,22 @@ class _ReduceScatter(DefaultReduceScatter):
 def read_model(task: Task, config: TrainConfig, device: torch.device, weights: Path) -> nn.Module:
     """Read a model that is not sharded from the files of weights, one after the other."""
     model = new_model(task, config, device)
-    for part in _parts(weights, "model", device):
-        model.load_state_dict(part, strict=False)
+    own = model.state_dict()
+    for path in _files(weights, "model"):
+        file = TensorFile(path, checked=False)
+        for name in file.shapes:
+            file.read(name, own[name])
     return model
 
 
 def read_averages(config: TrainConfig, device: torch.device, weights: Path) -> dict[str, dict[str, Tensor]]:
     """Read the averages of a run, by name."""
-    names = (average.name for average in config.every_average)
-    return {name: {key: value for part in _parts(weights, name, device) for key, value in part.items()} for name in names}
+    names, place = (average.name for average in config.every_average), str(device)
+    parts = {name: [load_file(no_pipe(file), device=place) for file in _files(weights, name)] for name in names}
+    return {name: {key: value for part in own for key, value in part.items()} for name, own in parts.items()}
 
 
-def _parts(weights: Path, name: str, device: torch.device) -> Iterator[dict[str, Tensor]]:
+def _files(weights: Path, name: str) -> list[Path]:
     if not weights.is_dir():
         raise TapetumError(f"{weights} has no whole weights, as this run stopped before its end; go on with it first")
-    return (load_file(no_pipe(file), device=str(device)) for file in shards(weights, f"{name}.safetensors"))
+    return shards(weights, f"{name}.safetensors")

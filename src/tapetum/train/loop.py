@@ -26,7 +26,7 @@ from tapetum.train.config import TrainConfig
 from tapetum.train.launch import StopRequest, lock_folder, record_signal, say
 from tapetum.train.machines import Machines, StepReport
 from tapetum.train.optim import learning_rate, set_learning_rates, weight_decay
-from tapetum.train.process_group import ProcessGroup, alone, average_whole, clip_gradients, full_tensors, join_process_group
+from tapetum.train.process_group import ProcessGroup, alone, average_whole, clip_gradients, gather_tensors, join_process_group
 from tapetum.train.state import (
     Saver,
     check_learned,
@@ -346,7 +346,7 @@ class _Run:
 
             run, gathered = self.passes.parallel, evaluation(self.passes.parallel)
         elif self.sharded:
-            weights = full_tensors(average.average if average else state.model.state_dict(), processes)
+            weights = gather_tensors(average.average if average else state.model.state_dict(), processes)
             if processes.main:
                 model, average = new_model(self.task, self.config, processes.device), None
                 model.load_state_dict(weights)

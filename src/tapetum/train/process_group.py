@@ -111,16 +111,6 @@ class ProcessGroup:
             request.wait()
         return received
 
-    def join_rows(self, rows: Tensor, count: int, shards: int | None = None) -> Tensor:
-        """Join the tensor of `count` rows that processes hold: the first processes hold full shares, the last the rest.
-
-        `shards` is the number of processes that together hold all rows, by default all; otherwise each group of that many does.
-        """
-        most = -(-count // (shards or self.size))
-        if len(rows) < most:
-            rows = torch.cat([rows, rows.new_zeros(most - len(rows), *rows.shape[1:])])
-        return self.concatenate(rows)[:count]
-
     def broadcast(self, value: Any) -> Any:
         """Send the main process's value, which must be picklable, to every process."""
         if self.size == 1:
@@ -320,21 +310,27 @@ def shard_of(tensor: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 
-def full_tensor(tensor: Tensor, processes: ProcessGroup) -> Tensor:
-    """Gather a tensor if it is sharded; all processes must call it alike."""
+def gather_tensor(tensor: Tensor, processes: ProcessGroup) -> Tensor | None:
+    """Gather a tensor in the main process, if it is sharded; all processes must call it alike, the others get None."""
     if not is_sharded(tensor):
-        return tensor
-    return processes.join_rows(tensor.to_local().detach(), tensor.shape[0], shards_of(tensor))
+        return tensor if processes.main else None
+    rows, shards = tensor.to_local().detach().contiguous(), shards_of(tensor)
+    if not processes.main:
+        if processes.rank < shards and len(rows):  # of several replicas, the first sends
+            dist.send(processes.register(rows), 0)
+        return None
+    whole = rows.new_empty(tensor.shape)
+    first, *others = whole.split(-(-len(whole) // shards))
+    first.copy_(rows)
+    for source, part in enumerate(others, 1):
+        dist.recv(processes.register(part), source)
+    return whole
 
 
-def full_tensors(tensors: Mapping[str, Tensor], processes: ProcessGroup) -> dict[str, Tensor]:
-    """Gather sharded tensors one by one onto the CPU of the main process; all must call it alike, others get nothing."""
-    result = {}
-    for name, tensor in tensors.items():
-        whole = full_tensor(tensor, processes)
-        if processes.main:
-            result[name] = whole.cpu() if whole is not tensor else whole
-    return result
+def gather_tensors(tensors: Mapping[str, Tensor], processes: ProcessGroup) -> dict[str, Tensor]:
+    """Gather tensors one by one onto the CPU of the main process; all must call it alike, others get nothing."""
+    gathered = ((name, gather_tensor(tensor, processes)) for name, tensor in tensors.items())
+    return {name: whole.cpu() for name, whole in gathered if whole is not None}
 
 
 def clip_gradients(

@@ -28,7 +28,7 @@ from torch.distributed.checkpoint._hf_utils import CUSTOM_METADATA_KEY, SAVED_OF
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
-from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
+from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, SavePlan, SavePlanner
 from torch.distributed.checkpoint.staging import BlockingAsyncStager
 from torch.distributed.checkpoint.state_dict_loader import load as load_by_dcp
 from torch.distributed.checkpoint.state_dict_saver import async_save
@@ -38,6 +38,7 @@ from torch.futures import Future as TorchFuture
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
+from tapetum.hub.state_dicts import TensorFile, safetensors_pieces
 from tapetum.train import checkpoint
 from tapetum.train.checkpoint import CheckpointStore
 from tapetum.train.process_group import TIMEOUT, ProcessGroup
@@ -138,7 +139,7 @@ class _Writer(StorageWriter):
             assert isinstance(value, Tensor)
             tensors[item.index.fqn] = value.detach()
             offsets[item.index.fqn] = {SAVED_OFFSETS_KEY: tuple(item.tensor_data.chunk.offsets)}
-        pieces = checkpoint.safetensors_pieces(tensors, header={CUSTOM_METADATA_KEY: json.dumps(offsets)})
+        pieces = safetensors_pieces(tensors, {CUSTOM_METADATA_KEY: json.dumps(offsets)})
         name = checkpoint.PART.format(plan.storage_data)
         done: TorchFuture[list[Any]] = TorchFuture()
         done.set_result([(name, self._store.write(self._step, name, pieces))])
@@ -157,6 +158,24 @@ class _Writer(StorageWriter):
         return True
 
 
+class _Reader(HuggingFaceStorageReader):
+    """torch's own, but rows go from a file into their tensor; those that it maps into memory would count twice."""
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> TorchFuture[None]:
+        """Read what this process needs of each file."""
+        files: dict[str, TensorFile] = {}
+        for item in plan.items:
+            index, path = item.storage_index, self.storage_data[item.storage_index].relative_path
+            file = files.get(path) or files.setdefault(path, TensorFile(Path(path), checked=False))
+            assert tuple(item.lengths[1:]) == file.shapes[index.fqn][1:], "whole rows, as processes share weights out by rows"
+            target = planner.resolve_tensor(item).detach()
+            file.read(index.fqn, target, sum(item.storage_offsets[:1]))
+            planner.commit_tensor(item, target)
+        done: TorchFuture[None] = TorchFuture()
+        done.set_result(None)
+        return done
+
+
 def load(folder: Path, like: Callable[[str, torch.Size], Tensor]) -> dict[str, dict[str, Tensor]]:
     """Read the tensors of a checkpoint in parts, by file name and name as `checkpoint.load` does.
 
@@ -165,7 +184,7 @@ def load(folder: Path, like: Callable[[str, torch.Size], Tensor]) -> dict[str, d
     """
     for file in folder.glob("*.safetensors"):  # which are all read, whatever their names
         no_pipe(file)
-    reader = HuggingFaceStorageReader(str(folder))
+    reader = _Reader(str(folder))
     tensors: dict[str, Any] = {}
     for name, stored in reader.read_metadata().state_dict_metadata.items():
         assert isinstance(stored, TensorStorageMetadata)

@@ -146,9 +146,7 @@ def under_our_names(
             target.copy_(tensor.reshape(target.shape))
             continue
         parts = tensor.split([len(each) for each in targets]) if len(targets) > 1 else [tensor]
-        loaded |= {
-            name: values.reshape(each.shape).to(each.dtype) for name, each, values in zip(row.ours, targets, parts, strict=True)
-        }
+        loaded |= {name: values.reshape(each.shape) for name, each, values in zip(row.ours, targets, parts, strict=True)}
     return loaded
 
 

@@ -135,7 +135,7 @@ def make_adapter(site: Site, generator: torch.Generator, near_zero: float | None
         adapter = undrawn(site)
     for module in adapter.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
-            bound = 1 / math.sqrt(module.weight[0].numel())
+            bound = 1 / math.sqrt(module.weight.numel() // len(module.weight))
             if module is not adapter.last:
                 nn.init.uniform_(module.weight, -bound, bound, generator=generator)
             elif near_zero is None:

@@ -121,7 +121,7 @@ class Compression(nn.Module):
             padding = (_KERNEL[0] // 2, _KERNEL[1] // 2, _KERNEL[2] // 2)
             layer = nn.Conv3d(config.width, config.width, _KERNEL, _STEP, padding, groups=config.width, bias=False)
             with torch.no_grad():  # begins as an average
-                layer.weight.fill_(1 / layer.weight[0].numel())
+                layer.weight.fill_(1 / (layer.weight.numel() // len(layer.weight)))
             return layer
 
         self.keys, self.values = (nn.ModuleList(pool() for _ in range(config.depth)) for _ in range(2))

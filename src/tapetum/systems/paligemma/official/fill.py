@@ -115,6 +115,7 @@ def filled_model(
         for name, tensor in model.state_dict().items()
     }
     model.load_state_dict(own, assign=True)
+    del own  # where a process keeps rows alone, they are others by now
     _fill(model.eval(), pieces, source)
     return model
 
