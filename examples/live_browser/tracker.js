@@ -258,7 +258,7 @@ class Carried {
     this.matched = confidence > 0.5; // found in the last frame
   }
 
-  // Advances from the frame `before`; a place that leads elsewhere in that frame has a score of 0.5.
+  // Advances from the frame `before`; a place that differs and leads back elsewhere has a score of 0.5.
   follow({ image, small }, before) {
     const guess = plus(this.at, this.motion);
     const far = this.rough.align(small, [guess, this.at].map(at => [times(at, 1 / COARSE), CARRIED_REACH]), this.affine);
@@ -268,7 +268,8 @@ class Carried {
     const at = matched ? near.at : this.matched ? guess : this.at;
     const motion = matched && this.matched ? minus(at, this.at) : [0, 0];
     const affine = matched ? near.affine : this.affine;
-    const back = !matched || this.fine.shown(image, at, affine).align(before, [[this.at, BACK_REACH]], this.affine).score !== -1;
+    const sure = !matched || near.score >= SURELY_SEEN;
+    const back = sure || this.fine.shown(image, at, affine).align(before, [[this.at, BACK_REACH]], this.affine).score !== -1;
     const score = back ? near.score : 0.5;
     return Object.assign(Object.create(Carried.prototype), this, { at, motion, affine, matched, score });
   }

@@ -359,7 +359,7 @@ struct Carried {
         : fine(Patch::cut(image, place)), rough(Patch::cut(small, place * TO_COARSE)), at(place), motion(motion),
           confidence(confidence), matched(confidence > 0.5f) {}
 
-    // Advances from the frame `before` to `image`; a place that leads elsewhere in the frame before has a score of 0.5.
+    // Advances from the frame `before` to `image`; a place that differs and leads back elsewhere has a score of 0.5.
     void follow(const Image& image, const Image& small, const Image& before) {
         const Vec guess = at + motion;
         const Fit far = rough.align(small, {{guess * TO_COARSE, CARRIED_REACH}, {at * TO_COARSE, CARRIED_REACH}}, affine);
@@ -372,7 +372,8 @@ struct Carried {
         else if (matched) at = guess;
         motion = found && matched ? at - from : Vec{};
         matched = found, score = near.score;
-        if (found && fine.shown(image, at, affine).align(before, {{from, BACK_REACH}}, last).score == -1) score = 0.5f;
+        if (!found || score >= SURELY_SEEN) return;
+        if (fine.shown(image, at, affine).align(before, {{from, BACK_REACH}}, last).score == -1) score = 0.5f;
     }
 };
 

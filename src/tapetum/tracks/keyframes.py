@@ -7,9 +7,9 @@
 In a frame of the network (a keyframe) a patch (`patches`) is cut around each visible point; in the frames after it is aligned
 with the frame, beginning at the place before, moved and unmoved, on a coarse image and then on a fine one. Errors do not
 accumulate between keyframes, for the patch stays that of the keyframe. Where a patch is not found, the point keeps moving for a
-frame and counts as hidden until it is found again. What is found is aligned with the frame before; where that leads elsewhere,
-the point counts as hidden in this frame. In a keyframe the polish of TAPIR, if the tracker has it, also begins where the patch
-was followed to. The result depends on `every` and on the frames alone, on no clock.
+frame and counts as hidden until it is found again. What is found but differs is aligned with the frame before; where that leads
+elsewhere, the point counts as hidden in this frame. In a keyframe the polish of TAPIR, if the tracker has it, also begins where
+the patch was followed to. The result depends on `every` and on the frames alone, on no clock.
 """
 
 import math
@@ -38,6 +38,8 @@ _REACH = 4.0
 
 CARRIED = 0.7
 """Correlation from which on a patch of the last keyframe is found."""
+_SURELY = 0.95
+"""Correlation from which on a place is not checked backwards."""
 _BACK = 2.0
 """Pixels of the fine image by which a place may be missed on the way back to the frame before."""
 _AGREED = 2.0
@@ -87,8 +89,11 @@ class _Carried(PointRows):
         xy = torch.where(here, xy, torch.where(self.matched[:, None], self.xy + self.motion, self.xy))
         motion = torch.where(here & self.matched[:, None], xy - self.xy, 0.0)
         affine = torch.where(here[..., None], affine, self.affine)
-        back = self.fine.shown(image, xy, affine).align(before, self.xy[:, None], self.affine, (_BACK,))[2]
-        score = torch.where(matched & (back == -1), score.clamp(max=0.5), score)
+        doubted = torch.nonzero(matched & (score < _SURELY))[:, 0]
+        if len(doubted):
+            shown = self.fine.select(doubted).shown(image, xy[doubted], affine[doubted])
+            back = shown.align(before, self.xy[doubted, None], self.affine[doubted], (_BACK,))[2]
+            score = score.index_copy(0, doubted, torch.where(back == -1, 0.5, score[doubted]))
         return replace(self, xy=xy, affine=affine, motion=motion, matched=matched), score
 
 
