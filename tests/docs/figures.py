@@ -1,8 +1,6 @@
 """Figures of the pages and the raw files they were rounded from: lists those that name none, and recomputes the rest.
 
-    python tests/docs/figures.py                 # counts by page
-    python tests/docs/figures.py docs/PAGE.md    # the figures of a page that name nothing
-    python tests/docs/figures.py --lower         # write the counts that fell into figures.toml
+    python tests/docs/figures.py    # those that name none, or another number, and how many there are in all
 
 A figure is a decimal number, or a number with a unit of time, memory or %. A paragraph, an item of a list or a table says where
 its figures are from in comments of itself, of which there may be several:
@@ -18,12 +16,10 @@ No figures: what stands in code, in rendered tables (`page_tables.py`, `benchmar
 block quotes from a paper, by its arXiv number; and settings, which follow one of the words in `SETTING`.
 """
 
-import argparse
 import csv
 import json
 import re
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -33,7 +29,6 @@ from statistics import fmean, median
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-LIMITS = Path(__file__).with_suffix(".toml")
 FOLDERS = "docs/models", "docs/evidence", "docs/systems"
 MOST_NUMBERS = 400
 """That the keys of one comment may stand for: with more, some number would round to any figure."""
@@ -196,30 +191,15 @@ def without_source() -> dict[str, list[Figure]]:
     return {name: each for name, each in found.items() if each}
 
 
-def main(page: str | None, lower: bool) -> None:
-    """Print the counts or the figures of a page, and write the limits anew."""
+def main() -> int:
+    """Print the figures without a source, and how many there are in all."""
     found = without_source()
-    if page:
-        for each in found.get(page, ()):
-            print(f"{page}:{each.line}: {each.number} {each.unit}")
-        return
-    limits = tomllib.loads(LIMITS.read_text(encoding="utf-8"))["limits"] if LIMITS.exists() else {}
-    for name, each in found.items():
-        print(f"{len(each):5} {len(figures(ROOT / name)):5} {name}")
-    print(
-        f"{sum(map(len, found.values())):5} {sum(len(figures(each)) for each in pages()):5} figures without a source, and all"
-    )
-    if lower:
-        counts = {name: min(len(each), limits.get(name, len(each))) for name, each in found.items()}
-        header = (
-            "# Figures of a page that name no raw file or test, as tests/docs/figures.py counts them. A limit only falls.\n\n"
-        )
-        lines = [f'"{name}" = {count}\n' for name, count in counts.items()]
-        LIMITS.write_text(f"{header}[limits]\n{''.join(lines)}", encoding="utf-8")
+    for name, some in found.items():
+        for each in some:
+            print(f"{name}:{each.line}: {each.number} {each.unit}")
+    print(f"{sum(map(len, found.values()))} of {sum(len(figures(each)) for each in pages())} figures have no source")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("page", nargs="?")
-    parser.add_argument("--lower", action="store_true")
-    sys.exit(main(**vars(parser.parse_args())))
+    sys.exit(main())
