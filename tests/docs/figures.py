@@ -64,6 +64,7 @@ SETTING = re.compile(
     r"probability|at least|at most|above|below|less than|more than|over|under|up to|within|every|first|goal was|goal|bound|"
     r"delta|power|eps|epsilon|fraction|default|defaults to|ratio|scale|crop of|lr|beta|betas)"
     r"(?: (?:of|is|to|was|from|the))* [-−]?$"
+    r"|goals were (?:[\d.]+ \([^)]*\),? (?:and )?)*$"
 )
 """Words directly before a setting or a bound."""
 _TABLE = re.compile(r"<!-- table .*?<!-- end of table -->", re.DOTALL)
