@@ -190,25 +190,25 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
             for problem in filter(lambda each: isinstance(each, _Unread), output):
                 listener.note(problem.message)
     failed, rows, same = 0, list[tuple[str, float | None, float | None, tuple[str, ...]]](), dict[Any, Any]()
-    vectors = TemporaryFile()  # noqa: SIM115 # mapped below, for as long as the array lives
+    temporary = TemporaryFile()  # noqa: SIM115 # mapped below, for as long as the array lives
     for file, output in zip(files, outputs, strict=True):
         done = [each for each in output if not isinstance(each, _Unread)]
         failed += len(done) < len(output)
         for piece, vector in done:
             inputs = tuple(piece.inputs)
             rows.append((_place_of(file, piece), piece.start, piece.stop, same.setdefault(inputs, inputs)))
-            vectors.write(vector.tobytes())
+            temporary.write(vector.tobytes())
     if not rows:
         wrote = "" if options.out is None else f"; {options.out} was not written"
         raise BadInput(f"none of {len(files)} files could be read{wrote}")
-    vectors.flush()
+    temporary.flush()
     places, start_s, stop_s, modalities = zip(*rows, strict=True)
     made = Embedded(
         paths=tuple(map(place_name, places)),
         start_s=start_s,
         stop_s=stop_s,
         modalities=modalities,
-        vectors=np.asarray(np.memmap(vectors, np.float32, "c")).reshape(len(rows), -1),
+        vectors=np.asarray(np.memmap(temporary, np.float32, "c")).reshape(len(rows), -1),
         files=len(files),
         failed=failed,
         model=identity,
