@@ -172,7 +172,7 @@ class Patches(PointRows):
 
     @_exact
     def shown(self, image: Float[Tensor, "y x"], xy: Float[Tensor, "n 2"], affine: Float[Tensor, "n 2 2"]) -> "Patches":
-        """Compute patches of what an image shows at these positions, warps and with the slopes that these patches have."""
+        """Compute patches of what an image shows at these positions and warps, with the slopes of these patches."""
         shown = _standard(_sampled(image, xy[:, None], affine[:, None])[:, 0], _weight(image.device))
         return replace(self, template=shown)
 
