@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,8 @@ def make_items(verb: str, count: int, folder: Path) -> None:
         film = write_video(folder / "film.mp4", frames, 4)
     for n in range(count):
         if verb == "track":
+            if n % 50_000 == 49_999:  # a file system has a limit of names for one file, such as 65,000
+                film = Path(shutil.copy(film, folder / f"film_{n}.mp4"))
             os.link(film, place / f"{n:06}.mp4")
         else:
             Image.new("RGB", (32, 32), (n & 255, n >> 8 & 255, n >> 16)).save(place / f"{n:06}.png")

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from threading import Event, Thread
 
 import pytest
 import torch
 from torch import nn
 
 from tapetum.account.closed_form import Product, closed_form
-from tapetum.account.flops import count_flops
+from tapetum.account.flops import by_part, count_flops
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.decoder import Decoder
@@ -103,6 +104,32 @@ def test_a_layer_may_have_a_rule_and_code_outside_is_seen() -> None:
 
         assert closed_form(run).forward == 2 * 5 * 3 * 4 + 2 * 5 * 4 * 5
     assert closed_form(layer, rows).backward == 2 * 5 * 3 * 4
+
+
+def test_a_layer_that_another_thread_calls_meanwhile_is_not_counted() -> None:
+    class Slow(Own):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            inside.set()
+            assert left.wait(30)
+            return x
+
+    inside, left = Event(), Event()
+    with torch.device("meta"):
+        layer, rows, slow = nn.Linear(3, 5), torch.empty(2, 3), Slow()
+
+    def run() -> torch.Tensor:
+        thread.start()
+        assert inside.wait(30)
+        output = layer(rows) @ rows.new_empty(5, 2)
+        left.set()
+        thread.join()
+        return output
+
+    outputs: list[torch.Tensor] = []
+    thread = Thread(target=lambda: outputs.append(slow(rows)))
+    with by_part({"slow": slow}):
+        assert closed_form(run).by_part() == {"loss": 60 + 40, "backward": 60 + 40}
+    assert len(outputs) == 1
 
 
 def test_a_model_with_memory_is_refused() -> None:

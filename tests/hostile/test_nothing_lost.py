@@ -133,6 +133,32 @@ def test_what_dead_processes_left_is_swept(tmp_path: Path) -> None:
     assert left == sorted([f".b.{dead}.tmp.txt", f".out.{os.getppid()}.tmp"])
 
 
+def test_a_folder_of_many_files_is_listed_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead, lists, clock, listdir = dead_process(), [], [0.0], os.listdir
+
+    def slow(folder: Path) -> list[str]:
+        lists.append(folder)
+        clock[0] += 0.1
+        return listdir(folder)
+
+    def write(name: str) -> int:
+        with whole_file(tmp_path / name) as temporary:
+            temporary.touch()
+        return len(lists)
+
+    monkeypatch.setattr(os, "listdir", slow)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    for number in range(1001):
+        (tmp_path / str(number)).touch()
+    assert write("first") == 1
+    for name in "ab":
+        (tmp_path / f".{name}.{dead}.tmp").touch()
+    assert write("a") == 1
+    clock[0] += 2
+    assert write("last") == 2  # what was looked for in between is found too
+    assert [path.name for path in tmp_path.glob(".*")] == [f".b.{dead}.tmp"]
+
+
 def test_a_live_run_goes_on_when_its_disk_fills(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The overlay of 6 frames is larger than 3 kB, the tracks are not."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

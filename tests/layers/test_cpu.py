@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from support.networks import has_copies
 from tapetum.account.flops import count_flops
 from tapetum.core.errors import BadInput
 from tapetum.layers import cpu
@@ -16,7 +17,6 @@ from tapetum.layers.cpu import (
     Int8Embedding,
     Int8Linear,
     choose_kernel,
-    has_copies,
     is_quantised,
     quantise,
     speed_up,

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from tapetum.systems.hip.config import HipConfig
 from tapetum.systems.tap import weights
@@ -52,3 +53,8 @@ def save_tapir(path: Path, config: TapirConfig = TAPIR, **changes) -> Path:
     """Write the weights of such a network; give the path."""
     weights.save(tapir(config, **changes), path)
     return path
+
+
+def has_copies(module: nn.Module) -> bool:
+    """Check whether a module has copies of weights in oneDNN's order."""
+    return any(getattr(part, "copied", None) is not None for part in module.modules())

@@ -29,11 +29,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from tapetum.account.flops import current
+from tapetum.account.flops import current, observed_layers
 from tapetum.account.products import matmul
 from tapetum.core.errors import BadInput
 
@@ -122,7 +121,7 @@ def closed_form(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> ClosedForm
 
     def leave(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         rule, part = calls.pop()
-        if rule is not None:
+        if rule is not None and output is not None:  # else the layer raised an error
             add(part, rule(module, args, kwargs, output))
 
     class Functions(TorchFunctionMode):
@@ -131,16 +130,8 @@ def closed_form(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> ClosedForm
                 add(current(), FUNCTIONS[func](*args, **(kwargs or {})))
             return func(*args, **(kwargs or {}))
 
-    hooks = (
-        register_module_forward_pre_hook(lambda module, _: calls.append((rule_of(module), current()))),
-        register_module_forward_hook(leave, with_kwargs=True),
-    )
-    try:
-        with Functions():
-            output = fn(*args, **kwargs)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with observed_layers(lambda layer: calls.append((rule_of(layer), current())), leave), Functions():
+        output = fn(*args, **kwargs)
     if any(leaf.device.type != "meta" for leaf in tree_leaves(output) if isinstance(leaf, Tensor)):
         raise BadInput('the closed form was asked about a model with memory; make it and its inputs on the device "meta"')
     return result

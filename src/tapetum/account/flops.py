@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -52,6 +53,27 @@ def current() -> str:
 
 
 @contextmanager
+def observed_layers(enter: Callable[[nn.Module], Any], leave: Callable[..., Any]) -> Iterator[None]:
+    """Call `enter(layer)` and `leave(layer, args, kwargs, output)` around those of this thread; output None: one failed."""
+    own = get_ident()  # torch's hooks are of the whole process
+
+    def before(layer: nn.Module, _: Any) -> None:  # what a hook returns would take the place of the arguments
+        if get_ident() == own:
+            enter(layer)
+
+    def after(*call: Any) -> None:
+        if get_ident() == own:
+            leave(*call)
+
+    hooks = register_module_forward_pre_hook(before), register_module_forward_hook(after, with_kwargs=True, always_call=True)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
 def by_part(parts: Mapping[str, nn.Module]) -> Iterator[None]:
     """Attribute computation inside the block to `parts`; a module shared by two belongs to the later one.
 
@@ -69,19 +91,12 @@ def by_part(parts: Mapping[str, nn.Module]) -> Iterator[None]:
         return
     names = {id(module): name for name, part in parts.items() for module in part.modules()}
     stack = [OUTSIDE]
-    enter = register_module_forward_pre_hook(lambda module, _: stack.append(names.get(id(module), stack[-1])))
-    leave = register_module_forward_hook(lambda *_: _pop(stack), always_call=True)
     _stacks.append(stack)
     try:
-        yield
+        with observed_layers(lambda layer: stack.append(names.get(id(layer), stack[-1])), lambda *_: stack.pop()):
+            yield
     finally:
         _stacks.pop()
-        enter.remove()
-        leave.remove()
-
-
-def _pop(stack: list[str]) -> Any:
-    stack.pop()
 
 
 aten = torch.ops.aten

@@ -10,11 +10,13 @@ import base64
 import errno
 import hashlib
 import html
+import itertools
 import json
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.resources import files
@@ -264,15 +266,28 @@ def second_name(path: Path, other: Path) -> None:
         shutil.copy2(path, other, follow_symlinks=False)
 
 
+_due: dict[Path, tuple[float, set[tuple[str, str]]]] = {}
+"""Of folders with more than a thousand names: when one is listed again, and what is looked for then."""
+
+
 def _sweep(folder: Path, before: str, after: str) -> None:
     """Removes unfinished files of dead processes, named `before`, a number, `after`."""
+    due, patterns = _due.pop(folder, (0.0, set()))
+    patterns.add((before, after))
+    if (now := time.monotonic()) < due:
+        _due[folder] = due, patterns
+        return
     try:
-        left = [name for name in os.listdir(folder) if name.startswith(before) and name.endswith(after)]
+        names = os.listdir(folder)
     except (OSError, ValueError):
         return  # that nothing can be written there is said by whoever tries
-    for path in map(folder.joinpath, left):
-        number = re.fullmatch(r"\d{1,9}", path.name[len(before) : -len(after)])
+    hidden = [name for name in names if name.startswith(".")]
+    if len(names) > 1000:  # else most of each write would be to list them
+        _due[folder] = now + 20 * (time.monotonic() - now), set()
+    for name, (start, end) in itertools.product(hidden, patterns):
+        number = name.startswith(start) and name.endswith(end) and re.fullmatch(r"\d{1,9}", name[len(start) : -len(end)])
         if number and not _lives(int(number[0])):
+            path = folder / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -284,10 +299,8 @@ def _lives(process: int) -> bool:
     """Whether a process with this number exists."""
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
-        return True
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)  # but somebody else's
     return True
 
 

@@ -102,12 +102,11 @@ class FrameFeature:
             raise BadInput(f"{self} cannot be a feature; wanted a name without /, a dtype and 1 number or more")
 
 
-def copy_with_features(
-    data: LeRobotDataset,
-    out: Path,
-    features: Sequence[FrameFeature],
-    compute: Callable[[int], Mapping[str, np.ndarray]],
-) -> None:
+Features = Sequence[FrameFeature]
+Columns = Mapping[str, np.ndarray]
+
+
+def copy_with_features(data: LeRobotDataset, out: Path, features: Features, compute: Callable[[int], Columns]) -> None:
     """Write a copy of a data set with more features into a new folder, whole or not at all.
 
     Args:
@@ -134,7 +133,7 @@ def copy_with_features(
                 target = folder / source.relative_to(data.folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(no_pipe(source), target)
-        values: dict[int, Mapping[str, np.ndarray]] = {}
+        values: dict[int, Columns] = {}
         for file in files:
             for episode in data.episodes:
                 if episode.rows == file:
@@ -175,9 +174,7 @@ def _read_stats(file: Path) -> dict[str, Any]:
         raise BadInput(f"{file} cannot be read ({str(error)[:80]}); get the data set again") from error
 
 
-def _checked(
-    values: Mapping[str, np.ndarray], features: Sequence[FrameFeature], length: int, number: int
-) -> Mapping[str, np.ndarray]:
+def _checked(values: Columns, features: Features, length: int, number: int) -> Columns:
     for each in features:
         shape = values[each.name].shape
         if shape != ((length,) if each.size == 1 else (length, each.size)):
@@ -185,13 +182,7 @@ def _checked(
     return values
 
 
-def _write_rows(
-    data: LeRobotDataset,
-    file: Path,
-    target: Path,
-    features: Sequence[FrameFeature],
-    values: Mapping[int, Mapping[str, np.ndarray]],
-) -> None:
+def _write_rows(data: LeRobotDataset, file: Path, target: Path, features: Features, values: Mapping[int, Columns]) -> None:
     """A file of rows with the new values beside the existing ones."""
     arrow, parquet = pyarrow_for("writing data sets of LeRobot")
     table = data.read_table(file)
@@ -222,13 +213,7 @@ def _with_columns(metadata: Mapping[bytes, bytes] | None, described: Mapping[str
     return columns
 
 
-def _write_episodes(
-    data: LeRobotDataset,
-    file: Path,
-    target: Path,
-    features: Sequence[FrameFeature],
-    values: Mapping[int, Mapping[str, np.ndarray]],
-) -> None:
+def _write_episodes(data: LeRobotDataset, file: Path, target: Path, features: Features, values: Mapping[int, Columns]) -> None:
     """A table of episodes with the statistics of each."""
     arrow, parquet = pyarrow_for("writing data sets of LeRobot")
     table = data.read_table(file)

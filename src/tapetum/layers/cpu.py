@@ -159,11 +159,6 @@ def _copy_weights(parts: list[_Swapped]) -> None:
         part.copied = _Copy(part.weight)
 
 
-def has_copies(module: nn.Module) -> bool:
-    """Check whether a module has copies of weights in oneDNN's order."""
-    return any(isinstance(part, _Swapped) and part.copied is not None for part in module.modules())
-
-
 _FEW = 32
 """Tokens up to which the product of bytes is faster than making the weight float again."""
 _VECTOR, _ROWS = 64, 16

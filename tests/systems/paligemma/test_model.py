@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from support.networks import has_copies
 from support.paligemma import BOTH, GEMMA_2, TINY, TINY_2, tiny
 from tapetum.core.errors import BadInput
 from tapetum.layers import cpu
@@ -274,7 +275,7 @@ def test_answers_of_swapped_layers_are_the_same(monkeypatch):
     monkeypatch.setattr(cpu, "KERNEL", "onednn")  # on any processor
     for config in BOTH.values():
         plain, fast = tiny(config), cpu.speed_up(tiny(config), copies=True)
-        assert cpu.has_copies(fast.language)
+        assert has_copies(fast.language)
         assert fast.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)
         for model in (plain, fast):
             model.load_state_dict(tiny(config, seed=5).state_dict())
