@@ -65,6 +65,7 @@ longvideo_recall = study_script("longvideo", "recall")
 odin_claims = study_script("odin")
 paligemma_transfer_report = study_script("paligemma-transfer", "transfer_report")
 perception_baselines = study_script("perception-test")
+pretraining_compare = study_script("pretraining-comparison", "compare")
 pretraining_dry = study_script("pretraining-speed", "dry")
 pretraining_losses = study_script("pretraining-losses", "public_code")
 pretraining_onward = study_script("pretraining-comparison", "onward")
@@ -483,9 +484,14 @@ def pretraining(script: ModuleType, file: str, *header: str) -> Callable[[], str
     return lambda: write_table(header, script.table(read(file)))
 
 
+_SCORED = "seeds", "images", "TFLOP", "CPU minutes", "kNN before", "after", "linear before", "after"
 _FORECAST = "CPU s predicted", "true", "ratio", "s by the clock predicted", "true", "ratio"
 
 TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
+    "methods at equal FLOPs": (
+        "evidence/pretraining.md",
+        pretraining(pretraining_compare, "pretraining-comparison/results.json", "learned from", "method", *_SCORED),
+    ),
     "going on to streets": (
         "evidence/pretraining.md",
         pretraining(
