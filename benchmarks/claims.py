@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 import tap_doubt
-from plus_minus import SEEDS, Part, as_many, difference, run_of, verdict, with_deviation, with_interval
+from plus_minus import SEEDS, Part, as_many, difference, run_of, seeds_of, verdict, with_deviation, with_interval
 from tapetum.systems.pretraining import study as pretraining_study
 from tapetum.systems.pretraining.study.claims import measured
 from tapetum.systems.pretraining.study.fronts import settings_of
@@ -79,6 +79,7 @@ STUDIES = {
     "small": ("flops-study", Path(pretraining_study.__file__).with_name("plans") / "small.toml"),
     "longer transfer": ("flops-study/streets", EVIDENCE / "flops-study" / "streets" / "streets.toml"),
     "four sources": ("flops-study/sources", EVIDENCE / "flops-study" / "sources" / "sources.toml"),
+    "dense probe": ("flops-study/probe", EVIDENCE / "flops-study" / "probe" / "probe.toml"),
 }
 RECALL = {
     "C1": "k-means and coreset beat random memories of the same number by 10 points",
@@ -180,7 +181,7 @@ def odin_scores() -> str:
 def hip() -> str:
     """Write HiP's claims."""
     studies = read("hip-claims/results.json")
-    found = {name: hip_claims.parts_of(studies[name], SEEDS) for name in ("digits", "cifar10")}
+    found = {name: hip_claims.parts_of(studies[name]) for name in ("digits", "cifar10")}
     rows = [
         row
         for claim in HIP
@@ -238,7 +239,7 @@ def study_claims(folder: str, plan: Path) -> Mapping[str, Claim]:
 
 
 def study() -> str:
-    """Write the claims of the study of FLOPs, in its three runs."""
+    """Write the claims of the study of FLOPs, in its four runs."""
     found = {name: study_claims(folder, plan) for name, (folder, plan) in STUDIES.items()}
     rows = [
         (f"{name}: {claim.says}", *(f"**{claims[name].verdict}**" for claims in found.values()))
@@ -374,7 +375,8 @@ def hip_scores() -> str:
     for data in ("digits", "cifar10"):
         for arm in ("learned", "fourier", "random", "permuted"):
             arms = f"{arm}-none", f"{arm}-mae", "mae-learned-permuted" if arm == "permuted" else f"mae-{arm}"
-            none, mae, codes = ([run_of(studies[data], each, seed) for seed in SEEDS] for each in arms)
+            seeds = seeds_of(studies[data], *arms)
+            none, mae, codes = ([run_of(studies[data], each, seed) for seed in seeds] for each in arms)
             accuracies = [[100 * run["accuracy"] for run in runs] for runs in (none, mae)]
             gains = [b - a for a, b in zip(*accuracies, strict=True)]
             cosines = (fmean(run[f"cosine_{way}"] for run in codes) for way in ("horizontal", "vertical"))
@@ -383,12 +385,13 @@ def hip_scores() -> str:
                 (
                     data,
                     arm,
+                    str(len(seeds)),
                     *(with_deviation(v, 1) for v in (*accuracies, gains)),
                     f"{masked:.3f}",
                     ", ".join(f"{c:.2f}" for c in cosines),
                 )
             )
-    header = "data", "codes", "no MAE", "MAE", "gain", "masked MSE", "cosine, horizontal and vertical"
+    header = "data", "codes", "seeds", "no MAE", "MAE", "gain", "masked MSE", "cosine, horizontal and vertical"
     return write_table(header, rows)
 
 

@@ -12,6 +12,7 @@ seeds that do not count say it before a run.
 
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +106,15 @@ def run_of(runs: Mapping[str, Any], arm: str, seed: int) -> Mapping[str, Any]:
     """Give a run by its arm and seed, at the rate that was chosen with the first; a study's last run has no other name."""
     name = f"{arm}-{seed}"
     return runs[name] if name in runs else runs[f"{name}@{runs[f'{arm}-1']['lr']:g}"]
+
+
+def seeds_of(runs: Mapping[str, Any], *arms: str) -> list[int]:
+    """List the seeds of which all arms have a run, from 1 on."""
+    seeds = list[int]()
+    with suppress(KeyError):
+        while all(run_of(runs, arm, len(seeds) + 1) for arm in arms):
+            seeds.append(len(seeds) + 1)
+    return seeds
 
 
 def difference(whole: Mapping[str, Any], run: Mapping[str, Any]) -> np.ndarray:

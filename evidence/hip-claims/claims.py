@@ -40,7 +40,7 @@ from tapetum.train import TrainConfig, fit
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from plus_minus import Part, run_of, verdict, with_deviation
+from plus_minus import Part, run_of, seeds_of, verdict, with_deviation
 
 KINDS = "learned", "fourier", "random"
 SMALL = HipConfig(
@@ -296,17 +296,18 @@ def c4(bench, seeds):
     print(f"permuted, no MAE | {dc}")
 
 
-def parts_of(runs, seeds):
-    """What each claim rests on, of those whose runs are there, in points of accuracy."""
+def parts_of(runs):
+    """What each claim rests on, of those whose runs are there, in points of accuracy, over all seeds of its arms."""
 
     def of(arm, key="accuracy"):
-        return [run_of(runs, arm, seed)[key] for seed in seeds]
+        return [run_of(runs, arm, seed)[key] for seed in seeds_of(runs, arm)]
 
-    def ahead(one, other):
-        return [100 * (a - b) for a, b in zip(of(one), of(other), strict=True)]
+    def ahead(*arms):
+        rows = [[run_of(runs, arm, seed)["accuracy"] for arm in arms] for seed in seeds_of(runs, *arms)]
+        return [100 * (a - b) for a, b in rows]
 
     def as_cheap():
-        times = run_of(runs, "c1-flat", seeds[0])["gmacs"] / run_of(runs, "c1-hip", seeds[0])["gmacs"]
+        times = run_of(runs, "c1-flat", 1)["gmacs"] / run_of(runs, "c1-hip", 1)["gmacs"]
         return [
             Part("points ahead of the flat network", ahead("c1-hip", "c1-flat"), -1),
             Part("times fewer multiplications", [times], 3 * 0.95, counted=True, digits=2),
@@ -314,7 +315,7 @@ def parts_of(runs, seeds):
 
     def gains():
         learned, fourier = ahead("learned-mae", "learned-none"), ahead("fourier-mae", "fourier-none")
-        third = [gain / 3 - other for gain, other in zip(learned, fourier, strict=True)]
+        third = [gain / 3 - other for gain, other in zip(learned, fourier, strict=False)]
         return [
             Part("points that learned codes gain by MAE", learned, 5),
             Part("a third of these less what Fourier codes gain", third),
@@ -338,7 +339,8 @@ def parts_of(runs, seeds):
     found = {}
     for name, parts in claims.items():
         with suppress(KeyError):  # runs that were not asked for
-            found[name] = parts()
+            if all(part.values for part in parts()):
+                found[name] = parts()
     return found
 
 
@@ -362,6 +364,6 @@ if __name__ == "__main__":
     bench = Bench(args)
     for claim in args.claims:
         {"C1": c1, "C2": c2, "C3": c3, "C4": c4}[claim](bench, args.seeds)
-        for name, parts in parts_of(bench.results, args.seeds).items():
+        for name, parts in parts_of(bench.results).items():
             if name.startswith(claim):
                 print(f"\n{name} {verdict(parts)}: {'; '.join(map(str, parts))}\n", flush=True)

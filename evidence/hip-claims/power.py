@@ -3,7 +3,7 @@
     python evidence/hip-claims/power.py [evidence/hip-claims/results.json]
 
 Of each difference of accuracies on which a rule of `claims.py` rests: the mean over seeds and its sample deviation, the line
-of the rule, the smallest distance from the line that three seeds decide with a power of 80 %, and how many seeds the measured
+of the rule, the smallest distance from the line that the seeds decide with a power of 80 %, and how many seeds the measured
 distance takes (`tapetum.systems.pretraining.study.questions`). The test images leave a deviation of their own. Which of them
 each run was right about is not recorded, so that of two independent runs stands for it, which is rather too large.
 """
@@ -13,9 +13,11 @@ import statistics
 import sys
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+
+from plus_minus import run_of, seeds_of
 from tapetum.systems.pretraining.study.questions import detectable_difference, seeds_needed
 
-SEEDS = 1, 2, 3
 TEST_IMAGES = {"digits": 497, "cifar10": 2000}
 COMPARISONS = (
     ("C2 learned, gain", "learned-mae", "learned-none", 5.0),
@@ -27,26 +29,26 @@ COMPARISONS = (
 
 
 def compare(runs, first, second, line, images):
-    """Compute mean, deviation between seeds and power of a difference of two arms, in points of accuracy."""
-    pairs = [tuple(100 * runs[f"{arm}-{seed}"]["accuracy"] for arm in (first, second)) for seed in SEEDS]
+    """Count the seeds, compute mean, deviation between seeds and power of a difference of two arms, in points."""
+    seeds = seeds_of(runs, first, second)
+    pairs = [tuple(100 * run_of(runs, arm, seed)["accuracy"] for arm in (first, second)) for seed in seeds]
     differences = [a - b for a, b in pairs]
     mean, deviation = statistics.fmean(differences), statistics.stdev(differences)
     shares = [statistics.fmean(column) / 100 for column in zip(*pairs, strict=True)]
     of_images = 100 * sum(p * (1 - p) / images for p in shares) ** 0.5
-    decided = detectable_difference(deviation, of_images, len(SEEDS))
-    return mean, deviation, of_images, decided, seeds_needed(abs(mean - line), deviation, of_images)
+    decided = detectable_difference(deviation, of_images, len(seeds))
+    return len(seeds), mean, deviation, of_images, decided, seeds_needed(abs(mean - line), deviation, of_images)
 
 
 def table(results):
-    """Write in Markdown what three seeds decide of each comparison."""
-    header = "data", "", "line", "difference", "seeds deviate by", "images", "three seeds decide", "seeds wanted"
+    """Write in Markdown what the seeds decide of each comparison."""
+    header = "data", "", "line", "difference", "seeds deviate by", "images", "seeds", "they decide", "seeds wanted"
     lines = [header, ["---"] * len(header)]
     for data, images in TEST_IMAGES.items():
         for name, first, second, line in COMPARISONS:
-            mean, deviation, of_images, decided, wanted = compare(results[data], first, second, line, images)
-            seeds = "no number" if wanted is None else str(wanted)
-            numbers = f"{mean:+.1f}", f"{deviation:.1f}", f"{of_images:.1f}", f"{decided:.1f}"
-            lines.append([data, name, f"{line:g}", *numbers, seeds])
+            count, mean, deviation, of_images, decided, wanted = compare(results[data], first, second, line, images)
+            numbers = f"{mean:+.1f}", f"{deviation:.1f}", f"{of_images:.1f}", str(count), f"{decided:.1f}"
+            lines.append([data, name, f"{line:g}", *numbers, "no number" if wanted is None else str(wanted)])
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 

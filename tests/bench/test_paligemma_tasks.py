@@ -16,12 +16,17 @@ from support.paligemma_folder import tiny_folder
 from support.question_sets import OFFICIAL, make_set
 from tapetum.app.score.evaluate.paligemma import PaliGemmaEvalOptions
 from tapetum.app.verb import Listener
-from tapetum.bench.paligemma_tasks import make_answers, read_answers, score_answers
+from tapetum.bench import BENCHMARKS, paligemma_tasks
+from tapetum.bench.own import make_benchmark
+from tapetum.bench.paligemma_tasks import Answers, make_answers, read_answers, score_answers
 from tapetum.core.errors import BadInput
 from tapetum.systems.paligemma.answers import Answerer
+from tapetum.systems.paligemma.locations import suffix
 from tapetum.systems.paligemma.masks.codec import MaskCodec
 from tapetum.systems.paligemma.masks.config import SMALL
+from tapetum.systems.paligemma.transfer.data import TransferExample
 from tapetum.systems.paligemma.transfer.tasks import TASKS
+from tapetum.types import Boxes
 
 
 class Notes(Listener):
@@ -59,6 +64,37 @@ def test_a_model_that_knows_nothing(name: str, answerer: Answerer, tmp_path: Pat
         examples = examples[:2]
     first, *_ = score_answers(task, examples, answers, unpack)
     assert 0 <= first.value < 1
+
+
+def _right(example: TransferExample) -> str:
+    if example.referred is not None:
+        return "<loc0000><loc0000><loc0500><loc0900>" + "<seg005>" * 16
+    if example.things is not None:
+        things = example.things.things
+        boxes = Boxes(xyxy=np.array([thing.xyxy for thing in things]), labels=[thing.label for thing in things])
+        return suffix(boxes, *example.things.size[::-1])
+    return example.references[0]
+
+
+@pytest.mark.parametrize("name", [name for name in BENCHMARKS if name in OFFICIAL])
+def test_a_benchmark_scores_answers_as_the_task_does(
+    name: str, answerer: Answerer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two answers of four are right, and so of kinds and splits different shares."""
+    task, examples = TASKS[name], make_set(name, tmp_path)
+    right = {e.id: _right(e) for e in examples}
+    texts = {key: text if k % 4 < 2 else "neither" for k, (key, text) in enumerate(right.items())}
+    answers = Answers(texts=texts, chances={key: [0.9] * text.count("<loc") for key, text in texts.items()})
+    monkeypatch.setattr(paligemma_tasks, "make_answers", lambda model, task, items: answers)
+    benchmark: Any = make_benchmark(name)
+    items = benchmark.items(tmp_path)
+    assert [each for group in items.values() for each in group] == examples
+    assert len(items) == len(examples) or task.metric in ("cider", "pairs", "detection")
+    total = benchmark.summary([benchmark.score(answerer, each) for each in items.values()])
+    unpack = answerer.codec.unpack if task.metric == "referred" else None
+    expected = score_answers(task, examples, answers, unpack)[0].value
+    assert expected > 0 or task.metric == "cider"  # of words that all captions share, the weight is 0
+    assert next(iter(total.values())) == pytest.approx(expected)
 
 
 def test_what_was_answered_is_not_asked_again(answerer: Answerer, tmp_path: Path) -> None:

@@ -12,15 +12,19 @@ from PIL import Image
 
 import tapetum
 from support.davis_folder import write_davis
+from support.paligemma_folder import tiny_folder
+from support.question_sets import OFFICIAL, fill, make_set, write
 from support.scripts import script
+from support.tapvid3d_clips import T, example, save
 from tapetum.bench import BENCHMARKS
 from tapetum.bench.baselines import Static
 from tapetum.bench.built_in import VideoMotion
 from tapetum.bench.longvideo_tasks import BENCHMARKS as TASKS
-from tapetum.bench.own import Benchmark, evaluate
-from tapetum.core.plugins import resolve_subclass
+from tapetum.bench.own import evaluate, make_benchmark
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.systems import longvideo
+from tapetum.systems.paligemma.transfer.data import read_examples
+from tapetum.systems.paligemma.transfer.tasks import TASKS as TRANSFERS
 from tapetum.systems.tap import trajan
 from tapetum.systems.tap.config import TrajanConfig
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
@@ -130,6 +134,54 @@ def motion(folder: Path) -> tuple[Path, str, float]:
     return folder, str(folder / "trajan.safetensors"), score["average_jaccard"]
 
 
+def tapvid3d(folder: Path) -> tuple[Path, str, float]:
+    """Three clips of two sources with depth maps, of which a point that stands still has its depth."""
+    for source, seeds in (("adt", (0, 1)), ("pstudio", (2,))):
+        for seed in seeds:
+            save(folder / source / f"{seed}.npz", example(seed))
+            save(folder / source / f"{seed}.depth.npz", {"depth": np.full((T, 48, 64), 1.5 + seed / 4, np.float32)})
+    found = tapetum.evaluate_tapvid3d(gt=folder, model="static", depth="true")
+    return folder, "static", found.average["median"]["average_jaccard"]
+
+
+def perception_test(folder: Path) -> tuple[Path, str, float]:
+    """Two videos whose points and boxes move, one of them with three times as many questions."""
+    annotations = {}
+    (folder / "videos").mkdir(parents=True)
+    for name, questions in (("a", 1), ("b", 3)):
+        write_video(folder / "videos" / f"{name}.mp4", np.zeros((6, 32, 64, 3), np.uint8), 5)
+        x = np.linspace(0.2, 0.2 + 0.1 * questions, 6)
+        asked = {"question": "what?", "options": ["a", "b", "c"], "answer_id": 1, "area": "physics"}
+        annotations[name] = {
+            "metadata": {"resolution": [32, 64], "frame_rate": 5.0, "num_frames": 6, "split": "valid"},
+            "point_tracking": [{"id": 0, "label": "p", "frame_ids": [*range(6)], "points": [[0.5] * 6, x.tolist()]}],
+            "object_tracking": [
+                {
+                    "id": 0, "label": "o", "frame_ids": [*range(6)], "initial_tracking_box": [1, 0, 0, 0, 0, 0],
+                    "bounding_boxes": [[left, 0.1, left + 0.3, 0.6] for left in x],
+                }
+            ],
+            "mc_question": [{"id": number, **asked} for number in range(questions)],
+        }  # fmt: skip
+    write(folder, {"annotations/all_valid.json": annotations})
+    annotated = {"annotations": folder / "annotations" / "all_valid.json", "videos": folder, "out": folder.parent / "predicted"}
+    objects = tapetum.evaluate_perception_test(task=("object", "point"), model=("static",), **annotated)
+    return folder, "static", objects.scores.numbers["average_iou"]
+
+
+def transfer(task: str, folder: Path) -> tuple[Path, str, float]:
+    """Official files, or lines of ours, with noise for images and videos, and a PaliGemma that nobody trained."""
+    found = TRANSFERS[task]
+    if found.reader == "lines":
+        answers = {"question": "what is it ?", "answers": ["a red cat"], "options": ["a red cat", "two dogs"], "right": 0}
+        media = [{"video" if found.frames else "image": f"{k}.{'mp4' if found.frames else 'png'}", **answers} for k in range(2)]
+        fill(read_examples(found, write(folder, {"test.jsonl": "".join(json.dumps(row) + "\n" for row in media)})))
+    else:
+        make_set(task, folder)
+    weights = str(tiny_folder(folder.parent / "model"))
+    return folder, weights, tapetum.evaluate_paligemma(task=task, data=folder, model=weights).table["scores"][0]["value"]
+
+
 @pytest.fixture(autouse=True)
 def few_still_points(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(VideoMotion, "points", 16)
@@ -141,24 +193,28 @@ MAKERS: dict[str, tuple[Callable[[Path], tuple[Path, str, float]], str]] = {
     "davis": (davis, "j_and_f"),
     "itto": (itto, "average_jaccard"),
     "motion": (motion, "average_jaccard"),
+    "tapvid3d": (tapvid3d, "average_jaccard"),
+    "perception-test": (perception_test, "object average_iou"),
     "next-qa": (partial(questions, "nextqa"), "accuracy"),
     **{name: (partial(questions, name), "accuracy") for name in ("egoschema", "video-mme", "lvbench", "longvideobench")},
     **{name: (tapvid, "average_jaccard") for name in BENCHMARKS if name.startswith(("tapvid-", "robotap"))},
+    **{name: (partial(transfer, name), "") for name in ("rsvqa-lr", "pope", "ai2d", "countbenchqa", "msvd-qa")},
 }
-"""Of each benchmark: what makes its data, and gives a model and the headline that its verb says; and the headline's name."""
-QUICK = "votsp", "itto", "tapvid-davis", "video-mme", "motion"
+"""Of each benchmark: what makes its data and gives a model and the headline of its verb; and its name, "" for the first."""
+QUICK = "votsp", "itto", "tapvid-davis", "video-mme", "motion", "tapvid3d", "perception-test", "rsvqa-lr"
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in BENCHMARKS])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in MAKERS])
 def test_a_benchmark_scores_as_its_verb_does_and_goes_on(name: str, tmp_path: Path) -> None:
     maker, headline = MAKERS[name]
     data, model, expected = maker(tmp_path / "data")
-    benchmark: Benchmark = resolve_subclass(BENCHMARKS[name], "benchmark", Benchmark)()
+    benchmark = make_benchmark(name)
     items = benchmark.items(data)
     assert len(items) >= 2
     found = evaluate(name, data, model, out=tmp_path / "out", device="cpu")
     assert list(found.rows) == list(items)
     assert all(math.isfinite(value) for row in (found.scores, *found.rows.values()) for value in row.values())
+    headline = headline or next(iter(found.scores))
     assert found.scores[headline] == pytest.approx(expected, abs=1e-9)
     summary = benchmark.summary([*found.rows.values()])
     assert summary[headline] == found.scores[headline]
@@ -171,3 +227,9 @@ def test_a_benchmark_scores_as_its_verb_does_and_goes_on(name: str, tmp_path: Pa
     assert calls == [len(items) - 1, len(items)]  # the lost row alone is made again
     np.testing.assert_allclose([again.scores[headline]], [found.scores[headline]])
     assert json.loads(last)["key"] in found.rows
+
+
+def test_every_benchmark_is_tried() -> None:
+    """Those of PaliGemma whose official files are read are in `test_paligemma_tasks.py`; lines of ours are all read alike."""
+    lines = {name for name, task in TRANSFERS.items() if task.reader == "lines"}
+    assert {*BENCHMARKS} - {*OFFICIAL, *lines} <= {*MAKERS} <= {*BENCHMARKS}

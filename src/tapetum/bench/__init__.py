@@ -7,16 +7,18 @@ those that users give.
 from collections.abc import Mapping
 
 _BUILT_IN = "tapetum.bench.built_in"
+_TRANSFERS = """coco-captions nocaps coco-35l xm3600 screen2words textcaps scicap widgetcap vqav2 mmvp pope okvqa gqa xgqa nlvr2
+marvl ai2d scienceqa rsvqa-lr rsvqa-hr chartqa vizwiz tallyqa countbenchqa ocr-vqa textvqa docvqa infovqa st-vqa vsr refcoco
+doclaynet icdar15 total-text fintabnet pubtabnet molecules grandstaff msrvtt-qa activitynet-qa vatex msvd-qa"""
 BENCHMARKS: Mapping[str, str] = {
     **dict.fromkeys(("tapvid-davis", "tapvid-rgb-stacking", "tapvid-kinetics", "robotap"), f"{_BUILT_IN}:TapVid"),
     "itto": f"{_BUILT_IN}:Itto",
     "davis": "tapetum.bench.davis:Davis",
     "votsp": "tapetum.bench.votsp:Votsp",
-    "egoschema": f"{_BUILT_IN}:EgoSchema",
-    "next-qa": f"{_BUILT_IN}:NextQa",
-    "video-mme": f"{_BUILT_IN}:VideoMme",
-    "lvbench": f"{_BUILT_IN}:LvBench",
-    "longvideobench": f"{_BUILT_IN}:LongVideoBench",
+    "tapvid3d": "tapetum.bench.tapvid3d:TapVid3d",
+    "perception-test": "tapetum.bench.perception_test:PerceptionTest",
+    **dict.fromkeys(("egoschema", "next-qa", "video-mme", "lvbench", "longvideobench"), f"{_BUILT_IN}:VideoQuestions"),
+    **dict.fromkeys(_TRANSFERS.split(), "tapetum.bench.paligemma_tasks:TransferTask"),
     "motion": f"{_BUILT_IN}:VideoMotion",
 }
 """Benchmarks of this project, for `tapetum.bench.own.evaluate`, by the name of the data set as `tapetum data check` has it."""

@@ -41,7 +41,8 @@ class TapVid(Benchmark):
 
     split, headline = "test", "average_jaccard"
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = ""):
+        super().__init__(name)
         self._file: Path | None = None
         self._entries: Iterator[TapVidEntry] = iter(())
 
@@ -154,13 +155,14 @@ class Itto(Benchmark):
 
 
 class VideoQuestions(Benchmark):
-    """A model of long video on questions with options."""
+    """A model of long video on questions with options: those of EgoSchema whose answers are public, NExT-QA's five, Video-MME,
+    LVBench and LongVideoBench without subtitles."""
 
     headline = "accuracy"
-    task: str
-    """In `tapetum.bench.longvideo_tasks.BENCHMARKS`."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.task = name.replace("next-qa", "nextqa")
         self.split = BENCHMARKS[self.task].split
 
     def items(self, data: Path) -> Mapping[str, tuple[Question, ...]]:
@@ -194,36 +196,6 @@ class VideoQuestions(Benchmark):
         """Compute the accuracy over all questions."""
         right, questions = (sum(row[name] for row in rows) for name in ("right", "questions"))
         return {"accuracy": right / questions, "questions": questions}
-
-
-class EgoSchema(VideoQuestions):
-    """The 500 questions whose answers are public."""
-
-    task = "egoschema"
-
-
-class NextQa(VideoQuestions):
-    """NExT-QA with five options."""
-
-    task = "nextqa"
-
-
-class VideoMme(VideoQuestions):
-    """Video-MME without subtitles."""
-
-    task = "video-mme"
-
-
-class LvBench(VideoQuestions):
-    """LVBench."""
-
-    task = "lvbench"
-
-
-class LongVideoBench(VideoQuestions):
-    """LongVideoBench without subtitles."""
-
-    task = "longvideobench"
 
 
 class VideoMotion(Benchmark):

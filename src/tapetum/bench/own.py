@@ -36,6 +36,10 @@ class Benchmark(ABC):
     headline: str = ""
     """The score that papers report, whose interval is computed; "" is the first."""
 
+    def __init__(self, name: str = ""):
+        """`name` in `tapetum.bench.BENCHMARKS`: a class may serve several."""
+        self.name = name
+
     @abstractmethod
     def items(self, data: Path) -> Mapping[str, Any]:
         """List what is scored, each item under a unique name: files, JSON values, arrays, dataclasses or tuples of these."""
@@ -94,9 +98,8 @@ def evaluate(
     Raises:
         BadInput: the class is not a benchmark or is incomplete, it lists nothing, or a score is not a number.
     """
+    benchmark, label = make_benchmark(reference), reference_label(reference)
     reference = BENCHMARKS.get(reference, reference)
-    benchmark: Benchmark = resolve_subclass(reference, "benchmark", Benchmark)()
-    label = reference_label(reference)
     items = dict(list(dict(benchmark.items(data)).items())[:limit])
     if not items:
         raise BadInput(f"{label} lists nothing to be scored in {data}; give other data")
@@ -129,6 +132,12 @@ def evaluate(
         about = {"benchmark": result.benchmark, "model": result.model, "items": len(items), "scores": result.scores}
         write_finished(out / SCORES, about)
     return result
+
+
+def make_benchmark(reference: str) -> Benchmark:
+    """Make the benchmark of a name in `BENCHMARKS`, or of the user's own. Raises BadInput as `resolve_subclass`."""
+    kind = resolve_subclass(BENCHMARKS.get(reference, reference), "benchmark", Benchmark)
+    return kind(reference) if reference in BENCHMARKS else kind()
 
 
 def count_score(benchmark: Benchmark, model: Any, item: Any, what: str) -> tuple[dict[str, float], int]:

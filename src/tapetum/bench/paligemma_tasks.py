@@ -13,11 +13,14 @@ take: [{"question_id", "answer"}] of VQA and [{"image_id", "caption"}] of COCO.
 
 import json
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tapetum.bench.data_sets import DATA_SETS
+from tapetum.bench.own import Benchmark
 from tapetum.core.devices import choose_device, choose_dtype
 from tapetum.core.errors import BadInput, Listener
 from tapetum.core.finished import Rows
@@ -25,10 +28,11 @@ from tapetum.core.reading import parse_json
 from tapetum.data.entries import JsonEntry, text_of
 from tapetum.systems.paligemma.answers import Answerer, Reply
 from tapetum.systems.paligemma.locations import Unpack
-from tapetum.systems.paligemma.transfer.data import Id, TransferExample
-from tapetum.systems.paligemma.transfer.form import Transfer
-from tapetum.systems.paligemma.transfer.samples import PLACED, answer_examples, chances_of
+from tapetum.systems.paligemma.transfer.data import Id, TransferExample, read_examples, split_names, there
+from tapetum.systems.paligemma.transfer.form import Metric, Transfer
+from tapetum.systems.paligemma.transfer.samples import PLACED, answer_examples, chances_of, spaced_subset
 from tapetum.systems.paligemma.transfer.scores import ScoreRow, score
+from tapetum.systems.paligemma.transfer.tasks import RESULTS, task_named
 
 Progress = Callable[[int, int], None]
 _KEYS, _TEXTS = ("id", "question_id", "questionId", "image_id"), ("answer", "caption")
@@ -41,6 +45,49 @@ class Answers:
     texts: Mapping[Id, str]
     chances: Mapping[Id, Sequence[float]] = field(default_factory=dict)
     """Probabilities of the tokens of places and masks in an answer."""
+
+
+_WHOLE: tuple[Metric, ...] = "cider", "pairs", "detection", "spotting", "music"
+"""Metrics that no single answer has."""
+
+
+class TransferTask(Benchmark):
+    """A PaliGemma on a task of its papers. An item is an example; the whole set where one answer alone has no score."""
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.task = task_named(name)
+        checked = {part.name for part in DATA_SETS[name].parts} & {*self.task.scored}
+        self.split = checked.pop() if len(self.task.scored) == len(checked) == 1 else ""
+
+    def items(self, data: Path) -> Mapping[str, tuple[TransferExample, ...]]:
+        """List the examples. Raises BadInput if none is there, or their right answers are not."""
+        examples = there(read_examples(self.task, data))
+        if not examples or not scorable(self.task, examples):
+            raise BadInput(f"{data} has no example of {self.task.title} whose right answers are known; give its official files")
+        if self.task.metric in _WHOLE:
+            return {"all": tuple(examples)}
+        return {"/".join(map(str, each.id)): (each,) for each in examples}
+
+    def load(self, model: str, device: str | None) -> Answerer:
+        """Load a PaliGemma."""
+        return Answerer.load(model, device=device)
+
+    def score(self, model: Answerer, item: Sequence[TransferExample]) -> Mapping[str, float]:
+        """Score the answers: one alone under its split and kind."""
+        unpack = model.codec.unpack if self.task.metric == "referred" else None
+        first = score_answers(self.task, item, make_answers(model, self.task, item), unpack)[0]
+        group = "all" if len(item) > 1 else f"{item[0].id[0]} {item[0].kind if self.task.mean_of_kinds else ''}".rstrip()
+        return {f"{first.name}: {group}": first.value}
+
+    def summary(self, rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Average over the examples of each split and kind, over kinds, and over splits."""
+        means = super().summary(rows)
+        splits: dict[str, list[float]] = {}
+        for name, value in means.items():
+            splits.setdefault(name.rsplit(": ", 1)[1].split(" ")[0], []).append(value)
+        metric = next(iter(means)).rsplit(": ", 1)[0]
+        return {metric: statistics.fmean(map(statistics.fmean, splits.values())), **means}
 
 
 def make_answers(
@@ -167,9 +214,6 @@ def task_scores(options: Any, listener: Listener) -> dict[str, Any]:
     Raises BadInput for an unknown task, missing or damaged files, a missing model, and answers that do not belong to the task's
     examples.
     """
-    from tapetum.systems.paligemma.transfer.data import read_examples, split_names, there
-    from tapetum.systems.paligemma.transfer.tasks import RESULTS, task_named
-
     task = task_named(options.task)
     if options.noise_boxes and task.metric != "detection":
         raise BadInput(f"--noise-boxes is for the detection of all things, and {task.name} is another task; leave it out")
@@ -182,8 +226,6 @@ def task_scores(options: Any, listener: Listener) -> dict[str, Any]:
     trained = set(task.train) & {example.id[0] for example in kept}
     if trained:
         listener.note(f"the published models learned {'+'.join(sorted(trained))} too: right answers of other splits are hidden")
-
-    from tapetum.systems.paligemma.transfer.samples import spaced_subset
 
     examples, unpack = spaced_subset(kept, options.limit), None
     device = choose_device(options.device)

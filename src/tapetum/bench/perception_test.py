@@ -17,7 +17,10 @@ Points are tracked for `SPAN_S` seconds from the grid, then the grid is placed a
 later is tracked too. A row has (dx, dy, visible) for each point: image widths and heights per second, 0 if it is occluded.
 """
 
+import json
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,12 +28,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from tapetum.bench.own import Benchmark
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, check_several
-from tapetum.systems.perception_test.footage import VideoContent
+from tapetum.data.entries import dumps
+from tapetum.systems.perception_test.dataset import open_split
+from tapetum.systems.perception_test.evaluate import score
+from tapetum.systems.perception_test.footage import VideoContent, find_videos
 from tapetum.systems.perception_test.localiser.features import MOTION, FeatureSource
-from tapetum.systems.perception_test.predicting import Predictor
-from tapetum.systems.perception_test.types import JOINT, AnnotatedVideo
+from tapetum.systems.perception_test.predicting import Predictor, Predictors
+from tapetum.systems.perception_test.types import JOINT, AnnotatedVideo, below_video
 from tapetum.tracks.tracker import Tracker
 from tapetum.types import Boxes
 
@@ -64,6 +71,51 @@ class ModelOptions:
     """Folder of NAME.npy with the features (t, d) that a localiser wants, where it does not make them."""
     seed: int = 0
     device: str | None = None
+
+
+class PerceptionTest(Benchmark):
+    """A tracker on objects and points of the validation split, or a model of images or video, untrained, on its questions."""
+
+    split = "valid"
+
+    def items(self, data: Path) -> Mapping[str, tuple[AnnotatedVideo, Path, Path | None]]:
+        """List the annotated videos that are there, each with its files."""
+        items: dict[str, tuple[AnnotatedVideo, Path, Path | None]] = {}
+        for each in open_split(data, self.split, challenge=False):
+            with suppress(BadInput):
+                items[each.name] = each.truth, *find_videos(data, [each.name])[each.name]
+        return items
+
+    def load(self, model: str, device: str | None) -> Predictors:
+        """Load what answers the tasks that the model can. Raises BadInput for a model of neither kind."""
+        options = ModelOptions(device=device)
+        try:
+            return load_predictors(dict.fromkeys(("object", "point"), model), options)
+        except BadInput:
+            return load_predictors(dict.fromkeys(("mcqa", "grounded")[: 1 if is_video_model(model) else 2], model), options)
+
+    def score(self, model: Predictors, item: tuple[AnnotatedVideo, Path, Path | None]) -> Mapping[str, float]:
+        """Compute the headline of each task, and count what it is the mean of."""
+        video, row = item[0], {"seconds": item[0].metadata.seconds}
+        for tasks, predictor in model:
+            here, content = [task for task in tasks if video.of(task)], VideoContent(video.metadata, *item[1:])
+            for task, value in (predictor.predict(video, content, here) if here else {}).items():
+                predictions = {video.metadata.video_id: below_video(task, json.loads(dumps(value)))}
+                scores = score(task, {video.metadata.video_id: video}, predictions)
+                name, number = next(iter(scores.numbers.items()))
+                if math.isfinite(number):
+                    row |= {f"{task} {name}": number, f"{task} questions": scores.counts.get("questions", 1)}
+        return row
+
+    def summary(self, rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Average over videos, of questions over all of them."""
+        totals = {}
+        for name in dict.fromkeys(name for row in rows for name in row if not name.endswith(("seconds", "questions"))):
+            counts = [(row[name], row[f"{name.split()[0]} questions"]) for row in rows if name in row]
+            totals[name] = sum(value * count for value, count in counts) / sum(count for _, count in counts)
+        if not totals:
+            raise BadInput("the videos have nothing that this model answers; give annotations of more tasks, or another model")
+        return totals
 
 
 class ImageOptions:

@@ -15,9 +15,8 @@ from tapetum.account.ledger import read
 from tapetum.bench import BENCHMARKS
 from tapetum.bench.data_sets import DATA_SETS
 from tapetum.bench.data_sets.check import FINE, check_part, choose_parts
-from tapetum.bench.own import LEDGER, Benchmark, evaluate
+from tapetum.bench.own import LEDGER, Benchmark, evaluate, make_benchmark
 from tapetum.core.errors import BadInput
-from tapetum.core.plugins import resolve_subclass
 from tapetum.metrics.statistics import bootstrap_interval
 
 
@@ -60,7 +59,7 @@ def evaluate_everything(
     if not names:
         raise BadInput(f"{root} has no folder of a benchmark; put data into one of {', '.join(BENCHMARKS)}")
     for name in names:
-        benchmark: Benchmark = resolve_subclass(BENCHMARKS[name], "benchmark", Benchmark)()
+        benchmark = make_benchmark(name)
         remark, usable = _check(name, root / name, benchmark.split)
         if not usable:
             yield Standing(benchmark=name, left_out=remark)

@@ -14,8 +14,9 @@ frames are scored too, since their image sizes are known.
 
 import math
 import os
+import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,8 @@ from typing import Any, get_args
 import numpy as np
 from jaxtyping import Float
 
+from tapetum.bench.baselines import load_tracker3d
+from tapetum.bench.own import Benchmark
 from tapetum.bench.tapvid import as_json
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
@@ -134,6 +137,37 @@ def evaluate(
             finished[job.key] = row
             progress(row, len(finished), len(jobs))
     return {"split": split, **_summary([finished[job.key] for job in jobs], scalings)}
+
+
+class TapVid3d(Benchmark):
+    """A tracker on TAPVid-3D, lifted by the depth maps beside the clips, scaled by the median; static needs no maps."""
+
+    headline = "average_jaccard"
+
+    def items(self, data: Path) -> Mapping[str, tuple[str, Path, Path | None]]:
+        """List the clips that are there, each by its source and files: its own and its depth maps'."""
+        maps = [(place, depth_path(place.path)) for place in find_clips(data)]
+        clips = [(place.source, place.path, depth if depth.is_file() else None) for place, depth in maps]
+        return {f"{source}/{path.name}": (source, path, depth) for source, path, depth in clips}
+
+    def load(self, model: str, device: str | None) -> Tracker3D:
+        """Load a tracker of points in space."""
+        return load_tracker3d(model, device=device)
+
+    def score(self, model: Tracker3D, item: tuple[str, Path, Path | None]) -> Mapping[str, float]:
+        """Compute the numbers by the clip's source; those that have nothing to count are left out."""
+        source, path, depth = item
+        clip = read_clip(path)
+        video = clip.video()
+        predicted = _track(model, clip, video, None if depth is None else read_depth(depth, video.shape[:3]))
+        scores = score_clip(clip, predicted, ("median",))["median"]
+        return {"tracks": clip.points} | {f"{name} {source}": x for name, x in scores.items() if math.isfinite(x)}
+
+    def summary(self, rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Average over clips of a source, and over sources."""
+        means = super().summary(rows)
+        sources = {name: [value for key, value in means.items() if key.startswith(f"{name} ")] for name in METRICS}
+        return {**{name: statistics.fmean(values) for name, values in sources.items() if values}, **means}
 
 
 def camera_256(clip: Clip3D) -> Float[np.ndarray, "4"]:

@@ -10,7 +10,7 @@ import pytest
 from tapetum.systems.pretraining.study.claims import OWN_ESTIMATE, _trackers, judged, measured, overheads, ratios
 from tapetum.systems.pretraining.study.fronts import RunGroup, Settings
 from tapetum.systems.pretraining.study.plan import PlanSource
-from tapetum.systems.pretraining.study.questions import Claim
+from tapetum.systems.pretraining.study.questions import NONE, Claim
 from tapetum.systems.pretraining.study.results import StudyResults, crossings, on_front, write_report, write_results
 
 COMPARED = "supervised", "clip", "simclr", "byol", "dino", "mae"
@@ -68,6 +68,13 @@ def test_a_study_like_the_papers_holds_what_the_paper_says() -> None:
     assert {name: claim.verdict for name, claim in claims.items()} == dict.fromkeys(claims, "held")
     assert "supervised minus others" in claims["F4"].finding
     assert "3.0 times" in claims["F9"].finding
+
+
+def test_a_dense_probe_says_nothing_of_fine_tuning() -> None:
+    settings = study(as_published, knn=dict(zip(COMPARED, (0.9, 0.8, 0.7, 0.6, 0.5, 0.1), strict=True)))
+    claims = {each.name: each for each in measured(replace(PLAN, pixels=replace(PLAN.pixels, frozen=True)), settings)}
+    assert {name for name, claim in claims.items() if claim.verdict == "held"} == {"F2", "F4", "F6", "F7", "F8"}
+    assert claims["F5"].finding == claims["F10"].finding == NONE
 
 
 def test_our_own_estimate_is_no_independent_tracker() -> None:

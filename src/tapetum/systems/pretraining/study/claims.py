@@ -69,8 +69,8 @@ def judged(plan: StudyPlan, settings: Settings, trackers: Sequence[Mapping[str, 
 
 
 def measured(plan: StudyPlan, settings: Settings, trackers: Sequence[Mapping[str, float]] = ()) -> list[Claim]:
-    """Judge the claims that a study measures: all but F1 and F3."""
-    return [
+    """Judge the claims that a study measures: all but F1 and F3; F5 and F10, of fine-tuning, not by a dense probe."""
+    claims = [
         _time(settings),
         _labels_first(plan, settings),
         _mae_best(plan, settings),
@@ -80,6 +80,8 @@ def measured(plan: StudyPlan, settings: Settings, trackers: Sequence[Mapping[str
         _trackers(trackers),
         _rankings(plan, settings),
     ]
+    other = ("F5", "F10") if plan.pixels.frozen else ()
+    return [Claim(each.name, each.says, "undecided", NONE) if each.name in other else each for each in claims]
 
 
 def budgets_of(settings: Settings, size: str, method: str | None = None) -> list[float]:
