@@ -16,9 +16,9 @@ BENCHMARKS: Mapping[str, str] = {
     "davis": "tapetum.bench.davis:Davis",
     "votsp": "tapetum.bench.votsp:Votsp",
     "tapvid3d": "tapetum.bench.tapvid3d:TapVid3d",
-    "perception-test": "tapetum.bench.perception_test:PerceptionTest",
+    "perception-test": "tapetum.bench.perception_test:PerceptionTestVideos",
     **dict.fromkeys(("egoschema", "next-qa", "video-mme", "lvbench", "longvideobench"), f"{_BUILT_IN}:VideoQuestions"),
-    **dict.fromkeys(_TRANSFERS.split(), "tapetum.bench.paligemma_tasks:TransferTask"),
+    **dict.fromkeys(_TRANSFERS.split(), "tapetum.bench.paligemma_tasks:TransferBenchmark"),
     "motion": f"{_BUILT_IN}:VideoMotion",
 }
 """Benchmarks of this project, for `tapetum.bench.own.evaluate`, by the name of the data set as `tapetum data check` has it."""

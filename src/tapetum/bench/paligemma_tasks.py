@@ -51,7 +51,7 @@ _WHOLE: tuple[Metric, ...] = "cider", "pairs", "detection", "spotting", "music"
 """Metrics that no single answer has."""
 
 
-class TransferTask(Benchmark):
+class TransferBenchmark(Benchmark):
     """A PaliGemma on a task of its papers. An item is an example; the whole set where one answer alone has no score."""
 
     def __init__(self, name: str):

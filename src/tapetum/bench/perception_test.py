@@ -73,7 +73,7 @@ class ModelOptions:
     device: str | None = None
 
 
-class PerceptionTest(Benchmark):
+class PerceptionTestVideos(Benchmark):
     """A tracker on objects and points of the validation split, or a model of images or video, untrained, on its questions."""
 
     split = "valid"

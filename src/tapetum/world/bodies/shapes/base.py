@@ -96,6 +96,9 @@ MassProperties = tuple[float, float, Triple]
 class Shape:
     """Base of all shapes; one that moves and is drawn has at least faces, normals, bounds, outline, mass and distance."""
 
+    def __post_init__(self) -> None:
+        check_positive(self)
+
     @cached_property
     def faces(self) -> tuple[Face, ...]:
         """List the faces; none of a sheet, whose points are in the episode."""
@@ -163,6 +166,12 @@ class Revolved(Shape):
     def profile(self, *, filled: bool = False) -> F64:
         """List the corners (m, 2) as (radius, z) of a cut through the axis, in order around the material."""
         raise NotImplementedError
+
+    @cached_property
+    def bounds(self) -> F64:
+        """Compute both corners (2, 3) of what the profile is turned into."""
+        r, z = self.profile().T
+        return np.array([(-r.max(), -r.max(), z.min()), (r.max(), r.max(), z.max())])
 
     @cached_property
     def mass_properties(self) -> MassProperties:

@@ -21,7 +21,6 @@ from tapetum.world.bodies.shapes.base import (
     Triple,
     ball,
     box_around,
-    check_positive,
     length,
     ring,
     unit,
@@ -53,7 +52,7 @@ class Cup(Hollow):
     """Thickness of wall (measured across, in a cut at constant z) and floor."""
 
     def __post_init__(self) -> None:
-        check_positive(self)
+        super().__post_init__()
         if self.wall >= min(self.radius_bottom, self.radius_top, self.height):
             raise BadInput(f"a cup has a wall of {self.wall}; wanted less than its radii and its height")
 
@@ -78,12 +77,6 @@ class Cup(Hollow):
             Disc(floor, 0.0, middle - self.wall + slope * floor, 4, up=True),
             Disc(half, self.radius_top - self.wall, self.radius_top, 1, up=True),
         )
-
-    @cached_property
-    def bounds(self) -> F64:
-        """Compute both corners (2, 3)."""
-        r = max(self.radius_bottom, self.radius_top)
-        return box_around((r, r, self.height / 2))
 
     @cached_property
     def outline(self) -> F64:
@@ -147,7 +140,7 @@ class Bowl(Hollow):
     wall: float
 
     def __post_init__(self) -> None:
-        check_positive(self)
+        super().__post_init__()
         if self.wall >= self.radius:
             raise BadInput(f"a bowl has a wall of {self.wall}; wanted less than its radius {self.radius}")
 

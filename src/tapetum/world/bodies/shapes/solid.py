@@ -23,7 +23,6 @@ from tapetum.world.bodies.shapes.base import (
     Triple,
     ball,
     box_around,
-    check_positive,
     length,
     ring,
     unit,
@@ -37,9 +36,6 @@ class Sphere(Shape):
     """A ball."""
 
     radius: float
-
-    def __post_init__(self) -> None:
-        check_positive(self)
 
     @cached_property
     def faces(self) -> tuple[Face, ...]:
@@ -76,9 +72,6 @@ class Ellipsoid(Shape):
     """A ball stretched along its axes."""
 
     radii: Triple
-
-    def __post_init__(self) -> None:
-        check_positive(self)
 
     @cached_property
     def faces(self) -> tuple[Face, ...]:
@@ -127,9 +120,6 @@ class Capsule(Revolved):
     length: float
     """Between the centres of the half balls, which lie at z = -length / 2 and length / 2."""
 
-    def __post_init__(self) -> None:
-        check_positive(self)
-
     @cached_property
     def faces(self) -> tuple[Face, ...]:
         """List the side and both ends, one part: no edge lies between them."""
@@ -172,19 +162,11 @@ class Cylinder(Revolved):
     radius: float
     height: float
 
-    def __post_init__(self) -> None:
-        check_positive(self)
-
     @cached_property
     def faces(self) -> tuple[Face, ...]:
         """List side, top and bottom."""
         r, h = self.radius, self.height
         return Lateral(r, 0.0, -h / 2, h / 2, 0), Disc(h / 2, 0.0, r, 1, up=True), Disc(-h / 2, 0.0, r, 2, up=False)
-
-    @cached_property
-    def bounds(self) -> F64:
-        """Compute both corners (2, 3)."""
-        return box_around((self.radius, self.radius, self.height / 2))
 
     @cached_property
     def outline(self) -> F64:
@@ -217,19 +199,11 @@ class Cone(Revolved):
     radius: float
     height: float
 
-    def __post_init__(self) -> None:
-        check_positive(self)
-
     @cached_property
     def faces(self) -> tuple[Face, ...]:
         """List side and bottom."""
         r, h = self.radius, self.height
         return Lateral(r / 2, -r / h, -h / 2, h / 2, 0), Disc(-h / 2, 0.0, r, 2, up=False)
-
-    @cached_property
-    def bounds(self) -> F64:
-        """Compute both corners (2, 3)."""
-        return box_around((self.radius, self.radius, self.height / 2))
 
     @cached_property
     def outline(self) -> F64:
