@@ -36,6 +36,9 @@ class Benchmark(ABC):
     headline: str = ""
     """The score that papers report, whose interval is computed; "" is the first."""
 
+    limit: int | None = None
+    """Of `evaluate`, for a class with an item that is a whole set."""
+
     def __init__(self, name: str = ""):
         """`name` in `tapetum.bench.BENCHMARKS`: a class may serve several."""
         self.name = name
@@ -99,7 +102,7 @@ def evaluate(
         BadInput: the class is not a benchmark or is incomplete, it lists nothing, or a score is not a number.
     """
     benchmark, label = make_benchmark(reference), reference_label(reference)
-    reference = BENCHMARKS.get(reference, reference)
+    reference, benchmark.limit = BENCHMARKS.get(reference, reference), limit
     items = dict(list(dict(benchmark.items(data)).items())[:limit])
     if not items:
         raise BadInput(f"{label} lists nothing to be scored in {data}; give other data")

@@ -66,7 +66,7 @@ class TransferBenchmark(Benchmark):
         if not examples or not scorable(self.task, examples):
             raise BadInput(f"{data} has no example of {self.task.title} whose right answers are known; give its official files")
         if self.task.metric in _WHOLE:
-            return {"all": tuple(examples)}
+            return {"all": tuple(spaced_subset(examples, self.limit))}
         return {"/".join(map(str, each.id)): (each,) for each in examples}
 
     def load(self, model: str, device: str | None) -> Answerer:
