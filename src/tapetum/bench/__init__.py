@@ -19,6 +19,8 @@ BENCHMARKS: Mapping[str, str] = {
     "perception-test": "tapetum.bench.perception_test:PerceptionTestVideos",
     **dict.fromkeys(("egoschema", "next-qa", "video-mme", "lvbench", "longvideobench"), f"{_BUILT_IN}:VideoQuestions"),
     **dict.fromkeys(_TRANSFERS.split(), "tapetum.bench.paligemma_tasks:TransferBenchmark"),
+    "imagenet": "tapetum.bench.zero_shot:ZeroShot",
+    "flickr30k": "tapetum.bench.zero_shot:Retrieval",
     "motion": f"{_BUILT_IN}:VideoMotion",
 }
 """Benchmarks of this project, for `tapetum.bench.own.evaluate`, by the name of the data set as `tapetum data check` has it."""

@@ -7,19 +7,24 @@ per image. open_clip's evaluation gives the same numbers for the same weights.
 Differs from it for equal similarities, such as those of duplicate captions: the wrong ones rank first (`metrics.retrieval`).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
+from tapetum.bench.own import Benchmark
 from tapetum.core.errors import BadInput
-from tapetum.data.files import opened_image, stored_file
+from tapetum.data.files import StoredFile, opened_image, stored_file
 from tapetum.data.labelled import ImageSequence
+from tapetum.data.layouts import listing
 from tapetum.data.questions import CaptionedImage
+from tapetum.data.vision_language.captions import read_captions
 from tapetum.encoders.imagenet import prompt_names, synsets
+from tapetum.hub.loading import load
 from tapetum.metrics.retrieval import ranks_of_right
-from tapetum.transfer.zero_shot import ImageTextEncoder, LabelClassifier
+from tapetum.transfer.zero_shot import ImageTextEncoder, LabelClassifier, published_templates, reads_words
 
 _TOGETHER = 16
 """Images that are in memory at a time."""
@@ -50,6 +55,60 @@ class ImageTextRecall:
     """A text is asked for its image."""
     images: int
     texts: int
+
+
+class ZeroShot(Benchmark):
+    """An encoder of images and words on ImageNet's validation images, by the words and templates of CLIP."""
+
+    split, headline = "val", "top_1"
+    _words: Sequence[str] = ()
+    _templates: Sequence[str] = ()
+
+    def items(self, data: Path) -> Mapping[str, tuple[Path | bytes, int]]:
+        """List the images, each with the number of its class."""
+        listed = listing("imagenet", data, "val")
+        self._words = words_of_classes(listed.classes)
+        self._templates = published_templates()["imagenet" if {*listed.classes} <= {*synsets()} else "simple"]
+        return {str(k): (listed.files["image"][k].content, label) for k, label in enumerate(np.asarray(listed.truth).tolist())}
+
+    def load(self, model: str, device: str | None) -> LabelClassifier:
+        """Load the encoder; vectors of classes are kept."""
+        return LabelClassifier(load_encoder(model, device))
+
+    def score(self, model: LabelClassifier, item: tuple[Path | bytes, int]) -> Mapping[str, float]:
+        """Compare an image with the words of all classes."""
+        image = np.asarray(opened_image(StoredFile("an image", item[0]), "RGB"))
+        similarity = model.model.embed_images([image]) @ model.class_vectors(self._words, self._templates).T
+        best = np.argsort(-similarity[0], kind="stable")[:5]
+        return {"top_1": float(best[0] == item[1]), "top_5": float(item[1] in best)}
+
+
+class Retrieval(Benchmark):
+    """An encoder of images and words on captioned images, which are one item."""
+
+    split = "test"
+
+    def items(self, data: Path) -> Mapping[str, tuple[CaptionedImage, ...]]:
+        """List the images with their captions."""
+        return {"all": tuple(read_captions(data, self.split)[: self.limit])}
+
+    def load(self, model: str, device: str | None) -> ImageTextEncoder:
+        """Load the encoder."""
+        return load_encoder(model, device)
+
+    def score(self, model: ImageTextEncoder, item: Sequence[CaptionedImage]) -> Mapping[str, float]:
+        """Compute recall in both directions."""
+        scores = evaluate_retrieval(model, item)
+        both = (("text of image", scores.text_of_image), ("image of text", scores.image_of_text))
+        return {f"{name} recall@{k}": value for name, recalls in both for k, value in recalls.items()}
+
+
+def load_encoder(model: str, device: str | None) -> ImageTextEncoder:
+    """Load an encoder of images and words. Raises BadInput for a model that reads no words."""
+    loaded = load(model, device)
+    if not reads_words(loaded):
+        raise BadInput(f"{model} holds a {type(loaded).__name__} that reads no words; give such as siglip2-base-32")
+    return loaded
 
 
 def words_of_classes(names: Sequence[str]) -> tuple[str, ...]:
