@@ -152,7 +152,7 @@ def perception_test(folder: Path) -> tuple[Path, str, float]:
     for name, questions in (("a", 1), ("b", 3)):
         write_video(folder / "videos" / f"{name}.mp4", np.zeros((6, 32, 64, 3), np.uint8), 5)
         x = np.linspace(0.2, 0.2 + 0.1 * questions, 6)
-        asked = {"question": "what?", "options": ["a", "b", "c"], "answer_id": 1, "area": "physics"}
+        asked = {"question": "what?", "options": ["a", "b", "c"], "area": "physics"}
         annotations[name] = {
             "metadata": {"resolution": [32, 64], "frame_rate": 5.0, "num_frames": 6, "split": "valid"},
             "point_tracking": [{"id": 0, "label": "p", "frame_ids": [*range(6)], "points": [[0.5] * 6, x.tolist()]}],
@@ -162,7 +162,7 @@ def perception_test(folder: Path) -> tuple[Path, str, float]:
                     "bounding_boxes": [[left, 0.1, left + 0.3, 0.6] for left in x],
                 }
             ],
-            "mc_question": [{"id": number, **asked} for number in range(questions)],
+            "mc_question": [{"id": k, "answer_id": (k + questions) % 3, **asked} for k in range(questions)],
         }  # fmt: skip
     write(folder, {"annotations/all_valid.json": annotations})
     annotated = {"annotations": folder / "annotations" / "all_valid.json", "videos": folder, "out": folder.parent / "predicted"}
@@ -248,6 +248,18 @@ def test_a_benchmark_scores_as_its_verb_does_and_goes_on(name: str, tmp_path: Pa
     assert calls == [len(items) - 1, len(items)]  # the lost row alone is made again
     np.testing.assert_allclose([again.scores[headline]], [found.scores[headline]])
     assert json.loads(last)["key"] in found.rows
+
+
+def test_a_video_counts_by_its_questions(tmp_path: Path) -> None:
+    data, _, _ = perception_test(tmp_path / "data")
+    model = str(tiny_folder(tmp_path / "model"))
+    found = evaluate("perception-test", data, model, device="cpu")
+    assert sorted(row["mcqa top1"] for row in found.rows.values()) != [1 / 3, 1 / 3]
+    verb = tapetum.evaluate_perception_test(
+        task=("mcqa",), model=(model,), annotations=data / "annotations" / "all_valid.json", videos=data, out=tmp_path / "out"
+    )
+    assert found.scores == {"mcqa top1": pytest.approx(verb.scores.numbers["top1"])}
+    assert found.scores["mcqa top1"] in (0.25, 0.5)
 
 
 def test_every_benchmark_is_tried() -> None:
