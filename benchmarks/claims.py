@@ -440,7 +440,7 @@ def events() -> str:
     """Write what networks find of ordered events, over the seeds."""
     rows = [
         (name.replace("claims-", "").replace("claims", "short runs"), network, *scores)
-        for name in ("claims", "claims-tuning", "claims-memories")
+        for name in ("claims", "claims-images", "claims-tuning", "claims-memories")
         for network, runs in read(f"longvideo/{name}.json")["scores"].items()
         for scores in [[with_deviation([100 * run[key] for run in runs], 1) for key in ("order", "found", "words")]]
     ]
