@@ -254,7 +254,7 @@ def study_findings() -> str:
         (name, run, claim.finding)
         for run, claims in (({name: study_claims(*STUDIES[name]) for name in STUDIES}).items())
         for name, claim in claims.items()
-        if claim.finding != NONE and len(claim.finding) < 500
+        if claim.finding != NONE and len(claim.finding) < 800
     ]
     return write_table(("claim", "run", "finding"), sorted(rows, key=lambda row: int(row[0][1:])))
 
@@ -557,6 +557,10 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "points of the longer transfer": (
         "evidence/flops-study.md",
         lambda: study_points("flops-study/streets", "budget", "miou", "linear", "knn"),
+    ),
+    "points of the dense probe": (
+        "evidence/flops-study.md",
+        lambda: study_points("flops-study/probe", "budget", "miou", "linear"),
     ),
     "points of four sources": (
         "evidence/flops-study.md",
