@@ -1,0 +1,1 @@
+"""Counts of the package and their limits."""
