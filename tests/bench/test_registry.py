@@ -166,8 +166,8 @@ def perception_test(folder: Path) -> tuple[Path, str, float]:
         }  # fmt: skip
     write(folder, {"annotations/all_valid.json": annotations})
     annotated = {"annotations": folder / "annotations" / "all_valid.json", "videos": folder, "out": folder.parent / "predicted"}
-    objects = tapetum.evaluate_perception_test(task=("object", "point"), model=("static",), **annotated)
-    return folder, "static", objects.scores.numbers["average_iou"]
+    points = tapetum.evaluate_perception_test(task=("point",), model=("static",), **annotated)
+    return folder, "static", points.scores.numbers["average_jaccard"]
 
 
 def transfer(task: str, folder: Path) -> tuple[Path, str, float]:
@@ -215,7 +215,7 @@ MAKERS: dict[str, tuple[Callable[[Path], tuple[Path, str, float]], str]] = {
     "imagenet": (partial(words, "imagenet"), "top_1"),
     "flickr30k": (partial(words, "flickr30k"), "text of image recall@1"),
     "tapvid3d": (tapvid3d, "average_jaccard"),
-    "perception-test": (perception_test, "object average_iou"),
+    "perception-test": (perception_test, ""),
     "next-qa": (partial(questions, "nextqa"), "accuracy"),
     **{name: (partial(questions, name), "accuracy") for name in ("egoschema", "video-mme", "lvbench", "longvideobench")},
     **{name: (tapvid, "average_jaccard") for name in BENCHMARKS if name.startswith(("tapvid-", "robotap"))},

@@ -155,8 +155,7 @@ class Itto(Benchmark):
 
 
 class VideoQuestions(Benchmark):
-    """A model of long video on questions with options: those of EgoSchema whose answers are public, NExT-QA's five, Video-MME,
-    LVBench and LongVideoBench without subtitles."""
+    """A model of long video on questions with options, without subtitles; of EgoSchema those whose answers are public."""
 
     headline = "accuracy"
 

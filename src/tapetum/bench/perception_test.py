@@ -77,6 +77,7 @@ class PerceptionTestVideos(Benchmark):
     """A tracker on objects and points of the validation split, or a model of images or video, untrained, on its questions."""
 
     split = "valid"
+    tasks = "point", "object", "mcqa", "grounded"  # in the order of the scores: the first is the headline
 
     def items(self, data: Path) -> Mapping[str, tuple[AnnotatedVideo, Path, Path | None]]:
         """List the annotated videos that are there, each with its files."""
@@ -90,13 +91,13 @@ class PerceptionTestVideos(Benchmark):
         """Load what answers the tasks that the model can. Raises BadInput for a model of neither kind."""
         options = ModelOptions(device=device)
         try:
-            return load_predictors(dict.fromkeys(("object", "point"), model), options)
+            return load_predictors(dict.fromkeys(self.tasks[:2], model), options)
         except BadInput:
-            return load_predictors(dict.fromkeys(("mcqa", "grounded")[: 1 if is_video_model(model) else 2], model), options)
+            return load_predictors(dict.fromkeys(self.tasks[2 : 3 if is_video_model(model) else 4], model), options)
 
     def score(self, model: Predictors, item: tuple[AnnotatedVideo, Path, Path | None]) -> Mapping[str, float]:
-        """Compute the headline of each task, and count what it is the mean of."""
-        video, row = item[0], {"seconds": item[0].metadata.seconds}
+        """Compute the headline of each task, and its weight: the questions that it is the mean of, or 1."""
+        video, row = item[0], {"frames": item[0].metadata.frames}
         for tasks, predictor in model:
             here, content = [task for task in tasks if video.of(task)], VideoContent(video.metadata, *item[1:])
             for task, value in (predictor.predict(video, content, here) if here else {}).items():
@@ -104,15 +105,16 @@ class PerceptionTestVideos(Benchmark):
                 scores = score(task, {video.metadata.video_id: video}, predictions)
                 name, number = next(iter(scores.numbers.items()))
                 if math.isfinite(number):
-                    row |= {f"{task} {name}": number, f"{task} questions": scores.counts.get("questions", 1)}
+                    row |= {f"{task} {name}": number, f"{task} weight": scores.counts.get("questions", 1)}
         return row
 
     def summary(self, rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
         """Average over videos, of questions over all of them."""
         totals = {}
-        for name in dict.fromkeys(name for row in rows for name in row if not name.endswith(("seconds", "questions"))):
-            counts = [(row[name], row[f"{name.split()[0]} questions"]) for row in rows if name in row]
-            totals[name] = sum(value * count for value, count in counts) / sum(count for _, count in counts)
+        names = {name for row in rows for name in row if not name.endswith(("frames", "weight"))}
+        for name in sorted(names, key=lambda name: self.tasks.index(name.split()[0])):
+            weighted = [(row[name], row[f"{name.split()[0]} weight"]) for row in rows if name in row]
+            totals[name] = sum(value * weight for value, weight in weighted) / sum(weight for _, weight in weighted)
         if not totals:
             raise BadInput("the videos have nothing that this model answers; give annotations of more tasks, or another model")
         return totals

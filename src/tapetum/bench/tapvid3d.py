@@ -146,9 +146,8 @@ class TapVid3d(Benchmark):
 
     def items(self, data: Path) -> Mapping[str, tuple[str, Path, Path | None]]:
         """List the clips that are there, each by its source and files: its own and its depth maps'."""
-        maps = [(place, depth_path(place.path)) for place in find_clips(data)]
-        clips = [(place.source, place.path, depth if depth.is_file() else None) for place, depth in maps]
-        return {f"{source}/{path.name}": (source, path, depth) for source, path, depth in clips}
+        clips = [(place.source, place.path, depth_path(place.path)) for place in find_clips(data)]
+        return {f"{name}/{path.name}": (name, path, depth if depth.is_file() else None) for name, path, depth in clips}
 
     def load(self, model: str, device: str | None) -> Tracker3D:
         """Load a tracker of points in space."""
