@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import BadInput, Listener
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
+from tapetum.core.provenance import protect
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,4 +141,5 @@ def files_below(folder: Path) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         visible = (name for name in names if not name.startswith(".") and name.lower() not in _BESIDE)
         files += [path for name in visible if (path := Path(place, name)).is_file()]
+    protect(files)
     return sorted(files)
