@@ -27,7 +27,7 @@ from support.forks import Fork, Forks
 from support.networks import HIP
 from tapetum.core.errors import BadInput
 from tapetum.data import tar_index
-from tapetum.data.shards import Shards, expand_braces, find_tars, write_shards
+from tapetum.data.shards import Shards, find_tars, write_shards
 from tapetum.systems.hip.data import HipExamples, ModalityField
 from tapetum.systems.hip.task import ClassTask
 from tapetum.train import TrainConfig, fit
@@ -142,7 +142,7 @@ def test_what_webdataset_writes_is_read(tmp_path: Path) -> None:
     with webdataset.ShardWriter(str(tmp_path / "x-%04d.tar"), maxcount=2, verbose=0) as writer:
         for k, array in enumerate(arrays):
             writer.write({"__key__": f"a/b{k}", "png": array, "cls": k, "json": {"k": k}, "npy": array[0], "txt": f"t{k}"})
-    shards = Shards(f"{tmp_path}/x-{{0000..0002}}.tar")
+    shards = Shards(f"{tmp_path}/x-*.tar")
     assert shards.fields == ("cls", "json", "npy", "png", "txt")
     for k, array in enumerate(arrays):
         wanted = {"__key__": f"a/b{k}", "png": array, "cls": k, "json": {"k": k}, "npy": array[0], "txt": f"t{k}"}
@@ -192,16 +192,12 @@ def test_names_and_what_is_no_sample(tmp_path: Path, form: int) -> None:
 
 
 def test_sources(tmp_path: Path) -> None:
-    assert expand_braces("a{0..1}{x,y}") == ["a0x", "a0y", "a1x", "a1y"]
-    assert expand_braces("{odd}.tar") == ["{odd}.tar"]
     paths = write_shards([{"__key__": str(k), "cls": k} for k in range(12)], tmp_path, "s", samples_per_shard=1)
-    pattern = str(tmp_path / "s-{000008..000011}.tar")
-    assert find_tars(pattern) == paths[8:]
-    assert [s["cls"] for s in Shards([paths[3], pattern, str(paths[0])])] == [3, 8, 9, 10, 11, 0]
+    pattern = str(tmp_path / "s-00001*.tar")
+    assert find_tars(pattern) == paths[10:]
+    assert [s["cls"] for s in Shards([paths[3], pattern, str(paths[0])])] == [3, 10, 11, 0]
     assert len(Shards(str(tmp_path))) == 12
-    with pytest.raises(BadInput, match="no range of shards"):
-        find_tars("{3..1}.tar")
-    odd = tar_of(tmp_path / "{0..1}.tar", {"a.cls": b"7"})
+    odd = tar_of(tmp_path / "odd[0].tar", {"a.cls": b"7"})
     assert Shards(odd)[0]["cls"] == 7
 
 
@@ -235,18 +231,18 @@ def bad_tars(folder: Path) -> dict[str, tuple[Any, str]]:
     (folder / "none").mkdir()
     return {
         "missing": (folder / "gone.tar", r"cannot read .*gone\.tar \(No such file"),
-        "missing of a pattern": (f"{folder}/{{whole,gone}}.tar", r"cannot read .*gone\.tar"),
+        "missing of a pattern": (f"{folder}/gone-*.tar", r"cannot read .*gone-\*\.tar"),
         "folder of none": (folder / "none", "there is no .tar in"),
         "folder of packed": (folder / "packed", r"x\.tar\.gz is compressed"),
         "empty list": ([], "the list of shards is empty"),
-        "no tar": (file("text.tar", b"hello\n" * 1000), "is not a tar file"),
-        "zero bytes": (file("zero.tar", b""), "is not a tar file"),
+        "no tar": (file("text.tar", b"hello\n" * 1000), "is no tar file, cut off or damaged"),
+        "zero bytes": (file("zero.tar", b""), "is no tar file, cut off or damaged"),
         "gzip": (folder / "packed" / "x.tar.gz", r"is compressed \(gzip\).*unpack"),
-        "cut off in a member": (file("cut.tar", (folder / "last.tar").read_bytes()[:3000]), r"is cut off \(a.bin should end"),
-        "cut off between": (file("cut2.tar", whole[: whole.index(b"b.jpg")]), r"is cut off \(the zeros"),
-        "cut off in a header": (file("cut3.tar", whole[: second + 100]), "is cut off|is damaged"),
-        "damaged header": (file("broken.tar", broken), f"is damaged: there is no header at byte {second}"),
-        "two in one": (file("two.tar", whole + whole), "goes on after its end"),
+        "cut off in a member": (file("cut.tar", (folder / "last.tar").read_bytes()[:3000]), "cut off or damaged"),
+        "cut off between": (file("cut2.tar", whole[: whole.index(b"b.jpg")]), "is cut off or damaged"),
+        "cut off in a header": (file("cut3.tar", whole[: second + 100]), "cut off or damaged"),
+        "damaged header": (file("broken.tar", broken), "cut off or damaged"),
+        "two in one": (file("two.tar", whole + whole), "is cut off or damaged"),
         "no samples": (tar_of(folder / "no.tar", {"README": b"x"}), "there is no sample"),
         "nothing": (tar_of(folder / "nothing.tar", {}), "there is no sample"),
         "twice": (tar_of(folder / "dup.tar", [("a.txt", b""), ("a.TXT", b"")]), r"a\.txt is there twice"),
@@ -351,12 +347,7 @@ def test_an_index_is_kept_beside_the_tar_and_checked(tmp_path: Path, monkeypatch
     assert len(scans) == 5
     index.unlink()
     index.mkdir()  # a place that cannot be written
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert len(Shards(path)) == len(Shards(path)) == 3
-    assert len(scans) == 6
-    assert len(list((tmp_path / "cache" / "tapetum" / "shards").iterdir())) == 1
-    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
-    assert len(Shards(path)) == 3  # and without any place
 
 
 def test_many_processes_make_one_index(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from scipy import stats
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2.functional import resized_crop as native_crop
 
-from support.simulated import on_simulated_device
 from tapetum.core.errors import BadInput
 from tapetum.data.views import View, Views, byol, clip, dino, mae, simclr, supervised
 from tapetum.data.views import make as C
@@ -43,19 +42,6 @@ def floats(count: int = 5) -> torch.Tensor:
 
 def _crops(made: list[np.ndarray], drawn: ViewParameters, view: View) -> torch.Tensor:
     return crop([channels_first(image) for image in made], drawn, view)
-
-
-@on_simulated_device
-def test_crops_of_a_device_are_those_of_the_cpu_but_for_rounding() -> None:
-    made = [channels_first(image) for image in images(40, 90, 70)]
-    views = Views([View(size=24), View(size=16, interpolation="bilinear")], seed=3)
-    theirs = views.crops_of([image.to("sim") for image in made], range(40))
-    for ours, there in zip(views.crops_of(made, range(40)), theirs, strict=True):
-        assert there.images.device.type == "sim"
-        differ = (ours.images.int() - there.images.cpu().int()).abs()
-        assert differ.max() <= 1
-        assert differ.float().mean() < 0.02
-        assert np.array_equal(ours.drawn.boxes, there.drawn.boxes)
 
 
 def test_the_generator_is_splitmix64() -> None:

@@ -109,7 +109,7 @@ class ShardsShowOptions:
     """Describe shards: samples, bytes, and the fields of the first sample."""
 
     shards: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SHARDS")]
-    """Tar files, a folder of them, or a pattern such as 'train-{0000..0007}.tar'."""
+    """Tar files, a folder of them, or a pattern such as 'train-*.tar'."""
 
 
 @dataclass(frozen=True, kw_only=True)
