@@ -20,20 +20,6 @@ def classes(place: Path) -> Path:
     return place / "photos"
 
 
-def test_a_folder_of_classes_is_told_its_layout(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    classes(tmp_path)
-    train = ["train", "hip", "--out", "run", "--size", 8, "--mae-steps", 0, "--steps", 1, "--batch-size", 4, "--workers", 0]
-    train += ["--threads", 1, "--bf16", False, "--data", "photos"]
-    code, _, err = run(*train)
-    assert (code, err.count("\n")) == (2, 1)
-    assert "it looks like the layout classes: give --layout classes" in err
-    code, out, err = run(*train, *shlex.split(err.rpartition("give ")[2]))
-    assert code == 0, err
-    assert "train: 16 examples of image 8x8x3" in out
-    assert "check: 4 examples" in out
-
-
 def test_a_folder_of_photographs_without_classes_is_learned_from(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,19 +35,6 @@ def test_a_folder_of_photographs_without_classes_is_learned_from(
     assert (tmp_path / "run" / "hip-nano.safetensors").is_file()
     code, _, err = run(*train, "--layout", "classes", "--steps", 1)
     assert (code, "photos/cat has no labels; give --steps 0 to learn without" in err) == (2, True)
-
-
-def test_of_classes_without_parts_every_fifth_image_is_held_out(tmp_path: Path) -> None:
-    learned, held = (listing("classes", classes(tmp_path), split) for split in ("train", "val"))
-    assert [Path(file.name).name for file in learned.files["image"]][:4] == ["0.jpg", "10.jpg", "12.jpg", "14.jpg"]
-    assert [Path(file.name).name for file in held.files["image"]] == [
-        "16.jpg",
-        "8.jpg",
-        "17.jpg",
-        "9.jpg",
-    ]  # the fifth and tenth by name
-    assert held.truth is not None
-    assert held.truth.tolist() == [0, 0, 1, 1]
 
 
 def test_every_tenth_of_shards_in_one_folder_is_held_out(run: Run, tmp_path: Path) -> None:

@@ -2,14 +2,10 @@
 
 import gzip
 import io
-import json
-import multiprocessing
 import os
 import pickle
-import signal
 import sys
 import tarfile
-import time
 import wave
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,7 +19,6 @@ import torch
 import webdataset
 from PIL import Image
 
-from support.forks import Fork, Forks
 from support.networks import HIP
 from tapetum.core.errors import BadInput
 from tapetum.data import tar_index
@@ -201,14 +196,6 @@ def test_sources(tmp_path: Path) -> None:
     assert Shards(odd)[0]["cls"] == 7
 
 
-def test_shards_end_by_samples_or_bytes(tmp_path: Path) -> None:
-    samples = [{"__key__": str(k), "bin": bytes(100)} for k in range(10)]
-    assert len(write_shards(samples, tmp_path / "a", "s", samples_per_shard=4)) == 3
-    assert len(write_shards(samples, tmp_path / "b", "s", bytes_per_shard=201)) == 4
-    assert len(write_shards(samples, tmp_path / "just", "s", bytes_per_shard=200)) == 5
-    assert len(write_shards(samples, tmp_path / "c", "s", samples_per_shard=5)) == 2
-
-
 def bad_tars(folder: Path) -> dict[str, tuple[Any, str]]:
     """What is refused, and what is said."""
     good = {"a.jpg": make_image(0, "jpeg"), "a.cls": b"0", "b.jpg": make_image(1, "jpeg"), "b.cls": b"1"}
@@ -350,23 +337,6 @@ def test_an_index_is_kept_beside_the_tar_and_checked(tmp_path: Path, monkeypatch
     assert len(Shards(path)) == len(Shards(path)) == 3
 
 
-def test_many_processes_make_one_index(tmp_path: Path) -> None:
-    path = tar_of(tmp_path / "x.tar", {f"{k}.cls": b"%d" % k for k in range(500)})
-    context = multiprocessing.get_context("fork")
-    children = [context.Process(target=_index_and_leave, args=(path,)) for _ in range(4)]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join()
-    assert [child.exitcode for child in children] == [0] * 4
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.tar", "x.tar.index"]
-    assert len(tar_index.index_of(path).keys) == 500
-
-
-def _index_and_leave(path: Path) -> None:
-    os._exit(0 if len(Shards(path)) == 500 else 1)
-
-
 def test_a_tar_that_shrinks_is_named(tmp_path: Path) -> None:
     path = tar_of(tmp_path / "x.tar", {"a.bin": bytes(5000)})
     shards = Shards(path)
@@ -376,15 +346,6 @@ def test_a_tar_that_shrinks_is_named(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(BadInput, match="cannot read"):
         shards[0]
-
-
-def test_shards_go_to_workers(tmp_path: Path) -> None:
-    write_shards(many(4), tmp_path, "s", samples_per_shard=2)
-    shards = Shards(tmp_path)
-    before = len(os.listdir("/proc/self/fd"))
-    copy = pickle.loads(pickle.dumps(shards))
-    assert copy.read(3) == shards.read(3)
-    assert len(os.listdir("/proc/self/fd")) == before  # no file stays open
 
 
 def test_columns_have_one_shape(tmp_path: Path) -> None:
@@ -435,17 +396,6 @@ def test_a_folder_with_anything_in_it_is_left_alone(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_writer_that_fails_leaves_whole_shards(tmp_path: Path) -> None:
-    def samples():
-        yield from many(3)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_shards(samples(), tmp_path, "s", samples_per_shard=2)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["s-000000.tar", "s-000000.tar.index"]
-    assert len(Shards(tmp_path)) == 2
-
-
 STEPS = 12
 CONFIG = TrainConfig(
     steps=STEPS, batch_size=8, accumulation=4, lr=3e-3, warmup_steps=2, checkpoint_every=3, threads=1, tensorboard=False
@@ -475,54 +425,6 @@ def unbroken(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("unbroken")
     assert fit(task(folder), CONFIG, out).state == "finished"
     return out
-
-
-def log_of(out: Path) -> list[dict]:
-    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("time", "samples_per_s")} for line in lines]
-
-
-def tensors_of(out: Path) -> dict[str, bytes]:
-    return {f.name: f.read_bytes() for f in (out / "checkpoints" / f"step_{STEPS:08d}").glob("*.safetensors")}
-
-
-@pytest.mark.slow
-def test_killed_and_resumed_with_workers_equals_an_unbroken_run(
-    folder: Path, unbroken: Path, tmp_path: Path, forks: Forks
-) -> None:
-    def trainer() -> Fork:
-        return forks.start(__file__, folder, tmp_path, 2, "-", errors=tmp_path / "errors")
-
-    victim, log = trainer(), tmp_path / "log.jsonl"
-    while victim.poll() is None:
-        if log.exists() and log.read_bytes().count(b"\n") >= 5:
-            victim.kill()
-            break
-        time.sleep(0.001)
-    assert victim.wait() == -signal.SIGKILL
-    assert 0 < log.read_bytes().count(b"\n") < STEPS
-    assert trainer().wait() == 0, (tmp_path / "errors").read_text()
-    assert log_of(tmp_path) == log_of(unbroken)
-    assert tensors_of(tmp_path) == tensors_of(unbroken)
-    assert len(tensors_of(tmp_path)) == 2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_equal_one(folder: Path, unbroken: Path, tmp_path: Path, parallel: str, forks: Forks) -> None:
-    errors = tmp_path / "errors"
-    assert forks.pair(__file__, folder, tmp_path, 0, parallel, errors=errors) == [0, 0], errors.read_text()
-    for ours, theirs in zip(log_of(tmp_path), log_of(unbroken), strict=True):
-        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
-        assert ours["metrics"]["accuracy"] == theirs["metrics"]["accuracy"]
-
-
-def test_a_damaged_sample_is_one_line_in_training(tmp_path: Path) -> None:
-    write_shards(
-        [{"__key__": str(k), "png": make_image(k) if k != 3 else b"x", "cls": 0} for k in range(8)], tmp_path / "s", "s"
-    )
-    with pytest.raises(BadInput, match=r"s-000000\.tar: 3\.png cannot be decoded"):
-        fit(task(tmp_path / "s"), replace(CONFIG, steps=3), tmp_path / "out")
 
 
 if __name__ == "__main__":

@@ -29,10 +29,6 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_times_are_those_of_the_file(uneven: Path) -> None:
-    assert open_video(uneven).timestamps == pytest.approx(TIMES, abs=1e-6)
-
-
 @pytest.mark.parametrize(
     ("asked", "numbers"),
     [
@@ -82,8 +78,3 @@ def test_smaller_frames_are_means_of_what_they_cover() -> None:
     for text in ("", "7", "-5", "12x", "axb", "4x4", "1e3"):
         with pytest.raises(BadInput, match="--resize"):
             parse_size(text, 640, 360)
-
-
-def test_times_of_frames_may_be_rounded() -> None:
-    video = open_video(np.zeros((40, 8, 8, 3), np.uint8), frame_rate=30)
-    assert [parse_frame_range(video, f"{t / 30:.6f}s", None, 1)[0] for t in range(40)] == [*range(40)]

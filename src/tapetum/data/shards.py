@@ -14,7 +14,6 @@ samples must have equal fields; pickles are not loaded; grey images of png stay 
 """
 
 import itertools
-import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
