@@ -156,7 +156,7 @@ class _Palettes:
     def __init__(self, frame: Frame, dither: bool):
         height, width = frame.shape[:2]
         self._graph = Graph()
-        source = self._graph.add_buffer(width=width, height=height, format="rgb24", time_base=Fraction(1, _GIF_CLOCK))
+        source = self._graph.add_buffer(width=width, height=height, format="rgb24", time_base=Fraction(1, _GIF_CLOCK))  # pyright: ignore[reportArgumentType]
         copies, palette = self._graph.add("split"), self._graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
         use = self._graph.add("paletteuse", f"new=1:dither={'bayer:bayer_scale=4' if dither else 'none'}")
         source.link_to(copies)
