@@ -200,10 +200,7 @@ def results(out: Path, names: Iterable[str] = ()) -> Iterator[Results]:
 
 @contextmanager
 def whole_folder(out: Path, names: Iterable[str] = ()) -> Iterator[Path]:
-    """Open a temporary folder beside `out` whose files are moved into `out` on leaving; nothing remains if that fails.
-
-    Raises BadInput as `results`.
-    """
+    """Open a temporary folder beside `out` whose files are moved into `out` on leaving; nothing remains if that fails."""
     with results(out, names) as made:
         yield made.folder
         made.commit()

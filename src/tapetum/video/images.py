@@ -29,10 +29,7 @@ OVERLAY, TRACKS = "overlay.mp4", "tracks.npz"
 
 
 def folder_of_images(folder: Path) -> list[Path]:
-    """List the images of a folder in natural order; hidden files and subfolders are skipped.
-
-    Raises `BadInput` if there are none.
-    """
+    """List the images of a folder in natural order; hidden files and subfolders are skipped."""
     names = [entry.name for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith(".")]
     names = [name for name in names if Path(name).suffix.lower() in IMAGES]
     if not names:
@@ -41,10 +38,7 @@ def folder_of_images(folder: Path) -> list[Path]:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """List the images in a folder and in those below it, in natural order; hidden ones and links to folders are skipped.
-
-    Raises `BadInput` if there are none.
-    """
+    """List the images in a folder and in those below it, in natural order; hidden ones and links to folders are skipped."""
     images: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)

@@ -108,10 +108,7 @@ def read_karpathy(folder: Path, split: str, name: str = "coco") -> list[Captione
 
 
 def read_captions(folder: Path, split: str) -> list[CaptionedImage]:
-    """Read captioned images of COCO or Flickr, whichever of the layouts above the folder has.
-
-    Raises BadInput where it has none of them.
-    """
+    """Read captioned images of COCO or Flickr, whichever of the layouts above the folder has."""
     folder = Path(folder)
     for name in ("coco", "flickr30k"):
         if (folder / f"dataset_{name}.json").is_file():
