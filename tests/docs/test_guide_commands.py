@@ -42,7 +42,6 @@ NOT_HERE = {
     r"tapvid3d_dataset|my-scenes --model|TextVQA|coco-detection|episodes/": "official files; tests/bench, tests/app/shell/eval",
     r"mine\.pt": "a checkpoint in the published layout; tests/systems/tap/test_convert.py",
     r"^(index|search) .*(s3|https)://": "object storage; tests/desk/search/test_media_files.py",
-    r"--checkpoint-folder s3://": "object storage; tests/train/test_sharded.py",
     r"^(pretrain|train) .*(s3|gs|https)://": "object storage; tests/systems/pretraining/test_data.py",
     r"^(eval|adapt) .*(s3|hf)://": "object storage; tests/app/test_remote_data.py",
     r"^(track|classify|embed) .*(s3|gs|https)://": "object storage; tests/app/test_remote_media.py",

@@ -1,7 +1,5 @@
 """Object storage and a web server on 127.0.0.1."""
 
-import json
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,34 +110,3 @@ def google_storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     finally:
         server.stop()
         gcsfs.GCSFileSystem.clear_instance_cache()
-
-
-@contextmanager
-def reader_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have keys, for as long as the block runs, with which what is in `object_storage` may be read and nothing written."""
-    import boto3
-    import s3fs
-
-    user = boto3.client("iam")
-    user.create_user(UserName="reader")
-    allowed = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-    user.put_user_policy(UserName="reader", PolicyName="reads", PolicyDocument=policy)
-    keys = user.create_access_key(UserName="reader")["AccessKey"]
-    with monkeypatch.context() as changed:
-        changed.setenv("AWS_ACCESS_KEY_ID", keys["AccessKeyId"])
-        changed.setenv("AWS_SECRET_ACCESS_KEY", keys["SecretAccessKey"])
-        _check_keys(after=0)
-        s3fs.S3FileSystem.clear_instance_cache()
-        try:
-            yield
-        finally:
-            _check_keys(after=1 << 60)
-            s3fs.S3FileSystem.clear_instance_cache()
-
-
-def _check_keys(after: int) -> None:
-    """Have moto check the keys of requests, after so many."""
-    address = f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset-auth"
-    with urlopen(Request(address, data=str(after).encode(), method="POST", headers={"Content-Type": "text/plain"})):
-        pass

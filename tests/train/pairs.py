@@ -39,7 +39,7 @@ from tapetum.train import (
     loop,
     rendezvous,
 )
-from tapetum.train.checkpoint import open_store
+from tapetum.train.checkpoint import CheckpointStore
 from tapetum.train.contrastive import clip_loss, info_nce, nt_xent, siglip_loss
 from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
 from tapetum.train.loop import _Run
@@ -234,7 +234,7 @@ def save_again(out: str, source: str, config: dict[str, Any]) -> None:
     settings = config_of({"checkpoint_folder": source, **config})
     with join_process_group("cpu") as processes:
         run = _Run(Taught(), settings, Path(out), processes)
-        run.saver.store = open_store(Path(out))
+        run.saver.store = CheckpointStore(Path(out))
         if run.saver._sharded:
             run.saver._sharded.store = run.saver.store
         run.saver.save(run.state, run.identity, run.log_position)

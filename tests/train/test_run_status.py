@@ -55,7 +55,7 @@ def test_a_run_is_told_by_its_log_and_ledger(tmp_path: Path) -> None:
 
 
 def test_a_run_with_checkpoints_elsewhere_is_finished_by_its_log(tmp_path: Path) -> None:
-    config = {"steps": 30, "batch_size": 10, "checkpoint_folder": "s3://bucket/run"}
+    config = {"steps": 30, "batch_size": 10, "checkpoint_folder": "/scratch/run"}
     run = write_run(tmp_path / "run", [record(29)], config=config)
     assert (read_status(run).state, read_status(run).checkpoint) == ("stopped", None)
     with (run / "log.jsonl").open("a") as log:

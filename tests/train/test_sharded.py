@@ -16,8 +16,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
-from support.storage import object_storage, reader_alone
-from tapetum.core.addresses import list_files, write_at
 from tapetum.core.errors import BadInput
 from tapetum.encoders.tables.rows import from_official, same
 from tapetum.hub.state_dicts import finite_to_bytes, read_folder, read_state, write_finite
@@ -437,32 +435,3 @@ def test_what_the_manifest_does_not_name_is_not_read(
     )
     assert said[1] == "goes on after step 4 of 6, from step_00000004"
     assert torch.equal(again.model.first.weight, done.model.first.weight)
-
-
-@pytest.mark.slow
-def test_checkpoints_in_a_bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with object_storage(monkeypatch) as client:
-        place = "s3://bucket/runs/a"
-        config = replace(CONFIG, checkpoint_folder=place)
-        fit(Restore(), replace(config, max_minutes=0), tmp_path / "a")
-        write_at(f"{place}/step_00000009/part-00000.safetensors", b"half")  # cut off: it has no manifest
-        write_at(f"{place}/step_00000008/notes.txt", b"of the user")
-        done = fit(Restore(), config, tmp_path / "a")
-        assert "goes on after step 1 of 6, from step_00000001" in capsys.readouterr().err
-        assert done.checkpoint == f"{place}/step_00000006"
-        files = [file.address.removeprefix(f"{place}/") for file in list_files(place)]
-        own = "manifest.json", "part-00000.safetensors", "state.json"
-        assert files == [*(f"step_0000000{step}/{name}" for step in (4, 6) for name in own), "step_00000008/notes.txt"]
-        unbroken = fit(Restore(), CONFIG, tmp_path / "unbroken")
-        for name in ("model", "ema"):
-            first, second = (result.weights / f"{name}.safetensors" for result in (done, unbroken))
-            assert first.read_bytes() == second.read_bytes()
-        client.put_object(Bucket="bucket", Key="runs/a/step_00000006/part-00000.safetensors", Body=b"damaged")
-        fit(Restore(), config, tmp_path / "b")
-        said = capsys.readouterr().err
-        assert said.count("part-00000.safetensors does not match its checksum") == 1
-        assert "goes on after step 4 of 6" in said
-        with reader_alone(monkeypatch), pytest.raises(BadInput, match=r"^s3://bucket/runs/a/trial may not be written with"):
-            fit(Restore(), config, tmp_path / "c")
-        assert len(list_files(place)) == 7

@@ -39,23 +39,6 @@ def test_a_process_takes_its_part_of_each_micro_batch_from_a_step_on(rank: int, 
     assert found == whole[start:, :, rank].flatten(0, 1).tolist()
 
 
-class Ahead(Numbers):
-    """A dataset that notes what it is told before it is asked."""
-
-    def __init__(self) -> None:
-        self.told: list[list[int]] = []
-
-    def read_ahead(self, numbers: Any) -> None:
-        self.told.append(list(numbers))
-
-
-def test_a_dataset_is_told_of_a_micro_batch_and_of_the_next() -> None:
-    task, config = Ahead(), TrainConfig(steps=2, batch_size=4, accumulation=2, workers=0)
-    with Stream(task, config, 0, ProcessGroup(rank=0, size=1, device=torch.device("cpu"))) as stream:
-        assert [stream.next() for _ in range(4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]
-    assert task.told == [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 7], [6, 7]]
-
-
 def test_a_micro_batch_waits_for_one_source_that_is_gone_and_not_for_each_of_its_samples() -> None:
     asked: list[int] = []
 

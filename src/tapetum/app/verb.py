@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, ParamSpec, 
 
 from tapetum.app.values import check_values, several_fields
 from tapetum.core.addresses import has_address
-from tapetum.core.copies import with_addresses
 from tapetum.core.devices import full_precision, keep_freed_memory
 from tapetum.core.errors import Listener as Listener
 from tapetum.core.fields import check_sizes
@@ -101,33 +100,6 @@ def _json_values(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-class AddressListener(Listener):
-    """Passes messages on, replacing paths of copies by their addresses (`tapetum.core.copies`)."""
-
-    def __init__(self, listener: Listener):
-        self._listener = listener
-
-    def note(self, text: str) -> None:
-        """Pass on a remark."""
-        self._listener.note(with_addresses(text))
-
-    def line(self, text: str) -> None:
-        """Pass on a line of the result."""
-        self._listener.line(with_addresses(text))
-
-    def progress(self, task: str, done: int, total: int | None) -> None:
-        """Pass on the progress of a task."""
-        self._listener.progress(with_addresses(task), done, total)
-
-    def status(self, text: str) -> None:
-        """Pass on a line about the current state."""
-        self._listener.status(with_addresses(text))
-
-    def part(self, result: Result) -> None:
-        """Pass on a part of the result."""
-        self._listener.part(result)
-
-
 class Warner(Listener):
     """Turns remarks into Python warnings: the listener of a plain call."""
 
@@ -162,7 +134,7 @@ def verb(
 
     While it runs, the files named by its options are guarded; see `tapetum.core.provenance.guarded`, which also takes `apart`.
     `counts` is the unit of its progress. `data` names options that may be addresses, or lists containing addresses; the
-    function receives local copies (`on_this_machine`), and gains an option cache_gb.
+    function receives the paths of copies (`on_this_machine`).
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -183,8 +155,8 @@ def verb(
         @wraps(work)
         def run(options: Options, listener: Listener, /) -> Outcome:
             keep_freed_memory()
-            with guarded(options, apart), on_this_machine(options, data, listener) as (local, hearing):
-                return computed(local, hearing)
+            with guarded(options, apart), on_this_machine(options, data, listener) as local:
+                return computed(local, listener)
 
         @wraps(work)
         def function(*args: P.args, **kwargs: P.kwargs) -> Outcome:
@@ -227,23 +199,22 @@ def _plain(annotation: Any) -> Any:
 
 
 @contextmanager
-def on_this_machine(options: Options, data: Collection[str], listener: Listener) -> "Iterator[tuple[Options, Listener]]":
+def on_this_machine(options: Options, data: Collection[str], listener: Listener) -> "Iterator[Options]":
     """Copy data at the addresses in the options `data` (`tapetum.data.remote_folder`), once `check` has checked all of them.
 
-    If an option `online` is set, nothing is copied: an address is then a stream. Yields options with paths of the copies, and a
-    listener; its messages, and errors, name the addresses. Results name them by `tapetum.core.copies.place_name`.
+    If an option `online` is set, nothing is copied: an address is then a stream. Yields options with the paths of the copies.
     """
     if getattr(options, "online", False) or not any(has_address(getattr(options, name)) for name in data):
-        yield options, listener
+        yield options
         return
     from tapetum.data.remote_folder import local_data
 
     if callable(check := getattr(options, "check", None)):
         check()
     listener.status("copying data to this machine")
-    with local_data(options, data, getattr(options, "cache_gb")) as local:  # noqa: B009
+    with local_data(options, data) as local:
         listener.status("")
-        yield local, AddressListener(listener)
+        yield local
 
 
 def narrowed(options: Callable[..., Options], given: Any, /, **others: Any) -> Options:

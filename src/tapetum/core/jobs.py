@@ -37,7 +37,6 @@ from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 from tapetum.core.batched_work import BatchedWork
-from tapetum.core.copies import check_cluster
 from tapetum.core.errors import BadInput, MissingExtra, TapetumError
 from tapetum.core.provenance import carried
 from tapetum.core.threads import ENDING, check_workers, threads_each, undisturbed
@@ -229,7 +228,7 @@ def run_jobs(
         progress: called with the number of finished items and of all, before the first and after each.
 
     Raises:
-        BadInput: as `check_workers`; on Ray as `core.copies.check_cluster`.
+        BadInput: as `check_workers`.
         TapetumError: a worker was killed; on Ray, repeatedly for one item.
         MissingExtra: Ray is not installed.
 
@@ -347,7 +346,6 @@ def _on_ray(
     with redirect_stdout(sys.stderr), _cluster(ray):  # Ray tells of killed workers on stdout, where results go
         if gpus is None:
             gpus = min(ray.cluster_resources().get("GPU", 0), 1)
-        check_cluster(ray)
         task = carried(_Task(work, make_tool, uuid4().hex))
         try:
             yield from ActorPool(ray, task, items, workers=workers, gpus=gpus).results()

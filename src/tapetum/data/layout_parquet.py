@@ -1,16 +1,14 @@
 """The layouts `parquet`, tables as Hugging Face writes them, and `shards`, tar files as `tapetum data shards` writes them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tapetum.core.addresses import RemoteFile
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import parse_json
-from tapetum.core.remote_cache import RemoteCache
 from tapetum.core.tables import parquet_file, pyarrow_for
 from tapetum.data.entries import Listing, Split, class_labels, numbered_classes, text_of
 from tapetum.data.fields import IMAGES, last
@@ -134,29 +132,6 @@ class ShardFiles:
         k = int(self.rows[k])
         tar, key = self.shards.locate(k)
         return StoredFile(f"{tar}: {key}.{self.field}", self.shards.read_field(k, self.field))
-
-    def read_ahead(self, numbers: Iterable[int]) -> None:
-        """Begin to read some of them in the background, where they lie at addresses."""
-        self.shards.read_ahead((int(self.rows[k]) for k in numbers), self.field)
-
-
-@dataclass(frozen=True)
-class RemoteFiles:
-    """Files at addresses, read when they are asked for."""
-
-    files: Sequence[RemoteFile]
-    cache: RemoteCache
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, k: int, /) -> StoredFile:
-        """Raises UnreachableAddress."""
-        return StoredFile(self.files[k].address, self.cache.read_whole(self.files[k]))
-
-    def read_ahead(self, numbers: Iterable[int]) -> None:
-        """Begin to read some files in the background."""
-        self.cache.read_ahead_whole(self.files[k] for k in numbers)
 
 
 def list_shards(place: Path, split: Split) -> Listing:

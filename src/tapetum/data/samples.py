@@ -4,9 +4,8 @@ All randomness of a run has one root, its seed, from which streams for different
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,13 +15,6 @@ from tapetum.core.errors import BadInput
 
 WEIGHTS, SAMPLE, LOSS, ORDER, EVALUATION, SOURCE = range(6)
 """Independent streams of randomness under one seed."""
-
-
-@runtime_checkable
-class ReadsAhead(Protocol):
-    """An object that can read some of its items ahead in the background."""
-
-    def read_ahead(self, numbers: Iterable[int], /) -> None: ...
 
 
 def mix_seed(seed: int, stream: int, index: int) -> int:

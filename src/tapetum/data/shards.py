@@ -1,4 +1,4 @@
-"""Samples in tar files of WebDataset's layout, on the disk or at addresses, read at any place and written whole.
+"""Samples in tar files of WebDataset's layout, read at any place and written whole.
 
 A shard is a tar in which the members of a sample lie side by side and share the key of their names:
 
@@ -17,53 +17,39 @@ import itertools
 import os
 import re
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from tapetum.core.addresses import RemoteFile, describe, is_address, list_files
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file
-from tapetum.core.remote_cache import RemoteCache
 from tapetum.data.fields import Sound, decode, encode
-from tapetum.data.tar_index import TarIndex, index_of, remote_index_of, split_name
+from tapetum.data.remote_folder import local_place
+from tapetum.data.tar_index import index_of, split_name
 
-Item = TypeVar("Item")
-Outcome = TypeVar("Outcome")
 Source = str | Path | Sequence[str | Path]
 """A tar, a folder of tars, a pattern such as train-{0000..0007}.tar, or a list of these: paths or addresses."""
-_THREADS = 16
-"""Questions that are put to a server at a time."""
 
 
-def read_indexes(tars: Sequence[Path | RemoteFile], cache: RemoteCache) -> list[TarIndex]:
-    """Read the index of each tar, those at addresses some at a time. Raises as `remote_index_of`."""
-    remote = [tar for tar in tars if isinstance(tar, RemoteFile)]
-    indexes = iter(_together(lambda tar: remote_index_of(tar, describe(f"{tar}.index"), cache), remote))
-    return [next(indexes) if isinstance(tar, RemoteFile) else index_of(tar) for tar in tars]
-
-
-def find_tars(source: Source) -> Sequence[Path | RemoteFile]:
+def find_tars(source: Source) -> Sequence[Path]:
     """Find the tars that `source` names, those of a folder sorted by name. Raises BadInput where there are none."""
-    if isinstance(source, str) and is_address(source):
-        return [tar for address in expand_braces(source) for tar in _remote_tars(address)]
     if not isinstance(source, str | Path):
         listed = [tar for one in source for tar in find_tars(one)]
         if not listed:
             raise BadInput("the list of shards is empty; give one tar or more")
         return listed
-    if Path(source).is_dir():
-        tars = sorted(path for path in Path(source).iterdir() if path.suffix == ".tar" and not path.name.startswith("."))
+    source = local_place(source)
+    if source.is_dir():
+        tars = sorted(path for path in source.iterdir() if path.suffix == ".tar" and not path.name.startswith("."))
         if not tars:
-            packed = next((p.name for p in Path(source).iterdir() if re.search(r"\.tar\.\w+$|\.tgz$", p.name)), None)
+            packed = next((p.name for p in source.iterdir() if re.search(r"\.tar\.\w+$|\.tgz$", p.name)), None)
             packed = packed if packed and not packed.endswith(".index") else None
             hint = f"; {packed} is compressed: unpack it to a plain .tar" if packed else "; give a folder with .tar files"
             raise BadInput(f"there is no .tar in {source}{hint}")
         return tars
-    return [Path(source)] if Path(source).exists() else [Path(name) for name in expand_braces(str(source))]
+    return [source] if source.exists() else [Path(name) for name in expand_braces(str(source))]
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -85,29 +71,6 @@ def _choices(part: str) -> Sequence[str]:
     return part[1:-1].split(",") if part.startswith("{") and "," in part else [part]
 
 
-def _remote_tars(address: str) -> list[RemoteFile]:
-    """The tar at an address, or those of the folder there, sorted by name, with their sizes."""
-    if address.endswith(".tar"):
-        tars = [file for file in (describe(address),) if file is not None]
-    else:
-        root = address.rstrip("/") + "/"
-        inside = [file for file in list_files(root) if "/" not in file.address.removeprefix(root)]
-        tars = [file for file in inside if file.address.endswith(".tar")]
-        if any(file.size is None for file in tars):  # pages of links do not say it
-            tars = [file for file in _together(describe, [file.address for file in tars]) if file is not None]
-    if not tars:
-        raise BadInput(f"there is no .tar at {address}; give the address of a tar, or of a folder with .tar files")
-    unknown = next((tar for tar in tars if tar.size is None), None)
-    if unknown is not None:
-        raise BadInput(f"the server does not say how large {unknown} is; use one that does, or copy the files here")
-    return tars
-
-
-def _together(ask: Callable[[Item], Outcome], items: Sequence[Item]) -> list[Outcome]:
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(ask, items))
-
-
 KEY = "__key__"
 """Name of a sample's key beside its fields."""
 
@@ -122,20 +85,17 @@ class Shards:
     {'__key__': 'b', 'cls': 5}
     """
 
-    def __init__(self, source: Source, *, fields: Sequence[str] | None = None, cache: RemoteCache | None = None):
+    def __init__(self, source: Source, *, fields: Sequence[str] | None = None):
         """Open the shards.
 
         Args:
             source: what `find_tars` finds.
             fields: the endings to read, which every sample must have; by default all there are.
-            cache: for parts of tars at addresses.
 
-        Raises BadInput for files that are missing, damaged, compressed or no tars, without samples or with unequal fields, and
-        UnreachableAddress for addresses that cannot be read.
+        Raises BadInput for files that are missing, damaged, compressed or no tars, without samples or with unequal fields.
         """
         self.tars = find_tars(source)
-        self._cache = cache or RemoteCache()
-        indexes = read_indexes(self.tars, self._cache)
+        indexes = [index_of(tar) for tar in self.tars]
         names = tuple(dict.fromkeys(name for index in indexes for name in index.fields))
         self.fields = names if fields is None else tuple(fields)
         self._keys = [index.keys for index in indexes]
@@ -178,19 +138,13 @@ class Shards:
         """Read one field of sample k as it is stored."""
         return self._read(k, self.fields.index(field))
 
-    def locate(self, k: int) -> tuple[Path | RemoteFile, str]:
+    def locate(self, k: int) -> tuple[Path, str]:
         """Locate the tar of sample k, and its key."""
         if not 0 <= k < len(self):
             raise IndexError(f"sample {k} of {len(self)}")
         shard = int(np.searchsorted(self._ends, k, side="right"))
         keys = self._keys[shard]
         return self.tars[shard], bytes(keys[k - int(self._ends[shard]) + len(keys)]).decode(errors="surrogateescape")
-
-    def read_ahead(self, numbers: Iterable[int], field: str) -> None:
-        """Begin to read a field of samples in the background, of tars at addresses (`RemoteCache.read_ahead`)."""
-        column = self.fields.index(field)
-        places = ((self.locate(k)[0], *map(int, self._places[:, k, column])) for k in numbers)
-        self._cache.read_ahead((tar, offset, size) for tar, offset, size in places if isinstance(tar, RemoteFile))
 
     def column(self, field: str) -> "ShardColumn":
         """Open one field of all samples, without reading the others."""
@@ -199,8 +153,6 @@ class Shards:
     def _read(self, k: int, column: int) -> bytes:
         tar, key = self.locate(k)
         offset, size = map(int, self._places[:, k, column])
-        if isinstance(tar, RemoteFile):
-            return self._cache.read(tar, offset, size)
         try:
             # Opened for every read: there may be more tars than open files are allowed, and nothing is left to share.
             file = os.open(tar, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
@@ -246,7 +198,7 @@ class ShardColumn:
         return value
 
 
-def _several(tars: Sequence[Path | RemoteFile]) -> str:
+def _several(tars: Sequence[Path]) -> str:
     return str(tars[0]) if len(tars) == 1 else f"{tars[0]} and {len(tars) - 1} more"
 
 

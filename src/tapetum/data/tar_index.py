@@ -2,8 +2,7 @@
 
 The headers are read once. What they say is kept beside the tar as NAME.tar.index, or where that place cannot be written in
 $XDG_CACHE_HOME/tapetum/shards (~/.cache by default), and is made again when size or time of the tar have changed. Any number of
-processes may make it at once: each writes a whole file, and all write the same. Of a tar at an address, the index beside it is
-taken where the headers of its first and last member are where it says; without one, the tar is read once from end to end.
+processes may make it at once: each writes a whole file, and all write the same.
 
 Source: the layout of WebDataset. Members are regular files named KEY.ENDING: the key ends at the first dot of the base name
 (folders belong to it, dots and all), and members of one key lie side by side. Directories, links, names without a dot or that
@@ -23,11 +22,9 @@ from typing import IO
 import numpy as np
 from jaxtyping import Int64
 
-from tapetum.core.addresses import RemoteFile
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cache_folder, whole_file
 from tapetum.core.reading import open_file, read_bytes
-from tapetum.core.remote_cache import RemoteCache, open_stream, read_part
 
 _FORMAT = 1
 _MAX_ENDINGS = 256
@@ -85,40 +82,6 @@ def index_of(tar: Path) -> TarIndex:
     return index
 
 
-def remote_index_of(tar: RemoteFile, beside: RemoteFile | None, cache: RemoteCache) -> TarIndex:
-    """Read the index of a tar at an address, of which the size is known; `beside` is the file NAME.tar.index, if there is one.
-
-    Raises BadInput as `index_of`, and UnreachableAddress.
-    """
-    stamp = np.array([_FORMAT, tar.size or 0, 0])
-    place = cache_folder("shards") / f"{hashlib.sha256(f'{tar.address} {tar.mark}'.encode()).hexdigest()}.index"
-    index = _kept(place, stamp) if tar.mark else None
-    if index is None and beside is not None:
-        index = _unpacked(cache.read_whole(beside), stamp, parts=2)
-        index = index if index is not None and _fits(index, tar) else None
-    if index is None:
-        index = _scan(str(tar), tar.size or 0, open_stream(tar))
-    if tar.mark:
-        _wrote(place, _packed(stamp, index))
-    return index
-
-
-def _fits(index: TarIndex, tar: RemoteFile) -> bool:
-    """Whether the first and the last member of an index have their headers where it says."""
-    members = np.argwhere(index.offsets >= 0)
-    for row, column in members[[0, -1]] if len(members) else []:
-        offset, size = int(index.offsets[row, column]), int(index.sizes[row, column])
-        if not tarfile.BLOCKSIZE <= offset <= (tar.size or 0) - size:
-            return False
-        try:
-            header = read_part(tar, offset - tarfile.BLOCKSIZE, offset)  # not a block: there may be a thousand tars
-            if tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape").size != size:
-                return False
-        except tarfile.TarError:
-            return False
-    return True
-
-
 def _wrote(place: Path, packed: bytes) -> bool:
     """Keep an index, if that can be: it saves time and no more."""
     try:
@@ -146,8 +109,8 @@ def _kept(place: Path, stamp: np.ndarray) -> TarIndex | None:
         return None
 
 
-def _unpacked(content: bytes, stamp: np.ndarray, parts: int = 3) -> TarIndex | None:
-    """The index in the content of a file, if it is whole and as many parts of its stamp are these."""
+def _unpacked(content: bytes, stamp: np.ndarray) -> TarIndex | None:
+    """The index in the content of a file, if it is whole and its stamp is this one."""
     if hashlib.sha256(content[32:]).digest() != content[:32]:
         return None
     file = io.BytesIO(content[32:])
@@ -155,7 +118,7 @@ def _unpacked(content: bytes, stamp: np.ndarray, parts: int = 3) -> TarIndex | N
         theirs, keys, fields, offsets, sizes = (np.lib.format.read_array(file, allow_pickle=False) for _ in range(5))
     except ValueError:
         return None
-    same = np.array_equal(theirs[:parts], stamp[:parts]) and offsets.shape == sizes.shape == (len(keys), len(fields))
+    same = np.array_equal(theirs, stamp) and offsets.shape == sizes.shape == (len(keys), len(fields))
     return TarIndex(keys, tuple(map(str, fields)), offsets, sizes) if same else None
 
 

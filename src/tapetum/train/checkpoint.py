@@ -7,9 +7,7 @@ a temporary name and appears by a single rename:
                                      manifest.json written and fsynced, folder fsynced
     checkpoints/step_00000500/       renamed; parent fsynced
 
-So a folder named step_... is complete unless the disk damages it later, which its checksums reveal. At an address (a string
-such as s3://bucket/run) nothing is renamed: files have their final names from the start, and the manifest is written last; a
-folder without one does not count.
+So a folder named step_... is complete unless the disk damages it later, which its checksums reveal.
 
 Either the main process writes one file for the model, each average and each optimiser (`save`), or each process writes one
 (`tapetum.train.sharded`).
@@ -22,7 +20,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import safetensors
@@ -32,13 +30,11 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
-from tapetum.core.reading import is_address, no_pipe, open_file, read_json
+from tapetum.core.reading import no_pipe, open_file, read_json
 from tapetum.hub.state_dicts import safetensors_pieces
 from tapetum.train.launch import say
 from tapetum.train.process_group import ProcessGroup, gather_tensor
 
-Place = Path | str
-"""A folder, or the address of one."""
 ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 FORMAT = "tapetum-checkpoint-1"
 MANIFEST, STATE = "manifest.json", "state.json"
@@ -60,24 +56,24 @@ def is_folder_name(name: str) -> bool:
     return name.startswith("step_") and name.removeprefix("step_").isdigit()
 
 
-def step_of(folder: Place) -> int:
+def step_of(folder: Path) -> int:
     """Read the number of steps done from a checkpoint's name."""
-    return int(PurePosixPath(str(folder)).name.removeprefix("step_"))
+    return int(folder.name.removeprefix("step_"))
 
 
 class CheckpointStore:
-    """The checkpoints in a local folder; at an address they are an `address_store.AddressStore`."""
+    """The checkpoints in a folder."""
 
-    def __init__(self, parent: Place):
+    def __init__(self, parent: Path):
         self.parent = parent
 
-    def path(self, name: str) -> Place:
+    def path(self, name: str) -> Path:
         """Find the location of a checkpoint, or the folder of one that is being written."""
-        return Path(self.parent) / name
+        return self.parent / name
 
-    def checkpoints(self) -> list[Place]:
+    def checkpoints(self) -> list[Path]:
         """List all checkpoints, oldest first, intact or damaged; incomplete ones do not count."""
-        return sorted((f for f in Path(self.parent).glob("step_*") if f.is_dir() and is_folder_name(f.name)), key=step_of)
+        return sorted((f for f in self.parent.glob("step_*") if f.is_dir() and is_folder_name(f.name)), key=step_of)
 
     def begin(self, step: int) -> None:
         """Make the empty folder in which the checkpoint after `step` steps is written until `commit`."""
@@ -88,7 +84,7 @@ class CheckpointStore:
 
     def writing_folder(self, step: int) -> Path:
         """Find the folder in which the checkpoint after `step` steps is written."""
-        return Path(self.parent) / f"tmp-{folder_name(step)}"
+        return self.parent / f"tmp-{folder_name(step)}"
 
     def write(self, step: int, name: str, content: Iterable[bytes | memoryview] | Mapping[str, Any]) -> dict[str, Any]:
         """Write a file of a checkpoint, pieces of bytes or JSON, flushed to disk; returns its entry in the manifest."""
@@ -115,15 +111,14 @@ class CheckpointStore:
     def commit(self, step: int, kind: str, files: Mapping[str, Mapping[str, Any]]) -> None:
         """Make the files written since `begin` a checkpoint of format `kind`; `files` has bytes and sha256 of each file."""
         self.write(step, MANIFEST, {"format": kind, "step": step, "files": files})
-        folder, final = self.writing_folder(step), Path(self.parent) / folder_name(step)
+        folder, final = self.writing_folder(step), self.parent / folder_name(step)
         _sync(folder)
         self.discard(final)
         folder.rename(final)
         _sync(final.parent)
 
-    def discard(self, folder: Place) -> None:
+    def discard(self, folder: Path) -> None:
         """Delete a folder, renaming it first, so that a crash never leaves half of it under its name."""
-        folder = Path(folder)
         if folder.is_dir():
             shutil.rmtree(
                 folder if folder.name.startswith("tmp-") else folder.rename(folder.with_name(f"tmp-old-{folder.name}"))
@@ -131,7 +126,7 @@ class CheckpointStore:
 
     def discard_unfinished(self, step: int | None = None) -> None:
         """Delete files of the checkpoint after `step` steps, or of any checkpoint, that were never committed."""
-        for folder in Path(self.parent).glob("tmp-*step_*" if step is None else f"tmp-{folder_name(step)}"):
+        for folder in self.parent.glob("tmp-*step_*" if step is None else f"tmp-{folder_name(step)}"):
             self.discard(folder)
 
     def prune(self, keep_last: int, keep_every: int) -> None:
@@ -141,13 +136,6 @@ class CheckpointStore:
                 self.discard(folder)
         self.discard_unfinished()
 
-    def local_folder(self, folder: Place, processes: ProcessGroup) -> Path:
-        """Find the local files of the checkpoint."""
-        return Path(folder)
-
-    def check_writable(self) -> None:
-        """Raise BadInput if an address is not writable; a folder reports this when the run locks it."""
-
     def cannot_save(self, step: int, error: Exception, who: str = "") -> BadInput:
         """Remove the files written for the checkpoint after `step` steps, and make the error; `who` failed."""
         with suppress(OSError, BadInput):
@@ -156,7 +144,7 @@ class CheckpointStore:
             older = self.checkpoints()
         except BadInput:
             older = []
-        kept = f"the previous one, {PurePosixPath(str(older[-1])).name}, is intact" if older else "there is no earlier one"
+        kept = f"the previous one, {older[-1].name}, is intact" if older else "there is no earlier one"
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         advice = "run the same command again to resume"
         if not isinstance(error, BadInput):
@@ -194,9 +182,9 @@ class CheckpointStore:
                 self.commit(step, FORMAT, {**files, STATE: self.write(step, STATE, state)})
         except OSError as error:
             raise self.cannot_save(step, error) from error
-        return Path(self.parent) / folder_name(step)
+        return self.parent / folder_name(step)
 
-    def latest(self, processes: ProcessGroup = ALONE) -> Place | None:
+    def latest(self, processes: ProcessGroup = ALONE) -> Path | None:
         """Find the newest intact checkpoint; damaged newer ones are named on stderr. None if there is no checkpoint at all.
 
         All processes must call it alike; each verifies its share of the files. BadInput if there are checkpoints but all are
@@ -206,7 +194,7 @@ class CheckpointStore:
         for folder in reversed(folders):
             damage = None
             try:
-                verify(self.local_folder(folder, processes), processes.rank, processes.size)
+                verify(folder, processes.rank, processes.size)
             except BadInput as error:
                 damage = error
             if not processes.mean({"damaged": float(damage is not None)})["damaged"]:
@@ -214,25 +202,16 @@ class CheckpointStore:
             if damage is not None:
                 say(f"warning: {damage}; looking for an older one")
         if folders:
-            where = self.parent if isinstance(self.parent, str) else self.parent.name
+            where = self.parent.name
             raise BadInput(
                 f"none of the {len(folders)} checkpoints in {where} is whole; delete that folder to train from the start"
             )
         return None
 
 
-def open_store(parent: Place) -> CheckpointStore:
-    """Open the checkpoints in a folder, or at an address."""
-    if not is_address(parent):
-        return CheckpointStore(parent)
-    from tapetum.train.address_store import AddressStore  # fsspec, which only runs that save there need
-
-    return AddressStore(parent)
-
-
-def checkpoints(parent: Place) -> list[Place]:
-    """List all checkpoints in a folder or at an address, oldest first, intact or damaged; incomplete ones do not count."""
-    return open_store(parent).checkpoints()
+def checkpoints(parent: Path) -> list[Path]:
+    """List all checkpoints in a folder, oldest first, intact or damaged; incomplete ones do not count."""
+    return CheckpointStore(parent).checkpoints()
 
 
 def load(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:

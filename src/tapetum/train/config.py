@@ -200,8 +200,7 @@ class TrainConfig:
     async_checkpoint: bool = False
     """With sharded: write beside the training, from a copy of the weights on the host."""
     checkpoint_folder: str | None = None
-    """Where checkpoints are written: a folder that all machines see, or with sharded an address such as s3://bucket/run. None:
-    the folder checkpoints of the run."""
+    """Folder for checkpoints, which all machines see. None: the folder checkpoints of the run."""
     keep_last: int = 2
     """Checkpoints kept, the newest ones."""
     keep_every: int = 0
@@ -256,15 +255,10 @@ class TrainConfig:
             raise BadInput(f"weights_to_score is {self.weights_to_score!r}; it must be average, model or one of {names}")
 
     def _check_checkpoints(self) -> None:
-        if self.checkpoint == "sharded":
-            return
-        if self.async_checkpoint:
+        if self.async_checkpoint and self.checkpoint != "sharded":
             raise BadInput("async_checkpoint is for checkpoints in parts; give checkpoint sharded with it")
         if is_address(self.checkpoint_folder):
-            raise BadInput(
-                f"checkpoint_folder is {self.checkpoint_folder}, and at an address checkpoints are in parts; "
-                "give checkpoint sharded with it"
-            )
+            raise BadInput(f"checkpoint_folder is {self.checkpoint_folder}; give a folder of this machine")
 
     def _check_schedule(self) -> None:
         if self.cooldown_steps and self.schedule not in ("constant", "inverse_sqrt"):

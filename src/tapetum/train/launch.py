@@ -19,7 +19,6 @@ from types import FrameType
 from typing import Any
 
 from tapetum.core.errors import BadInput, visible
-from tapetum.core.reading import is_address
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of the errors of a disk, a quota or a file size that is used up."""
@@ -60,15 +59,13 @@ def say(message: str) -> None:
     print(visible(message), file=sys.stderr, flush=True)
 
 
-def checkpoint_parent(out: Path, folder: str | None) -> Path | str:
-    """Find the place of the checkpoints of the run in `out`: `folder`, a path or an address, if that is set.
+def checkpoint_parent(out: Path, folder: str | None) -> Path:
+    """Find the folder of the checkpoints of the run in `out`: `folder` if that is set.
 
-    >>> checkpoint_parent(Path("run"), None), checkpoint_parent(Path("run"), "s3://bucket/run")
-    (PosixPath('run/checkpoints'), 's3://bucket/run')
+    >>> checkpoint_parent(Path("run"), None), checkpoint_parent(Path("run"), "/scratch/run")
+    (PosixPath('run/checkpoints'), PosixPath('/scratch/run'))
     """
-    if folder is None:
-        return out / "checkpoints"
-    return folder if is_address(folder) else Path(folder)
+    return out / "checkpoints" if folder is None else Path(folder)
 
 
 @contextmanager

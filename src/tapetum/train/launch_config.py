@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tapetum.core.copies import CACHE_GB as CACHE_GB
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
 from tapetum.train import launch as environment
@@ -55,13 +54,11 @@ class Launch:
     async_checkpoint: bool = False
     """With sharded: write checkpoints beside the training."""
     checkpoint_folder: str | None = None
-    """Where checkpoints are written: a folder, or with sharded an address as s3://bucket/run; by default checkpoints in OUT."""
+    """Folder for checkpoints; by default checkpoints in OUT."""
     save_every: int | None = None
     """Steps between checkpoints; by default as the recipe has it."""
     save_minutes: float = 2.0
     """Minutes between checkpoints, beside those by step: the most that a crash costs."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are kept on this machine's disk; 0: none."""
     log_to: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
     """Log every line of log.jsonl there too; each needs its package: tapetum[logs], tapetum[wandb], tapetum[mlflow]."""
     settings: str | None = None

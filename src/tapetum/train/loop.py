@@ -57,7 +57,7 @@ class FitResult:
     """Loss of the last step; None if this call made none."""
     log: Path
     checkpoint: Path | str
-    """The newest checkpoint, a folder or an address."""
+    """The newest checkpoint."""
     weights: Path
     """Folder of model.safetensors and one of each average by its name: the checkpoint itself; of one in parts, where the run is
     finished, the folder weights of the run."""
@@ -149,7 +149,7 @@ class _Run:
 
             self._build = RowsOnly(processes, config)
         objective = Objective(task, new_model(task, config, processes.device, self._build), config, processes.device)
-        newest = self.saver.store.local_folder(self.saver.newest, processes) if self.saver.newest else None
+        newest = self.saver.newest
         if newest:
             config, self.identity = continued_config(newest, task, config, processes, objective.model)
         else:

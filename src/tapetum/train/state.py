@@ -20,7 +20,7 @@ from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.reading import read_json
 from tapetum.data.samples import WEIGHTS, mix_seed, seed_globals
 from tapetum.train import checkpoint, launch
-from tapetum.train.checkpoint import Place, folder_name, open_store, step_of
+from tapetum.train.checkpoint import CheckpointStore, folder_name, step_of
 from tapetum.train.config import LATER_FIELDS, RESUMABLE_FIELDS, Average, TrainConfig, default_of
 from tapetum.train.launch import checkpoint_parent
 from tapetum.train.optim import (
@@ -324,10 +324,8 @@ class Saver:
 
     def __init__(self, config: TrainConfig, out: Path, processes: ProcessGroup):
         self.config, self.processes = config, processes
-        self.store = open_store(checkpoint_parent(out, config.checkpoint_folder))
-        if processes.main:
-            self.store.check_writable()
-        self.newest: Place | None = self.store.latest(processes)
+        self.store = CheckpointStore(checkpoint_parent(out, config.checkpoint_folder))
+        self.newest: Path | None = self.store.latest(processes)
         """The newest checkpoint that counts; one that is being saved does not yet."""
         self._sharded = None
         if config.checkpoint == "sharded":
@@ -381,6 +379,6 @@ class Saver:
         self.store.prune(self.config.keep_last, self.config.keep_every)
 
 
-def name_of(folder: Place) -> str:
+def name_of(folder: Path) -> str:
     """Name a checkpoint for a message."""
     return folder_name(step_of(folder))

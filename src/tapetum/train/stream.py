@@ -27,7 +27,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.data.samples import SAMPLE, ReadsAhead, mix_seed, seed_globals
+from tapetum.data.samples import SAMPLE, mix_seed, seed_globals
 from tapetum.train.config import TrainConfig
 from tapetum.train.process_group import ProcessGroup
 from tapetum.train.task import Task
@@ -57,22 +57,13 @@ class _Order(Sampler[list[int]]):
     def __len__(self) -> int:
         return (self.config.steps - self.start) * self.config.accumulation
 
-    def __iter__(self) -> "Iterator[_Numbers]":
+    def __iter__(self) -> "Iterator[range]":
         for index in range(len(self)):
-            ahead = index + max(self.config.workers, 1)  # what the same worker makes next
-            yield _Numbers(self._numbers(index), self._numbers(ahead) if ahead < len(self) else ())
+            yield self._numbers(index)
 
     def _numbers(self, index: int) -> range:
         step, part = divmod(index, self.config.accumulation)
         return sample_numbers(self.start + step, part, self.rank, self.world_size, self.config)
-
-
-class _Numbers(list[int]):
-    """The sample numbers of a micro-batch, and of the next one from the same worker."""
-
-    def __init__(self, numbers: Sequence[int] = (), ahead: Sequence[int] = ()):
-        super().__init__(numbers)
-        self.ahead = ahead
 
 
 class _Seeded(Dataset):
@@ -82,10 +73,7 @@ class _Seeded(Dataset):
         self.dataset = dataset
         self.seed = seed
 
-    def __getitems__(self, numbers: "_Numbers") -> list[Any]:
-        """Make a micro-batch; a dataset that reads ahead loads the files of this one and the next in the meantime."""
-        if isinstance(self.dataset, ReadsAhead):
-            self.dataset.read_ahead([*numbers, *numbers.ahead])
+    def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
         items: list[Any] = []
         for number in numbers:
             items.append(self[number])
@@ -125,7 +113,7 @@ class _Collate:
 
 def make_batch(task: Task, config: TrainConfig, numbers: Sequence[int]) -> Any:
     """Make a micro-batch of some samples in this process, outside a run's stream; BadInput when a sample is damaged."""
-    batch, *_ = _Collate(task.collate)(_Seeded(task.dataset(), config.seed).__getitems__(_Numbers(numbers)))
+    batch, *_ = _Collate(task.collate)(_Seeded(task.dataset(), config.seed).__getitems__(numbers))
     if isinstance(batch, _Refusal):
         raise BadInput(batch.message)
     return batch

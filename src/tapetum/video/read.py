@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.core.copies import place_name
 from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path
 from tapetum.core.reading import open_file
@@ -112,7 +111,7 @@ def in_memory(source: Any) -> bool:
 
 def name_of(source: Any, number: int) -> str:
     """Name a source in tables and messages: its path, its address if it is a copy, or its index in the input."""
-    return place_name(source) if isinstance(source, PATH) else f"image-{number}"
+    return str(source) if isinstance(source, PATH) else f"image-{number}"
 
 
 def read_image(source: Any, name: str = "the image") -> Frame:
@@ -152,7 +151,7 @@ def open_source(source: Any, name: str) -> Video:
 
 def label_of(source: Path | Video) -> str:
     """Name a file by its path, or its address if it is a copy, and a video by its name."""
-    return source.name if isinstance(source, Video) else place_name(source)
+    return source.name if isinstance(source, Video) else str(source)
 
 
 def _stacked(source: Any, name: str) -> np.ndarray:

@@ -47,7 +47,6 @@ def bootstrap(
     Returns None if `launch.minutes` ran out before the run was done. Raises BadInput for errors the user can fix.
     """
     from tapetum.bench.baselines import choose_family
-    from tapetum.core.remote_cache import cache_of
     from tapetum.data.remote_folder import local_data, local_place
     from tapetum.systems.tap.bootstrap import run
     from tapetum.systems.tap.bootstrap.footage import prepare_all, write_report
@@ -58,8 +57,8 @@ def bootstrap(
             say(line)
         return footage
 
-    folder = local_place(folder, cache_of(launch.cache_gb))
-    with local_data(recipe, DATA, launch.cache_gb) as local:
+    folder = local_place(folder)
+    with local_data(recipe, DATA) as local:
         return run.bootstrap(folder, local, launch, family=choose_family(recipe), prepare=prepare, say=say)
 
 
@@ -193,7 +192,6 @@ def calibrate(folder: str | Path, recipe: BootstrapRun, launch: Launch, listener
 
     from tapetum.bench.baselines import load_tracker
     from tapetum.core.identity import fingerprint
-    from tapetum.core.remote_cache import cache_of
     from tapetum.data.remote_folder import local_data, local_place
     from tapetum.hub.registry import TRACKER_FILE, resolve
     from tapetum.systems.tap.bootstrap.footage import prepare_all
@@ -206,10 +204,10 @@ def calibrate(folder: str | Path, recipe: BootstrapRun, launch: Launch, listener
     if target.is_file() and fingerprint(target) != fingerprint(weights):
         raise BadInput(f"{target} is another tracker than {recipe.model}; give --out another folder")
     launch.out.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=launch.out, prefix=".") as made, local_data(recipe, DATA, launch.cache_gb) as run:
+    with TemporaryDirectory(dir=launch.out, prefix=".") as made, local_data(recipe, DATA) as run:
         images, part = run.textures, run.part
         if images is None:
-            place = local_place(folder, cache_of(launch.cache_gb))
+            place = local_place(folder)
             counting = partial(listener.progress, "cutting clips")
             write_stills(prepare_all(place, Path(made) / "footage", run.footage, counting, "local"), Path(made))
             images, part = str(Path(made) / "stills"), "all"

@@ -105,7 +105,7 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
         if run.lora and is_main():
             save_low_rank(model.encoder, run, launch.out / ADAPTER)
 
-    task = runs.task_for(run, launch.cache_gb)
+    task = runs.task_for(run)
     finished = runs.run_task(task, launch, say, keep)
     if finished is None:
         return None
@@ -269,7 +269,7 @@ def _measure(run: PretrainRun, launch: Launch, flops: float) -> "Prediction | No
     slow = flops > _LONGEST_S * 1e9 * LedgerConfig().gflops_per_core and find_device(launch.device).type == "cpu"
     if slow or world_size() > 1 or not all(Path(place).exists() for place in run.data):
         return None
-    task = runs.task_for(run, launch.cache_gb)
+    task = runs.task_for(run)
     return runs.predict(task, runs.loop_config(task, launch))
 
 

@@ -56,15 +56,12 @@ class TrainedModel(Result):
 def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda text: None) -> TrainedModel | None:
     """Train in the folder `launch.out`; the same call resumes a stopped run. Under torchrun all processes call it.
 
-    Data at addresses are first copied to this machine, except images that are read one by one. `say` receives remarks about the
-    data, line by line. Returns None if `launch.minutes` or a signal ended the call before the run was done. Raises BadInput for
-    errors the user can fix.
+    Data at addresses are first copied to this machine. `say` receives remarks about the data, line by line. Returns None if
+    `launch.minutes` or a signal ended the call before the run was done. Raises BadInput for errors the user can fix.
     """
-    if isinstance(recipe, OdinRun):  # reads images at addresses one by one
-        return _train(recipe, launch, say)
     from tapetum.data.remote_folder import local_data
 
-    with local_data(recipe, DATA, launch.cache_gb) as local:
+    with local_data(recipe, DATA) as local:
         return _train(local, launch, say)
 
 

@@ -12,7 +12,6 @@ from tapetum.app.see.settings import MODEL as CAPTIONER
 from tapetum.app.track.track import MODEL as TRACKER
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,8 +51,6 @@ class AnnotateOptions:
     """Frames of an episode that a caption is about."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise BadInput if nothing is requested, or numbers make no sense."""

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from tapetum.app.verb import File, Listener, Result, verb
-from tapetum.core.copies import place_name
 from tapetum.core.errors import BadInput
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.bench.data_sets import DataSet
@@ -34,8 +32,6 @@ class DataCheckOptions:
     """Check these splits alone; by default all that were published."""
     samples: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """Media files to open of each split: the first, the last, and some between."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise BadInput for a number of files below 1."""
@@ -62,7 +58,7 @@ class CheckedDataSet:
     def as_json(self) -> dict[str, Any]:
         return {
             "name": self.data_set.name,
-            "folder": place_name(self.folder),
+            "folder": str(self.folder),
             "address": self.data_set.address,
             "licence": self.data_set.licence,
             "complete": self.complete,

@@ -14,7 +14,6 @@ from tapetum.app.make.demos import make as make_demos
 from tapetum.app.make.fetch_perception_test import fetch_perception_test
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.files import whole_folder, write_text
-from tapetum.train.launch_config import CACHE_GB
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,6 @@ class ShardsWriteOptions:
     """Bytes after which a shard is ended."""
     shuffle: Annotated[int | None, tyro.conf.arg(metavar="SEED")] = None
     """Write samples in an order drawn by this seed; by default in that of their names or rows."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ from tapetum.app.commands import Group
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine
-from tapetum.train.launch_config import CACHE_GB
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,6 @@ class MakeOptions:
     """Processes that work at a time on this machine."""
     engine: Annotated[Engine, tyro.conf.arg(metavar="local|ray")] = "local"
     """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +105,6 @@ class ItemOptions:
     """Processes that work at a time on this machine."""
     engine: Literal["local", "ray"] = "local"
     """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def paths(self) -> dict[str, Any]:
         """Convert the options that are paths."""

@@ -8,7 +8,6 @@ import tyro
 
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
-from tapetum.train.launch_config import CACHE_GB
 from tapetum.transfer.config import NeighboursConfig, ProbeConfig
 
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ class ProbeOptions:
     """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
     cache: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
     """Keep the features in this folder, and take them from there."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that cannot work, before any work starts."""

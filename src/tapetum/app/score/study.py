@@ -12,7 +12,6 @@ from tapetum.app.commands import Command, Group, with_json
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.systems.pretraining.study.plan import StudyPlan
@@ -47,8 +46,6 @@ class RunOptions:
     """Threads of torch for a point."""
     dry: bool = False
     """Say what it will cost, and do nothing."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +97,7 @@ def run(options: RunOptions, listener: Listener) -> StudyDone:
     torch.set_num_threads(options.threads)
     images, pixels = _place(options.images), _place(options.pixels)
     source, out = load_plan(options.plan, images, pixels, options.layout), Path(options.out)
-    with _local_plan(source.read(), options.cache_gb, listener) as plan:
+    with _local_plan(source.read(), listener) as plan:
         costs = predict_study(replace(source, contents=data_contents(plan)), out, listener.note, plan)
         planned, done = len(costs.points), len(costs.points) - len(costs.left)
         if options.dry:
@@ -116,14 +113,14 @@ def _place(given: File | None) -> str | None:
 
 
 @contextmanager
-def _local_plan(plan: "StudyPlan", cache_gb: float, listener: Listener) -> "Iterator[StudyPlan]":
+def _local_plan(plan: "StudyPlan", listener: Listener) -> "Iterator[StudyPlan]":
     """Replace data addresses in a plan by paths of local copies, which are made first."""
     from tapetum.data.remote_folder import local_data
 
     with ExitStack() as copies:
 
         def local(part: Any) -> Any:
-            return copies.enter_context(local_data(part, ("data",), cache_gb))
+            return copies.enter_context(local_data(part, ("data",)))
 
         parts = plan.images, plan.pixels, *plan.sources.values()
         if any(is_address(part.data) for part in parts):

@@ -9,9 +9,7 @@ import tyro
 
 from tapetum.app.score.evaluate.perception_test import Task
 from tapetum.app.verb import File, Listener, Result, verb
-from tapetum.core.copies import place_name
 from tapetum.core.errors import BadInput
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.systems.perception_test.types import PredictionFinding
@@ -31,8 +29,6 @@ class SubmissionOptions:
     """Write the submission here: nested as the servers want it, numbers short, frames that are not asked for left out."""
     check: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
     """Only say what the server would refuse in this file, and why, item by item."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def verify(self) -> None:
         """Raise BadInput unless there is something to check, or something to write and a place for it."""
@@ -88,7 +84,7 @@ def submit_perception_test(options: SubmissionOptions, listener: Listener) -> Su
     predictions = read_predictions(options.task, read_json(options.check or options.predictions or ""), annotations)
     findings = sorted(predictions.findings, key=lambda finding: not finding.error)
     if options.out is None:
-        return Submission(findings=findings, out=None, checked=options.check and place_name(options.check))
+        return Submission(findings=findings, out=None, checked=options.check and str(options.check))
     predictions.refuse()
     out = write_mapping(options.out, nested(options.task, predictions, annotations))
     size = out.stat().st_size

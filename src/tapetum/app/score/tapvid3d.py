@@ -10,7 +10,6 @@ import tyro
 from tapetum.app.commands import Group
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.systems.tapvid3d.makers.common import ClipJob, MakeReport
@@ -28,8 +27,6 @@ class CheckOptions:
     _: KW_ONLY
     split: Literal["minival", "full", "all"] | None = None
     """Which clips of the official lists there must be; by default whatever is there is checked."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +90,6 @@ class ScenesOptions:
     """Folder or parquet file of images to paint surfaces with, or its address; by default patterns that are made up."""
     depth: bool = False
     """Write the true depth of every pixel beside each clip, as NAME.depth.npz."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 @dataclass(frozen=True, kw_only=True)

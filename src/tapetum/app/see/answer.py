@@ -13,7 +13,6 @@ from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import check_length
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,8 +50,6 @@ class AnswerOptions:
     frame_rate: float | None = None
     """Frames looked at in a second of video; by default those with which the weights learned, where they say so as mcvit-films
     does, else 1."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that cannot work, before any work starts."""

@@ -17,7 +17,6 @@ from tapetum.core.devices import EncoderPrecision, find_device
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine
 from tapetum.report import check_report
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,8 +70,6 @@ class ClassifyOptions:
     dtype: EncoderPrecision = "float32"
     """Precision of an encoder; auto takes bfloat16 where the device knows it. int8 is for convolutional networks on CPUs with
     VNNI, as most since 2021: three times as fast."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
     report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
     """Write a page that needs no network: a row an image, the least sure first."""
 

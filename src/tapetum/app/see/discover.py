@@ -11,7 +11,6 @@ import tyro
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.report import check_report
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,8 +56,6 @@ class DiscoverOptions:
     """Write the page objects.html to another place too."""
     seed: int = 0
     """The same seed finds the same objects."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise BadInput for invalid numbers."""

@@ -15,13 +15,11 @@ from tapetum.app.see.plan import PlannedWork, plan_watching
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.image_jobs import NO_MEDIA, files_below
 from tapetum.core.batched_work import BatchedWork
-from tapetum.core.copies import place_name
 from tapetum.core.devices import EncoderPrecision, choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import ComputedItems, ResultsOnDisk
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.provenance import check
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,8 +66,6 @@ class EmbedOptions:
     neighbours: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Add to the table the N pieces of other files that are most alike, and write a page that shows them beside it:
     OUT.neighbours.html."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that cannot work, before any work starts."""
@@ -199,7 +195,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     temporary.flush()
     places, start_s, stop_s, modalities = zip(*rows, strict=True)
     made = Embedded(
-        paths=tuple(map(place_name, places)),
+        paths=tuple(map(str, places)),
         start_s=start_s,
         stop_s=stop_s,
         modalities=modalities,

@@ -12,7 +12,6 @@ from tapetum.app.see.replies import ImageReply, failed_row
 from tapetum.app.see.settings import Request, SeeSettings, load_answerer
 from tapetum.app.verb import narrowed
 from tapetum.core.batched_work import BatchedWork
-from tapetum.core.copies import place_name, with_addresses
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import named_path
 from tapetum.core.finished import read_finished, write_finished
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from tapetum.app.see.photo_answers import PhotoAnswerer
     from tapetum.systems.paligemma.answers import Answerer, Reply
 
-_WITHOUT_EFFECT = "out", "report", "engine", "workers", "device", "cache_gb"
+_WITHOUT_EFFECT = "out", "report", "engine", "workers", "device"
 """Settings that leave the answers as they are."""
 _AT_A_TIME = 8
 """Examples that the network answers together."""
@@ -51,7 +50,7 @@ class Job:
 
     @property
     def path(self) -> str:
-        return place_name(self.source) if isinstance(self.source, str | Path) else self.name
+        return str(self.source) if isinstance(self.source, str | Path) else self.name
 
     @property
     def files(self) -> list[Path]:
@@ -75,7 +74,7 @@ def find_jobs(settings: SeeSettings, images: Any, request: Request, together: bo
         path = Path(source) if isinstance(source, str | Path) else None
         name = path.stem if path else f"image-{number}"
         if path and name in jobs:
-            name = path.name if path.name not in jobs else f"{Path(place_name(path)).parent.name}-{path.name}"
+            name = path.name if path.name not in jobs else f"{path.parent.name}-{path.name}"
         if name in jobs:
             raise BadInput(f"two images are called {name}; ask about them with two commands, or rename one")
         jobs[name] = Job(name=name, source=source)
@@ -290,7 +289,7 @@ def _write(
 def _failed(job: Job, error: Exception) -> list[dict[str, Any]]:
     """The rows of a job that cannot be read, or failed with an error of its own, such as out of memory."""
     if isinstance(error, _Unreadable):
-        return [failed_row(job.path, with_addresses(str(error)))]
+        return [failed_row(job.path, str(error))]
     if isinstance(error, TapetumError):
         raise error
     return [failed_row(job.path, f"{type(error).__name__}: {error}")]

@@ -12,7 +12,6 @@ from tapetum.app.verb import File
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import fingerprint
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.app.see.photo_answers import PhotoAnswerer
@@ -56,8 +55,6 @@ class SeeSettings:
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the weights."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for numbers that cannot work."""

@@ -32,7 +32,6 @@ from tapetum.app.track.track import (
 )
 from tapetum.app.track.track_files import TRACKS, DoubtOptions, one_file
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
-from tapetum.core.copies import place_name, with_addresses
 from tapetum.core.devices import choose_dtype
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import plain_name
@@ -46,7 +45,7 @@ SUMMARY, TABLE = "summary.json", "videos.json"
 """What is said of a video in its folder, and of all of them beside their folders."""
 _POINT = re.compile(r"[^/,]{1,40}(,[-+.\de]{1,20}){2,3}")
 """Looks like a point, or a correction."""
-WITHOUT_EFFECT = {"device", "keep_features", "cache_gb", "timing"}
+WITHOUT_EFFECT = {"device", "keep_features", "timing"}
 """Settings that leave the tracks of a video as they are."""
 
 
@@ -306,8 +305,8 @@ def _summary(
 def _trouble(job: tuple[str, str], error: Exception) -> dict[str, Any]:
     """The message for a video that cannot be tracked."""
     if isinstance(error, TapetumError):
-        return {"video": place_name(job[1]), "trouble": with_addresses(str(error))}
-    return {"video": place_name(job[1]), "trouble": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+        return {"video": str(job[1]), "trouble": str(error)}
+    return {"video": str(job[1]), "trouble": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
 
 
 @dataclass(frozen=True, kw_only=True)

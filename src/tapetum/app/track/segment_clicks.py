@@ -10,7 +10,6 @@ import tyro
 
 from tapetum.app.track.track_things import TRACKER
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
-from tapetum.core.copies import place_name
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.files import plain_name, results
@@ -104,7 +103,7 @@ def segment_clicks(options: SegmentClicksOptions, listener: Listener) -> Segment
     began = time.perf_counter()
     with ExitStack() as cleanup:
         video = cleanup.enter_context(open_video(options.video))
-        name = place_name(options.video) if isinstance(options.video, str | Path) else video.name
+        name = str(options.video) if isinstance(options.video, str | Path) else video.name
         out = None if options.out is None else Path(options.out)
         if out is not None and options.format == "davis":
             out = out / plain_name(name)

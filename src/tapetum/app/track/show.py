@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
-from tapetum.core.copies import CACHE_GB, address_of
 from tapetum.core.errors import BadInput
 from tapetum.core.files import plain_name
 from tapetum.core.provenance import check
@@ -123,8 +122,6 @@ class ShowOptions(SavedVisibilitySettings, DrawSettings):
     """tracks: dots and fading paths; rainbow: the paths of what moves by itself, without the camera's motion."""
     name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Which video of a TAP-Vid pickle that holds several."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -183,12 +180,12 @@ def show(options: ShowOptions, listener: Listener) -> DrawnTracks:
     check(out)
     with open_video(given) as video:
         count_frames(video, given, listener)
-        name = Path(video.name) if file is None else address_of(file) or file
+        name = Path(video.name) if file is None else file
         tracks = options.choose_visible(read_tracks(source, video=video, name=options.name), options.model)
         video = tracked_part(video, tracks)
         check_video(tracks, video)
         write_overlay(out, video, tracks, options.view, listener, options)
-    return DrawnTracks(tracks_file=address_of(source) or source, video=name, tracks=tracks, overlay=out)
+    return DrawnTracks(tracks_file=source, video=name, tracks=tracks, overlay=out)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.app.verb import File, Listener, Result, count_frames
-from tapetum.core.copies import address_of, place_name
 from tapetum.core.errors import BadInput
 from tapetum.core.files import plain_name, whole_file
 from tapetum.core.provenance import check
@@ -76,7 +75,7 @@ def plot_tracks(source: Path, out: Path | None, name: str | None, size: tuple[in
         from PIL import Image
 
         Image.fromarray(image).save(temporary, "PNG")
-    return PlottedTracks(tracks_file=address_of(source) or source, tracks=tracks, plot=out, places=tuple(places))
+    return PlottedTracks(tracks_file=source, tracks=tracks, plot=out, places=tuple(places))
 
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -121,7 +120,7 @@ def show_frame(source: Any, number: int, out: Path | None, ruler: bool, listener
             count_frames(video, source, listener)  # as many as can be decoded
         if not 0 <= number < len(video):
             raise BadInput(f"there is no frame {number} in {video.name}; give one from 0 to {len(video) - 1}")
-        frame, width, height, label = video[number], video.width, video.height, video.name if name is None else place_name(name)
+        frame, width, height, label = video[number], video.width, video.height, video.name if name is None else str(name)
     with whole_file(out) as temporary:
         Image.fromarray(add_ruler(frame) if ruler else frame).save(temporary, kind)
     return ShownFrame(video=label, frame=number, width=width, height=height, image=out)

@@ -10,7 +10,6 @@ import tyro
 from tapetum.app.commands import Group
 from tapetum.app.track.show import _show
 from tapetum.app.verb import File, Listener, Result, verb
-from tapetum.core.copies import CACHE_GB, place_name
 from tapetum.core.errors import BadInput
 from tapetum.core.files import refuse_folder
 
@@ -33,8 +32,6 @@ class ShowPerceptionTestOptions:
     """Predictions of any tasks in the form of the benchmark's servers, shown beside the truth."""
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
     """Where to write the page; by default VIDEO_ID.html."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +77,7 @@ def show_perception_test(options: ShowPerceptionTestOptions, listener: Listener)
     refuse_folder(out)
     video, labels = read_one(options.annotations, name)
     path, recording = _find_video(options, name)
-    contents = gather(name, video, {place_name(file): read_json(file) for file in options.predictions}, labels)
+    contents = gather(name, video, {str(file): read_json(file) for file in options.predictions}, labels)
     film = film_uri(path, recording, video.metadata, listener.counting("coding the video"))
     sound = footage_sound(path, recording, video.metadata, _SOUND_RATE)
     write_page(out, contents, film, sound)

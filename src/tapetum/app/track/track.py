@@ -33,7 +33,6 @@ from tapetum.app.track.track_files import (
     write_report_page,
 )
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
-from tapetum.core.copies import CACHE_GB, place_name
 from tapetum.core.devices import check_compiler, choose_device, choose_dtype, memory_size, peak_bytes
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import results
@@ -110,8 +109,6 @@ class TrackSettings(VisibilitySettings, DrawSettings, CutSettings):
     """Say how long each stage took, and the most memory that was used."""
     compile: bool = False
     """Compile the network with torch.compile first: a minute or two, and a C++ compiler on a CPU; for long videos and GPUs."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for conflicting options."""
@@ -351,7 +348,7 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         where = "" if out is None else f"; the tracks in the image are in {out}"
         raise BadInput(f"{trouble}{where}") from trouble
     return Tracked(
-        video=place_name(options.video) if isinstance(options.video, str | Path) else video.name,
+        video=str(options.video) if isinstance(options.video, str | Path) else video.name,
         width=video.width,
         height=video.height,
         frame_rate=video.frame_rate,

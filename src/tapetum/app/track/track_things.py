@@ -14,7 +14,6 @@ from tapetum.app.see.replies import labels_of
 from tapetum.app.see.settings import SeeSettings, load_answerer
 from tapetum.app.verb import Listener, Result, count_frames, verb
 from tapetum.bench.word_models import describe_model, next_step
-from tapetum.core.copies import place_name
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.files import results, same_place
@@ -163,7 +162,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
             _draw(written.folder / OVERLAY, video, boxes, listener)
             written.commit()
         things = Things(
-            video=place_name(options.video) if isinstance(options.video, str | Path) else video.name,
+            video=str(options.video) if isinstance(options.video, str | Path) else video.name,
             width=video.width,
             height=video.height,
             frame_rate=video.frame_rate,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tapetum.app.verb import File, Listener
-from tapetum.core.addresses import RemoteFile, describe, is_address, list_files, local_copy, name_at
+from tapetum.core.addresses import RemoteFile, describe, is_address, list_files, name_at, temporary_copy
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import fingerprint
 
@@ -46,8 +46,8 @@ class MediaFile:
         if known is None:
             raise BadInput(f"there is nothing at {self.name} any more")
         if known.mark:
-            return hashlib.sha256(json.dumps([known.size, known.mark]).encode()).hexdigest()[:16]
-        with local_copy(self.name) as path:
+            return hashlib.sha256(json.dumps([self.name, known.size, known.mark]).encode()).hexdigest()[:16]
+        with temporary_copy(self.name) as path:
             return fingerprint(path)
 
 
@@ -96,7 +96,7 @@ def on_disk(name: str) -> Iterator[Path]:
     if not is_address(name):
         yield Path(name)
         return
-    with local_copy(name) as path:
+    with temporary_copy(name) as path:
         try:
             yield path
         except BadInput as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tapetum.app.see.embedding_table import read_table
-from tapetum.core.addresses import cached_files, check_address, describe, is_address, join_address, name_at
+from tapetum.core.addresses import describe, is_address, join_address
 from tapetum.core.errors import BadInput
 from tapetum.desk.search.index import HIDDEN
 
@@ -147,17 +147,15 @@ def open_media_index(place: str | Path) -> "Iterator[MediaIndex]":
 
 
 def _fetched(address: str) -> Path:
-    """Copy an index, or a table, at an address into the cache of `tapetum.core.addresses`."""
-    from tapetum.desk.search.approximate_search import LISTS
-    from tapetum.desk.search.index_database import DATABASE, OTHER_VECTORS, VECTORS
+    """Copy an index, or a table, at an address to this machine."""
+    from tapetum.data.remote_folder import local_place
+    from tapetum.desk.search.index_database import DATABASE
 
-    check_address(address)
-    name = name_at(address)
-    if name.endswith((".npz", ".parquet")):
-        return cached_files(address.removesuffix("/").rpartition("/")[0], [name]) / name
+    if address.endswith((".npz", ".parquet")):
+        return local_place(address)
     for folder in (join_address(address, HIDDEN), address.rstrip("/")):
         if describe(join_address(folder, DATABASE)) is not None:
-            return cached_files(folder, [DATABASE, f"{DATABASE}-journal", VECTORS, OTHER_VECTORS, LISTS])
+            return local_place(folder)
     raise BadInput(f"there is no index at {address}; make one here with tapetum index FOLDER --out INDEX, and copy it there")
 
 

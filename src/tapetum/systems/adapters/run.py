@@ -70,7 +70,7 @@ def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda tex
 
     `say` gets lines about the data. Raises BadInput for anything the user can fix.
     """
-    with local_data(run, ("data",), launch.cache_gb) as local:  # what is saved names the address
+    with local_data(run, ("data",)) as local:  # what is saved names the address
         task = make_task(local, say)
     try:
         config = train_config(

@@ -23,7 +23,7 @@ def train_odin(run: OdinRun, launch: Launch, say: Callable[[str], None] = print)
         raise BadInput(
             "masks that are given want a program of yours (tapetum.systems.odin.task.OdinTask); choose another source here"
         )
-    source = source_of(run, launch.cache_gb)
+    source = source_of(run)
     models: list[Any] = []
     finished = run_task(OdinTask(run, source), launch, say, models.append)
     if finished is None:

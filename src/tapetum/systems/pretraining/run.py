@@ -9,7 +9,7 @@ import torch
 
 from tapetum.core.devices import find_device, free_bytes, peak_bytes
 from tapetum.core.errors import BadInput
-from tapetum.core.remote_cache import cache_of
+from tapetum.data.remote_folder import local_data
 from tapetum.encoders.factory import save
 from tapetum.hub.registry import ENCODER_FILE
 from tapetum.layers.transformer import merge_lora
@@ -23,7 +23,7 @@ from tapetum.train import TrainConfig, fit
 from tapetum.train import launch as processes
 from tapetum.train.checkpoint import checkpoints
 from tapetum.train.launch import checkpoint_parent
-from tapetum.train.launch_config import CACHE_GB, Launch, train_config
+from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.rehearsal import rehearse
 from tapetum.train.state import new_model
 
@@ -86,21 +86,19 @@ class Prediction:
         ]
 
 
-def task_for(run: PretrainRun, cache_gb: float = CACHE_GB) -> PretrainTask:
-    """Make the task of a run; up to `cache_gb` gigabytes of remote data are cached on this machine.
-
-    Raises BadInput for data, encoder or settings that don't fit together, and UnreachableAddress.
-    """
+def task_for(run: PretrainRun) -> PretrainTask:
+    """Make the task of a run. Raises BadInput for data, encoder or settings that don't fit together."""
     task = task_of(run.method)
-    return task(run, source_of(run, cache_gb, captions=task.captions))
+    return task(run, source_of(run, captions=task.captions))
 
 
-def source_of(run: ImageRun, cache_gb: float = CACHE_GB, *, captions: bool = False) -> ImageSource:
+def source_of(run: ImageRun, *, captions: bool = False) -> ImageSource:
     """Read the images of a run, as `task_for`. Raises BadInput, also if the images are smaller than the views."""
     if not run.data:
         raise BadInput("there is no data; give --data with a folder of images")
     run.architecture  # noqa: B018, an unknown one is refused before the data are looked at
-    source = read_sources(run.data, run.data_weights, captions=captions, cache=cache_of(cache_gb))
+    with local_data(run, ("data",)) as local:
+        source = read_sources(local.data, run.data_weights, captions=captions)
     if not run.enlarge:
         check_sizes(source, run.size, ", ".join(run.data))
     return source
@@ -134,7 +132,7 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = prin
     `say` gets lines about the data and, before the first step, about the cost of the run. Under torchrun every process calls
     this. Raises BadInput for anything the user can fix.
     """
-    return run_task(task_for(run, launch.cache_gb), launch, say)
+    return run_task(task_for(run), launch, say)
 
 
 def first_encoder(task: PretrainTask, launch: Launch) -> Any:

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
 from tapetum.data.labelled import labelled_images
+from tapetum.data.remote_folder import local_place
 from tapetum.data.views import Views
 from tapetum.metrics.spectrum import alpha_req, lidar, rank_me
 from tapetum.metrics.statistics import Interval, bootstrap_interval, judge_interval
@@ -44,14 +44,11 @@ _LIDAR_IMAGES, _LIDAR_VIEWS, _TOGETHER = 200, 8, 8
 
 
 def probe_place(run: "ImageRun") -> str:
-    """Find the labelled images of a run. Raises BadInput if `probe_data` is needed, or is not a path."""
+    """Find the labelled images of a run. Raises BadInput if `probe_data` is needed."""
     places = (run.probe_data,) if run.probe_data else run.data
     if len(places) != 1:
         raise BadInput(f"--probe-every scores on one data set, and --data names {len(places)}; say which with --probe-data")
-    place = places[0]
-    if is_address(place):
-        raise BadInput(f"--probe-every reads from the disk, and {place} is an address; give a folder with --probe-data")
-    return place
+    return str(local_place(places[0]))
 
 
 @lru_cache(maxsize=1)

@@ -5,12 +5,10 @@ a folder                    images in it and below; the folder that an image lie
 train/CLASS/*.jpg           as a folder: only train is learned from
 *.parquet, *.tar            as `tapetum.data.layouts` says; the held-out part is left alone. Shards may have captions: txt
 data_batch_*.bin, train.bin the binary files of CIFAR-10 and CIFAR-100, one beside the other
-s3://, gs://, http://, hf:// one of these at an address: images and shards are read one by one, of others
-                            a copy is made
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -19,17 +17,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from tapetum.core.addresses import is_address, name_at
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import LONGEST_TEXT, no_pipe, read_text
-from tapetum.core.remote_cache import RemoteCache
 from tapetum.data.files import stored_file
 from tapetum.data.jpegs import EncodedImage, EncodedSequence
 from tapetum.data.layouts import listing
-from tapetum.data.remote_folder import local_place
-from tapetum.data.samples import ReadsAhead, WeightedShuffle
+from tapetum.data.samples import WeightedShuffle
 from tapetum.data.shards import Shards
-from tapetum.systems.pretraining.data import FileImages, Image, ImageSource, classes_of, read_remote_source
+from tapetum.systems.pretraining.data import FileImages, Image, ImageSource, classes_of
 from tapetum.video.images import IMAGES
 
 _LONGEST_CAPTION = 4 * LONGEST_TEXT
@@ -54,30 +49,24 @@ class RawImages:
         return f"image {k}"
 
 
-def read_source(place: Path | str, *, captions: bool = False, cache: RemoteCache | None = None) -> ImageSource:
-    """Find the images at a path or an address; captions are looked for only if requested.
+def read_source(place: Path | str, *, captions: bool = False) -> ImageSource:
+    """Find the images at a path; captions are looked for only if requested.
 
-    `cache` is for addresses. Raises BadInput for fewer than two images, for captions that only some images have, and for
-    anything that the data layouts refuse; UnreachableAddress if a server cannot be reached.
+    Raises BadInput for fewer than two images, for captions that only some images have, and for anything that the data layouts
+    refuse.
     """
-    if isinstance(place, str) and is_address(place):
-        name, cache = name_at(place.rstrip("/")), cache or RemoteCache()
-        source = read_remote_source(place, cache, captions=captions) or _source(local_place(place, cache), captions)
-    else:
-        place = Path(place)
-        if not place.exists():
-            raise BadInput(f"there is no {place}; give a folder of images")
-        name, source = place.resolve().name, _source(place, captions)
+    place = Path(place)
+    if not place.exists():
+        raise BadInput(f"there is no {place}; give a folder of images")
+    source = _source(place, captions)
     if len(source) < 2:
         raise BadInput(f"{place} holds one image; give a folder with 2 or more, of which something can be learned")
-    return replace(source, about={"data": name, "images": len(source), **source.about})
+    return replace(source, about={"data": place.resolve().name, "images": len(source), **source.about})
 
 
-def read_sources(
-    places: Sequence[Path | str], weights: Sequence[float] = (), *, captions: bool = False, cache: RemoteCache | None = None
-) -> ImageSource:
+def read_sources(places: Sequence[Path | str], weights: Sequence[float] = (), *, captions: bool = False) -> ImageSource:
     """Find the images of one or several places, each as by `read_source`, joined by `join_sources`."""
-    sources = [read_source(place, captions=captions, cache=cache) for place in places]
+    sources = [read_source(place, captions=captions) for place in places]
     if len(sources) == 1 and not weights:
         return sources[0]
     return join_sources(sources, weights)
@@ -212,16 +201,6 @@ class JoinedImages(JoinedSequence):
     def name(self, k: int) -> str:
         part, number = self.place(k)
         return self.parts[part].name(number)
-
-    def read_ahead(self, numbers: Iterable[int]) -> None:
-        """Start reading some images in the background, if they are at addresses."""
-        numbers_of: list[list[int]] = [[] for _ in self.parts]
-        for k in numbers:
-            part, number = self.place(k)
-            numbers_of[part].append(number)
-        for images, theirs in zip(self.parts, numbers_of, strict=True):
-            if isinstance(images, ReadsAhead):
-                images.read_ahead(theirs)
 
 
 class JoinedLabels(JoinedSequence):

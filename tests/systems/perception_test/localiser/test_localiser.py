@@ -255,17 +255,15 @@ def test_kinds_of_features_are_put_side_by_side(tmp_path: Path) -> None:
     np.testing.assert_allclose(resample(np.array([[0.0], [2.0]]), 4)[:, 0].numpy(), [0, 0.5, 1.5, 2])
 
 
-def test_features_at_an_address_are_copied_and_keep_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_at_an_address_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "web" / "some").mkdir(parents=True)
     np.save(tmp_path / "web" / "some" / "v.npy", np.ones((4, 2)))
     with web_server(tmp_path / "web", ranges=True) as (base, _):
         source = features.load_source(f"{base}/some, {tmp_path / 'web' / 'some'}", 0, 4.0)
         np.testing.assert_array_equal(source.read("v", VideoContent(META)), np.ones((4, 4)))
-        with pytest.raises(BadInput, match=f"there is no w.npy in {base}/some; give"):
+        with pytest.raises(BadInput, match=r"there is no w.npy in .*/some; give"):
             features.load_source(f"{base}/some", 0, 4.0).read("w", VideoContent(META))
-        with pytest.raises(BadInput, match="and --cache-gb allows 0"):
-            features.load_source(f"{base}/some", 0, 4.0, cache_gb=0)
 
 
 def test_a_folder_of_weights_is_an_encoder_and_not_features(tmp_path: Path) -> None:

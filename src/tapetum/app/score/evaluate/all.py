@@ -9,7 +9,6 @@ import tyro
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.bench.referee import Standing
@@ -29,8 +28,6 @@ class EvaluateAllOptions:
     """Score the first so many items of each: videos, sequences."""
     device: str = "auto"
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that cannot work, before any work starts."""

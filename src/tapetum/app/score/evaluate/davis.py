@@ -9,7 +9,6 @@ import tyro
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.provenance import check
-from tapetum.train.launch_config import CACHE_GB
 from tapetum.transfer.config import PropagationConfig
 
 if TYPE_CHECKING:
@@ -55,8 +54,6 @@ class DavisOptions:
     """The first so many videos only."""
     device: str = "auto"
     """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that cannot work, before any work starts."""

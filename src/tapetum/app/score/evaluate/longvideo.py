@@ -10,7 +10,6 @@ import tyro
 from tapetum.app.see.answer import load_watcher
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.core.finished import Rows
@@ -57,8 +56,6 @@ class LongVideoEvalOptions:
     """Keep what is made; what is there of the same weights, settings, videos and questions is not made again."""
     save_predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
     """Write the numbers of the chosen options as the benchmark's own programs take them."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that cannot work, before any work starts."""

@@ -13,7 +13,6 @@ from tapetum.bench import BENCHMARKS
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import is_reference
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.bench.own import BenchmarkScores
@@ -35,8 +34,6 @@ class OwnBenchmarkOptions:
     """Score the first so many items."""
     device: str = "auto"
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that cannot work, before any work starts."""

@@ -9,7 +9,6 @@ import tyro
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
-from tapetum.train.launch_config import CACHE_GB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +58,6 @@ class PaliGemmaEvalOptions:
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     """With --task: precision of the weights; auto takes bfloat16 where the processor knows it, else float32."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that cannot work, before any work starts."""

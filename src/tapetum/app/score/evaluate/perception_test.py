@@ -14,7 +14,6 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import refuse_folder
 from tapetum.core.identity import stamp
 from tapetum.hub.registry import weights_fingerprint
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.systems.perception_test.scores import TaskScores
@@ -70,8 +69,6 @@ class PerceptionTestOptions:
     last digit; tapvid-first, for points, TAP-Vid's own."""
     report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
     """Write a page with a table and an image of the scores by area, reasoning and tag, or by what the task has of these."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> dict[str, str]:
         """Choose the model of each task; none if predictions are given. Raises BadInput for options that conflict."""

@@ -11,7 +11,6 @@ import tyro
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import write_text
-from tapetum.train.launch_config import CACHE_GB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +40,6 @@ class TapVid3DOptions:
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
     """Write the result here as JSON, and finished clips beside it, as FILE.clips.jsonl: the same command does only the others,
     and those that failed."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ import tyro
 
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
-from tapetum.train.launch_config import CACHE_GB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +25,6 @@ class VotspOptions:
     """Name of weights (see: tapetum weights list), a file of weights, FILE.py:CLASS of your own, or static (no motion)."""
     device: str = "auto"
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` unless exactly one action is requested."""

@@ -8,7 +8,6 @@ import tyro
 
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.bench.zero_shot import ZeroShotScores
@@ -36,8 +35,6 @@ class ZeroShotOptions:
     """Look at so many images at most, evenly chosen."""
     device: str = "auto"
     """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that cannot work, before any work starts."""

@@ -26,13 +26,10 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from tapetum.core.addresses import is_address
-from tapetum.core.copies import place_name
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
-from tapetum.core.remote_cache import cache_of
 from tapetum.data.remote_folder import local_place
 from tapetum.systems.perception_test.footage import SOUND_RATE, VideoContent
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,8 +69,7 @@ class FeatureFiles:
     def read(self, name: str, content: VideoContent | None = None) -> Float32[np.ndarray, "t d"]:
         """Read them. Raises BadInput for a file that is missing or something else."""
         if name not in self.files:
-            place = place_name(self.folder)
-            raise BadInput(f"there is no {name}.npy in {place}; give the folder with the features of these videos")
+            raise BadInput(f"there is no {name}.npy in {self.folder}; give the folder with the features of these videos")
         return read_features(self.files[name])
 
 
@@ -177,18 +173,17 @@ def load_source(
     folder: Path | None = None,
     device: str | None = None,
     video_models: VideoModels | None = None,
-    cache_gb: float = CACHE_GB,
 ) -> FeatureSource:
     """Load what `LocaliserRun.features` names; `folder` is where the features of a folder are now.
 
-    `video_models` is asked for each name first. Of an address a copy is made, if it has at most `cache_gb` gigabytes.
+    `video_models` is asked for each name first. Of an address a copy is made.
     Raises BadInput for what is neither an encoder nor a folder.
     """
     from tapetum.encoders.references import load
     from tapetum.hub.loading import is_weights
 
     sources: list[FeatureSource] = []
-    for name in split_names(names) if folder is not None else local_names(names, cache_gb):
+    for name in split_names(names) if folder is not None else local_names(names):
         if name == SOUND:
             sources.append(LogMel())
         elif folder is not None or (Path(name).is_dir() and not is_weights(Path(name))):
@@ -211,9 +206,9 @@ def split_names(names: str) -> list[str]:
     return [name for part in names.split(",") if (name := part.strip())]
 
 
-def local_names(names: str, cache_gb: float = CACHE_GB) -> list[str]:
+def local_names(names: str) -> list[str]:
     """List what `LocaliserRun.features` names, with copies of what lies at addresses, which are made first (`local_place`)."""
-    return [str(local_place(name, cache_of(cache_gb))) if is_address(name) else name for name in split_names(names)]
+    return [str(local_place(name)) if is_address(name) else name for name in split_names(names)]
 
 
 def log_mel(samples: Float[np.ndarray, " n"], sample_rate: int = SOUND_RATE) -> Float32[np.ndarray, "t d"]:

@@ -120,7 +120,7 @@ def train_localiser(
     if not annotations:
         raise BadInput(f"{run.data} has no segment of the task {run.task}; give the annotations of that task")
     classes = sorted({segment.label_id for video in annotations.values() for segment in video.segments(run.task)})
-    features = local_names(run.features, launch.cache_gb)
+    features = local_names(run.features)
     source = load_source(",".join(features), run.grid, run.frame_rate, video_models=video_models)
     cache = None if isinstance(source, FeatureFiles) else launch.out / "features"
     paths = find_videos(Path(run.videos), list(annotations)) if run.videos else {}
