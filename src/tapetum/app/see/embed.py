@@ -22,12 +22,9 @@ from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.provenance import check
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     import numpy as np
 
     from tapetum.encoders.embed import EmbeddedPiece, Embedder
-    from tapetum.systems.longvideo.embedding_rows import Unfinished
     from tapetum.video import Video
 
 
@@ -139,9 +136,8 @@ class Embedded(Result):
 def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     """Compute embeddings of images, recordings and videos, for search, clustering and probes.
 
-    Long recordings and videos are cut into pieces of the model's length. With a model of tapetum train longvideo, a killed run
-    resumes where it stopped (`systems.longvideo.embedding_rows`). Unreadable files are skipped and reported to the listener.
-    Raises BadInput if none can be read, or the model does not specify how files become its inputs.
+    Long recordings and videos are cut into pieces of the model's length. Unreadable files are skipped and
+    reported to the listener. Raises BadInput if none can be read, or the model does not specify how files become its inputs.
 
     >>> import tempfile
     >>> import numpy as np
@@ -163,28 +159,27 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     embedder, identity = _embedder(options.model, options.device, options.dtype)
     files = _files(options, "videos" if embedder.takes_videos else "images", listener)
     alone = options.engine == "local" and (options.workers == 1 or len(files) == 1)
-    with _unfinished(embedder, options.out if alone else None, listener) as unfinished:
-        work = BatchedWork(
-            read=partial(_pieces, unfinished, listener if alone else Listener()),
-            compute=_embed_batch,
-            finish=_outputs,
-            size=options.batch_size,
-            key=_modalities,
-            ahead=0 if embedder.takes_videos else 2 * options.batch_size,
-        )
-        outputs = ResultsOnDisk(len(files))
-        for number, output in run_jobs(
-            work,
-            files if alone else ComputedItems(_absolute, files),
-            (lambda: embedder) if alone else partial(_embedder_alone, portable(options.model), options.device, options.dtype),
-            engine=options.engine,
-            workers=options.workers,
-            gpus=gpus_for(options.device),
-            progress=partial(listener.progress, "embedding"),
-        ):
-            outputs[number] = output
-            for problem in filter(lambda each: isinstance(each, _Unread), output):
-                listener.note(problem.message)
+    work = BatchedWork(
+        read=partial(_pieces, listener if alone else Listener()),
+        compute=_embed_batch,
+        finish=_outputs,
+        size=options.batch_size,
+        key=_modalities,
+        ahead=0 if embedder.takes_videos else 2 * options.batch_size,
+    )
+    outputs = ResultsOnDisk(len(files))
+    for number, output in run_jobs(
+        work,
+        files if alone else ComputedItems(_absolute, files),
+        (lambda: embedder) if alone else partial(_embedder_alone, portable(options.model), options.device, options.dtype),
+        engine=options.engine,
+        workers=options.workers,
+        gpus=gpus_for(options.device),
+        progress=partial(listener.progress, "embedding"),
+    ):
+        outputs[number] = output
+        for problem in filter(lambda each: isinstance(each, _Unread), output):
+            listener.note(problem.message)
     failed, rows, same = 0, list[tuple[str, float | None, float | None, tuple[str, ...]]](), dict[Any, Any]()
     temporary = TemporaryFile()  # noqa: SIM115 # mapped below, for as long as the array lives
     for file, output in zip(files, outputs, strict=True):
@@ -218,8 +213,6 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     if options.out is not None:
         write_table(made, Path(options.out))
         made = replace(made, out=Path(options.out))
-        if unfinished is not None:
-            unfinished.remove()
     if page is not None:
         from tapetum.app.see.neighbours import write_page
 
@@ -293,18 +286,6 @@ def _files(options: EmbedOptions, arrays: str, listener: Listener) -> "list[Path
     return files
 
 
-def _unfinished(embedder: "Embedder", out: File | None, listener: Listener) -> "AbstractContextManager[Unfinished | None]":
-    """The partial state saved for long videos."""
-    from contextlib import nullcontext
-
-    from tapetum.systems.longvideo.embedding_rows import Unfinished
-    from tapetum.systems.longvideo.streaming import VideoEmbedder
-
-    if out is None or not isinstance(embedder, VideoEmbedder):
-        return nullcontext()
-    return Unfinished(Path(out), embedder, listener.note)
-
-
 @dataclass(frozen=True)
 class _Unread:
     """Stands after the pieces of a file that could not be read to its end."""
@@ -312,14 +293,11 @@ class _Unread:
     message: str
 
 
-def _pieces(
-    unfinished: "Unfinished | None", listener: Listener, file: "Path | Video", embedder: "Embedder"
-) -> "Iterator[EmbeddedPiece | _Unread]":
+def _pieces(listener: Listener, file: "Path | Video", embedder: "Embedder") -> "Iterator[EmbeddedPiece | _Unread]":
     """The pieces of a file."""
     task = f"seconds of {file.name}"
     try:
-        stored = unfinished if isinstance(file, Path) else None  # what is in memory cannot be known again
-        for piece in embedder.pieces(file) if stored is None else stored.pieces(Path(file)):  # pyright: ignore[reportArgumentType]
+        for piece in embedder.pieces(file):  # pyright: ignore[reportArgumentType]
             listener.progress(task, int(piece.stop or 0), None)
             yield piece
     except BadInput as error:

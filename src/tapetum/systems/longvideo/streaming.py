@@ -21,7 +21,6 @@ from tapetum.encoders.embed import EmbeddedPiece
 from tapetum.encoders.features import check_finite
 from tapetum.layers.cpu import speed_up
 from tapetum.systems.longvideo.captioner import Captioner
-from tapetum.systems.longvideo.embedding_rows import StreamStore
 from tapetum.systems.longvideo.encoder import EncodedVideo
 from tapetum.systems.longvideo.video_text import VideoText, tokenize
 from tapetum.video import Video, open_video
@@ -98,12 +97,9 @@ StreamingModel = VideoText | Captioner
 
 
 def stream_features(
-    model: StreamingModel, video: Video, selection: FrameSelection | None = None, store: StreamStore | None = None
+    model: StreamingModel, video: Video, selection: FrameSelection | None = None
 ) -> Iterator[tuple[float, float, EncodedVideo]]:
-    """Encode a video segment by segment; yields start and stop in seconds, and features.
-
-    `store` saves the state after each segment, and may provide one to resume from.
-    """
+    """Encode a video segment by segment; yields start and stop in seconds, and features."""
     selection = FrameSelection() if selection is None else selection
     config = model.config.video
     at = selection.numbers(video)
@@ -116,27 +112,20 @@ def stream_features(
             features = model.video(selection.load_frames(model, video, chosen))
         yield float(times[at[0]]), end, features
         return
-    state, done = model.video.start(1, len(at) if len(at) <= 2 * config.frames else None), 0
-    stopped = None if store is None else store.load()
-    if stopped is not None:
-        state, done = stopped.state, stopped.frames
-    for first in range(done, len(at), config.segment_frames):
+    state = model.video.start(1, len(at) if len(at) <= 2 * config.frames else None)
+    for first in range(0, len(at), config.segment_frames):
         numbers = at[first : first + config.segment_frames]
         with full_precision():
             state, features = model.video.step(state, selection.load_frames(model, video, numbers))
         last = first + len(numbers) >= len(at)
         stop = end if last else float(times[at[first + len(numbers)]])
         yield float(times[numbers[0]]), stop, features
-        if store is not None:
-            store.save(first + len(numbers), state)
 
 
 @torch.inference_mode()
-def stream_passages(
-    model: VideoText, video: Video, selection: FrameSelection | None = None, store: StreamStore | None = None
-) -> Iterator[Passage]:
-    """Encode a video's passages in order; `store` as in `stream_features`."""
-    for start, stop, features in stream_features(model, video, selection, store):
+def stream_passages(model: VideoText, video: Video, selection: FrameSelection | None = None) -> Iterator[Passage]:
+    """Encode a video's passages in order."""
+    for start, stop, features in stream_features(model, video, selection):
         yield make_passage(model, start, stop, features)
 
 
@@ -290,11 +279,8 @@ class VideoEmbedder:
         """Get the device of the model."""
         return self.model.log_scale.device
 
-    def pieces(self, path: Path | Video, store: StreamStore | None = None) -> Iterator[EmbeddedPiece]:
-        """Embed the passages or moments of a file in order; `store` as in `stream_features`, for passages only.
-
-        Raises BadInput if it cannot be read.
-        """
+    def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
+        """Embed the passages or moments of a file in order. Raises BadInput if it cannot be read."""
         with open_video(path) as video:
             if len(video) == 1:
                 yield EmbeddedPiece(label_of(path), None, None, {"image": self.prepare(video[0])})
@@ -303,7 +289,7 @@ class VideoEmbedder:
                 for start, stop, vector in stream_moments(self.model, video, self.frame_rate):
                     yield EmbeddedPiece(label_of(path), start, stop, {"video": torch.from_numpy(vector)})
                 return
-            for each in stream_passages(self.model, video, FrameSelection(frame_rate=self.frame_rate), store):
+            for each in stream_passages(self.model, video, FrameSelection(frame_rate=self.frame_rate)):
                 yield EmbeddedPiece(label_of(path), each.start_s, each.stop_s, {"video": torch.from_numpy(each.vector)})
 
     @full_precision()
