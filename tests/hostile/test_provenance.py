@@ -72,6 +72,14 @@ def test_followed_things_replace_no_video_of_the_user(run: Run, clip: Path, tmp_
     refused(run, tmp_path, *words, "--out", tmp_path)
 
 
+def test_discovered_objects_replace_no_image_of_their_folder(run: Run, tmp_path: Path) -> None:
+    make_image(tmp_path / "images" / "a.png", (200, 30, 30))
+    before = (tmp_path / "images" / "a.png").read_bytes()
+    code, _, err = run("discover", tmp_path / "images", "--out", tmp_path / "images")
+    assert (tmp_path / "images" / "a.png").read_bytes() == before
+    assert code == 0 or "would be overwritten" in err
+
+
 def test_pipes_and_devices_are_not_replaced_outside_of_commands_either(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.npz")
     with pytest.raises(BadInput, match="is a pipe, which a file would replace"), whole_file(tmp_path / "pipe.npz"):

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.core.provenance import protect
 from tapetum.core.reading import no_pipe, open_file
 from tapetum.video.arrays import as_rgb, from_floats
 from tapetum.video.types import FRAME_CACHE_BYTES, MAX_PIXELS, DecodeReport, Frame, FrameCache, Video, refuse_huge
@@ -48,6 +49,7 @@ def images_below(folder: Path) -> list[Path]:
         raise BadInput(
             f"the folder {folder} holds no images (png, jpg, ...), nor do those below; give images, or a folder of some"
         )
+    protect(images)
     return images
 
 
