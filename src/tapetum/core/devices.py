@@ -215,11 +215,6 @@ def all_finite(x: "torch.Tensor") -> bool:
     return bool(x.sum().isfinite()) or bool(x.isfinite().all())  # a sum is cheaper, but may overflow
 
 
-def _kinds(torch: Any) -> set[str]:
-    """Device types with their own autocast: the standard ones, and one added by a torch plug-in."""
-    return {"cpu", "cuda", "mps", "xpu", torch._C._get_privateuse1_backend_name()}
-
-
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Switch the caller's autocast off in a block, or in a function that this decorates.
@@ -229,7 +224,7 @@ def full_precision() -> Iterator[None]:
     torch = sys.modules.get("torch")  # who has not imported it has no autocast
     with ExitStack() as stack:
         if torch is not None:
-            for kind in _kinds(torch):
+            for kind in {"cpu", "cuda", "mps", "xpu", torch._C._get_privateuse1_backend_name()}:  # the last of a plug-in
                 if torch.is_autocast_enabled(kind):
                     stack.enter_context(torch.autocast(kind, enabled=False))
         yield

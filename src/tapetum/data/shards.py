@@ -13,6 +13,7 @@ Source: WebDataset (github.com/webdataset/webdataset), whose shards are read and
 samples must have equal fields; pickles are not loaded; grey images of png stay 2-D (`tapetum.data.fields`).
 """
 
+import io
 import itertools
 import re
 import tarfile
@@ -213,7 +214,9 @@ def write_shards(
             written = 0
             for number, (key, members) in enumerate(itertools.chain([first], encoded), start=1):
                 for ending, data in members.items():
-                    _add(tar, f"{key}.{ending}", data)
+                    member = tarfile.TarInfo(f"{key}.{ending}")  # owner 0, time 0
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
                     written += len(data)
                 if number == samples_per_shard or written >= bytes_per_shard:
                     break
@@ -256,11 +259,3 @@ def _encoded(samples: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, dict[s
             )
         keys.add(key)
         yield key, {ending: encode(ending, value) for ending, value in members.items()}
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    import io
-
-    member = tarfile.TarInfo(name)  # owner 0, time 0
-    member.size = len(data)
-    tar.addfile(member, io.BytesIO(data))

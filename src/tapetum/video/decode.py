@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import av
@@ -226,7 +226,7 @@ class FileDecoder:
                 return None
             if position == place:
                 self.place = place - 1
-                return self.frames(_chain(packet, packets))
+                return self.frames(chain([packet], packets))
         return None
 
     def scan(self) -> Packets:
@@ -326,11 +326,6 @@ class Cursor:
             if self.counted > index:
                 return frame
         return None
-
-
-def _chain(first: Packet, rest: Iterator[Packet]) -> Iterator[Packet]:
-    yield first
-    yield from rest
 
 
 def _never_shown(packet: Packet) -> bool:
