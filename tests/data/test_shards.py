@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import os
 import pickle
 import sys
 import tarfile
@@ -335,17 +334,6 @@ def test_an_index_is_kept_beside_the_tar_and_checked(tmp_path: Path, monkeypatch
     index.unlink()
     index.mkdir()  # a place that cannot be written
     assert len(Shards(path)) == len(Shards(path)) == 3
-
-
-def test_a_tar_that_shrinks_is_named(tmp_path: Path) -> None:
-    path = tar_of(tmp_path / "x.tar", {"a.bin": bytes(5000)})
-    shards = Shards(path)
-    os.truncate(path, 2000)
-    with pytest.raises(BadInput, match=r"a\.bin is cut off"):
-        shards[0]
-    path.unlink()
-    with pytest.raises(BadInput, match="cannot read"):
-        shards[0]
 
 
 def test_columns_have_one_shape(tmp_path: Path) -> None:

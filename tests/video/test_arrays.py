@@ -10,7 +10,6 @@ from PIL import Image
 from tapetum.core.errors import BadInput
 from tapetum.data.files import StoredFile, opened_image, stored_file
 from tapetum.video import open_video
-from tapetum.video.images import ImageVideo
 
 
 @pytest.fixture
@@ -39,27 +38,6 @@ def test_tensor(frames, dtype):
     tensor = torch.from_numpy(frames)
     tensor = tensor if dtype == torch.uint8 else (tensor.float() / 255).to(dtype).requires_grad_()
     assert np.abs(open_video(tensor)[:].astype(int) - frames).max() <= (1 if dtype == torch.bfloat16 else 0)
-
-
-@pytest.mark.parametrize(
-    ("bad", "words"),
-    [
-        (np.zeros((4, 8, 8, 3), np.int32), "int32"),
-        (np.zeros((8, 8, 3), np.uint8), "one image"),
-        (np.zeros((4, 3, 8, 8), np.uint8), "channels go last"),
-        (np.zeros((4, 8, 8, 5), np.uint8), "shape"),
-        (np.zeros((0, 8, 8, 3), np.uint8), "no frames"),
-        (np.zeros((4, 0, 8, 3), np.uint8), "no frames or no pixels"),
-        (np.full((2, 8, 8, 3), 200.0), "outside 0..1"),
-        (np.full((2, 8, 8, 3), np.nan), "NaN"),
-        (np.zeros((4, 8, 8, 3), object), "object"),
-        (None, "NoneType"),
-        (7, "int"),
-    ],
-)
-def test_other_arrays_are_refused(bad, words):
-    with pytest.raises(BadInput, match=words):
-        open_video(bad)
 
 
 def test_npy_and_npz(tmp_path, frames):
@@ -150,14 +128,3 @@ def test_orientation_after_the_pixels_of_a_png(tmp_path, frames, kind):
     np.testing.assert_array_equal(open_video(tmp_path / "1.png")[0], np.rot90(frames[1], -1))
     with pytest.raises(BadInput, match=r"1.png is 12x20, but 0.png is 20x12"):
         open_video(tmp_path)
-
-
-@pytest.mark.parametrize("suffix", ["tiff", "webp", "png"])
-def test_pages_of_a_stack_are_frames(tmp_path, frames, suffix):
-    pages = [Image.fromarray(frame) for frame in frames]
-    path = tmp_path / f"stack.{suffix}"
-    pages[0].save(path, save_all=True, append_images=pages[1:], **({"lossless": True} if suffix == "webp" else {}))
-    video = open_video(path)
-    assert isinstance(video, ImageVideo)
-    assert np.array_equal(video[:], frames)
-    assert np.array_equal(video[[9, 4]], frames[[9, 4]])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.video import colour_wheel, draw_tracks, point_colours, position_colours
-from tapetum.video.draw import APART, draw_paths
+from tapetum.video import colour_wheel, draw_tracks, position_colours
+from tapetum.video.draw import draw_paths
 
 RED = np.array([[255, 0, 0]], np.uint8)
 
@@ -59,24 +59,6 @@ def test_a_trail_follows_and_fades():
     assert row[gone] == 0
     bare = list(draw_tracks(_gray(t), xy, np.ones((1, t), bool), trail=0, radius=3, colours=RED))
     assert bare[-1][30, older, 0] == 100
-
-
-@pytest.mark.parametrize("place", [(-500, 30), (1e9, 1e9), (np.nan, 3), (np.inf, -np.inf), (3, -1e30)])
-@pytest.mark.filterwarnings("error")
-def test_points_outside_or_nowhere_are_not_drawn(place):
-    xy = np.concatenate([_still(place, 4), _still((20, 20), 4)])
-    drawn = list(draw_tracks(_gray(4), xy, np.ones((2, 4), bool), radius=3))
-    assert len(drawn) == 4
-    for frame in drawn:
-        y, x = np.nonzero(_touched(frame))
-        assert len(x)
-        assert np.hypot(x - 20, y - 20).max() < 8
-
-
-def test_no_points_and_tiny_frames():
-    assert np.array_equal(next(draw_tracks(_gray(), np.zeros((0, 1, 2)), np.zeros((0, 1), bool))), _gray()[0])
-    tiny = list(draw_tracks(np.zeros((2, 1, 1, 3), np.uint8), _still((0.5, 0.5), 2), np.ones((1, 2), bool)))
-    assert tiny[1].max() > 100
 
 
 def test_colours_stay_and_neighbours_are_alike():
@@ -157,33 +139,4 @@ def test_rings_and_labels() -> None:
         draw_tracks(_gray(), xy, seen, labels=["a", "b", "c"])
 
 
-LMS = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]])
-WITHOUT = {
-    "all cones": np.eye(3),
-    "without long": np.array([[0, 2.02344, -2.52581], [0, 1, 0], [0, 0, 1]]),
-    "without middle": np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]]),
-}
 """Viénot, Brettel and Mollon (1999), another model than the one with which the colours were sought."""
-
-
-def seen_by(eye: str, colours: np.ndarray) -> np.ndarray:
-    """CIE L*a*b* of sRGB colours as an eye sees them."""
-    c = colours / 255
-    linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
-    linear = np.clip(linear @ (np.linalg.inv(LMS) @ WITHOUT[eye] @ LMS).T, 0, 1)
-    xyz = linear @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T
-    f = np.cbrt(xyz / [0.9505, 1, 1.089])
-    f = np.where(xyz / [0.9505, 1, 1.089] > 0.008856, f, 7.787 * xyz / [0.9505, 1, 1.089] + 16 / 116)
-    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], 1)
-
-
-@pytest.mark.parametrize("eye", WITHOUT)
-@pytest.mark.parametrize(("count", "least"), [(2, 40), (4, 25), (10, 9)])
-def test_few_points_have_colours_far_apart(eye: str, count: int, least: float) -> None:
-    """In L*a*b* about 2.3 can just be told apart."""
-    places = np.random.default_rng(0).uniform(0, 60, (count, 2))
-    colours = point_colours(places, 64, 64)
-    assert np.array_equal(colours, APART[:count])
-    lab = seen_by(eye, colours)
-    apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1)[~np.eye(count, dtype=bool)]
-    assert apart.min() > least

@@ -107,21 +107,6 @@ def test_pixel_formats_come_out_alike(clip, image, name, codec, pix_fmt):
     assert np.abs(difference.reshape(8, 8, 12, 8, 3).mean((1, 3))).max() < 16  # in blocks: 4:2:0 blurs the colours
 
 
-def test_alpha_is_laid_on_black(tmp_path):
-    rgba = np.zeros((8, 8, 4), np.uint8)
-    rgba[:] = 200, 100, 40, 0
-    rgba[:, 4:, 3] = 255
-    path = tmp_path / "alpha.mov"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("qtrle", rate=5)
-        stream.width, stream.height, stream.pix_fmt = 8, 8, "argb"
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(rgba, format="rgba").reformat(format="argb")))
-        container.mux(stream.encode(None))
-    frame = open_video(path)[0]
-    assert (frame[:, :4] == 0).all()
-    assert (frame[:, 4:] == (200, 100, 40)).all()
-
-
 @pytest.mark.parametrize(
     ("degrees", "mirrored", "expected"),
     [
@@ -139,29 +124,6 @@ def test_rotation_is_applied(clip, image, degrees, mirrored, expected):
     assert (video.height, video.width) == wanted.shape[:2]
     assert np.array_equal(video[1], wanted)
     assert np.array_equal(list(video)[1], wanted)
-
-
-def test_sound_beside_the_image_is_passed_over(tmp_path):
-    path = tmp_path / "both.mp4"
-    with av.open(str(path), "w") as container:
-        sound = container.add_stream("aac", rate=48000)
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-        for _ in range(10):
-            container.mux(stream.encode(av.VideoFrame(32, 32, "yuv420p")))
-        noise = av.AudioFrame.from_ndarray(np.zeros((1, 48000), np.float32), format="fltp", layout="mono")
-        noise.sample_rate = 48000
-        container.mux(sound.encode(noise))
-        container.mux(stream.encode(None))
-        container.mux(sound.encode(None))
-    video = open_video(path)
-    assert len(video) == len(list(video)) == 10
-
-
-def test_paths_with_colons_and_percent_signs_are_only_names(clip, tmp_path, monkeypatch):
-    clip("concat:a%03d.mp4", n=2)
-    monkeypatch.chdir(tmp_path)
-    assert len(open_video("concat:a%03d.mp4")) == 2
 
 
 def test_reading_needs_no_torch(clip):
