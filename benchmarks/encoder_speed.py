@@ -33,7 +33,7 @@ import transformers
 from PIL import Image
 
 from tapetum.core.batched_work import BatchedWork
-from tapetum.core.devices import choose_dtype, keep_freed_memory, knows_int8, processor
+from tapetum.core.devices import choose_dtype, knows_int8, processor
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build, from_state
 from tapetum.encoders.embed import set_precision
@@ -115,7 +115,6 @@ class Prepared(torch.utils.data.Dataset):
 def time_loops(count: int, repeats: int, names: list[str]) -> list[dict[str, Any]]:
     """Time the loops, each as often as `repeats`, in turns; the median counts."""
     rows = []
-    keep_freed_memory()  # as every command does
     torch.set_grad_enabled(False)
     with tempfile.TemporaryDirectory() as folder:
         files = photos(Path(folder), count)

@@ -32,7 +32,6 @@ from sklearn.cluster import KMeans
 from torch import nn
 
 from pretraining_speed import stepping
-from tapetum.core.devices import keep_freed_memory
 from tapetum.systems.odin.masks import kmeans
 from tapetum.systems.odin.model import perceptron
 from tapetum.systems.odin.recipes import OdinConfig, recipe
@@ -120,7 +119,6 @@ def main() -> None:
     if "OPENBLAS_CORETYPE" in os.environ:
         parser.error("OPENBLAS_CORETYPE is set; run with env -u OPENBLAS_CORETYPE")
     torch.set_num_threads(1)
-    keep_freed_memory()
     torch.manual_seed(0)
     plain = OdinConfig(
         pyramid_width=0, hidden_width=HIDDEN, projection_width=WIDTH, source="given", clusters=GRID**2, target_decay=0.99

@@ -30,7 +30,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tapetum.account.flops import count_flops
-from tapetum.core.devices import keep_freed_memory
 from tapetum.data.views import Views
 from tapetum.systems.pretraining.data import ImageSource, TrainingImage
 from tapetum.systems.pretraining.methods import Byol, Dino, Mae, Method, SimClr, task_of
@@ -51,7 +50,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    keep_freed_memory()
     torch.manual_seed(0)
     rows = []
     print(

@@ -83,26 +83,21 @@ def test_folders_of_imagenet_have_the_published_words() -> None:
 
 
 def test_captions_of_coco_and_flickr(tmp_path: Path) -> None:
-    coco, flickr, tokens, official = (tmp_path / name for name in ("coco", "flickr", "tokens", "official"))
-    for folder in (coco, flickr, tokens, official / "annotations"):
+    coco, flickr, official = (tmp_path / name for name in ("coco", "flickr", "official"))
+    for folder in (coco, flickr, official / "annotations"):
         folder.mkdir(parents=True)
     sentences = [{"raw": "a cat"}, {"raw": "two cats"}]
     images = [{"filepath": "val2014", "filename": "a.jpg", "cocoid": 7, "split": "test", "sentences": sentences}]
     (coco / "dataset_coco.json").write_text(json.dumps({"images": images}))
     images = [{"filename": "b.jpg", "imgid": 3, "split": "test", "sentences": sentences}]
     (flickr / "dataset_flickr30k.json").write_text(json.dumps({"images": images}))
-    (tokens / "results_20130124.token").write_text("1.jpg#0\tA man .\n1.jpg#1\tOne man .\n2.jpg#0\tA dog .\n")
     content = {"images": [{"id": 1, "file_name": "c.jpg"}], "annotations": [{"image_id": 1, "caption": "x"}]}
     (official / "annotations" / "captions_val2017.json").write_text(json.dumps(content))
     assert read_captions(coco, "test")[0].image == coco / "val2014" / "a.jpg"
     assert read_captions(flickr, "test")[0].image == flickr / "flickr30k-images" / "b.jpg"
-    assert [sample.captions for sample in read_captions(tokens, "test")] == [("A man .", "One man ."), ("A dog .",)]
     assert read_captions(official, "val2017")[0].captions == ("x",)
     with pytest.raises(BadInput, match="neither dataset_coco"):
         read_captions(tmp_path, "test")
-    (tokens / "results_20130124.token").write_text("1.jpg#0 no tab\n")
-    with pytest.raises(BadInput, match=r"line 1 of .* FILE#NUMBER, a tab and a caption"):
-        read_captions(tokens, "test")
 
 
 def test_the_commands(run, tmp_path: Path) -> None:
@@ -125,7 +120,8 @@ def test_the_commands(run, tmp_path: Path) -> None:
     assert "three.txt has 3 different lines for 2 classes" in err
     (tmp_path / "flickr30k-images").mkdir()
     Image.fromarray(photos(1)[0]).save(tmp_path / "flickr30k-images" / "1.jpg")
-    (tmp_path / "results_20130124.token").write_text("1.jpg#0\tA man .\n")
+    image = {"filename": "1.jpg", "imgid": 0, "split": "test", "sentences": [{"raw": "A man ."}]}
+    (tmp_path / "dataset_flickr30k.json").write_text(json.dumps({"images": [image]}))
     code, out, err = run("eval", "retrieval", "--data", tmp_path, "--model", tmp_path / "model")
     assert code == 0, err
     assert "1 images, 1 captions" in out

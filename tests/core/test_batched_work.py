@@ -70,12 +70,6 @@ def test_an_item_is_read_no_further_than_the_batch() -> None:
     assert read == [2, 4, 5]
 
 
-def test_one_item_alone_is_the_same_work() -> None:
-    log = Log(size=2)
-    assert log.work([1, 2, 3], 2) == (2, 4, 6)
-    assert log.batches == [[1, 2], [3]]
-
-
 def test_a_failure_costs_no_other_item_its_result() -> None:
     log = Log(size=3)
     items: list[list[float]] = [[1], [2, 0], [3, -1], [4], [5]]
@@ -87,23 +81,10 @@ def test_a_failure_costs_no_other_item_its_result() -> None:
     assert [4, 5] in log.batches  # the part that was read of the third item is in no batch
 
 
-def test_a_failure_of_a_batch_in_the_middle_of_an_item() -> None:
-    log = Log(size=2)
-    assert run(log, [[1, 0, 2, 3], [4]], failure=lambda item, error: "failed") == [(0, "failed"), (1, (12,))]
-
-
 @pytest.mark.parametrize(("items", "error"), [([[1], [0]], ZeroDivisionError), ([[1], [-1]], BadInput)])
 def test_the_first_failure_ends_the_work_without_a_function_for_it(items: list[list[float]], error: type) -> None:
     with pytest.raises(error):
         run(Log(size=2), items)
-
-
-def test_a_failure_in_finishing_is_the_item_s() -> None:
-    def finish(item: int, outputs: list[int], tool: None) -> float:
-        return 1 / outputs[0]
-
-    work = BatchedWork(read=lambda item, _: [item], compute=lambda parts, _: parts, finish=finish, size=4)
-    assert list(run_jobs(work, [0, 2], failure=lambda item, error: "failed")) == [(0, "failed"), (1, 0.5)]
 
 
 def test_items_read_ahead_give_the_same_results_in_order() -> None:
@@ -121,9 +102,3 @@ def test_no_more_is_read_ahead_than_allowed() -> None:
     for number, _ in work.run([[float(k), 1.0, 1.0, 1.0] for k in range(1, 21)], 3):
         most = max(most, log.read_so_far - 4 * (number + 1))
     assert 0 < most <= (3 + 1) * 2  # of each item that waits, as many parts as a batch has
-
-
-def test_the_first_failure_ends_work_that_is_read_ahead() -> None:
-    work = replace(Log(2).work, ahead=3)
-    with pytest.raises(BadInput, match="negative"):
-        list(work.run([[1.0], [-1.0]] + [[2.0]] * 50, 3))

@@ -39,8 +39,3 @@ class Settings:
 def test_what_lies_outside_is_named(given: dict, message: str) -> None:
     with pytest.raises(BadInput, match=f"^{message}$"):
         Settings(**given)
-
-
-def test_ends_that_belong_to_it_pass() -> None:
-    Settings(steps=10, momentum=0.0, share=1.0, kind=None)
-    Settings(steps=1, share=None)

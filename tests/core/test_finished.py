@@ -8,10 +8,8 @@ from support.traced import memory_below
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import (
     ResultsOnDisk,
-    changed_settings,
     continues_run,
     read_finished,
-    remove_unfinished,
     write_finished,
     write_settings,
 )
@@ -45,18 +43,6 @@ def test_what_is_finished_is_read_back_for_the_same_stamp_alone(tmp_path: Path, 
         assert read_finished(file, {"model": "a"}, outdated, "of") is None
 
 
-def test_a_folder_is_of_one_run(tmp_path: Path) -> None:
-    file, settings = tmp_path / "settings.json", {"seed": 1, "size": 64}
-    assert changed_settings(file, settings, "remove it") is None
-    write_settings(file, settings)
-    assert changed_settings(file, settings, "remove it") == {}
-    assert changed_settings(file, {"seed": 2, "size": 64, "rate": 4}, "remove it") == {"seed": 1, "rate": None}
-    for damaged in ("{", "[1]"):
-        file.write_text(damaged)
-        with pytest.raises(BadInput, match=r"settings\.json cannot be read .*; remove it"):
-            changed_settings(file, settings, "remove it")
-
-
 def test_a_call_goes_on_with_its_own_run_alone(tmp_path: Path) -> None:
     file, settings = tmp_path / "settings.json", {"n": 3, "size": 64}
     assert not continues_run(file, settings, tmp_path, "0 scenes")
@@ -67,12 +53,3 @@ def test_a_call_goes_on_with_its_own_run_alone(tmp_path: Path) -> None:
     file.write_text("{")
     with pytest.raises(BadInput, match=r"cannot be read .*; remove .* or choose another folder"):
         continues_run(file, settings, tmp_path, "2 scenes")
-
-
-def test_what_killed_workers_left_goes(tmp_path: Path) -> None:
-    (tmp_path / ".a.tmp").mkdir()
-    (tmp_path / ".a.tmp" / "half").write_text("x")
-    (tmp_path / ".b.tmp").write_text("x")
-    (tmp_path / "c").write_text("x")
-    remove_unfinished(tmp_path.glob(".*.tmp"))
-    assert [path.name for path in tmp_path.iterdir()] == ["c"]

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapetum.core.finished import Rows
 from tapetum.core.identity import Outdated, differing, fingerprint, source_label, stamp
 from tapetum.hub.registry import known, location, weights_fingerprint
 
@@ -64,8 +63,3 @@ def test_one_line_counts_and_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         capsys.readouterr().out == "x: 3 results that were kept there differ in dtype and weights; they were computed again\n"
     )
-
-
-def test_rows_in_memory_read_no_file(tmp_path: Path) -> None:
-    with Rows(None, {}) as rows:
-        assert rows.stamp(video=tmp_path / "none.mp4") == {}

@@ -17,12 +17,10 @@ import pytest
 
 from core import job_script, ray_script
 from core.job_script import die, fail, invert, three
-from support.traced import memory_below
-from tapetum.core import jobs
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.finished import ComputedItems, read_finished
+from tapetum.core.finished import read_finished
 from tapetum.core.identity import Outdated
-from tapetum.core.jobs import ActorPool, _Actor, _cluster, run_jobs
+from tapetum.core.jobs import _cluster, run_jobs
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -92,36 +90,6 @@ def test_ray_does_the_same_and_raises_the_same() -> None:
         list(run_jobs(halve, [-1], lambda: 2, engine="ray"))
 
 
-def test_machines_that_join_get_actors_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    processors = {"CPU": 1.0}
-    started = SimpleNamespace(remote=lambda *_: SimpleNamespace(ready=SimpleNamespace(remote=object)))
-    ray = SimpleNamespace(put=None, remote=lambda **_: lambda _: started, cluster_resources=lambda: processors)
-    ray.put = lambda task: task
-    pool = ActorPool(ray, abs, range(9))
-    pool._start()
-    monkeypatch.setattr(jobs, "_LOOK_S", 0.0)
-    for present, actors in ((1.0, 1), (3.0, 3), (2.0, 3)):
-        processors["CPU"] = present
-        pool._grow()
-        assert len(pool._actors) == actors
-
-
-def test_a_driver_keeps_nothing_of_items_to_come_and_gives_out_first_what_was_lost() -> None:
-    put = SimpleNamespace(put=lambda task: task, remote=lambda **_: lambda _: None)
-    with memory_below(1 << 16):
-        pool = ActorPool(put, abs, ComputedItems(str, range(1 << 20)))
-    given: list[str] = []
-    work = SimpleNamespace(remote=lambda item: given.append(item) or item)
-    pool._actors = [_Actor(SimpleNamespace(work=work), ready=True) for _ in range(2)]
-    pool._give_out()
-    pool._again.append(pool._actors[0].numbers.popleft())
-    pool._give_out()
-    assert given == ["0", "1", "2", "3", "0"]
-    pool._actors[1].numbers.clear()
-    pool._give_out()
-    assert given[5:] == ["4", "5"]
-
-
 def test_a_ray_that_does_not_start_is_one_line() -> None:
     """What `ray.init` raises where its agent or raylet is killed as it starts, and what is left of it then is shut down."""
     ended = []
@@ -150,7 +118,7 @@ def test_a_node_that_is_killed_costs_nothing_and_doubles_nothing(tmp_path: Path)
     nodes = Counter(node for each in begun.values() for node in each)
     assert len(nodes) == 2  # both worked
     again = [number for number, each in begun.items() if len(each) > 1]
-    assert len(again) <= 4  # at most what two actors had
+    assert len(again) <= 2  # what two actors had
     tools = len(list(tmp_path.glob("tool-*")))
     assert 2 <= tools <= 5  # an actor makes its tool once, not for each item
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tapetum.core import plugins
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import check_recorded, record_of_class, resolve_class
 
@@ -67,11 +66,3 @@ def test_a_record_names_the_class_and_notices_a_change(file: Path) -> None:
         check_recorded(record, f"{file}:Other", "encoder", "a.safetensors")
     file.write_text(CODE + "# more\n")
     assert "has changed since a.safetensors" in str(check_recorded(record, reference, "encoder", "a.safetensors"))
-
-
-def test_entry_points_are_read_once_per_search_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked = []
-    monkeypatch.setattr(plugins, "entry_points", lambda **group: asked.append(group) or [])
-    monkeypatch.syspath_prepend(str(tmp_path))  # which no other test has asked for
-    assert not any(plugins.is_reference(name, "encoder") for name in ("resnet-18", "vit-nano"))
-    assert len(asked) == 1

@@ -27,11 +27,3 @@ def test_a_stage_within_another_counts_for_itself_alone(clock: list[float]) -> N
             raise KeyError
         clock[0] = 20
     assert dict(seconds) == {stages.OTHER: 3, "track": 13, "features": 4}
-
-
-def test_nothing_is_measured_where_nobody_asks(clock: list[float]) -> None:
-    with stages.timed() as seconds:
-        pass
-    with stages.stage("late"):
-        clock[0] = 5
-    assert dict(seconds) == {stages.OTHER: 0}

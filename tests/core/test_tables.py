@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.core.tables import CsvRows, csv_records, separator_of
 from tapetum.data.entries import records_of
 from tapetum.systems.perception_test.annotations import read_ids
 from tapetum.systems.tap.tracking.corrections import corrections_of
@@ -87,15 +86,6 @@ def test_tables_in_space_and_lists_of_ids_and_words(tmp_path: Path, sign: str, p
     assert records_of(file) == [{"label": "surfing water", "youtube_id": "abc", "time": f"1{point}5"}]
 
 
-def test_what_makes_no_difference():
-    assert separator_of("") == ","
-    assert separator_of("one column\n1;2;3\n") == ","
-    assert separator_of('"a;b;c",d\n') == ","
-    assert list(CsvRows('name;x\n"1,5 or 2";1,5\n')) == [["name", "x"], ["1,5 or 2", "1.5"]]
-    assert list(CsvRows("a,b\n")) == [["a", "b"]]
-    assert csv_records("a;b\n1,5;2;3\n") == [{"a": "1,5", "b": "2"}]
-
-
 NAMES = (
     "=1+1",
     "@SUM(A1)",
@@ -127,8 +117,3 @@ def test_no_name_is_a_formula_and_all_come_back(tmp_path: Path, form: str) -> No
     for sign in ",;\t":  # whichever a spreadsheet takes
         cells = {cell.strip('" ') for row in csv.reader(lines, delimiter=sign) for cell in row}
         assert [cell for cell in cells if cell and cell[0] in "=+-@\uff1d"] == []
-
-
-def test_a_table_of_points_takes_names_from_a_spreadsheet(tmp_path: Path) -> None:
-    (tmp_path / "points.csv").write_text("x,y,name,id\n1,2,'=1+1,'-a\n1,2,=2,'b\n")
-    assert [(row.name, row.known) for row in read_points(tmp_path / "points.csv")] == [("=1+1", "-a"), ("=2", "'b")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.files import make_image, sound, stripes
+from support.files import make_image, stripes
 from tapetum.core.errors import BadInput
 from tapetum.data.layouts import listing
 
@@ -18,20 +18,6 @@ def classes(place: Path) -> Path:
     for k in range(20):
         make_image(place / "photos" / ("cat", "dog")[k % 2] / f"{k}.jpg", (12 * k, 0, 255 * (k % 2)))
     return place / "photos"
-
-
-def test_a_folder_of_classes_is_told_its_layout(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    classes(tmp_path)
-    train = ["train", "hip", "--out", "run", "--size", 8, "--mae-steps", 0, "--steps", 1, "--batch-size", 4, "--workers", 0]
-    train += ["--threads", 1, "--bf16", False, "--data", "photos"]
-    code, _, err = run(*train)
-    assert (code, err.count("\n")) == (2, 1)
-    assert "it looks like the layout classes: give --layout classes" in err
-    code, out, err = run(*train, *shlex.split(err.rpartition("give ")[2]))
-    assert code == 0, err
-    assert "train: 16 examples of image 8x8x3" in out
-    assert "check: 4 examples" in out
 
 
 def test_a_folder_of_photographs_without_classes_is_learned_from(
@@ -51,19 +37,6 @@ def test_a_folder_of_photographs_without_classes_is_learned_from(
     assert (code, "photos/cat has no labels; give --steps 0 to learn without" in err) == (2, True)
 
 
-def test_of_classes_without_parts_every_fifth_image_is_held_out(tmp_path: Path) -> None:
-    learned, held = (listing("classes", classes(tmp_path), split) for split in ("train", "val"))
-    assert [Path(file.name).name for file in learned.files["image"]][:4] == ["0.jpg", "10.jpg", "12.jpg", "14.jpg"]
-    assert [Path(file.name).name for file in held.files["image"]] == [
-        "16.jpg",
-        "8.jpg",
-        "17.jpg",
-        "9.jpg",
-    ]  # the fifth and tenth by name
-    assert held.truth is not None
-    assert held.truth.tolist() == [0, 0, 1, 1]
-
-
 def test_every_tenth_of_shards_in_one_folder_is_held_out(run: Run, tmp_path: Path) -> None:
     assert run("data", "shards", classes(tmp_path), "--out", tmp_path / "all")[0] == 0
     whole, held = (listing("shards", tmp_path / "all", part) for part in ("train", "val"))
@@ -78,17 +51,14 @@ def test_every_tenth_of_shards_in_one_folder_is_held_out(run: Run, tmp_path: Pat
 
 def test_what_other_folders_look_like(tmp_path: Path) -> None:
     place = classes(tmp_path)
-    flat, sounds, split = tmp_path / "flat", tmp_path / "sounds", tmp_path / "split"
+    flat, split = tmp_path / "flat", tmp_path / "split"
     shutil.copytree(place / "cat", flat)
-    sound(sounds / "bird" / "a.wav", 10)
     for part in ("train", "val"):
         shutil.copytree(place, split / part)
     for layout, where, message in (
         ("parquet", flat, "holds images without classes: give --layout classes --steps 0"),
-        ("parquet", sounds, "holds a folder of recordings for each class"),
         ("parquet", split, "it looks like the layout imagenet: give --layout imagenet"),
         ("imagenet", stripes(tmp_path / "train.parquet").parent, "it looks like the layout parquet"),
-        ("parquet", place / "cat" / "0.jpg", "it is one image: give a folder of them"),
     ):
         with pytest.raises(BadInput, match=message):
             listing(layout, where, "train")

@@ -7,15 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import class_labels
 from tapetum.data.layouts import listing
-from tapetum.data.shard_sources import ParquetSamples
 from tapetum.systems.pretraining.sources import read_source
-from tapetum.transfer.probing import Labelled
 
 arrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -66,22 +62,3 @@ def test_rows_without_a_class_are_refused_by_every_verb(labels: Any, words: str,
         code, _, err = run(*command)
         assert (code, "no label" in err or "has the label" in err) == (2, True), err
         assert not (tmp_path / "run").exists()
-
-
-def test_tables_become_shards_with_classes_or_not_at_all(tmp_path: Path) -> None:
-    rows = list(ParquetSamples([table(tmp_path / "a.parquet", [1.0, 0.0])]))
-    assert [row["cls"] for row in rows] == [1, 0]
-    for bad, words in ((float("nan"), "row 1 has no label"), (0.5, "row 1 has the label 0.5"), (float("inf"), "row 1 has")):
-        with pytest.raises(BadInput, match=words):
-            list(ParquetSamples([table(tmp_path / "b.parquet", [1.0, bad])]))
-
-
-def test_lists_of_kinetics_and_labels_in_python(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text("label,youtube_id\nrun,a\n,b\n")
-    with pytest.raises(BadInput, match=r"train.csv has no label in row 1"):
-        listing("kinetics", tmp_path, "train")
-    assert class_labels([True, np.float64(3).item(), 0], "x") == [1, 3, 0]
-    with pytest.raises(BadInput, match="has the label 'a' in row 0 and 1 in row 1; give numbers or words"):
-        class_labels(["a", 1], "x")
-    with pytest.raises(BadInput, match=r"labels are torch.float32 \(2,\); give one class an image as whole numbers"):
-        Labelled(torch.zeros(2, 3), torch.tensor([0.0, 1.0]))

@@ -10,7 +10,6 @@ from tapetum.core.errors import BadInput
 from tapetum.data.labelled import read_cifar10, read_cifar100
 from tapetum.data.segmentation import (
     IGNORE,
-    SEGMENTED,
     read_ade20k,
     read_camvid,
     read_cityscapes,
@@ -144,25 +143,3 @@ def test_cifar(tmp_path: Path) -> None:
     (tmp_path / "batches.meta.txt").write_text("a\n")
     with pytest.raises(BadInput, match="class 9"):
         read_cifar10(tmp_path, "train")
-
-
-@pytest.mark.parametrize("name", sorted(SEGMENTED))
-def test_what_is_missing_is_said(name: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInput):
-        SEGMENTED[name](tmp_path, "train")
-    with pytest.raises(BadInput, match="no split 'all'"):
-        SEGMENTED[name](tmp_path, "all")
-
-
-def test_masks_that_are_none(tmp_path: Path) -> None:
-    make_image(tmp_path / "leftImg8bit/train/a/a_leftImg8bit.png")
-    file = tmp_path / "gtFine/train/a/a_gtFine_labelIds.png"
-    found = read_cityscapes(tmp_path, "train")
-    with pytest.raises(BadInput, match="no file"):
-        found.read(0)
-    make_image(file)
-    with pytest.raises(BadInput, match="mode RGB"):
-        found.read(0)
-    mask(file, [[7, 7]])
-    with pytest.raises(BadInput, match="2x1"):
-        found.read(0)

@@ -5,16 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from support.question_sets import OFFICIAL, make_set, write
+from support.question_sets import make_set, write
 from tapetum.core.errors import BadInput
 from tapetum.data.questions import CaptionedImage
 from tapetum.data.vision_language import CAPTIONS, QUESTIONS
 from tapetum.systems.paligemma.transfer.tasks import TASKS
-
-NEW = (
-    "coco-35l", "xm3600", "screen2words", "scicap", "textcaps", "docci", "xgqa", "marvl", "ocr-vqa", "st-vqa", "msrvtt-cap",
-    "activitynet-qa", "activitynet-cap", "vatex",
-)  # fmt: skip
 
 
 def read(name: str, folder: Path, split: str) -> list:
@@ -95,58 +90,6 @@ def test_videos(tmp_path: Path) -> None:
     assert [len(q.answers) for q in captioned] == [2, 2]
     assert [q.key for q in read("msrvtt-cap", tmp_path / "msrvtt", "val")] == ["video3"]
     assert len(made("vatex", tmp_path / "vatex")[0].answers) == 3
-
-
-@pytest.mark.parametrize(
-    ("name", "file", "old", "new", "words"),
-    [
-        ("coco-35l", "coco_mt_dev.jsonl", "3_0", "9_0", r"image_id of line 1 of .*coco_mt_dev.jsonl is '9', which is no image"),
-        (
-            "coco-35l",
-            "dataset_coco.json",
-            "3.jpg",
-            "../3.jpg",
-            "filename of .* which is no name of a file below",
-        ),
-        ("xm3600", "captions.jsonl", "k1", "../k1", "image/key of line 1 .* which is no name of a file below"),
-        ("xm3600", "captions.jsonl", '"caption"', '"captions"', "de of line 1 of .*captions.jsonl has no caption"),
-        ("xgqa", "testdev_balanced_questions_de.json", '"1"', '"/1"', "imageId of entry 'a' .* which is no name"),
-        ("marvl", "ta/annotations/marvl-ta.jsonl", "1-3.jpg", "../../1", "left_img of line 2 .* which is no name of a file"),
-        ("marvl", "ta/annotations/marvl-ta.jsonl", "false", "0", "label of line 2 .* is 0; wanted true or false"),
-        ("screen2words", "split/test_screens.txt", "13", "99", "has the screen '99', of which .* has no summary"),
-        ("screen2words", "split/test_screens.txt", "13", "../13", "has the screen '../13', of which"),
-        ("scicap", "SciCap-Caption-All/test/a-Figure2-1.json", "caption", "text", "has no caption"),
-        ("textcaps", "TextCaps_0.1_val.json", "i1", "../i1", "image_id of .* which is no name of a file below"),
-        ("docci", "docci_descriptions.jsonlines", "test_1.jpg", "/test_1.jpg", "image_file of line 1 .* which is no name"),
-        ("ocr-vqa", "dataset.json", "0761", "../0761", "which is no name of a file below"),
-        ("ocr-vqa", "dataset.json", ', "Law"', "", "has 2 questions and 1 answers"),
-        ("st-vqa", "train_task_3.json", "iiit_text/b.jpg", "../b.jpg", "b.jpg|which is no name of a file below"),
-        ("activitynet-qa", "test_q.json", "a_2", "a_3", "question a_3 of .* has no answer in test_a.json"),
-        ("activitynet-qa", "test_a.json", ": 4", ": 9", "type of .* is 9; wanted 0 to 8"),
-        ("activitynet-qa", "test_q.json", '"a1"', '"../a1"', "video_name of .* which is no name of a file below"),
-        ("activitynet-cap", "val_1.json", "[0, 0.4], ", "", "has 2 sentences and other timestamps"),
-    ],
-)
-def test_damaged_files_are_refused_in_one_line(name: str, file: str, old: str, new: str, words: str, tmp_path: Path) -> None:
-    make_set(name, tmp_path)
-    path = tmp_path / file
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-    split = "train" if (name, new) == ("st-vqa", "../b.jpg") else TASKS[name].scored[0]
-    with pytest.raises(BadInput, match=words) as error:
-        read(name, tmp_path, split)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("name", NEW)
-def test_a_missing_file_and_an_unknown_split(name: str, tmp_path: Path) -> None:
-    assert name in OFFICIAL
-    split = TASKS[name].scored[0]
-    with pytest.raises(BadInput, match="there is no split 'dusk'"):
-        read(name, tmp_path, "dusk")
-    with pytest.raises(BadInput):
-        read(name, tmp_path, split)
 
 
 def test_figures_out_of_their_folder_are_refused(tmp_path: Path) -> None:

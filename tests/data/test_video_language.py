@@ -1,9 +1,7 @@
 """Official files about videos, small ones in their form: what is read of them, and what is said of what they are not."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -156,35 +154,3 @@ def test_something_something(tmp_path: Path) -> None:
         assert found.truth is not None
         assert found.truth.tolist() == [1, 0]
         assert found.classes == ("Something falling", "Moving something up")
-
-
-@pytest.mark.parametrize(
-    ("read", "files", "said"),
-    [
-        (read_egoschema, {"questions.json": [ego(UID)], "subset_answers.json": {UID: 7}}, "wanted 0 to 4"),
-        (read_egoschema, {"questions.json": [ego(UID)], "subset_answers.json": {UID: "a"}}, "no object of numbers"),
-        (read_egoschema, {"questions.json": [ego("../a")], "subset_answers.json": {"../a": 1}}, "no name of a file"),
-        (read_egoschema, {"questions.json": [{"q_uid": UID}], "subset_answers.json": {UID: 1}}, "has no option 0"),
-        (read_egoschema, {"questions.json": [ego(UID)]}, "cannot read"),
-        (read_nextqa, {"val.csv": NEXTQA.replace("instrument,0,", "instrument,9,")}, "wanted 0 to 4"),
-        (read_nextqa, {"val.csv": NEXTQA.replace("instrument,0,", "instrument,x,")}, "wanted a number"),
-        (read_nextqa, {"val.csv": "video,question\n1,a\n"}, "has no"),
-        (read_episode_questions, {"questions.jsonl": "{}\n"}, "has no options"),
-        (read_msrvtt, {"MSRVTT_JSFUSION_test.csv": "key,vid_key\nret0,x\n"}, "has no video_id"),
-        (read_vatex, {"vatex_validation_v1.0.json": [{"videoID": "a", "enCap": []}]}, "videos without captions"),
-        (read_youcook2, {"youcookii_annotations_trainval.json": []}, "no object under database"),
-        (read_activitynet, {"val_1.json": {"v": {"timestamps": [], "sentences": ["a"]}}}, "other timestamps"),
-        (lambda place: read_activitynet(place, "test"), {}, "no split 'test'"),
-        (
-            lambda place: list_ssv2(place, "train"),
-            {"train.json": [{"id": "1", "template": "b"}], "labels.json": {"a": "0"}},
-            "does not know",
-        ),
-        (lambda place: list_ssv2(place, "train"), {"train.json": [], "labels.json": {"a": "3"}}, "numbers 0, 1, 2"),
-        (lambda place: list_diving48(place, "train"), {"Diving48_vocab.json": {}}, "no list of lists"),
-    ],
-)
-def test_what_is_not_official_is_said(tmp_path: Path, read: Callable[[Path], Any], files: dict[str, Any], said: str) -> None:
-    write(tmp_path, files)
-    with pytest.raises(BadInput, match=said):
-        read(tmp_path)

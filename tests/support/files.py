@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from tapetum.core.files import whole_file
-from tapetum.core.provenance import RECORD
 
 
 def make_image(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (20, 12)) -> None:
@@ -74,7 +73,7 @@ def black_png(side: int) -> bytes:
 
 def listed(folder: Path) -> list[str]:
     """Give the names in a folder, sorted, without the list of what tapetum wrote there."""
-    return sorted(path.name for path in folder.iterdir() if path.name != RECORD)
+    return sorted(path.name for path in folder.iterdir())
 
 
 def write(path: str | Path, _: object = None) -> None:

@@ -64,21 +64,6 @@ for _method in ("supervised", "clip", "simclr", "byol", "dino"):
 for _method in ("clip", "siglip", "dino", "mae"):
     RUNS[f"{_method}, ViT"] = _pretrain(_method, vit=True)
 RUNS["simclr, LARS, accumulated"] = _pretrain("simclr", optimizer="lars", micro_batch=4)
-RUNS["simclr, device augmentation"] = _pretrain("simclr", device_augmentation=True)
-
-
-@_recipe("simclr, device decoding")
-def _decoding(folder: Path, launch: Launch) -> None:
-    from PIL import Image
-
-    from systems.pretraining.conftest import tiny
-    from tapetum.systems.pretraining.run import loop_config, task_for
-
-    (folder / "images").mkdir(exist_ok=True)
-    for k, pixels in enumerate(_noise(12, 24, 20, 3)):
-        Image.fromarray(pixels).save(folder / "images" / f"{k}.{'png' if k % 4 == 1 else 'jpg'}")
-    task = task_for(tiny("simclr", folder / "images", steps=STEPS, device_decoding=True))
-    fit(task, loop_config(task, launch, tensorboard=False, workers=0), launch.out)
 
 
 @_recipe("odin")

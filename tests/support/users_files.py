@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tapetum.core.provenance import RECORD
-
 Run = Callable[..., tuple[int, str, str]]
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """All that lies in a folder, but for lists of what tapetum wrote."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != RECORD}
+    """All that lies in a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def refused(run: Run, folder: Path, *words: object) -> str:

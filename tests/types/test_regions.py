@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.types import Answer, Boxes, Masks, Segments
+from tapetum.types import Boxes, Masks, Segments
 
 
 def test_boxes_convert_and_fill_in() -> None:
@@ -55,7 +55,3 @@ def test_segments_run_forwards() -> None:
         Segments(start_s=[1], end_s=[0])  # pyright: ignore[reportArgumentType]
     with pytest.raises(BadInput, match="end_s of Segments"):
         Segments(start_s=[1], end_s=[1, 2])  # pyright: ignore[reportArgumentType]
-
-
-def test_an_answer_is_sure_unless_told() -> None:
-    assert Answer("a red cup") == Answer("a red cup", 1.0)

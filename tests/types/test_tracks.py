@@ -3,7 +3,6 @@
 Views of values: drawn by an entry point of their class's name, which is imported only when it is needed.
 """
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -69,26 +68,6 @@ def test_predicted_errors_are_kept_and_selected(tmp_path: Path, suffix: str) -> 
     np.testing.assert_array_equal(one.chance_wrong, chance[1:])
 
 
-def test_predicted_errors_are_lengths_and_chances() -> None:
-    with pytest.raises(BadInput, match="error_px of Tracks falls below 0"):
-        replace(some_tracks(1, 2), error_px=[[0, -1]])
-    with pytest.raises(BadInput, match="chance_wrong of Tracks leaves"):
-        replace(some_tracks(1, 2), chance_wrong=[[0, 2]])
-    with pytest.raises(BadInput, match="error_px of Tracks has shape"):
-        replace(some_tracks(1, 2), error_px=[[0]])
-
-
-def test_csv_rows_may_come_in_any_order(tmp_path: Path) -> None:
-    tracks = some_tracks()
-    path = tracks.save(tmp_path / "a.csv")
-    header, *rows = path.read_text().splitlines()
-    path.write_text("\n".join([header, *rows[::-1]]))
-    assert_same(Tracks.load(path), tracks)
-    path.write_text("\n".join([header, *rows[1:]]))
-    with pytest.raises(BadInput, match="lacks a frame"):
-        Tracks.load(path)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -141,35 +120,6 @@ def test_npz_with_pickled_objects_is_refused(tmp_path: Path) -> None:
         Tracks.load(path)
 
 
-def test_json_is_plain(tmp_path: Path) -> None:
-    fields = json.loads(some_tracks().save(tmp_path / "a.json").read_text())
-    assert np.shape(fields["xy"]) == (3, 5, 2)
-    assert "0.5, 0.5" in fields["convention"]
-
-
-def test_unknown_extension_and_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"'\.txt'; tracks are stored as npz, csv, json or parquet"):
-        some_tracks().save(tmp_path / "a.txt")
-    with pytest.raises(BadInput, match="no extension"):
-        some_tracks().save(tmp_path / "a")
-    with pytest.raises(BadInput, match="No such file"):
-        Tracks.load(tmp_path / "a.csv")
-
-
-def test_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = some_tracks().save(tmp_path / "a.csv")
-    before = path.read_bytes()
-
-    def full_disk(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full_disk)
-    with pytest.raises(BadInput, match="the disk is full"):
-        some_tracks(seed=1).save(path)
-    assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]
-
-
 def test_no_torch_is_imported() -> None:
     code = "import sys, tapetum.types.tracks, tapetum.tracks.metrics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -191,33 +141,6 @@ def test_names_and_clicks_come_back_exactly(tmp_path: Path, suffix: str, shape: 
         np.testing.assert_array_equal(read.clicked, tracks.clicked)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"names": ["a"]}, "1 names for 3 points"),
-        ({"names": "abc"}, "one text"),
-        ({"names": ["a", "b\nc", "d"]}, "cannot be printed"),
-        ({"clicked": np.zeros((3, 4), bool)}, "clicked of Tracks has shape"),
-    ],
-)
-def test_wrong_names_and_clicks_are_named(changes: dict, message: str) -> None:
-    with pytest.raises(BadInput, match=message):
-        replace(some_tracks(), **changes)
-
-
-@pytest.mark.parametrize("suffix", ["npz", "csv", "json", "parquet"])
-@pytest.mark.parametrize("numbers", [None, [4, 6, 8, 11, 30], [0, 1, 2, 3, 4]])
-def test_times_and_numbers_of_frames_come_back(tmp_path: Path, suffix: str, numbers: list[int] | None) -> None:
-    if suffix == "parquet":
-        pytest.importorskip("pyarrow")
-    times = np.array([0.1, 0.15, 1 / 3, 2.0, 1e6 / 3])
-    tracks = replace(some_tracks(), times=times, numbers=numbers)
-    back = Tracks.load(tracks.save(tmp_path / f"a.{suffix}"))
-    assert_same(back, tracks)
-    np.testing.assert_array_equal(back.times, times)
-    assert (None if back.numbers is None else back.numbers.tolist()) == numbers
-
-
 def test_tables_have_a_column_for_the_time(tmp_path: Path) -> None:
     tracks = replace(some_tracks(2, 2), times=[0.04, 0.12], numbers=[1, 3])
     rows = [line.split(",") for line in tracks.save(tmp_path / "a.csv").read_text().splitlines()]
@@ -227,20 +150,6 @@ def test_tables_have_a_column_for_the_time(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(BadInput, match="of a frame changes"):
         Tracks.load(tmp_path / "a.csv")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"times": [0.0, 1.0]}, r"times of Tracks has shape \(2,\)"),
-        ({"times": [0, 1, np.nan, 3, 4]}, "NaN"),
-        ({"numbers": [0, 1, 1, 2, 3]}, "not rising"),
-        ({"numbers": [-1, 1, 2, 3, 4]}, "not rising"),
-    ],
-)
-def test_wrong_times_and_numbers_are_named(changes: dict, message: str) -> None:
-    with pytest.raises(BadInput, match=message):
-        replace(some_tracks(), **changes)
 
 
 def test_a_data_frame_of_pandas() -> None:
@@ -273,15 +182,3 @@ def test_an_installed_package_draws_a_type_by_its_name(tmp_path: Path, monkeypat
     assert "draws_things" not in sys.modules
     thing = OddThing()
     assert view_of(thing, "video") == (thing, "video")
-
-
-@pytest.mark.slow
-def test_tracks_know_nothing_of_what_shows_them_until_they_are_shown() -> None:
-    script = (
-        "import sys, tapetum; assert 'numpy' not in sys.modules; from tapetum.types import Tracks\n"
-        "tracks = Tracks(xy=[[[1, 1]]], visible=[[True]], confidence=[[1]], queries=[[0, 1, 1]])\n"
-        "assert 'tapetum.report' not in sys.modules\n"
-        "import numpy; print(tracks.show(numpy.zeros((1, 8, 8, 3), 'uint8'))._repr_html_()[:7])"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "<iframe\n"

@@ -1,7 +1,6 @@
 """Frame i is frame i, however it is reached."""
 
 import os
-import pickle
 import threading
 from fractions import Fraction
 
@@ -10,7 +9,6 @@ import pytest
 
 from tapetum.video import open_video
 from tapetum.video.decode import FileDecoder
-from tapetum.video.files import FileVideo
 
 X265 = "keyint=10:log-level=none:pools=1:frame-threads=1"
 CLOSED = {"bf": "3", "g": "10"}
@@ -62,13 +60,6 @@ def test_frames_to_which_none_refers_are_not_decoded_on_the_way(clip, monkeypatc
     assert np.array_equal(video[27], sequential[27])
 
 
-def test_frames_are_those_that_were_written(clip, image):
-    path = clip("exact.mp4", "libx264rgb", options={"qp": "0", "bf": "3", "g": "8"}, pix_fmt="rgb24")
-    video = open_video(path)
-    for index in (29, 3, 17, 0, 8, 7):
-        assert np.array_equal(video[index], image(index, 96, 64)), index
-
-
 @pytest.mark.parametrize("cut", [5, 12])
 def test_edit_list_hides_the_beginning(clip, image, cut):
     path = clip(
@@ -98,15 +89,6 @@ def test_variable_rate_keeps_true_times(clip, name):
     assert np.array_equal(video[20], list(open_video(video._path))[20])
 
 
-def test_two_readers_of_one_video_do_not_disturb_each_other(clip):
-    video = open_video(clip("a.mp4", options=OPEN))
-    whole = np.stack(list(video))
-    for number, (one, two) in enumerate(zip(video, video, strict=True)):
-        assert np.array_equal(one, whole[number])
-        assert np.array_equal(two, whole[number])
-        assert np.array_equal(video[29 - number], whole[29 - number])
-
-
 def test_threads_share_a_video(clip):
     video = open_video(clip("a.mp4", options=OPEN))
     whole = np.stack(list(video))
@@ -125,14 +107,6 @@ def test_threads_share_a_video(clip):
     assert not wrong
 
 
-def test_a_copy_by_pickle_reads_the_same(clip):
-    video = open_video(clip("a.mp4", options=CLOSED))
-    frame = video[11]
-    copy = pickle.loads(pickle.dumps(video))
-    assert isinstance(copy, FileVideo)
-    assert np.array_equal(copy[11], frame)
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_does_not_share_the_place_in_the_file(clip):
     video = open_video(clip("a.mp4", options=CLOSED))
@@ -144,9 +118,3 @@ def test_a_fork_does_not_share_the_place_in_the_file(clip):
         os._exit(0 if same else 1)
     assert all(np.array_equal(video[i], whole[i]) for i in (6, 7, 25, 1))
     assert os.waitpid(child, 0)[1] == 0
-
-
-def test_closing_is_not_the_end(clip):
-    with open_video(clip("a.mp4", options=CLOSED)) as video:
-        frame = video[9]
-    assert np.array_equal(video[9], frame)

@@ -4,7 +4,7 @@ import numpy as np
 
 from tapetum.types import Boxes, Masks
 from tapetum.video.draw import APART
-from tapetum.video.draw_regions import contact_sheet, draw_regions, draw_words, enlarged
+from tapetum.video.draw_regions import draw_regions
 
 
 def test_boxes_and_masks_are_drawn_where_they_are_and_the_frame_stays():
@@ -26,21 +26,3 @@ def test_boxes_and_masks_are_drawn_where_they_are_and_the_frame_stays():
     assert (inside != APART[0]).any()
     assert not changed[:10, :10].any()
     assert (draw_regions(frame) == frame).all()
-
-
-def test_words_and_sheets_fit():
-    frame = np.zeros((50, 200, 3), np.uint8)
-    drawn = draw_words(frame, ["what is it?", "a very long answer " * 12])
-    assert drawn.shape[1] == 200
-    assert drawn.shape[0] > 150
-    assert drawn[50:].std() > 10
-    frames = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 6, 3), np.uint8)
-    sheet = contact_sheet(frames)
-    assert sheet.shape == (8, 18, 3)
-    assert sheet[0, 0, 0] == 0
-    assert sheet[5, 7, 0] == 4
-    assert contact_sheet(frames, most=9).shape[1] <= 9
-    large, times = enlarged(frames[0])
-    assert times == 64
-    assert large.shape == (256, 384, 3)
-    assert enlarged(np.zeros((400, 10, 3), np.uint8))[1] == 1

@@ -1,19 +1,15 @@
 """Frames that are held: not decoded again, the same to the bit, never more than there is room for."""
 
-import pickle
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from tapetum.video import images, open_video
+from tapetum.video import open_video
 from tapetum.video.decode import FileDecoder
-from tapetum.video.types import FrameCache
 
 N = 30
 BYTES = 96 * 64 * 3 // 2
@@ -62,14 +58,6 @@ def test_held_frames_are_decoded_once_and_are_the_same(clip, decoded, name, code
     assert max(decoded.values()) == 1
 
 
-def test_a_video_that_is_not_asked_to_hold_decodes_in_every_pass(clip, decoded) -> None:
-    video = open_video(clip("a.mp4"))
-    decoded.clear()
-    for _ in range(3):
-        assert len(list(video)) == N
-    assert set(decoded.values()) == {3}
-
-
 def test_what_has_no_room_is_decoded_by_every_pass_and_from_a_key_frame(clip, decoded) -> None:
     path = clip("a.mp4", options={"g": "10", "keyint_min": "10", "sc_threshold": "0", "bf": "0"})
     truth = np.stack(list(open_video(path)))
@@ -103,59 +91,6 @@ def test_damage_is_told_and_shown_as_without(clip) -> None:
     assert len(held) == len(plain) < N
     assert np.array_equal(np.stack(list(held)), np.stack(list(plain)))
     assert np.array_equal(held[3:9], plain[3:9])
-
-
-def test_a_pass_that_was_broken_off_holds_nothing_wrong(clip) -> None:
-    path = clip("a.mp4")
-    truth = np.stack(list(open_video(path)))
-    video = open_video(path)
-    video.cache_frames()
-    for number, _ in enumerate(video):
-        if number == 4:
-            break
-    assert np.array_equal(video[2:8], truth[2:8])
-    assert np.array_equal(np.stack(list(video)), truth)
-    assert np.array_equal(np.stack(list(video)), truth)
-
-
-def test_images_are_held_too(tmp_path: Path, image: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(6):
-        Image.fromarray(image(number, 40, 30)).save(tmp_path / f"{number}.png")
-    opened: Counter[str] = Counter()
-    upright = images._upright
-    monkeypatch.setattr(images, "_upright", lambda *a: opened.update([a[2].name]) or upright(*a))
-    video = open_video(tmp_path)
-    opened.clear()
-    video.cache_frames(4 * 40 * 30 * 3)
-    assert video.check().complete
-    for number, frame in enumerate(video):
-        assert np.array_equal(frame, image(number, 40, 30))
-        frame[:] = 0
-    assert np.array_equal(video[1:5], np.stack([image(number, 40, 30) for number in range(1, 5)]))
-    assert opened == Counter({"0.png": 1, "1.png": 1, "2.png": 1, "3.png": 1, "4.png": 3, "5.png": 2})
-    assert len(pickle.loads(pickle.dumps(video))[:]) == 6
-
-
-def test_closing_lets_go_and_a_copy_holds_nothing(clip, decoded) -> None:
-    video = open_video(clip("a.mp4"))
-    video.cache_frames()
-    video.check()
-    decoded.clear()
-    assert np.array_equal(pickle.loads(pickle.dumps(video))[:], video[:])
-    assert set(decoded.values()) == {1}  # by the copy
-    video.close()
-    assert len(video[:]) == N
-    assert set(decoded.values()) == {2}
-
-
-def test_frames_that_came_first_stay() -> None:
-    held = FrameCache[str](10)
-    for number, size in enumerate([4, 5, 2, 1]):
-        held.put(number, f"frame {number}", size)
-        held.put(number, "another", 1)
-    assert [number in held for number in range(4)] == [True, True, True, False]
-    assert held[0] == "frame 0"
-    assert (len(held), held.free_bytes) == (3, 0)
 
 
 CHILD = """

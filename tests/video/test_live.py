@@ -3,7 +3,6 @@
 import io
 import socket
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -95,21 +94,6 @@ def test_times_jump_ahead_as_the_source_says_and_never_back(tmp_path: Path) -> N
         times = [moment.time_s for moment in video]
     assert len(times) >= 7
     np.testing.assert_allclose(np.diff(times), 1 / 25, atol=1e-6)
-
-
-@pytest.mark.parametrize("drop", [False, True])
-def test_a_thousand_frames_a_second(tmp_path: Path, drop: bool) -> None:
-    path = write(tmp_path / "fast.mkv", range(200), rate=1000)
-    with LiveVideo(str(path), drop=drop) as video:
-        numbers = []
-        for moment in video:
-            numbers.append(moment.number)
-            assert moment.time_s == pytest.approx(moment.number / 1000)
-            time.sleep(0.02 if drop and len(numbers) < 5 else 0)
-    assert video.frame_rate == 1000
-    assert len(numbers) + video.dropped == 200
-    assert (video.dropped > 0) == drop
-    assert numbers[-1] == 199, "the newest is not among those that are dropped"
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tapetum.video import images, open_video
+from tapetum.video import open_video
 from tapetum.video.images import read_reduced
 from tapetum.video.read import read_image
 
@@ -36,14 +36,6 @@ def test_behaves_like_a_list(clip):
         video["3"]
     with pytest.raises(TypeError):
         video[2.0]
-
-
-def test_frames_may_be_changed(clip):
-    video = open_video(clip("a.mov", "qtrle", pix_fmt="rgb24"))  # a codec that predicts from the frame it gave out
-    whole = np.stack(list(video))
-    for number, frame in enumerate(video):
-        assert np.array_equal(frame, whole[number])
-        frame[:] = 0
 
 
 def test_iteration_is_lazy(clip):
@@ -115,35 +107,6 @@ def test_pixel_formats_come_out_alike(clip, image, name, codec, pix_fmt):
     assert np.abs(difference.reshape(8, 8, 12, 8, 3).mean((1, 3))).max() < 16  # in blocks: 4:2:0 blurs the colours
 
 
-def test_gray_has_three_equal_channels(clip, image):
-    frame = open_video(clip("gray.mkv", "ffv1", pix_fmt="gray", n=2))[1]
-    assert (frame[..., 0] == frame[..., 2]).all()
-    luma = image(1, 96, 64) @ (0.299, 0.587, 0.114)
-    assert np.abs(frame[..., 1] - luma).max() < 4
-
-
-@pytest.mark.parametrize("size", [(175, 143), (1, 1), (3, 2), (2, 17)])
-def test_odd_sizes(clip, size):
-    video = open_video(clip("odd.mkv", "ffv1", size=size, pix_fmt="yuv444p", n=2))
-    assert (video.width, video.height) == size
-    assert video[:].shape == (2, size[1], size[0], 3)
-
-
-def test_alpha_is_laid_on_black(tmp_path):
-    rgba = np.zeros((8, 8, 4), np.uint8)
-    rgba[:] = 200, 100, 40, 0
-    rgba[:, 4:, 3] = 255
-    path = tmp_path / "alpha.mov"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("qtrle", rate=5)
-        stream.width, stream.height, stream.pix_fmt = 8, 8, "argb"
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(rgba, format="rgba").reformat(format="argb")))
-        container.mux(stream.encode(None))
-    frame = open_video(path)[0]
-    assert (frame[:, :4] == 0).all()
-    assert (frame[:, 4:] == (200, 100, 40)).all()
-
-
 @pytest.mark.parametrize(
     ("degrees", "mirrored", "expected"),
     [
@@ -161,35 +124,6 @@ def test_rotation_is_applied(clip, image, degrees, mirrored, expected):
     assert (video.height, video.width) == wanted.shape[:2]
     assert np.array_equal(video[1], wanted)
     assert np.array_equal(list(video)[1], wanted)
-
-
-def test_one_frame(clip):
-    video = open_video(clip("one.mp4", n=1))
-    assert (len(video), video.frame_rate) == (1, 25.0)
-    assert video[0].shape == (64, 96, 3)
-
-
-def test_sound_beside_the_image_is_passed_over(tmp_path):
-    path = tmp_path / "both.mp4"
-    with av.open(str(path), "w") as container:
-        sound = container.add_stream("aac", rate=48000)
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-        for _ in range(10):
-            container.mux(stream.encode(av.VideoFrame(32, 32, "yuv420p")))
-        noise = av.AudioFrame.from_ndarray(np.zeros((1, 48000), np.float32), format="fltp", layout="mono")
-        noise.sample_rate = 48000
-        container.mux(sound.encode(noise))
-        container.mux(stream.encode(None))
-        container.mux(sound.encode(None))
-    video = open_video(path)
-    assert len(video) == len(list(video)) == 10
-
-
-def test_paths_with_colons_and_percent_signs_are_only_names(clip, tmp_path, monkeypatch):
-    clip("concat:a%03d.mp4", n=2)
-    monkeypatch.chdir(tmp_path)
-    assert len(open_video("concat:a%03d.mp4")) == 2
 
 
 def test_reading_needs_no_torch(clip):
@@ -210,14 +144,3 @@ def test_a_large_jpeg_is_read_at_a_fraction_that_is_large_enough(tmp_path: Path)
     half = read_image(tmp_path / "a.jpg").reshape(200, 2, 320, 2, 3).mean((1, 3))
     assert np.abs(read_reduced(tmp_path / "a.jpg", 200) - half).max() < 3
     assert read_reduced(tmp_path / "a.png", 10).shape == (400, 640, 3)
-
-
-def test_one_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Image.fromarray(np.full((4, 5, 3), 7, np.uint8)).save(tmp_path / "a.png")
-    decoded = list[Path]()
-    upright = images._upright
-    monkeypatch.setattr(images, "_upright", lambda image, page, path: decoded.append(path) or upright(image, page, path))
-    video = open_video(tmp_path / "a.png")
-    assert (video[0] == 7).all()
-    assert len(decoded) == 1
-    assert (video[0] == 7).all()  # and again from the file

@@ -29,10 +29,6 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_times_are_those_of_the_file(uneven: Path) -> None:
-    assert open_video(uneven).timestamps == pytest.approx(TIMES, abs=1e-6)
-
-
 @pytest.mark.parametrize(
     ("asked", "numbers"),
     [
@@ -56,22 +52,6 @@ def test_frames_and_seconds(uneven: Path, asked: tuple, numbers: list[int]) -> N
     assert int(part[-1][3, 3, 0]) == pytest.approx(grey[-1], abs=4)
 
 
-@pytest.mark.parametrize(
-    ("asked", "message"),
-    [
-        (("5", "5", 1), "there is no frame"),
-        (("9s", None, 1), "there is no frame"),
-        (("x", None, 1), "--start x is neither"),
-        ((None, "-3", 1), "--end -3 is neither"),
-        ((None, "nans", 1), "neither"),
-        ((None, None, 0), "--stride is 0"),
-    ],
-)
-def test_what_is_no_part_is_refused(uneven: Path, asked: tuple, message: str) -> None:
-    with pytest.raises(BadInput, match=message):
-        parse_frame_range(open_video(uneven), *asked)
-
-
 def test_smaller_frames_are_means_of_what_they_cover() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (2, 12, 16, 3), dtype=np.uint8)
     small = ResizedVideo(open_video(frames), 8, 6)
@@ -82,8 +62,3 @@ def test_smaller_frames_are_means_of_what_they_cover() -> None:
     for text in ("", "7", "-5", "12x", "axb", "4x4", "1e3"):
         with pytest.raises(BadInput, match="--resize"):
             parse_size(text, 640, 360)
-
-
-def test_times_of_frames_may_be_rounded() -> None:
-    video = open_video(np.zeros((40, 8, 8, 3), np.uint8), frame_rate=30)
-    assert [parse_frame_range(video, f"{t / 30:.6f}s", None, 1)[0] for t in range(40)] == [*range(40)]

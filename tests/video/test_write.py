@@ -69,29 +69,11 @@ def test_odd_sizes_get_one_more_row_or_column(tmp_path, size, suffix):
     assert np.abs(video[1].astype(int) - 180).max() <= 4
 
 
-def test_one_frame(tmp_path, frames):
-    for suffix in ("mp4", "webm", "gif"):
-        assert len(open_video(write_video(tmp_path / f"a.{suffix}", frames[:1], 25))) == 1
-
-
 def test_the_same_frames_give_the_same_bytes(tmp_path):
     steps = np.random.default_rng(1).integers(0, 255, (16, 14, 14, 3))
     frames = np.cumsum(steps, axis=0).repeat(8, axis=1).repeat(8, axis=2).astype(np.uint8)
     files = [write_video(tmp_path / f"{number}.mp4", frames, 2).read_bytes() for number in range(60)]
     assert len(set(files)) == 1
-
-
-def test_a_gif_keeps_frames_that_do_not_change(tmp_path):
-    still = np.full((6, 16, 16, 3), 90, np.uint8)
-    video = open_video(write_video(tmp_path / "a.gif", still, 10))
-    assert len(video) == 6
-    assert np.allclose(video.timestamps, np.arange(6) / 10)
-
-
-def test_a_video_can_be_written_over_itself(tmp_path, frames):
-    path = write_video(tmp_path / "a.mp4", frames, 25)
-    write_video(path, open_video(path), 25)
-    assert len(open_video(path)) == 12
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_shots_and_classes_of_the_film(tmp_path: Path, run: Run, monkeypatch: py
     result = json.loads(out)
     assert result["real"]
     assert sorted(result["written"]) == sorted(
-        str(path.relative_to(tmp_path / "new")) for path in (tmp_path / "new").rglob("*.*") if path.name != ".tapetum"
+        str(path.relative_to(tmp_path / "new")) for path in (tmp_path / "new").rglob("*.*")
     )
     with open_video(tmp_path / "new" / "clip.mp4") as clip:
         assert len(clip) == 55

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, ParamSpec, 
 
 from tapetum.app.values import check_values, several_fields
 from tapetum.core.addresses import has_address
-from tapetum.core.devices import full_precision, keep_freed_memory
+from tapetum.core.devices import full_precision
 from tapetum.core.errors import Listener as Listener
 from tapetum.core.fields import check_sizes
 from tapetum.core.provenance import guarded
@@ -154,7 +154,6 @@ def verb(
 
         @wraps(work)
         def run(options: Options, listener: Listener, /) -> Outcome:
-            keep_freed_memory()
             with guarded(options, apart), on_this_machine(options, data, listener) as local:
                 return computed(local, listener)
 

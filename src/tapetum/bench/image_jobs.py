@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import BadInput, Listener
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
+from tapetum.core.provenance import protect
+from tapetum.video.images import IMAGES, VIDEOS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,4 +142,5 @@ def files_below(folder: Path) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         visible = (name for name in names if not name.startswith(".") and name.lower() not in _BESIDE)
         files += [path for name in visible if (path := Path(place, name)).is_file()]
+    protect(path for path in files if path.suffix.lower() in IMAGES | VIDEOS)  # no table beside them, which is made anew
     return sorted(files)

@@ -143,10 +143,7 @@ def _is_visible(below: str) -> bool:
 
 
 def copy_files(address: str, copies: Mapping[str, Path]) -> None:
-    """Copy files from addresses at and below `address`, the keys, to paths on this machine.
-
-    Raises BadInput if one cannot be read, or is not there in whole.
-    """
+    """Copy files from addresses at and below `address`, the keys, to paths on this machine."""
     with _reaching(address):
         system, _ = _open_system(address)
         names = [name if name.startswith(WEB) else name.partition("://")[2] for name in copies]

@@ -1,7 +1,5 @@
 """Devices: whether a requested one exists, and whether code can be compiled for it; memory: whether work has enough.
 
-glibc's malloc is configured to keep freed blocks: networks allocate and free blocks of some megabytes for every layer. If kept,
-they are reused by the next layer instead of being requested from the system again, page by page.
 Imports torch only when called.
 """
 
@@ -217,11 +215,6 @@ def all_finite(x: "torch.Tensor") -> bool:
     return bool(x.sum().isfinite()) or bool(x.isfinite().all())  # a sum is cheaper, but may overflow
 
 
-def _kinds(torch: Any) -> set[str]:
-    """Device types with their own autocast: the standard ones, and one added by a torch plug-in."""
-    return {"cpu", "cuda", "mps", "xpu", torch._C._get_privateuse1_backend_name()}
-
-
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Switch the caller's autocast off in a block, or in a function that this decorates.
@@ -231,7 +224,7 @@ def full_precision() -> Iterator[None]:
     torch = sys.modules.get("torch")  # who has not imported it has no autocast
     with ExitStack() as stack:
         if torch is not None:
-            for kind in _kinds(torch):
+            for kind in {"cpu", "cuda", "mps", "xpu", torch._C._get_privateuse1_backend_name()}:  # the last of a plug-in
                 if torch.is_autocast_enabled(kind):
                     stack.enter_context(torch.autocast(kind, enabled=False))
         yield
@@ -316,37 +309,9 @@ def _of_group() -> int | None:
     return max(0, most - used)
 
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""Names of the two settings in glibc's malloc.h."""
-
-LARGEST_BLOCK = 32 << 20
-"""Bytes; glibc allows no more. Larger blocks go back to the system as before."""
-MOST_KEPT = 512 << 20
-"""Bytes that may lie idle."""
-
-
 def return_freed_memory() -> None:
     """Give freed blocks back to the system, with glibc; another C library decides for itself."""
     import ctypes
 
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def keep_freed_memory() -> bool:
-    """Set glibc to keep freed blocks of up to `LARGEST_BLOCK`, `MOST_KEPT` in all; returns whether it now does.
-
-    Does nothing with another C library, or if the environment already configures malloc.
-    """
-    import ctypes
-
-    if any(name.startswith("MALLOC_") for name in os.environ) or "malloc" in os.environ.get("GLIBC_TUNABLES", ""):
-        return False
-    try:
-        known = "CS_GNU_LIBC_VERSION" in os.confstr_names and os.confstr("CS_GNU_LIBC_VERSION")
-        mallopt = ctypes.CDLL(None).mallopt if known else None
-    except (AttributeError, OSError, ValueError):
-        return False
-    if mallopt is None:
-        return False
-    return bool(mallopt(_MMAP_THRESHOLD, LARGEST_BLOCK) and mallopt(_TRIM_THRESHOLD, MOST_KEPT))

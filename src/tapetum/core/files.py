@@ -1,7 +1,6 @@
 """Writing files and folders atomically: readers never see partial ones; and HTML pages in one file.
 
 Unfinished files are beside the result as `.NAME.PID.tmp`, where NAME is the result's name and PID the process number.
-A killed process leaves them there; the next process that writes the same result removes them.
 
 A page is a template with placeholders, filled in one pass, so that inserted text is not scanned again.
 """
@@ -10,13 +9,11 @@ import base64
 import errno
 import hashlib
 import html
-import itertools
 import json
 import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.resources import files
@@ -24,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.core.errors import BadInput
-from tapetum.core.provenance import check, record
+from tapetum.core.provenance import check
 
 _FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 
@@ -53,8 +50,6 @@ def whole_file(path: str | Path, own: bool = False) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        if not own:
-            record(path.parent, {path.name: temporary})
         os.replace(temporary, path)
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -69,8 +64,7 @@ def cache_folder(name: str) -> Path:
 
 
 def temporary_file(path: Path) -> Path:
-    """Name the temporary file for `path`; those left by dead processes are removed."""
-    _sweep(path.parent, f".{path.stem}.", f".tmp{path.suffix}")
+    """Name the temporary file for `path`."""
     return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
 
 
@@ -138,7 +132,7 @@ def refuse_folder(path: Path) -> None:
 
 
 class Results:
-    """Files that appear in the folder `out` together or not at all. See `results`."""
+    """Writes files that appear in the folder `out` together. See `results`."""
 
     def __init__(self, out: Path):
         self.out = out
@@ -156,66 +150,26 @@ class Results:
     def commit(self, instead_of: Iterable[str] = ()) -> None:
         """Move the files written since the last `commit` into `out`; other files named in `instead_of` are removed.
 
-        Raises BadInput if that fails; `out` is then unchanged, and the new files are in a folder that the message
-        names.
+        Raises BadInput if one must not be replaced, or if a move fails; the message names the folder of those not moved.
         """
         new = self.folder
         names = sorted(path.name for path in new.iterdir())
-        gone = [name for name in instead_of if name not in names]
         try:
-            if not self.out.exists():
-                record(new, {name: new / name for name in names}, future=self.out)
-                os.replace(new, self.out)
-            else:
-                self._exchange(new, names, gone)
-        except OSError as error:
-            raise BadInput(f"{cannot_write(self.out, error)}; {self._kept(new)}") from error
-        except BadInput as error:
-            raise BadInput(f"{error}; {self._kept(new)}") from error
-        shutil.rmtree(new, ignore_errors=True)  # it lies beside `out`, and is empty, where another process made `out` meanwhile
-        self._temporary = self.out / f".{os.getpid()}.tmp"
-
-    def _exchange(self, new: Path, names: list[str], gone: list[str]) -> None:
-        """Moves files one by one; replaced files are kept until all have been moved, and restored if a move fails."""
-        for name in names:
-            if (self.out / name).is_dir() and not (self.out / name).is_symlink():
-                raise IsADirectoryError(errno.EISDIR, f"a folder stands at {self.out / name}")
-        for name in (*names, *gone):
-            check(self.out / name)
-        record(self.out, {name: new / name for name in names})
-        old = self.out / f".old.{os.getpid()}.tmp"
-        old.mkdir()
-        done: list[str] = []
-        try:
-            for name in (*names, *gone):
-                if os.path.lexists(self.out / name):
-                    second_name(self.out / name, old / name)
             for name in names:
-                done.append(name)
-                os.replace(new / name, self.out / name)
-            for name in gone:
+                refuse_folder(self.out / name)
+                check(self.out / name)
+            if self.out.exists():
+                for name in names:
+                    os.replace(new / name, self.out / name)
+            else:
+                os.replace(new, self.out)
+            for name in set(instead_of) - set(names):
                 (self.out / name).unlink(missing_ok=True)
-        except BaseException:
-            for name in (*done, *gone):
-                if os.path.lexists(self.out / name) and not os.path.lexists(new / name):
-                    second_name(self.out / name, new / name)
-                if os.path.lexists(old / name):
-                    os.replace(old / name, self.out / name)
-                elif name in done:
-                    (self.out / name).unlink(missing_ok=True)
-            raise
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
-
-    def _kept(self, new: Path) -> str:
-        """Keeps the written files from being removed, and says where they are."""
-        for number in range(1, 1000):
-            kept = self.out.with_name(f"{self.out.name}-{number}")
-            if not os.path.lexists(kept):
-                with suppress(OSError):
-                    os.replace(new, kept)
-                    return f"the results are in {kept}"
-        return "the results are lost"
+        except (OSError, BadInput) as error:
+            kept = new.with_name(f"{self.out.name}-{os.getpid()}")
+            os.replace(new, kept)
+            message = error if isinstance(error, BadInput) else cannot_write(self.out, error)
+            raise BadInput(f"{message}; the results are in {kept}") from error
 
     def close(self) -> None:
         """Delete the files written since the last `commit`."""
@@ -236,10 +190,7 @@ def results(out: Path, names: Iterable[str] = ()) -> Iterator[Results]:
     for name in names:
         refuse_folder(out / name)
         check(out / name)
-    _sweep(out.parent, f".{out.name}.", ".tmp")
-    _sweep(out, ".", ".tmp")
-    _sweep(out, ".old.", ".tmp")
-    made = Results(out)
+    made = Results(Path(os.path.abspath(out)))
     try:
         made.folder  # noqa: B018  # it is made now, so that a place that cannot be written is known before the work
         yield made
@@ -249,10 +200,7 @@ def results(out: Path, names: Iterable[str] = ()) -> Iterator[Results]:
 
 @contextmanager
 def whole_folder(out: Path, names: Iterable[str] = ()) -> Iterator[Path]:
-    """Open a temporary folder beside `out` whose files are moved into `out` on leaving; nothing remains if that fails.
-
-    Raises BadInput as `results`.
-    """
+    """Open a temporary folder beside `out` whose files are moved into `out` on leaving; nothing remains if that fails."""
     with results(out, names) as made:
         yield made.folder
         made.commit()
@@ -264,44 +212,6 @@ def second_name(path: Path, other: Path) -> None:
         os.link(path, other, follow_symlinks=False)
     except OSError:
         shutil.copy2(path, other, follow_symlinks=False)
-
-
-_due: dict[Path, tuple[float, set[tuple[str, str]]]] = {}
-"""Of folders with more than a thousand names: when one is listed again, and what is looked for then."""
-
-
-def _sweep(folder: Path, before: str, after: str) -> None:
-    """Removes unfinished files of dead processes, named `before`, a number, `after`."""
-    due, patterns = _due.pop(folder, (0.0, set()))
-    patterns.add((before, after))
-    if (now := time.monotonic()) < due:
-        _due[folder] = due, patterns
-        return
-    try:
-        names = os.listdir(folder)
-    except (OSError, ValueError):
-        return  # that nothing can be written there is said by whoever tries
-    hidden = [name for name in names if name.startswith(".")]
-    if len(names) > 1000:  # else most of each write would be to list them
-        _due[folder] = now + 20 * (time.monotonic() - now), set()
-    for name, (start, end) in itertools.product(hidden, patterns):
-        number = name.startswith(start) and name.endswith(end) and re.fullmatch(r"\d{1,9}", name[len(start) : -len(end)])
-        if number and not _lives(int(number[0])):
-            path = folder / name
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                with suppress(OSError):
-                    path.unlink()
-
-
-def _lives(process: int) -> bool:
-    """Whether a process with this number exists."""
-    try:
-        os.kill(process, 0)
-    except OSError as error:
-        return not isinstance(error, ProcessLookupError)  # but somebody else's
-    return True
 
 
 def cannot_write(path: str | Path, error: OSError) -> BadInput:

@@ -153,17 +153,15 @@ class Rows:
         {"settings": {...}}                           applies to all rows below, up to the next such line
         {"key": ..., "stamp": {...}, "row": {...}}    a row: its item, the item's content, the result
 
-    A row is only returned to a call with the same settings and the same stamp. Rows of other settings stay in the file, for the
-    calls that they belong to. A truncated last line is dropped, and a file without any row is removed. `note` receives one line
-    with the number of rows that belong to other settings or items and are recomputed. Raises `BadInput` if the file is
-    something else, or cannot be written.
+    A row is only returned to a call with the same settings and the same stamp; others stay in the file, for the calls that they
+    belong to. A truncated last line is dropped, and a file without any row is removed. `note` receives one line with the number
+    of rows that are recomputed. Raises `BadInput` if the file is something else, or cannot be written.
     """
 
     def __init__(self, path: Path | None, settings: dict[str, Any], note: Callable[[str], None] = lambda text: None):
         self._path, self._settings = path, json.loads(json.dumps(stamp(**settings)))
-        self._rows: dict[str, tuple[Any, dict[str, Any]]] = {}
-        self._others: dict[str, tuple[Any, Any]] = {}
-        """By key: settings and stamp of the last row that is of other settings."""
+        self._rows: dict[str, tuple[Any, Any, dict[str, Any]]] = {}
+        """Settings, stamp and row by key: of these settings, if there is one."""
         self._current: Any = None
         """Settings of the last lines of the file."""
         self._outdated, self._counted = Outdated(note), set[str]()
@@ -195,12 +193,15 @@ class Rows:
 
     def get(self, key: str, stamp: Any) -> dict[str, Any] | None:
         """Look up the row under `key`, if it was added with an equal stamp (the item's content, as JSON values)."""
-        known, row = self._rows.get(key, (None, None))
-        if row is not None and known == stamp:
+        if key not in self._rows:
+            return None
+        settings, known, row = self._rows[key]
+        if (settings, known) == (self._settings, stamp):
             return row
-        if key not in self._counted and (row is not None or key in self._others):
+        if key not in self._counted:
             self._counted.add(key)
-            self._outdated.add(self._differences(key, stamp))
+            changed = [] if not isinstance(stamp, dict) else differing(known, stamp)
+            self._outdated.add(differing(settings, self._settings) or changed or ["item"])
         return None
 
     def add(self, key: str, stamp: Any, row: dict[str, Any]) -> None:
@@ -211,13 +212,7 @@ class Rows:
                 self._current = self._settings
             self._file.write(json.dumps({"key": key, "stamp": stamp, "row": row}, allow_nan=False) + "\n")
             self._file.flush()
-        self._rows[key] = stamp, row
-
-    def _differences(self, key: str, stamp: Any) -> list[str]:
-        """List what differs from the existing row."""
-        if key in self._rows:
-            return differing(self._rows[key][0], stamp) if isinstance(stamp, dict) else ["item"]
-        return differing(self._others[key][0], self._settings)
+        self._rows[key] = self._settings, stamp, row
 
     def _read(self, path: Path) -> None:
         self._file.seek(0)
@@ -226,24 +221,19 @@ class Rows:
             whole = text[: text.rfind("\n") + 1]
             if not whole and not '{"settings"'.startswith(text[:11]):  # no first line that was cut off
                 raise ValueError(text[:11])
-            for line in whole.splitlines():
-                self._parse(parse_json(line))
+            for line in map(parse_json, whole.splitlines()):
+                if "settings" in line:
+                    self._current = dict(line["settings"])
+                elif self._current is None:
+                    raise ValueError("a row of no settings")
+                elif self._current == self._settings or self._rows.get(line["key"], [None])[0] != self._settings:
+                    self._rows[line["key"]] = self._current, line["stamp"], line["row"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadInput(f"{path} does not hold rows of an evaluation; give another file, or remove it") from error
-        self._file.truncate(len(whole.encode()) if self._rows or self._others else 0)
-        if self._others and not self._rows:  # said before the work, which may be long
-            for key, (settings, _) in self._others.items():
-                self._counted.add(key)
+        self._file.truncate(len(whole.encode()) if self._rows else 0)
+        others = [each[0] for each in self._rows.values() if each[0] != self._settings]
+        if len(others) == len(self._rows):  # said before the work, which may be long
+            self._counted.update(self._rows)
+            for settings in others:
                 self._outdated.add(differing(settings, self._settings))
             self._outdated.say(path)
-
-    def _parse(self, line: dict[str, Any]) -> None:
-        if "settings" in line:
-            self._current = dict(line["settings"])
-        elif self._current is None:
-            raise ValueError("a row of no settings")
-        elif self._current == self._settings:
-            self._rows[line["key"]] = line["stamp"], line["row"]
-        else:
-            self._others[line["key"]] = self._current, line["stamp"]
-            _ = line["row"]

@@ -11,27 +11,19 @@ several items together, `work` is a `tapetum.core.batched_work.BatchedWork`.
 An interruptible job writes its results atomically, each under its own name, and finally a file that marks the item as
 done (`tapetum.core.finished`). The next call then processes only the missing items.
 
-On Ray, each actor makes the tool once, and has a few items in flight:
-
-    items  1 2 3 4 5 6 7 ...        driver                actor A  tool  [1] 3        in flight: [the one that is worked on],
-                            gives 2 to each actor that    actor B  tool  [2] 4        and the next, so that it need not wait
-                            is ready, then one a result   actor C  being made
-
-Machines that join get actors too, within seconds. An actor that is lost, with its process or its machine, is replaced. Its
-items are assigned again: the one that it was working on until it has been lost `TRIES` times, since it is then most likely the
-cause; those behind it as often as needed.
+On Ray, each actor makes the tool once. An actor that is lost, with its process or its machine, is replaced, and its item
+assigned again, up to `TRIES` times.
 """
 
 import os
 import signal
 import sys
-import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from multiprocessing import active_children, get_context
 from typing import Any, Literal, TypeVar
 from uuid import uuid4
@@ -41,152 +33,8 @@ from tapetum.core.errors import BadInput, MissingExtra, TapetumError
 from tapetum.core.provenance import carried
 from tapetum.core.threads import ENDING, check_workers, threads_each, undisturbed
 
-IN_FLIGHT = 2
-"""Items that an actor has at a time."""
 TRIES = 3
 """Actors that one item may cost."""
-_LOOK_S = 5.0
-"""Seconds after which the cluster is looked at again, for machines that have joined."""
-_STARTS = 20
-"""Actors that may be lost, one after the other, before any of them is ready."""
-
-
-class Worker:
-    """The actor: a process that runs a task, whose tool it keeps, on one item after the other."""
-
-    def __init__(self, task: Callable[[Any], Any]):
-        self._task = task
-
-    def ready(self) -> None:
-        """Answer once the process has started."""
-
-    def work(self, item: Any) -> Any:  # Ray names its processes after it
-        """Run the task on an item."""
-        return self._task(item)
-
-
-@dataclass(eq=False)
-class _Actor:
-    handle: Any
-    ready: bool = False
-    lost: bool = False
-    numbers: deque[int] = field(default_factory=deque)
-    """Of the items that it has, in the order in which it does them."""
-
-
-class ActorPool:
-    """Actors of the cluster that `ray` is connected to, for one task on some items."""
-
-    def __init__(self, ray: Any, task: Callable[[Any], Any], items: Sequence[Any], *, workers: int = 1, gpus: float = 0):
-        """`workers`: actors at most, if it is more than 1; `gpus`: graphics cards per actor, which also takes one processor."""
-        self._ray, self._items, self._workers = ray, items, workers
-        self._task = ray.put(task)
-        self._class = ray.remote(num_cpus=1, num_gpus=gpus)(Worker)
-        self._gpus = gpus
-        self._pending, self._again = range(len(items)), list[int]()
-        self._actors: list[_Actor] = []
-        self._waiting: dict[Any, tuple[_Actor, int | None]] = {}
-        self._losses: Counter[int] = Counter()
-        self._lost_starts = 0
-        self._looked = time.monotonic()
-
-    def results(self) -> Iterator[tuple[int, Any]]:
-        """Yield number and result of each item, once, in the order in which they finish.
-
-        Raises what the task raised, as wrapped by Ray, and TapetumError if one item costs too many actors.
-        """
-        try:
-            for _ in range(self._size()):
-                self._start()
-            for _ in range(len(self._items)):
-                yield self._next()
-                self._grow()
-        finally:
-            for actor in self._actors:
-                self._kill(actor)
-
-    def _size(self) -> int:
-        resources = self._ray.cluster_resources()
-        size = resources.get("CPU", 1)
-        if self._gpus:
-            size = min(size, resources.get("GPU", 0) / self._gpus)
-        if self._workers > 1:
-            size = min(size, self._workers)
-        return min(len(self._items), max(int(size), 1))
-
-    def _grow(self) -> None:
-        """Start more actors if the cluster has grown."""
-        if self._pending and time.monotonic() >= self._looked + _LOOK_S:
-            self._looked = time.monotonic()
-            for _ in range(self._size() - len(self._actors)):
-                self._start()
-
-    def _start(self) -> None:
-        actor = _Actor(self._class.remote(self._task))
-        self._actors.append(actor)
-        self._waiting[actor.handle.ready.remote()] = actor, None
-
-    def _next(self) -> tuple[int, Any]:
-        """Wait for the next finished item."""
-        from ray.exceptions import RayError, RayTaskError  # pyright: ignore[reportMissingImports]
-
-        while True:
-            self._give_out()
-            [done], _ = self._ray.wait(list(self._waiting), num_returns=1)
-            actor, number = self._waiting.pop(done)
-            try:
-                result = self._ray.get(done)
-            except RayTaskError:
-                raise
-            except RayError as error:
-                self._lose(actor, error)
-                if number is not None:
-                    self._again.append(number)
-                continue
-            if number is None:
-                actor.ready, self._lost_starts = True, 0
-                continue
-            actor.numbers.remove(number)
-            return number, result
-
-    def _give_out(self) -> None:
-        """Give each actor an item, and a next one where there are enough for all."""
-        for most in range(1, IN_FLIGHT + 1):
-            for actor in self._actors:
-                left = len(self._again) + len(self._pending)
-                enough = left and (most == 1 or left >= len(self._actors))
-                if actor.ready and enough and len(actor.numbers) < most:
-                    if self._again:
-                        number = self._again.pop()
-                    else:
-                        number, self._pending = self._pending[0], self._pending[1:]
-                    actor.numbers.append(number)
-                    self._waiting[actor.handle.work.remote(self._items[number])] = actor, number
-
-    def _lose(self, actor: _Actor, error: Exception) -> None:
-        """Replace an actor; what else it has comes back as errors, or was done before."""
-        if actor.lost:
-            return
-        actor.lost = True
-        self._actors.remove(actor)
-        self._kill(actor)  # it may only have been out of reach
-        self._lost_starts += not actor.ready
-        if actor.numbers:
-            number = actor.numbers[0]
-            self._losses[number] += 1
-            if self._losses[number] == TRIES:
-                raise TapetumError(
-                    f"the workers on {self._items[number]} were lost {TRIES} times ({type(error).__name__}), most often killed "
-                    "by the system for want of memory; run the same command again to go on"
-                ) from error
-        if self._lost_starts == _STARTS:
-            raise TapetumError(f"{_STARTS} workers of Ray were lost as they began ({error}); look at its cluster") from error
-        self._start()
-
-    def _kill(self, actor: _Actor) -> None:
-        with suppress(Exception):  # it is gone
-            self._ray.kill(actor.handle, no_restart=True)
-
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -333,26 +181,75 @@ def _do(item: Any) -> Any:
     return _task[0](item)
 
 
+class Worker:
+    """The actor: a process that runs a task, whose tool it keeps, on one item after the other."""
+
+    def __init__(self, task: Callable[[Any], Any]):
+        self._task = task
+
+    def work(self, item: Any) -> Any:  # Ray names its processes after it
+        """Run the task on an item."""
+        return self._task(item)
+
+
 def _on_ray(
     work: Callable[[Item, Any], Result], items: Sequence[Item], make_tool: Callable[[], Any], workers: int, gpus: float | None
 ) -> Iterator[tuple[int, Result]]:
     try:
         import ray  # pyright: ignore[reportMissingImports]
-        import ray.exceptions  # pyright: ignore[reportMissingImports]
+        from ray.exceptions import RayError, RayTaskError  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingExtra("ray", "cluster", "--engine ray") from error
     if not items:
         return
     with redirect_stdout(sys.stderr), _cluster(ray):  # Ray tells of killed workers on stdout, where results go
-        if gpus is None:
-            gpus = min(ray.cluster_resources().get("GPU", 0), 1)
-        task = carried(_Task(work, make_tool, uuid4().hex))
+        there = ray.cluster_resources()
+        gpus = min(there.get("GPU", 0), 1) if gpus is None else gpus
+        count = min(len(items), there.get("CPU", 1), there.get("GPU", 0) / gpus if gpus else len(items))
+        count = max(1, int(min(count, workers) if workers > 1 else count))
+        actor_class = ray.remote(num_cpus=1, num_gpus=gpus)(Worker)
+        task = ray.put(carried(_Task(work, make_tool, uuid4().hex)))
+        waiting: dict[Any, tuple[Any, int]] = {}
+        pending, again, losses = iter(range(len(items))), list[int](), Counter[int]()
+
+        def assign(actor: Any) -> None:
+            number = again.pop() if again else next(pending, None)
+            if number is None:
+                ray.kill(actor)  # its processor may be what another waits for, whose machine is gone
+            else:
+                waiting[actor.work.remote(items[number])] = actor, number
+
+        actors = [actor_class.remote(task) for _ in range(count)]
         try:
-            yield from ActorPool(ray, task, items, workers=workers, gpus=gpus).results()
-        except ray.exceptions.RayTaskError as error:
+            for actor in actors:
+                assign(actor)
+            while waiting:
+                [done], _ = ray.wait(list(waiting), num_returns=1)
+                actor, number = waiting.pop(done)
+                try:
+                    result = ray.get(done)
+                except RayTaskError:
+                    raise
+                except RayError as error:
+                    ray.kill(actor)  # it may only have been out of reach
+                    losses[number] += 1
+                    if losses[number] == TRIES:
+                        raise TapetumError(
+                            f"the workers on {items[number]} were lost {TRIES} times ({type(error).__name__}), most often "
+                            "killed by the system for want of memory; run the same command again to go on"
+                        ) from error
+                    again.append(number)
+                    actor = actor_class.remote(task)
+                else:
+                    yield number, result
+                assign(actor)
+        except RayTaskError as error:
             if isinstance(error.cause, TapetumError | OSError | MemoryError):  # these are reported in one line
                 raise error.cause from None
             raise
+        finally:
+            for actor, _ in waiting.values():
+                ray.kill(actor)
 
 
 def gpus_for(device: str | None) -> float | None:

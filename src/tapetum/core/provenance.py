@@ -1,64 +1,39 @@
-"""Files that a running command may replace: only files that tapetum wrote, and none of its inputs.
+"""Guards the inputs of a running command: no result replaces a file that it reads, whatever name leads to it.
 
-While a command runs (`guarded`), every file that `tapetum.core.files` puts in place is recorded in `.tapetum` beside it: a line
-of JSON with its name and a fingerprint of its content. An existing path is replaced only if
-
-    it is a file                            a pipe, a socket or a device stays unchanged
-    no input of a running command           whatever name leads to it
-    its fingerprint is in `.tapetum`        otherwise someone else wrote it, or changed it since
-
-Cache files, which nobody else writes, are written with `own=True` and are not recorded. Outside of commands, as in a script
-that saves tracks, files are replaced as usual in Python.
+A pipe, a socket or a device is never replaced either. Outside of commands, as in a script that saves tracks, files are replaced
+as usual in Python.
 """
 
-import hashlib
 import inspect
-import json
 import os
-import re
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields, is_dataclass
-from functools import wraps
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from tapetum.core.errors import BadInput
-from tapetum.core.reading import kind_of, open_file, parse_json
+from tapetum.core.reading import kind_of
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
+Inputs = dict[tuple[int, int], str]
+"""Device and number of each file that a command reads, and how it was named."""
 
-RECORD = ".tapetum"
-"""Name of the list of what tapetum wrote into a folder."""
 OUTPUTS = frozenset(("out", "report", "save", "save_predictions", "sheet", "target", "preview", "cache", "map"))
 """Options, and arguments of Python functions, that name places to write; all others that name files name inputs."""
 IN_PLACE = frozenset(("tracks", "config"))
-"""Inputs that a command may replace where tapetum wrote them: tracks that are corrected, the settings of a run that goes on."""
+"""Inputs that a command may replace: tracks that are corrected, the settings of a run that goes on."""
 DATA = "data", "folder", "beside", "checks", "check", "textures", "episodes", "videos"
 """Inputs of training that may be folders of data."""
 _GOES_ON = frozenset(("save", "cache", "preview"))
 """Outputs that are checked by what writes them: they are added to, or may be a pipe."""
 _NAMES_ITS_FILES = "annotations", "ImageSets", "leftImg8bit", "train.txt"
 """What lies in a folder of COCO, VOC, Cityscapes or CamVid: lists of its files, so that nothing else in it is data."""
-_PART = 1 << 19
-"""Bytes at each end of a file that its fingerprint covers."""
-_UNFINISHED = re.compile(r"\.(.*\.)?\d+\.tmp(\.[^.]*)?")
-"""Names under which `tapetum.core.files` writes what is not finished."""
-
-
-@dataclass
-class _Scope:
-    """A running command."""
-
-    inputs: dict[tuple[int, int], str] = field(default_factory=dict)
-    """Device and number of each file that it reads, and how it was named."""
-
-
-_running: list[_Scope] = []
-_known: dict[tuple[int, int], tuple[int, set[str]]] = {}
-"""Of each list by device and number: bytes of it that were read, and the fingerprints in them."""
+_running: list[Inputs] = []
+"""The inputs of the commands that run in this process."""
 
 
 @contextmanager
@@ -69,29 +44,27 @@ def guarded(given: Any, apart: Collection[str] = ()) -> Iterator[None]:
         given: its options: a dataclass, or a dict of arguments; nested dataclasses, lists and tuples are traversed.
         apart: names of options with data; no result may be written into their folders, because it would become data next time.
 
-    Raises BadInput immediately if an output is an input, is not a file, or is a file that tapetum did not write.
+    Raises BadInput immediately if an output is an input, or is not a file.
     """
-    scope, outputs, data = _Scope(), [], []
-    for name, path in _places(given):
-        if name in OUTPUTS:
-            outputs.append((name, path))
-            continue
-        if name in apart:
-            data.append(path)
-        if name not in IN_PLACE:
-            _add(scope, path)
-    _running.append(scope)
-    try:
-        for name, path in outputs:
+    places = list(_places(given))
+    with _guarding({}):
+        protect(path for name, path in places if name not in OUTPUTS and name not in IN_PLACE)
+        for name, path in places:
             if name == "out":
-                _refuse_inside(path, data)
-            if name in _GOES_ON:
-                refuse_input(path)
-            else:
-                check(path)
+                _refuse_inside(path, [folder for data, folder in places if data in apart])
+            if name in OUTPUTS:
+                (refuse_input if name in _GOES_ON else check)(path)
+        yield
+
+
+@contextmanager
+def _guarding(*inputs: Inputs) -> Iterator[None]:
+    count = len(_running)
+    _running.extend(inputs)
+    try:
         yield
     finally:
-        _running[:] = [each for each in _running if each is not scope]
+        del _running[count:]
 
 
 def guarding_data(function: Callable[P, Result]) -> Callable[P, Result]:
@@ -107,29 +80,20 @@ def guarding_data(function: Callable[P, Result]) -> Callable[P, Result]:
 
 
 def protect(paths: Iterable[str | Path]) -> None:
-    """Register files as inputs of the running command that its options do not name, such as those in a folder."""
-    if _running:
-        for path in paths:
-            _add(_running[-1], path)
+    """Register files as inputs of the running command, such as those in a folder that its options name."""
+    for path in paths if _running else ():
+        if (state := _state(path)) is not None and stat.S_ISREG(state.st_mode):
+            _running[-1][state.st_dev, state.st_ino] = str(path)
 
 
-def carried(work: Callable[P, Result]) -> Callable[P, Result]:
+def carried(work: Callable[..., Result]) -> Callable[..., Result]:
     """Wrap work for other processes: it guards the files that this process guards now, and can be pickled if `work` can."""
-    return _Carried(work, tuple(_running))
+    return partial(_guarded_work, work, tuple(_running))
 
 
-@dataclass(frozen=True)
-class _Carried:
-    work: Callable[..., Any]
-    scopes: tuple[_Scope, ...]
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        mine = [each for each in self.scopes if each not in _running]
-        _running.extend(mine)
-        try:
-            return self.work(*args, **kwargs)
-        finally:
-            _running[:] = [each for each in _running if not any(each is one for one in mine)]
+def _guarded_work(work: Callable[..., Result], inputs: tuple[Inputs, ...], *args: Any) -> Result:
+    with _guarding(*inputs):
+        return work(*args)
 
 
 def check(path: str | Path) -> None:
@@ -139,36 +103,15 @@ def check(path: str | Path) -> None:
     if not stat.S_ISREG(state.st_mode):
         raise BadInput(f"{path} is {kind_of(state.st_mode)}, which a file would replace; choose another place to write to")
     refuse_input(path)
-    if _running and _fingerprint(Path(path)) not in _record_of(Path(path).parent):
-        raise BadInput(
-            f"{path} is a file that tapetum did not write, or was changed since; move it, or choose another place to write to"
-        )
 
 
 def refuse_input(path: str | Path) -> None:
     """Raise BadInput if a running command reads the file at `path`."""
     state = _state(path)
-    for scope in _running if state is not None else ():
-        if (name := scope.inputs.get((state.st_dev, state.st_ino))) is not None:  # pyright: ignore[reportOptionalMemberAccess]
+    for inputs in _running if state is not None else ():
+        if (name := inputs.get((state.st_dev, state.st_ino))) is not None:  # pyright: ignore[reportOptionalMemberAccess]
             read = "" if name == str(path) else f" as {name}"
             raise BadInput(f"{path} would be overwritten, and this command reads it{read}; choose another place to write to")
-
-
-def record(folder: Path, files: Mapping[str, Path], future: Path | None = None) -> None:
-    """Record files in the list of `folder`, if a command runs: by name, with the path of their content until they are in place.
-
-    Called before they are moved, so that no existing file is missing in the list whenever the process is killed. `future`:
-    where the folder will be, with its list, if it does not exist yet.
-    """
-    if not _running or any(map(_UNFINISHED.fullmatch, (future or folder).parts)):
-        return
-    lines = [json.dumps({"file": name, "print": _fingerprint(file)}) + "\n" for name, file in files.items() if file.is_file()]
-    with suppress(OSError):  # then the files cannot be replaced by the next command, which says so
-        number = os.open(folder / RECORD, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
-        try:
-            os.write(number, "".join(lines).encode())  # at once: others may write there too
-        finally:
-            os.close(number)
 
 
 def _state(path: str | Path) -> os.stat_result | None:
@@ -176,11 +119,6 @@ def _state(path: str | Path) -> os.stat_result | None:
         return os.stat(path)
     except (OSError, ValueError):
         return None
-
-
-def _add(scope: _Scope, path: str | Path) -> None:
-    if (state := _state(path)) is not None and stat.S_ISREG(state.st_mode):
-        scope.inputs[state.st_dev, state.st_ino] = str(path)
 
 
 def _places(given: Any, name: str = "", lists: int = 2) -> Iterator[tuple[str, str | Path]]:
@@ -206,32 +144,3 @@ def _refuse_inside(out: str | Path, data: Iterable[str | Path]) -> None:
             raise BadInput(
                 f"--out {out} lies in {folder}, and what is written there would be data next time; choose another --out"
             )
-
-
-def _fingerprint(path: Path) -> str | None:
-    """Size and content, for a large file only its ends; the same wherever it is copied to."""
-    try:
-        with open_file(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            visited = hashlib.blake2b(file.read(_PART), digest_size=16)
-            file.seek(max(size - _PART, min(size, _PART)))
-            visited.update(file.read(_PART))
-    except (OSError, ValueError):
-        return None
-    return f"{size}-{visited.hexdigest()}"
-
-
-def _record_of(folder: Path) -> set[str]:
-    """Fingerprints in the list of a folder; other lines are ignored."""
-    with suppress(OSError), open_file(folder / RECORD) as file:
-        state = os.fstat(file.fileno())
-        read, prints = _known.get((state.st_dev, state.st_ino), (0, set[str]()))
-        if state.st_size < read:
-            read, prints = 0, set()
-        file.seek(read)
-        for line in file.read(state.st_size - read).splitlines():
-            with suppress(ValueError, TypeError, KeyError):
-                prints.add(str(parse_json(line)["print"]))
-        _known[state.st_dev, state.st_ino] = state.st_size, prints
-        return prints
-    return set()

@@ -156,10 +156,7 @@ def save(value: Value, path: str | os.PathLike[str], formats: Formats[Value], wh
 
 
 def load(path: str | os.PathLike[str], formats: Formats[Any], what: str, writer: str) -> dict[str, Any]:
-    """Read the fields of a value that `save` wrote; `writer` names the function that makes such a file.
-
-    Raises BadInput if the file is missing, damaged or in another layout.
-    """
+    """Read the fields of a value that `save` wrote; `writer` names the function that makes such a file."""
     path = named_path(path)
     read = _format(path, formats, what)[1]
     try:

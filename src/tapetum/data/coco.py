@@ -58,10 +58,7 @@ def instance(category: int, mask: Bool[np.ndarray, "h w"] | Mapping[str, Any], *
 
 
 def write_instances(path: str | Path, images: Callable[[], Iterable[CocoImage]], categories: Mapping[int, str]) -> Path:
-    """Write instances. `images` is called twice, so that they need not be in memory; ids of annotations count from 1.
-
-    Raises BadInput for an instance of no category, an image id that comes twice, and a file that cannot be written.
-    """
+    """Write instances. `images` is called twice, so that they need not be in memory; ids of annotations count from 1."""
 
     def instances(image: CocoImage) -> Sequence[Mapping[str, Any]]:
         for entry in image.instances:
@@ -135,10 +132,7 @@ class Instances:
 
 
 def read_instances(file: str | Path, images: str | Path) -> list[Instances]:
-    """Read all images of a file, those without a thing too; `images` is the folder of its file names.
-
-    Raises BadInput for a file that is missing or damaged, and things of an image or category that it has not.
-    """
+    """Read all images of a file, those without a thing too; `images` is the folder of its file names."""
     file, images = Path(file), Path(images)
     names = {entry.key("id"): entry.text("name") for entry in entries(file, "categories")}
     listed = {entry.key("id"): entry for entry in entries(file, "images")}

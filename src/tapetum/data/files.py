@@ -3,20 +3,13 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from PIL import Image, ImageOps
 
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.reading import no_pipe, read_bytes
-from tapetum.video.images import ORIENTATION, SIDEWAYS, image_rgb, know_heic
-from tapetum.video.types import MAX_PIXELS
-
-if TYPE_CHECKING:
-    from tapetum.data.jpegs import EncodedImage
-
-_END, _TAIL = b"\xff\xd9", 1024
-"""The marker of the end of a JPEG, and in how many bytes it is looked for: some programs write a few behind it."""
+from tapetum.core.reading import no_pipe
+from tapetum.video.images import image_rgb, know_heic
 
 
 @dataclass(frozen=True)
@@ -66,24 +59,3 @@ def opened_image(file: StoredFile, mode: str | None) -> Image.Image:
         raise BadInput(f"there is no file {file.name}; copy the data again") from error
     except Exception as error:  # Pillow's plugins raise whatever damage makes them stumble over
         raise BadInput(f"{file.name} is not an image that can be read ({' '.join(str(error).split())[:100]})") from error
-
-
-def encoded_image(file: StoredFile) -> "EncodedImage | None":
-    """Read a JPEG and its header; None for what is to be decoded by Pillow, which also says what is wrong with it."""
-    from tapetum.data.jpegs import EncodedImage  # imports torch
-
-    try:
-        content = file.content if isinstance(file.content, bytes) else read_bytes(file.content)
-        if _END not in content[-_TAIL:]:
-            return None
-        with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
-            # Pillow calls a JPEG with several images MPO; Adobe's transform 0 says that three channels are not YCbCr
-            plain = image.format == "JPEG" and image.mode in ("RGB", "L") and image.info.get("adobe_transform") != 0
-            height, width = image.height, image.width
-            if not plain or height * width > MAX_PIXELS:
-                return None
-            orientation = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # whatever damage makes Pillow stumble over; it is told of where the file is decoded
-        return None
-    orientation = orientation if orientation in range(1, 9) else 1
-    return EncodedImage(content, (width, height) if orientation in SIDEWAYS else (height, width), orientation)

@@ -135,10 +135,7 @@ class ShardFiles:
 
 
 def list_shards(place: Path, split: Split) -> Listing:
-    """List images and recordings in tar files, with classes where there are some.
-
-    Raises BadInput where there are no such fields, or classes without names.
-    """
+    """List images and recordings in tar files, with classes where there are some."""
     folders = [place / name for name in (("train",) if split == "train" else ("val", "test"))]
     whole = not (place / "train").is_dir() and any(place.glob("*.tar"))
     folder = place if whole else next((f for f in folders if f.is_dir()), None)

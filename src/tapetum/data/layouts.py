@@ -28,7 +28,7 @@ which one it resembles and which command to use.
 """
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from itertools import islice
 from pathlib import Path
 
@@ -254,7 +254,6 @@ def listing(layout: str, place: Path, split: Split) -> Listing:
         raise BadInput(f"{error}{hint(place, layout)}") from error
 
 
-_SOUNDS = {".wav", ".flac", ".mp3", ".ogg", ".m4a"}
 _MANY = 2000
 """Names of a folder that are looked at; more would only take longer."""
 
@@ -268,23 +267,10 @@ def hint(place: Path, layout: str) -> str:
     ...     hint(Path(folder), "parquet")
     '; it looks like the layout voc: give --layout voc'
     """
-    if place.is_file():
-        kinds = _kinds([place])
-        return f"; it is one {next(iter(kinds))}: give a folder of them" if kinds else ""
     looks = _layout(place)
-    if looks is not None:
-        return "" if looks == layout else f"; it looks like the layout {looks}: give --layout {looks}"
-    shards = f"tapetum data shards {place} --out {place.resolve().name}-shards --shuffle 1"
-    give = f"give --data {place.resolve().name}-shards --layout shards"
-    kinds = _kinds(_inside(place))
-    if kinds == ["image"]:
-        return "" if layout == "classes" else "; it holds images without classes: give --layout classes --steps 0"
-    if kinds:
-        return f"; it holds {' and '.join(kinds)}s without classes: run {shards}, then {give} --steps 0"
-    below = [kinds for folder in _folders(place) if (kinds := _kinds(_inside(folder)))]
-    if below:
-        return f"; it holds a folder of {' and '.join(below[0])}s for each class: run {shards}, then {give}"
-    return ""
+    if looks is None and layout != "classes" and _has_images(place):
+        return "; it holds images without classes: give --layout classes --steps 0"
+    return "" if looks in (None, layout) else f"; it looks like the layout {looks}: give --layout {looks}"
 
 
 def _layout(place: Path) -> str | None:
@@ -302,20 +288,18 @@ def _layout(place: Path) -> str | None:
     train = [*_inside(place / "train")] if "train" in folders else []
     if any(path.suffix == ".tar" for path in (*train, *_inside(place))):
         return "shards"
-    if "train" in folders and any("image" in _kinds(_inside(folder)) for folder in _folders(place / "train")):
+    if "train" in folders and any(map(_has_images, _folders(place / "train"))):
         return "imagenet"
     meshes = any(path.suffix == ".off" for folder in _folders(place) for path in _inside(folder / "train"))
     if meshes or is_point_cloud_folder(place):
         return "modelnet40"
-    if sum("image" in _kinds(_inside(folder)) for folder in _folders(place)) > 1:
+    if sum(map(_has_images, _folders(place))) > 1:
         return "classes"
     return None
 
 
-def _kinds(files: Iterable[Path]) -> list[str]:
-    """Find what is among files: images, recordings."""
-    endings = {path.suffix.lower() for path in files if not path.name.startswith(".")}
-    return [kind for kind, known in (("image", IMAGES | {".gif"}), ("recording", _SOUNDS)) if endings & known]
+def _has_images(folder: Path) -> bool:
+    return any(path.suffix.lower() in IMAGES and not path.name.startswith(".") for path in _inside(folder))
 
 
 def _inside(folder: Path) -> Iterator[Path]:

@@ -38,10 +38,7 @@ def encode_mask(mask: Bool[np.ndarray, "h w"]) -> dict[str, Any]:
 
 
 def decode_mask(encoded: Mapping[str, Any]) -> Bool[np.ndarray, "h w"]:
-    """Decode the mask of what `encode_mask` or pycocotools wrote, or of uncompressed runs (a list).
-
-    Raises BadInput for a text that is none, and for runs that do not fill the size.
-    """
+    """Decode the mask of what `encode_mask` or pycocotools wrote, or of uncompressed runs (a list)."""
     try:
         h, w = (int(n) for n in encoded["size"])
         counts = encoded["counts"]

@@ -70,10 +70,7 @@ class SegmentedImages:
         return len(self.images)
 
     def read(self, k: int) -> tuple[UInt8[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
-        """Read image k, and the number of the class of each pixel, or IGNORE.
-
-        Raises BadInput for missing or damaged files, a colour mask, and one of another size.
-        """
+        """Read image k, and the number of the class of each pixel, or IGNORE."""
         image = np.asarray(opened_image(stored_file(self.images[k]), "RGB"))
         mask = self.classes_of(read_values(self.masks[k]))
         if mask.shape != image.shape[:2]:

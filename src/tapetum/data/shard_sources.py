@@ -172,7 +172,8 @@ def open_source(source: Path, layout: Layout | None = None) -> FileSamples | Par
         return ParquetSamples([source])
     if not source.is_dir():
         raise BadInput(f"there is no {source}; give a folder of files, or a .parquet file")
-    files = sorted(path for path in source.rglob("*") if path.is_file() and not _hidden(path, source))
+    listed = (path for path in sorted(source.rglob("*")) if path.is_file())
+    files = [path for path in listed if not any(part.startswith(".") for part in path.relative_to(source).parts)]
     tables = [path for path in files if path.suffix == ".parquet"]
     if not files or (layout == "parquet" and not tables):
         raise BadInput(f"there are no files{' .parquet' if files else ''} in {source}; give a folder with some")
@@ -237,10 +238,6 @@ def _read(path: Path) -> bytes:
         return read_bytes(path)
     except OSError as error:
         raise BadInput(f"cannot read {path} ({error.strerror}); mend that or take it out") from error
-
-
-def _hidden(path: Path, source: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(source).parts)
 
 
 def _suffix(path: Path) -> str:

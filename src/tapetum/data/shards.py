@@ -5,19 +5,20 @@ A shard is a tar in which the members of a sample lie side by side and share the
     train-000000.tar:   n01/cat.jpg  n01/cat.cls  n01/dog.jpg  n01/dog.cls ...
                         `- sample 0 ------------' `- sample 1 ------------'
 
-What is unusual: nothing is streamed. An index says where every member lies, so sample k is a few reads at known places
-(`os.pread`), a pure function of k. The loop's exact resume and its equality of one and several processes hold as with anything
+What is unusual: nothing is streamed. An index says where every member lies, so sample k is a few reads at known places,
+a pure function of k. The loop's exact resume and its equality of one and several processes hold as with anything
 else; order comes from `tapetum.data.samples.Shuffle`; workers share no state and need no splitting of shards.
 
 Source: WebDataset (github.com/webdataset/webdataset), whose shards are read and written alike. Differs from it: random access;
 samples must have equal fields; pickles are not loaded; grey images of png stay 2-D (`tapetum.data.fields`).
 """
 
+import io
 import itertools
-import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file
+from tapetum.core.reading import open_file
 from tapetum.data.fields import Sound, decode, encode
 from tapetum.data.remote_folder import local_place
 from tapetum.data.tar_index import index_of, split_name
 
 Source = str | Path | Sequence[str | Path]
-"""A tar, a folder of tars, a pattern such as train-{0000..0007}.tar, or a list of these: paths or addresses."""
+"""A tar, a folder of tars, a pattern such as train-*.tar, or a list of these: paths or addresses."""
 
 
 def find_tars(source: Source) -> Sequence[Path]:
@@ -49,26 +51,7 @@ def find_tars(source: Source) -> Sequence[Path]:
             hint = f"; {packed} is compressed: unpack it to a plain .tar" if packed else "; give a folder with .tar files"
             raise BadInput(f"there is no .tar in {source}{hint}")
         return tars
-    return [source] if source.exists() else [Path(name) for name in expand_braces(str(source))]
-
-
-def expand_braces(pattern: str) -> list[str]:
-    """Expand the names of a pattern with numbers {from..to}, which keep the width of the first, or with choices {a,b}.
-
-    >>> expand_braces("{a,b}-{08..10}.tar")
-    ['a-08.tar', 'a-09.tar', 'a-10.tar', 'b-08.tar', 'b-09.tar', 'b-10.tar']
-    """
-    return ["".join(parts) for parts in itertools.product(*map(_choices, re.split(r"(\{[^{}]*\})", pattern)))]
-
-
-def _choices(part: str) -> Sequence[str]:
-    numbers = re.fullmatch(r"\{(\d+)\.\.(\d+)\}", part)
-    if numbers:
-        first, final = numbers.groups()
-        if not 0 <= int(final) - int(first) < 1_000_000:
-            raise BadInput(f"{part} is no range of shards; give the lower number first, such as {{0000..0007}}")
-        return [f"{number:0{len(first)}}" for number in range(int(first), int(final) + 1)]
-    return part[1:-1].split(",") if part.startswith("{") and "," in part else [part]
+    return sorted(map(Path, glob(str(source)))) or [source]
 
 
 KEY = "__key__"
@@ -154,12 +137,9 @@ class Shards:
         tar, key = self.locate(k)
         offset, size = map(int, self._places[:, k, column])
         try:
-            # Opened for every read: there may be more tars than open files are allowed, and nothing is left to share.
-            file = os.open(tar, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-            try:
-                data = _pread(file, size, offset)
-            finally:
-                os.close(file)
+            with open_file(tar) as file:  # for every read: there may be more tars than open files are allowed
+                file.seek(offset)
+                data = file.read(size)
         except OSError as error:
             raise BadInput(f"cannot read {tar} ({error.strerror}); make it readable and run again") from error
         if len(data) < size:
@@ -202,18 +182,6 @@ def _several(tars: Sequence[Path]) -> str:
     return str(tars[0]) if len(tars) == 1 else f"{tars[0]} and {len(tars) - 1} more"
 
 
-def _pread(file: int, size: int, offset: int) -> bytes:
-    """Up to `size` bytes from `offset` on; the system may give fewer at a time (Linux 2 GiB)."""
-    data = os.pread(file, size, offset)
-    if len(data) == size or not data:
-        return data
-    parts = [data]
-    while data and (done := sum(map(len, parts))) < size:
-        data = os.pread(file, size - done, offset + done)
-        parts.append(data)
-    return b"".join(parts)
-
-
 def write_shards(
     samples: Iterable[Mapping[str, Any]],
     folder: str | Path,
@@ -246,7 +214,9 @@ def write_shards(
             written = 0
             for number, (key, members) in enumerate(itertools.chain([first], encoded), start=1):
                 for ending, data in members.items():
-                    _add(tar, f"{key}.{ending}", data)
+                    member = tarfile.TarInfo(f"{key}.{ending}")  # owner 0, time 0
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
                     written += len(data)
                 if number == samples_per_shard or written >= bytes_per_shard:
                     break
@@ -289,11 +259,3 @@ def _encoded(samples: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, dict[s
             )
         keys.add(key)
         yield key, {ending: encode(ending, value) for ending, value in members.items()}
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    import io
-
-    member = tarfile.TarInfo(name)  # owner 0, time 0
-    member.size = len(data)
-    tar.addfile(member, io.BytesIO(data))

@@ -168,10 +168,7 @@ class Tracks:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tracks":
-        """Read a file that `save` wrote; never runs code from it.
-
-        Raises `BadInput` if the file is missing, damaged or in another layout.
-        """
+        """Read a file that `save` wrote; never runs code from it."""
         return cls(**load(path, _FORMATS, "tracks", "Tracks.save"))
 
 

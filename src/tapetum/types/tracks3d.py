@@ -108,18 +108,12 @@ class Tracks3D:
         return (by_frame + to_world[:, None, :3, 3]).transpose(1, 0, 2)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write to `path`, as npz or csv by its extension. The file appears whole or not at all.
-
-        Raises `BadInput` for another extension, a path that cannot be written, or a csv without any row.
-        """
+        """Write to `path`, as npz or csv by its extension. The file appears whole or not at all."""
         return save(self, path, _FORMATS, "3D tracks")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tracks3D":
-        """Read a file that `save` wrote; never runs code from it.
-
-        Raises `BadInput` if the file is missing, damaged or in another layout.
-        """
+        """Read a file that `save` wrote; never runs code from it."""
         return cls(**load(path, _FORMATS, "3D tracks", "Tracks3D.save"))
 
 

@@ -79,10 +79,7 @@ def as_rgb(frame: np.ndarray) -> Frame:
 
 
 def load_array(path: Path) -> np.ndarray:
-    """Load the array in an .npy or .npz file; never unpickles. An .npy file is mapped, not read.
-
-    Raises `BadInput` if the file is damaged, holds Python objects, or an .npz has several candidate arrays.
-    """
+    """Load the array in an .npy or .npz file; never unpickles. An .npy file is mapped, not read."""
     try:
         if path.suffix.lower() == ".npy":
             return np.load(no_pipe(path), mmap_mode="r", allow_pickle=False)

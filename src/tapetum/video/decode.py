@@ -6,7 +6,7 @@ absolute so that it cannot be read as a protocol.
 
 Key frames. Containers mark two kinds of H.264 packets as such: images coded on their own, and the beginning of an intra
 refresh, where a band of intra blocks moves across several predicted images. Decoding from the second kind gives frames that
-are slightly wrong, so `begins_clean` parses the packet (ITU-T H.264, sections 7.3.1, 7.3.3 and annex B).
+are slightly wrong, so decoding begins at IDR pictures alone (`begins_clean`; ITU-T H.264, section 7.3.1 and annex B).
 """
 
 import os
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import av
@@ -105,6 +105,8 @@ _PATIENCE = 16
 
 _MATROSKA_TICK = 0.001
 """Seconds to which Matroska rounds its times."""
+_IDR = 5
+"""Type of the NAL units of an image that no later one looks behind."""
 _CLOCK = re.compile(r"(\d{1,9}):(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
 
 
@@ -224,7 +226,7 @@ class FileDecoder:
                 return None
             if position == place:
                 self.place = place - 1
-                return self.frames(_chain(packet, packets))
+                return self.frames(chain([packet], packets))
         return None
 
     def scan(self) -> Packets:
@@ -326,11 +328,6 @@ class Cursor:
         return None
 
 
-def _chain(first: Packet, rest: Iterator[Packet]) -> Iterator[Packet]:
-    yield first
-    yield from rest
-
-
 def _never_shown(packet: Packet) -> bool:
     """Whether a VP8 packet is only a reference for others (bit 4 of its first byte is clear, RFC 6386 section 9.1)."""
     return not bytes(packet)[0] >> 4 & 1
@@ -340,13 +337,8 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(getattr(error, "strerror", None) or error).split())
 
 
-_SLICE, _IDR = 1, 5
-_INTRA = (2, 4, 7, 9)
-"""Slice types I and SI."""
-
-
 def begins_clean(packet: bytes, extradata: bytes | None) -> bool:
-    """Check whether the first slice of a packet is intra coded.
+    """Check whether a packet of H.264 holds an IDR picture.
 
     Args:
         packet: one access unit, with start codes or, if `extradata` is an avcC box, with a length before each unit.
@@ -354,35 +346,11 @@ def begins_clean(packet: bytes, extradata: bytes | None) -> bool:
     >>> begins_clean(bytes([0, 0, 1, 0x65, 0x88]), None), begins_clean(bytes([0, 0, 1, 0x41, 0x9A]), None)
     (True, False)
     """
-    for unit in _units(packet, extradata):
-        kind = unit[0] & 31 if unit else 0
-        if kind == _IDR:
-            return True
-        if kind == _SLICE:
-            bits = "".join(f"{byte:08b}" for byte in unit[1:17])
-            _first_block, bits = _exp_golomb(bits)
-            return _exp_golomb(bits)[0] in _INTRA
-    return False
-
-
-def _units(packet: bytes, extradata: bytes | None) -> Iterator[bytes]:
-    """NAL units; only their beginnings matter here, so trailing zeros are kept."""
     if not extradata or len(extradata) < 5 or extradata[0] != 1:
-        yield from packet.split(b"\0\0\1")[1:]
-        return
+        return any(unit[0] & 31 == _IDR for unit in packet.split(b"\0\0\1")[1:] if unit)
     size, place = (extradata[4] & 3) + 1, 0
     while place + size < len(packet):
-        length = int.from_bytes(packet[place : place + size], "big")
-        yield packet[place + size : place + size + min(length, 32)]
-        place += size + length
-
-
-def _exp_golomb(bits: str) -> tuple[int, str]:
-    """An unsigned Exp-Golomb number and the bits after it.
-
-    >>> _exp_golomb("00111" + "010")
-    (6, '010')
-    """
-    zeros = len(bits) - len(bits.lstrip("0"))
-    end = 2 * zeros + 1
-    return int(bits[zeros:end] or "1", 2) - 1, bits[end:]
+        if packet[place + size] & 31 == _IDR:
+            return True
+        place += size + int.from_bytes(packet[place : place + size], "big")
+    return False

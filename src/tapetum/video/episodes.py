@@ -146,10 +146,7 @@ class EpisodeVideo(Video):
 
 
 def list_episodes(source: object) -> list[str]:
-    """List the addresses of all episodes in an address or the folder of a data set; none for any other source.
-
-    Raises BadInput for a malformed address, and for episodes or cameras that do not exist.
-    """
+    """List the addresses of all episodes in an address or the folder of a data set; none for any other source."""
     address = parse_episode_address(source)
     if address is None:
         return []

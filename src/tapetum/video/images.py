@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.core.provenance import protect
 from tapetum.core.reading import no_pipe, open_file
 from tapetum.video.arrays import as_rgb, from_floats
 from tapetum.video.types import FRAME_CACHE_BYTES, MAX_PIXELS, DecodeReport, Frame, FrameCache, Video, refuse_huge
@@ -29,10 +30,7 @@ OVERLAY, TRACKS = "overlay.mp4", "tracks.npz"
 
 
 def folder_of_images(folder: Path) -> list[Path]:
-    """List the images of a folder in natural order; hidden files and subfolders are skipped.
-
-    Raises `BadInput` if there are none.
-    """
+    """List the images of a folder in natural order; hidden files and subfolders are skipped."""
     names = [entry.name for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith(".")]
     names = [name for name in names if Path(name).suffix.lower() in IMAGES]
     if not names:
@@ -41,10 +39,7 @@ def folder_of_images(folder: Path) -> list[Path]:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """List the images in a folder and in those below it, in natural order; hidden ones and links to folders are skipped.
-
-    Raises `BadInput` if there are none.
-    """
+    """List the images in a folder and in those below it, in natural order; hidden ones and links to folders are skipped."""
     images: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
@@ -54,6 +49,7 @@ def images_below(folder: Path) -> list[Path]:
         raise BadInput(
             f"the folder {folder} holds no images (png, jpg, ...), nor do those below; give images, or a folder of some"
         )
+    protect(images)
     return images
 
 

@@ -146,10 +146,7 @@ class LeRobotDataset:
         )
 
     def rows(self, number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Read columns of an episode's rows, in the order of its frames: (t,) or (t, k); images as a list of bytes (object).
-
-        Raises BadInput for unknown columns, and rows that do not match the table of episodes.
-        """
+        """Read columns of an episode's rows, in the order of its frames: (t,) or (t, k); images as a list of bytes (object)."""
         episode = self.episodes[number]
         missing = [name for name in names if name not in self.features]
         if missing:

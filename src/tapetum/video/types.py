@@ -331,8 +331,9 @@ def parse_frame_range(video: Video, start: str | int | None = None, end: str | i
     if stride < 1:
         raise BadInput(f"--stride is {stride}; give 1 or more: 2 takes every other frame")
     if first >= last:
+        seconds = float(video.timestamps[-1]) + 1 / video.frame_rate
         span = f"from {'the first frame' if start is None else start} to {'the last' if end is None else end}"
-        raise BadInput(f"{span} there is no frame in {video.name}, which has {frames} of them in {_seconds(video):.2f} s; "
+        raise BadInput(f"{span} there is no frame in {video.name}, which has {frames} of them in {seconds:.2f} s; "
                        "give --start before --end")  # fmt: skip
     return list(range(first, last, stride))
 
@@ -345,10 +346,6 @@ def _frame_of(video: Video, option: str, moment: str | int) -> int:
     if match[1]:
         return int(match[1])
     return int(np.searchsorted(video.timestamps, float(match[2]) - 1e-6))
-
-
-def _seconds(video: Video) -> float:
-    return float(video.timestamps[-1]) + 1 / video.frame_rate
 
 
 def parse_size(text: str | int, width: int, height: int) -> tuple[int, int]:

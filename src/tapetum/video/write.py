@@ -1,13 +1,9 @@
 """Writing of videos: h264 in mp4, VP9 in webm, or gif; whole or not at all.
 
-The 256 colours of a gif. Median cut and octrees distribute the palette by numbers of pixels, so the small coloured shapes
-of an overlay turn grey. Here each colour is weighted by the square root of its frequency, and the boxes of median cut
-(Heckbert 1982) are split where their variance is largest, as in Wu (1991). Colours of earlier frames decay slowly, so that
-palettes change little and nothing flickers. Dithering is ordered, the same pattern in every frame: it stays still, while
+Each frame of a gif has a palette of its own. Dithering is ordered, the same pattern in every frame: it stays still, while
 diffused errors (Floyd and Steinberg 1976) move.
 """
 
-import heapq
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,9 +14,9 @@ from pathlib import Path
 import av
 import av.error
 import numpy as np
+from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from jaxtyping import Float32, UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path, whole_file
@@ -119,7 +115,7 @@ def _encode(
     style, gif = _FORMATS[suffix], suffix == ".gif"
     first = next(frames)
     clock = Fraction(_GIF_CLOCK) if gif else Fraction(frame_rate).limit_denominator(100_000)
-    palettes = Palettes(dither=dither)
+    palettes = _Palettes(first, dither) if gif else None
     step = max(_GIF_CLOCK / frame_rate, _GIF_SHORTEST) if gif else 1
     with av.open(temporary, "w", format=suffix[1:], options=style.muxer) as container:
         stream = container.add_stream(style.codec, rate=clock, options=style.options)
@@ -134,8 +130,9 @@ def _encode(
         if sound is not None:
             sound.begin(container)
         for number, frame in enumerate(chain((first,), frames)):
-            image = _indexed(frame, palettes) if gif else _yuv(frame)
-            image.pts, image.time_base = round(number * step), 1 / clock
+            place = round(number * step)
+            image = _yuv(frame) if palettes is None else palettes.indexed(frame, place)
+            image.pts, image.time_base = place, 1 / clock
             container.mux(stream.encode(image))
             if sound is not None:
                 sound.encode(until_s=(number + 1) / frame_rate)
@@ -153,110 +150,24 @@ def _yuv(frame: Frame) -> VideoFrame:
     return rgb.reformat(format="yuv420p", dst_colorspace="itu709", dst_color_range="MPEG", threads=1)
 
 
-def _indexed(frame: Frame, palettes: "Palettes") -> VideoFrame:
-    numbers, colours = palettes.indexed(frame)
-    palette = np.zeros((256, 4), np.uint8)
-    palette[:, 0] = 255
-    palette[: len(colours), 1:] = colours
-    return VideoFrame.from_ndarray((numbers, palette), format="pal8")  # pyright: ignore[reportArgumentType]
+class _Palettes:
+    """Converts frames to 256 colours each, by FFmpeg's palettegen and paletteuse."""
 
+    def __init__(self, frame: Frame, dither: bool):
+        height, width = frame.shape[:2]
+        self._graph = Graph()
+        source = self._graph.add_buffer(width=width, height=height, format="rgb24", time_base=Fraction(1, _GIF_CLOCK))  # pyright: ignore[reportArgumentType]
+        copies, palette = self._graph.add("split"), self._graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
+        use = self._graph.add("paletteuse", f"new=1:dither={'bayer:bayer_scale=4' if dither else 'none'}")
+        source.link_to(copies)
+        copies.link_to(use, 0, 0)
+        copies.link_to(palette, 1, 0)
+        palette.link_to(use, 0, 1)
+        use.link_to(self._graph.add("buffersink"))
+        self._graph.configure()
 
-_BITS = 5
-"""Of each channel: colours that agree in these are one."""
-_KEPT = 0.7
-"""Of what was seen before, from a frame to the next."""
-
-
-class Palettes:
-    """Converts frames, one after the other, to at most 256 colours each."""
-
-    def __init__(self, *, dither: bool = True):
-        """Start without any frame."""
-        self._dither = dither
-        self._counts = np.zeros(1 << 3 * _BITS)
-        self._sums = np.zeros((1 << 3 * _BITS, 3))
-
-    def indexed(self, frame: Frame) -> tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "k 3"]]:
-        """Compute the palette index of each pixel, and the palette, of 256 colours or fewer."""
-        self._count_colours(frame)
-        bins = np.flatnonzero(self._counts > 0.05)
-        colours = (self._sums[bins] / self._counts[bins, None]).astype(np.float32)
-        palette = np.rint(split(colours, np.sqrt(self._counts[bins]))).astype(np.uint8)
-        dithered = frame if not self._dither else _dithered(frame, palette)
-        present = np.unique(numbers := _bin(dithered))
-        nearest = np.zeros(1 << 3 * _BITS, np.uint8)
-        middles = np.stack([(present >> shift) % (1 << _BITS) for shift in (2 * _BITS, _BITS, 0)], 1) * 8.0 + 3.5
-        counts = self._counts[present, None]
-        middles = np.where(counts > 0.05, self._sums[present] / counts.clip(1e-9), middles)
-        nearest[present] = _nearest(palette, middles)[1]
-        return nearest[numbers], palette
-
-    def _count_colours(self, frame: Frame) -> None:
-        pixels = frame.reshape(-1, 3)
-        numbers = _bin(pixels)
-        self._counts *= _KEPT
-        self._sums *= _KEPT
-        self._counts += np.bincount(numbers, minlength=len(self._counts))
-        for channel in range(3):
-            self._sums[:, channel] += np.bincount(numbers, pixels[:, channel], minlength=len(self._counts))
-
-
-def _bin(pixels: np.ndarray) -> np.ndarray:
-    high = pixels.astype(np.int32) >> (8 - _BITS)
-    return (high[..., 0] << 2 * _BITS) | (high[..., 1] << _BITS) | high[..., 2]
-
-
-def split(colours: Float32[np.ndarray, "n 3"], weights: np.ndarray, most: int = 256) -> Float32[np.ndarray, "k 3"]:
-    """Choose at most `most` colours to represent n weighted ones: means of boxes, split along their largest variance.
-
-    >>> split(np.array([[0, 0, 0], [2, 0, 0], [250, 0, 0]], np.float32), np.array([1.0, 1, 1]), 2).tolist()
-    [[1.0, 0.0, 0.0], [250.0, 0.0, 0.0]]
-    """
-    done: list[np.ndarray] = []
-    heap: list[tuple[float, int, np.ndarray, int]] = []
-
-    def offer(box: np.ndarray) -> None:
-        own, weight = colours[box], weights[box]
-        middle = weight @ own / weight.sum()
-        variance = weight @ (own - middle) ** 2
-        axis = int(variance.argmax())
-        if len(box) > 1 and variance[axis] > 1e-6:
-            heapq.heappush(heap, (-float(variance[axis]), int(box[0]), box, axis))
-        else:
-            done.append(box)
-
-    offer(np.arange(len(colours)))
-    while heap and len(heap) + len(done) < most:
-        _, _, box, axis = heapq.heappop(heap)
-        along = colours[box, axis]
-        below = along <= weights[box] @ along / weights[box].sum()
-        offer(box[below])
-        offer(box[~below])
-    boxes = sorted([*done, *(entry[2] for entry in heap)], key=lambda box: box[0])
-    return np.stack([weights[box] @ colours[box] / weights[box].sum() for box in boxes]).astype(np.float32)
-
-
-def _pattern() -> Float32[np.ndarray, "8 8"]:
-    """Bayer's ordered pattern (1973): -0.5..0.5, each value once."""
-    pattern = np.zeros((1, 1))
-    for _ in range(3):
-        pattern = np.block([[4 * pattern, 4 * pattern + 2], [4 * pattern + 3, 4 * pattern + 1]])
-    return ((pattern + 0.5) / 64 - 0.5).astype(np.float32)
-
-
-def _nearest(palette: UInt8[np.ndarray, "k 3"], colours: np.ndarray, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Distances to the nearest colours of a palette, and their numbers."""
-    from scipy.spatial import KDTree  # takes half a second, and mp4 and webm need none
-
-    apart, numbers = KDTree(palette.astype(np.float64)).query(colours, k=count)
-    return apart, np.asarray(numbers)
-
-
-def _dithered(frame: Frame, palette: UInt8[np.ndarray, "k 3"]) -> Frame:
-    """The frame with the pattern added, scaled to the distance between palette colours."""
-    if len(palette) < 3:
-        return frame
-    apart = float(np.median(_nearest(palette, palette, 2)[0][:, 1]))
-    height, width = frame.shape[:2]
-    pattern = np.tile(_pattern(), (height // 8 + 1, width // 8 + 1))[:height, :width, None]
-    return np.clip(np.rint(frame + pattern * (0.7 * apart)), 0, 255).astype(np.uint8)
+    def indexed(self, frame: Frame, place: int) -> VideoFrame:
+        image = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        image.pts, image.time_base = place, Fraction(1, _GIF_CLOCK)
+        self._graph.push(image)
+        return self._graph.pull()  # pyright: ignore[reportReturnType]

@@ -55,7 +55,7 @@ def test_a_folder_of_classes(run: Run, tmp_path: Path) -> None:
     assert said.splitlines()[0] == "6 samples in 2 shards, 20.5 kB; the first is cat/0_v1"
     assert said.splitlines()[1].split()[0] == "png"
     assert said.splitlines()[1].endswith("uint8    6x4x3")
-    code, said, _ = run("data", "show", f"{out}/shard-{{000000..000001}}.tar", "--json")
+    code, said, _ = run("data", "show", f"{out}/shard-*.tar", "--json")
     shown = json.loads(said)
     assert (shown["samples"], shown["shards"], shown["bytes"]) == (6, 2, 20480)
     assert shown["first"]["fields"][0] == {"name": "png", "bytes": len(make_image(0)), "type": "uint8", "shape": [6, 4, 3]}

@@ -1,7 +1,5 @@
 """Views: the arithmetic is torchvision's, the draws have the distributions of torchvision's transforms."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,6 @@ from scipy import stats
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2.functional import resized_crop as native_crop
 
-from support.simulated import on_simulated_device
 from tapetum.core.errors import BadInput
 from tapetum.data.views import View, Views, byol, clip, dino, mae, simclr, supervised
 from tapetum.data.views import make as C
@@ -24,7 +21,6 @@ from tapetum.data.views.make import (
     channels_first,
     crop,
     draw,
-    runs,
     stream,
     uniforms,
 )
@@ -43,19 +39,6 @@ def floats(count: int = 5) -> torch.Tensor:
 
 def _crops(made: list[np.ndarray], drawn: ViewParameters, view: View) -> torch.Tensor:
     return crop([channels_first(image) for image in made], drawn, view)
-
-
-@on_simulated_device
-def test_crops_of_a_device_are_those_of_the_cpu_but_for_rounding() -> None:
-    made = [channels_first(image) for image in images(40, 90, 70)]
-    views = Views([View(size=24), View(size=16, interpolation="bilinear")], seed=3)
-    theirs = views.crops_of([image.to("sim") for image in made], range(40))
-    for ours, there in zip(views.crops_of(made, range(40)), theirs, strict=True):
-        assert there.images.device.type == "sim"
-        differ = (ours.images.int() - there.images.cpu().int()).abs()
-        assert differ.max() <= 1
-        assert differ.float().mean() < 0.02
-        assert np.array_equal(ours.drawn.boxes, there.drawn.boxes)
 
 
 def test_the_generator_is_splitmix64() -> None:
@@ -135,25 +118,6 @@ def test_blur_is_torchvisions() -> None:
     assert C.blur(tiny, sigma, 6).shape == tiny.shape
 
 
-def test_a_view_is_its_parts_one_after_the_other() -> None:
-    """What is done to each image of a batch at once is what torchvision does to it alone, in the order that was drawn."""
-    view = replace(simclr(96)[0], jitter=0.7, grey=0.3, solarise=0.3, blur=0.6)
-    made, count = images(40, 100, 120), 40
-    [ours] = Views([view], seed=1, mean=(10, 20, 30), std=(50, 60, 70))(made, range(count))
-    drawn = draw(view, [p.shape[:2] for p in made], 1, 0x76696577, range(count))
-    parts = {BRIGHTNESS: V.adjust_brightness, CONTRAST: V.adjust_contrast, SATURATION: V.adjust_saturation, HUE: V.adjust_hue}
-    for k, x in enumerate(_crops(made, drawn, view).float() / 255):
-        if drawn.jittered[k]:
-            for kind in drawn.order[k].tolist():
-                x = parts[kind](x, float(drawn.factors[k, kind]))
-        x = V.rgb_to_grayscale(x, 3) if drawn.grey[k] else x
-        x = V.gaussian_blur(x, 13, float(drawn.sigma[k])) if drawn.sigma[k] else x
-        x = V.solarize(x, 0.5) if drawn.solarised[k] else x
-        wanted = V.normalize(x, [10 / 255, 20 / 255, 30 / 255], [50 / 255, 60 / 255, 70 / 255])
-        near_half = (x - 0.5).abs() < 1e-5  # solarised or not, by the last bit
-        torch.testing.assert_close(ours[k].where(~near_half, 0.0), wanted.where(~near_half, 0.0), rtol=0, atol=1e-4)
-
-
 def test_everything_happens_as_often_as_it_should() -> None:
     count = 20_000
     view = View(
@@ -208,22 +172,6 @@ def test_views_are_those_of_the_papers_tables() -> None:
     for method, wanted in tables.items():
         views = method(224, 96) if method is dino else method(224)
         assert tuple(views) == tuple(View(**{"size": 224, **settings}) for settings in wanted), method
-
-
-def test_views_of_the_methods() -> None:
-    assert [len(views) for views in (simclr(32), byol(224), dino(224, 96), mae(224), supervised(224), clip(224))] == [
-        2,
-        2,
-        10,
-        1,
-        1,
-        1,
-    ]
-    first, second, local = dino(224, 96)[:3]
-    assert (first.blur, second.blur, local.blur, first.solarise, second.solarise) == (1.0, 0.1, 0.5, 0.0, 0.2)
-    assert (first.area, local.area, local.size) == ((0.4, 1.0), (0.05, 0.4), 96)
-    assert (simclr(224)[0].brightness, simclr(224)[0].hue, byol(224)[0].saturation) == (0.8, 0.2, 0.2)
-    assert runs(dino(224, 96)) == [slice(0, 2), slice(2, 10)]
 
 
 @pytest.mark.parametrize(

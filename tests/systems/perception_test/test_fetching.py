@@ -24,7 +24,6 @@ from tapetum.app.make.fetch_perception_test import PerceptionTestFetchOptions, f
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.core.limits import Limits
-from tapetum.core.provenance import RECORD
 from tapetum.systems.perception_test import fetching
 from tapetum.systems.perception_test.public_files import PARTS, SPLITS, TASKS, choose
 
@@ -63,7 +62,7 @@ def server() -> Iterator[FileServer]:
 
 
 def everything_in(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def fetch(server: FileServer, out: Path, *tasks: Any, **more: Any) -> Any:

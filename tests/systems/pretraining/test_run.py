@@ -14,7 +14,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import tapetum
-from data.test_jpegs import broken_tables
 from support import encoder_folders
 from support.storage import web_server
 from systems.pretraining.conftest import SETTINGS, tiny
@@ -54,39 +53,6 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_end(data: Path, tmp_path: Pat
         pretrain(replace(run, byol=replace(run.byol, decay=0.5)), launch(tmp_path / "part", **elsewhere), said.append)
     assert whole.damaged == ()
     assert whole.collapsed_at is None
-
-
-@pytest.mark.slow
-def test_views_that_the_device_finishes_are_those_of_the_workers(data: Path, tmp_path: Path) -> None:
-    run = tiny("dino", data, steps=2)
-    ours = pretrain(run, launch(tmp_path / "workers"), lambda text: None)
-    theirs = pretrain(replace(run, device_augmentation=True), launch(tmp_path / "device", workers=1), lambda text: None)
-    assert ours is not None
-    assert theirs is not None
-    assert ours.encoder.read_bytes() == theirs.encoder.read_bytes()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", ["dino", "supervised", "mae"])
-def test_images_that_the_device_decodes_are_those_of_the_workers(method, tmp_path: Path) -> None:
-    """To the byte on the CPU: turned, grey and damaged ones, those that are no JPEG, and the labels of those shown instead."""
-    rng, folder = np.random.default_rng(0), tmp_path / "images"
-    for k in range(24):
-        place = folder / f"class {k % 3}" / f"{k}.{'png' if k % 5 == 1 else 'jpg'}"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        exif, image = Image.Exif(), Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8))
-        exif[0x0112] = k % 9
-        image.resize((40 + k, 30), Image.Resampling.BICUBIC).convert("L" if k % 7 == 2 else "RGB").save(place, exif=exif)
-    for place, damage in ((folder / "class 0" / "0.jpg", broken_tables), (folder / "class 2" / "2.jpg", lambda x: x[:-200])):
-        place.write_bytes(damage(place.read_bytes()))
-    run = tiny(method, folder, steps=3)
-    ours = pretrain(run, launch(tmp_path / "workers"), lambda text: None)
-    theirs = pretrain(replace(run, device_decoding=True), launch(tmp_path / "device", workers=1), lambda text: None)
-    assert ours is not None
-    assert theirs is not None
-    assert [Path(name).name for name in ours.damaged] == ["0.jpg", "2.jpg"]
-    assert theirs.damaged == ours.damaged
-    assert ours.encoder.read_bytes() == theirs.encoder.read_bytes()
 
 
 @pytest.mark.slow

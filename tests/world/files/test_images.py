@@ -14,7 +14,6 @@ from PIL import Image
 from tapetum.app.make.scenes import ImagesOptions, images
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput, MissingExtra
-from tapetum.core.provenance import RECORD
 from tapetum.data.entries import read_lines
 from tapetum.data.rle import decode_mask
 from tapetum.data.shards import Shards
@@ -35,9 +34,7 @@ class Heard(Listener):
 
 def content(folder: Path) -> dict[str, bytes]:
     return {
-        str(p.relative_to(folder)): p.read_bytes()
-        for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.suffix != ".index" and p.name != RECORD
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix != ".index"
     }
 
 
@@ -157,7 +154,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path: Path) -> None
         resource.setrlimit(resource.RLIMIT_FSIZE, before[0])
         signal.signal(signal.SIGXFSZ, before[1])
     assert "\n" not in str(caught.value)
-    assert [p.name for p in (tmp_path / "out").rglob("*") if p.is_file() and p.name != RECORD] == ["settings.json"]
+    assert [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()] == ["settings.json"]
 
 
 @pytest.mark.slow

@@ -109,7 +109,7 @@ class ShardsShowOptions:
     """Describe shards: samples, bytes, and the fields of the first sample."""
 
     shards: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SHARDS")]
-    """Tar files, a folder of them, or a pattern such as 'train-{0000..0007}.tar'."""
+    """Tar files, a folder of them, or a pattern such as 'train-*.tar'."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +171,7 @@ class ShardsShown(Result):
         return "\n".join(lines)
 
 
-@verb(ShardsShowOptions)
+@verb(ShardsShowOptions, data=("shards",))
 def show(options: ShardsShowOptions, listener: Listener) -> ShardsShown:
     """Describe shards: samples, bytes, and the fields of the first sample. Raises BadInput for files that are not shards."""
     from tapetum.data.shards import KEY, Shards
@@ -179,7 +179,7 @@ def show(options: ShardsShowOptions, listener: Listener) -> ShardsShown:
     shards = Shards(options.shards)
     stored, first = shards.read(0), shards[0]
     fields = tuple(_field(name, len(stored[name]), first[name]) for name in shards.fields)
-    size = sum(tar.stat().st_size if isinstance(tar, Path) else tar.size or 0 for tar in shards.tars)
+    size = sum(tar.stat().st_size for tar in shards.tars)
     return ShardsShown(
         samples=len(shards), shards=len(shards.tars), bytes=size, first=ShownSample(key=first[KEY], fields=fields)
     )

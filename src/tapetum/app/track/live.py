@@ -20,7 +20,7 @@ from tapetum.app.track.track_files import OVERLAY, TABLE, TRACKS, file_lines, no
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput, hide_secrets
 from tapetum.core.files import Results, results
-from tapetum.core.provenance import check, record
+from tapetum.core.provenance import check
 from tapetum.tracks.points import PointRequest
 
 if TYPE_CHECKING:
@@ -319,7 +319,6 @@ def preview(to: str | None, cleanup: ExitStack) -> Viewer | None:
         try:
             if os.path.isfile(to):  # a pipe or a device is written into
                 check(to)
-            cleanup.callback(lambda: record(Path(to).parent, {Path(to).name: Path(to)}))
             return cleanup.enter_context(open(to, "wb"))
         except OSError as error:
             raise BadInput(f"cannot write the preview to {to} ({error.strerror}); give a file, - or {WINDOW}") from error

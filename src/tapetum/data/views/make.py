@@ -6,8 +6,6 @@ a few operations on arrays. A stream's start is a hash of the seed and of the sa
 sample would cost more than its views.
 
 The colour arithmetic is torchvision's (`transforms.functional`, on float tensors), which every function here matches.
-Crops are cut and resized where the images are, usually on the CPU; the rest may be done on the training device
-(`Views.crops`, `Views.finish`), with the same draws and so the same views except for rounding.
 """
 
 import math
@@ -21,7 +19,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8, UInt64
 from torch import Tensor
 
-from tapetum.core.devices import send_to_device
 from tapetum.data.views import View
 
 _TRIES = 10
@@ -146,35 +143,13 @@ class Views:
 
     def __call__(self, images: Sequence[Image], numbers: Sequence[int]) -> list[Float32[Tensor, "b 3 s s"]]:
         """Make every view of the images (red, green, blue; 0..255; of any sizes), which are samples `numbers`."""
-        return self.finish(self.crops(images, numbers))
-
-    def crops(self, images: Sequence[Image], numbers: Sequence[int]) -> "list[ImageCrops]":
-        """Cut the crop of every view of the images, on the CPU, and draw the parameters for `finish`."""
-        return self.crops_of([channels_first(image) for image in images], numbers)
-
-    def crops_of(self, images: Sequence[UInt8[Tensor, "3 h w"]], numbers: Sequence[int]) -> "list[ImageCrops]":
-        """Cut crops as `crops`, from tensors on one device, and on that device."""
-        sizes = [(image.shape[1], image.shape[2]) for image in images]
-        drawn = [draw(view, sizes, self.seed, _PURPOSE + which, numbers) for which, view in enumerate(self.views)]
-        return [ImageCrops(crop(images, draws, view), draws) for view, draws in zip(self.views, drawn, strict=True)]
-
-    def finish(self, crops: "Sequence[ImageCrops]") -> list[Float32[Tensor, "b 3 s s"]]:
-        """Change colours, blur and normalise crops on their device, without waiting on the host."""
+        pixels, sizes = [channels_first(image) for image in images], [image.shape[:2] for image in images]
         made = []
-        for view, each in zip(self.views, crops, strict=True):
-            x = recolour(each.images.contiguous().float().div_(255), each.drawn, blur_radius(view.sigma[1]))
-            mean, std = (send_to_device(value, x.device) for value in (self.mean, self.std))
-            made.append(x.sub_(mean).div_(std))
+        for which, view in enumerate(self.views):
+            drawn = draw(view, sizes, self.seed, _PURPOSE + which, numbers)
+            x = crop(pixels, drawn, view).contiguous().float().div_(255)
+            made.append(recolour(x, drawn, blur_radius(view.sigma[1])).sub_(self.mean).div_(self.std))
         return made
-
-
-@dataclass(frozen=True)
-class ImageCrops:
-    """Crops of one view of a batch, whose colours are still those of the images."""
-
-    images: UInt8[Tensor, "b 3 s s"]
-    drawn: ViewParameters
-    """On the host, wherever the images are."""
 
 
 def channels_first(image: Image) -> UInt8[Tensor, "3 h w"]:
@@ -183,31 +158,15 @@ def channels_first(image: Image) -> UInt8[Tensor, "3 h w"]:
 
 
 def crop(images: Sequence[UInt8[Tensor, "3 h w"]], drawn: ViewParameters, view: View) -> UInt8[Tensor, "b 3 s s"]:
-    """Cut out the boxes and resize them to the view's size, mirrored if drawn so, on the device of the images."""
-    device = images[0].device
-    made = torch.empty(len(images), view.size, view.size, 3, dtype=torch.uint8, device=device).movedim(-1, 1)
+    """Cut out the boxes and resize them to the view's size, mirrored if drawn so."""
+    made = torch.empty(len(images), view.size, view.size, 3, dtype=torch.uint8).movedim(-1, 1)
     for out, image, (top, left, rows, columns), mirrored in zip(
         made, images, drawn.boxes.tolist(), drawn.mirrored.tolist(), strict=True
     ):
-        part = _resize(image[:, top : top + rows, left : left + columns], view)
+        part = image[None, :, top : top + rows, left : left + columns]
+        part = F.interpolate(part, (view.size, view.size), mode=view.interpolation, align_corners=False, antialias=True)[0]
         out.copy_(part.flip(-1) if mirrored else part)
     return made
-
-
-def _resize(x: UInt8[Tensor, "3 h w"], view: View) -> Tensor:
-    """Resize to the view's size, as bytes on the CPU.
-
-    Other devices cannot compute with bytes. They follow the CPU, which rounds after the rows and after the columns, but
-    with weights that are not rounded to 16 bits: a value may differ by one.
-    """
-    if x.device.type == "cpu":
-        sizes = [(view.size, view.size)]
-    else:
-        x, sizes = x.float(), [(x.shape[1], view.size), (view.size, view.size)]
-    for size in sizes:
-        x = F.interpolate(x[None], size, mode=view.interpolation, align_corners=False, antialias=True)[0]
-        x = x.round_().clamp_(0, 255) if x.is_floating_point() else x
-    return x
 
 
 def runs(views: Sequence[View]) -> list[slice]:
@@ -298,7 +257,7 @@ _JITTER = {BRIGHTNESS: brighten, CONTRAST: contrast, SATURATION: saturate, HUE: 
 
 def recolour(images: Images, drawn: ViewParameters, radius: int) -> Images:
     """Apply to each image the colours drawn for it, in place: as many images at a time as fit in a processor's cache."""
-    together = max(1, _CACHED // images[0].numel()) if images.device.type == "cpu" else len(images)
+    together = max(1, _CACHED // images[0].numel())
     for start in range(0, len(images), together):
         part = slice(start, start + together)
         _recolour(images[part], drawn.of(part), radius)
@@ -306,9 +265,7 @@ def recolour(images: Images, drawn: ViewParameters, radius: int) -> Images:
 
 
 def _recolour(images: Images, drawn: ViewParameters, radius: int) -> None:
-    factors, sigma = (
-        send_to_device(torch.from_numpy(numbers).to(images.dtype), images.device) for numbers in (drawn.factors, drawn.sigma)
-    )
+    factors, sigma = (torch.from_numpy(numbers).to(images.dtype) for numbers in (drawn.factors, drawn.sigma))
     for place in range(4):
         for kind, change in _JITTER.items():
             rows = drawn.jittered & (drawn.order[:, place] == kind) & (drawn.factors[:, kind] != NEUTRAL[kind])
@@ -322,7 +279,7 @@ def _at(images: Images, where: np.ndarray, change: Callable[..., Tensor], *numbe
     """Change the images at True."""
     chosen = where.nonzero()[0]
     if len(chosen):
-        rows = send_to_device(torch.from_numpy(chosen), images.device)
+        rows = torch.from_numpy(chosen)
         images[rows] = change(images[rows], *(each[rows] for each in numbers))
 
 

@@ -4,9 +4,7 @@
                    DIR/val2014/COCO_val2014_000000000042.jpg  file_name, below a folder of the split's name; NoCaps too
     Karpathy       DIR/dataset_coco.json                      {images: [{filepath, filename, cocoid, split,
                                                               sentences: [{raw}]}]}; restval is a split of its own
-                   DIR/dataset_flickr30k.json                 the same of Flickr30k, whose images lie in DIR/flickr30k-images;
-                                                              and dataset_flickr8k.json with flickr8k-images
-    Flickr30k      DIR/results_20130124.token                 without splits: FILE#NUMBER<tab>caption
+                   DIR/dataset_flickr30k.json                 the same of Flickr30k, whose images lie in DIR/flickr30k-images
     Screen2Words   DIR/split/train_screens.txt                a number of a screen each line; dev, test
                    DIR/screen_summaries.csv                   screenId, summary: five of each screen
                    DIR/combined/12.jpg                        images of Rico (unique_uis)
@@ -54,7 +52,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.core.reading import read_text
 from tapetum.data.entries import (
     JsonEntry,
     csv_entries,
@@ -71,7 +68,6 @@ from tapetum.data.entries import (
 from tapetum.data.questions import CaptionedImage, OfficialSplit, Question, ask, check_unique, reader
 from tapetum.data.video_language import CaptionedVideo, read_activitynet, read_msrvtt, read_vatex, video_file, videos_of
 
-_TOKENS = "results_20130124.token"
 _FIRST_SENTENCE = "List-of-Files-for-Each-Experiments/First-Sentence/No-Subfig"
 _NORMALISED = "1-lowercase-and-token-and-remove-figure-index"
 
@@ -97,7 +93,7 @@ def _grouped(captions: dict, images: dict) -> Iterator[CaptionedImage]:
 def read_karpathy(folder: Path, split: str, name: str = "coco") -> list[CaptionedImage]:
     """Read the split of Karpathy: train, restval, val, test, or train+restval, which models are trained on.
 
-    `name` is coco, flickr30k or flickr8k.
+    `name` is coco or flickr30k.
     """
     folder, file = Path(folder), Path(folder) / f"dataset_{name}.json"
     parts = one_of(split, ("train", "restval", "val", "test", "train+restval")).split("+")
@@ -111,34 +107,16 @@ def read_karpathy(folder: Path, split: str, name: str = "coco") -> list[Captione
     return check_unique((captioned(entry) for entry in entries(file, "images") if entry.text("split") in parts), file)
 
 
-def _read_flickr_tokens(folder: Path) -> list[CaptionedImage]:
-    file = folder / _TOKENS
-    captions: dict[str, list[str]] = {}
-    for number, line in enumerate(read_text(file).splitlines(), 1):
-        place, tab, caption = line.partition("\t")
-        name, sign, _ = place.rpartition("#")
-        if not (tab and sign and caption.strip()) or Path(name).name != name:
-            raise BadInput(f"line {number} of {file} is {line[:60]!r}; it should be FILE#NUMBER, a tab and a caption")
-        captions.setdefault(name, []).append(caption.strip())
-    return list(_grouped(captions, {name: folder / "flickr30k-images" / name for name in captions}))
-
-
 def read_captions(folder: Path, split: str) -> list[CaptionedImage]:
-    """Read captioned images of COCO or Flickr, whichever of the layouts above the folder has.
-
-    Raises BadInput where it has none of them.
-    """
+    """Read captioned images of COCO or Flickr, whichever of the layouts above the folder has."""
     folder = Path(folder)
-    for name in ("coco", "flickr30k", "flickr8k"):
+    for name in ("coco", "flickr30k"):
         if (folder / f"dataset_{name}.json").is_file():
             return read_karpathy(folder, split, name)
     if (folder / "annotations").is_dir():
         return read_coco_captions(folder, split)
-    if (folder / _TOKENS).is_file():
-        return _read_flickr_tokens(folder)
     raise BadInput(
-        f"{folder} has neither dataset_coco.json, dataset_flickr30k.json, annotations/ nor {_TOKENS}; give a folder of COCO or"
-        " Flickr30k"
+        f"{folder} has neither dataset_coco.json, dataset_flickr30k.json nor annotations/; give a folder of COCO or Flickr30k"
     )
 
 

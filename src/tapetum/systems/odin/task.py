@@ -141,7 +141,7 @@ class OdinTask(PretrainTask):
 
     def collate(self, items: "Sequence[TrainingImage]") -> dict[str, Any]:
         """Make both views, the one that spans them (or the whole image, for cached masks), and the boxes of all three."""
-        images, numbers = [channels_first(item.pixels) for item in items], [item.number for item in items]
+        images, numbers = [channels_first(item.image) for item in items], [item.number for item in items]
         sizes = [(image.shape[1], image.shape[2]) for image in images]
         views = self.views()
         draws = [draw(view, sizes, self.run.seed, _PURPOSE + k, numbers) for k, view in enumerate(views)]

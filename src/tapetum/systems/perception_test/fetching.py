@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tapetum.core import provenance
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
 from tapetum.core.limits import USUAL, Limits
+from tapetum.core.provenance import check
 from tapetum.core.reading import read_json
 from tapetum.hub.connection import Unreachable
 from tapetum.hub.download import Record, announced_size, download, record_of, sha256_of
@@ -108,7 +108,7 @@ def fetch(
         return
     packed, target = out / ".fetching" / file.name, out / file.folder / file.name
     if not file.endings:
-        provenance.check(target)
+        check(target)
     url = f"{source.rstrip('/')}/{file.below}"
     limits = USUAL if file.stated is None else Limits(most=2 * file.stated + _SLACK)  # what the README states is rough
     if not file.endings:
@@ -121,7 +121,6 @@ def fetch(
         else:
             (out / file.folder).mkdir(parents=True, exist_ok=True)
             listed = {f"{file.folder}/{file.name}": record.size}
-            provenance.record(target.parent, {target.name: packed})
             packed.replace(target)
         note = out / "fetched" / f"{file.name}.json"
         note.parent.mkdir(exist_ok=True)

@@ -12,12 +12,9 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from tapetum.core.devices import send_to_device
 from tapetum.core.errors import BadInput
-from tapetum.data.files import Files, encoded_image, opened_image
-from tapetum.data.jpegs import EncodedImage, EncodedSequence, decode_on_device
+from tapetum.data.files import Files, opened_image
 from tapetum.data.samples import Shuffle, WeightedShuffle
-from tapetum.data.views.make import channels_first
 
 Image = UInt8[np.ndarray, "h w 3"]
 _CACHED_BYTES = 512 << 20
@@ -76,11 +73,6 @@ class FileImages:
             self._bytes += image.nbytes
         return image
 
-    def encoded(self, k: int) -> "EncodedImage | Image":
-        """Read image k as a JPEG to decode later, or else decode it."""
-        image = None if k in self._cache else encoded_image(self.files[k])
-        return self[k] if image is None else image
-
     def name(self, k: int) -> str:
         return self.files[k].name
 
@@ -126,26 +118,19 @@ def classes_of(folders: Sequence[str | None]) -> tuple[np.ndarray | None, tuple[
 class TrainingImage(NamedTuple):
     """An image as sample `number` of a run."""
 
-    image: Image | EncodedImage
+    image: Image
     number: int
     index: int
     """Which image of the source it is."""
     damaged: tuple[int, ...]
     """Images that should have been shown, and could not be read."""
 
-    @property
-    def pixels(self) -> Image:
-        """Get the image, which must be decoded already."""
-        assert not isinstance(self.image, EncodedImage)
-        return self.image
-
 
 class ShuffledImages(torch.utils.data.Dataset[TrainingImage]):
     """Endless samples in shuffled order."""
 
-    def __init__(self, source: ImageSource, seed: int, encoded: bool = False):
-        """`encoded`: leave JPEGs to be decoded later, if the source supports it (`tapetum.data.jpegs`)."""
-        self.source, self.seed, self.encoded = source, seed, encoded
+    def __init__(self, source: ImageSource, seed: int):
+        self.source, self.seed = source, seed
 
     @cached_property
     def order(self) -> Shuffle | WeightedShuffle:
@@ -157,32 +142,11 @@ class ShuffledImages(torch.utils.data.Dataset[TrainingImage]):
     def __getitem__(self, number: int) -> TrainingImage:
         """Get sample `number`. Raises BadInput if a hundred images in a row, or all, are damaged."""
         first, damaged = self.order(number), []
-        images = self.source.images
-        show = images.encoded if self.encoded and isinstance(images, EncodedSequence) else images.__getitem__
         for step in range(min(_TRIES, len(self.source))):
             k = (first + step) % len(self.source)
             try:
-                return TrainingImage(show(k), number, k, tuple(damaged))
+                return TrainingImage(self.source.images[k], number, k, tuple(damaged))
             except BadInput as error:
                 damaged.append(k)
                 last = error
         raise BadInput(f"{len(damaged)} images on end cannot be read, the last because {last}")
-
-
-def decode_images(
-    items: Sequence[TrainingImage], source: ImageSource, seed: int, device: torch.device
-) -> tuple[list[TrainingImage], list[torch.Tensor]]:
-    """Decode the images of a micro-batch on a device.
-
-    An image that the device cannot decode is read as a worker would, which decides whether it is damaged and which is next.
-    """
-    encoded = [item.image for item in items if isinstance(item.image, EncodedImage)]
-    decoded = iter(decode_on_device(encoded, device))
-    shown, images = list(items), []
-    for k, item in enumerate(items):
-        later = isinstance(item.image, EncodedImage)
-        x = next(decoded) if later else None
-        if later and x is None:
-            shown[k] = ShuffledImages(source, seed)[item.number]
-        images.append(send_to_device(channels_first(shown[k].pixels), device) if x is None else x)
-    return shown, images

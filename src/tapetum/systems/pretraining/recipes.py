@@ -210,12 +210,6 @@ class PretrainRun(MethodSettings, ImageRun):
     lora: int = 0
     """Rank of a low-rank change of every linear layer of an encoder that has learned, which alone learns then, with the heads
     (LoRA, arXiv 2106.09685); 0: all weights learn."""
-    device_augmentation: bool = False
-    """Change colours, blur and normalise on the device that trains instead of in the workers, which crop alone: the same views
-    but for rounding, and a quarter of the bytes on the way."""
-    device_decoding: bool = False
-    """Decode JPEGs on the device that trains (nvJPEG on CUDA; extra decoding), and make all of their views there: workers only
-    read files. What is no plain JPEG they decode as always."""
     own: tuple[str, ...] = ()
     """Settings of a method of your own, such as temperature=0.5 hidden=512."""
 

@@ -86,7 +86,7 @@ class ShownImages:
         return self.count
 
     def __getitem__(self, k: int) -> Any:
-        return self.samples[k].pixels
+        return self.samples[k].image
 
 
 def encoder_scores(

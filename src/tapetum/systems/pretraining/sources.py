@@ -20,7 +20,6 @@ from jaxtyping import UInt8
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import LONGEST_TEXT, no_pipe, read_text
 from tapetum.data.files import stored_file
-from tapetum.data.jpegs import EncodedImage, EncodedSequence
 from tapetum.data.layouts import listing
 from tapetum.data.samples import WeightedShuffle
 from tapetum.data.shards import Shards
@@ -191,12 +190,6 @@ class JoinedImages(JoinedSequence):
 
     def __getitem__(self, k: int, /) -> Image:
         return super().__getitem__(k)
-
-    def encoded(self, k: int) -> EncodedImage | Image:
-        """Read image k as a JPEG to decode later, if its part supports it, or else decode it."""
-        part, number = self.place(k)
-        images = self.parts[part]
-        return images.encoded(number) if isinstance(images, EncodedSequence) else images[number]
 
     def name(self, k: int) -> str:
         part, number = self.place(k)

@@ -72,7 +72,7 @@ _UNDECAYED = "positions", "class_token", "registers", "mask_token", "log_scale"
 PROBE = "probe_every", "probe_data", "probe_images"
 """Fields of a run that say how the encoder is scored on the way."""
 _NOT_LEARNING = (
-    *("data", "data_weights", "preset", "epochs", "micro_batch", "device_augmentation", "device_decoding"),
+    *("data", "data_weights", "preset", "epochs", "micro_batch"),
     *("schedule", "milestones", "nesterov", "eps", "clip_each", *PROBE),
 )
 """Fields of a run that don't change what is learned, or of which the loop's config knows."""
@@ -115,10 +115,6 @@ class PretrainTask(Task):
         self.collapsed_at: int | None = None
         """The step in which a collapse was first seen."""
         self._collapsed_steps = 0
-        if self.device_decoding:
-            from tapetum.data.jpegs import check_decoder
-
-            check_decoder()
         self.check()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -176,59 +172,28 @@ class PretrainTask(Task):
         """Make the data set of images in shuffled order."""
         from tapetum.systems.pretraining.data import ShuffledImages
 
-        return ShuffledImages(self.source, self.run.seed, encoded=self.device_decoding)
-
-    @property
-    def device_augmentation(self) -> bool:
-        """Check whether views are finished on the training device, for runs with that option."""
-        return getattr(self.run, "device_augmentation", False)
-
-    @property
-    def device_decoding(self) -> bool:
-        """Check whether JPEGs are decoded on the training device."""
-        return getattr(self.run, "device_decoding", False)
+        return ShuffledImages(self.source, self.run.seed)
 
     def collate(self, items: "Sequence[TrainingImage]") -> dict[str, Any]:
-        """Make the views of a micro-batch and its labels; no views yet if the device decodes the images."""
-        if self.device_decoding:
-            return {"items": tuple(items)}
-        numbers = [item.number for item in items]
-        crops = self._make_views(numbers[0]).crops([item.pixels for item in items], numbers)
-        views = crops if self.device_augmentation else self._finished(crops)
-        return {"views": views, **self._known(items)}
-
-    def _known(self, items: "Sequence[TrainingImage]") -> dict[str, Any]:
-        """List what is known about images besides their pixels."""
-        damaged = tuple(k for item in items for k in item.damaged)
-        return {"number": tuple(item.number for item in items), "damaged": damaged, **self.extras(items)}
-
-    def _make_views(self, number: int = 0) -> Any:
-        """Make what makes the views of the step that has sample `number`."""
-        from tapetum.data.views import Views
-
-        preprocessing, views = self.run.architecture.preprocessing, self.views_at(number // self.run.batch_size)
-        return Views(views, seed=self.run.seed, mean=preprocessing.mean, std=preprocessing.std)
-
-    def _finished(self, crops: Sequence[Any]) -> "list[Tensor]":
-        """Views of crops, in the network's memory layout."""
+        """Make the views of a micro-batch and its labels."""
         import torch
 
-        views = self._make_views().finish(crops)
-        return [view.contiguous(memory_format=torch.channels_last) for view in views] if self._convolutional else views
+        from tapetum.data.views import Views
+
+        numbers, preprocessing = [item.number for item in items], self.run.architecture.preprocessing
+        make = Views(
+            self.views_at(numbers[0] // self.run.batch_size), seed=self.run.seed, mean=preprocessing.mean, std=preprocessing.std
+        )
+        views = make([item.image for item in items], numbers)
+        if self._convolutional:
+            views = [view.contiguous(memory_format=torch.channels_last) for view in views]
+        damaged = tuple(k for item in items for k in item.damaged)
+        return {"views": views, "number": tuple(numbers), "damaged": damaged, **self.extras(items)}
 
     def loss(self, model: "nn.Module", batch: Any, context: StepContext) -> "tuple[Tensor, Mapping[str, float | Tensor]]":
         """Compute the loss, and deviation and at times effective rank of the features, which reveal collapse."""
-        from tapetum.core.devices import to_device
         from tapetum.systems.pretraining.heads import feature_rank, feature_std
 
-        if self.device_decoding:
-            from tapetum.systems.pretraining.data import decode_images
-
-            items, images = decode_images(batch["items"], self.source, self.run.seed, next(model.parameters()).device)
-            crops = self._make_views(items[0].number).crops_of(images, [item.number for item in items])
-            batch = {"views": self._finished(crops), **to_device(self._known(items), images[0].device)}
-        elif self.device_augmentation:
-            batch = {**batch, "views": self._finished(batch["views"])}
         loss, features, metrics = self.method_loss(model, batch, context)
         self._images = len(features)
         for k in batch["damaged"]:

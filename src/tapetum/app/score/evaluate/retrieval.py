@@ -18,8 +18,8 @@ class RetrievalOptions:
     """Score an encoder of images and words on captioned images: recall of captions by images and of images by captions."""
 
     data: Annotated[File, tyro.conf.arg(metavar="DIR")]
-    """COCO with dataset_coco.json (the split of Karpathy) or annotations/captions_SPLIT.json; Flickr30k with
-    dataset_flickr30k.json or results_20130124.token."""
+    """COCO with dataset_coco.json (the split of Karpathy) or annotations/captions_SPLIT.json; Flickr30k
+    with dataset_flickr30k.json."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FOLDER")] = None
     """An encoder of images and words, such as siglip2-base-32; by default the first that is on this machine."""
     split: str = "test"

@@ -37,7 +37,6 @@ from tapetum.systems.tap.bootstrap.task import (
 )
 from tapetum.tracks.training.self_training import TrackerFamily
 from tapetum.train import TrainConfig, fit
-from tapetum.train.checkpoint import Place
 from tapetum.train.launch import checkpoint_parent, is_main, lock_folder, world_size
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.process_group import join_process_group
@@ -126,7 +125,7 @@ def _prepare(
     source: Path,
     footage: FootageConfig,
     prepare: Prepare,
-    saved: Place,
+    saved: Path,
     device: torch.device,
     say: Callable[[str], None],
 ) -> None:

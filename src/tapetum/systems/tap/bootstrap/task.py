@@ -70,7 +70,7 @@ from tapetum.tracks.training.recipes import SceneRun
 from tapetum.tracks.training.scores import score_clips
 from tapetum.tracks.training.self_training import FootageTargets, TrackerFamily
 from tapetum.train import StepContext, Task
-from tapetum.train.checkpoint import Place, checkpoints
+from tapetum.train.checkpoint import checkpoints
 
 
 class BootstrapTask(Task):
@@ -245,7 +245,7 @@ def footage_identity(footage: FootageDataset) -> dict[str, Any]:
     return {"videos": len(footage.records), "clips": len(clips), "digest": digest}
 
 
-def claim_run(out: Path, part: str, content: Mapping[str, Any], saved: Place) -> None:
+def claim_run(out: Path, part: str, content: Mapping[str, Any], saved: Path) -> None:
     """Record this run's identity in run.json; scores of another run in `out` are deleted.
 
     Raises BadInput if that run already has checkpoints in `saved`.
