@@ -21,9 +21,7 @@ class ImageReply:
     """Reply of a model about one image, or about some frames of a video together."""
 
     path: str
-    """The image or video."""
     prompt: str
-    """What was said to the model."""
     width: int
     height: int
     frames: int
@@ -141,11 +139,6 @@ def from_json(row: dict[str, Any]) -> ImageReply:
     )
 
 
-def failed_row(path: str, trouble: str) -> dict[str, Any]:
-    """Build the row of an image that could not be processed."""
-    return {"path": path, "trouble": trouble}
-
-
 def labels_of(unasked: Sequence[str]) -> str:
     """Count labels, in words.
 
@@ -243,3 +236,11 @@ def _region_lines(reply: ImageReply) -> list[str]:
         area = f"  {pixels[k]:7d} pixels" if len(pixels) == len(reply.boxes) else ""
         lines.append(f"{box}  {reply.boxes.scores[k]:5.2f}{area}  {label}")
     return lines or ["(nothing)"]
+
+
+def region_text(reply: ImageReply) -> str:
+    """Name what was found, and what was left out."""
+    left_out = [f"{reply.malformed} malformed"] if reply.malformed else []
+    left_out += [f"not asked for: {labels_of(reply.unasked)}"] if reply.unasked else []
+    labels = ", ".join(dict.fromkeys(filter(None, reply.boxes.labels)))
+    return (labels or "(nothing)") + (f" ({'; '.join(left_out)})" if left_out else "")

@@ -149,14 +149,13 @@ class Page:
         """Describe the folder."""
         self.items.look(_PATIENCE_S)
         from tapetum.app.see.classify import DEFAULT
-        from tapetum.app.see.settings import MODEL
         from tapetum.bench.word_models import is_here
 
         models = {
             "track": self.trackers.name,
             "words": next(iter(label_models(self.words)), None),
             "classify": DEFAULT if is_here(DEFAULT) else None,
-            "answer": MODEL,
+            "answer": DEFAULT if is_here(DEFAULT) else None,
         }
         return {
             "version": tapetum.__version__,
