@@ -26,7 +26,7 @@ from tapetum.layers.generate import SamplingConfig
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.data import pad_rows
 from tapetum.systems.paligemma.images import Resize, prepare
-from tapetum.systems.paligemma.locations import ParsedRegions, Reading, keep_requested, parse
+from tapetum.systems.paligemma.locations import ParsedRegions, keep_requested, parse
 from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.masks.codec import MaskCodec
 from tapetum.systems.paligemma.model import PaliGemma
@@ -199,13 +199,12 @@ class Answerer:
         height: int,
         *,
         masks: bool,
-        reading: Reading = "edges",
         things: Sequence[str] | None = None,
     ) -> ParsedRegions:
         """Read an answer's boxes, and with `masks` masks, in pixels of an image of this size; with `things`, only theirs."""
         unpack: Any = self.codec.unpack if masks else None
         chances = self.chances(reply)
-        return keep_requested(parse(reply.text, width, height, unpack, reading=reading, chances=chances), things)
+        return keep_requested(parse(reply.text, width, height, unpack, chances=chances), things)
 
     def chances(self, reply: Reply) -> list[float]:
         """Compute the probability of each token of a location or mask in an answer."""
