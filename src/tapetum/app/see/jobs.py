@@ -248,19 +248,35 @@ def _write(
     """Build the rows of a job, drawn and saved if requested; the file that marks it as done is written last."""
     import numpy as np
 
-    from tapetum.systems.paligemma.locations import requested_objects
+    from tapetum.systems.paligemma.locations import parse, requested_objects
+    from tapetum.types import Answer
 
-    words, things = request.kind == "words", requested_objects(request.prompt)
-    images = []
+    things, images = requested_objects(request.prompt), []
     for shown, reply in replies:
         count, height, width = shown.frames.shape[:3]
-        masks = request.kind == "masks"
-        regions = None if words else answerer.find(reply, width, height, masks=masks, things=things)
-        frame = shown.number if len(replies) > 1 else None
-        images.append(ImageReply.of(job.path, request.prompt, reply, regions, (width, height), count, frame))
+        if request.kind == "words":
+            regions = parse("", width, height)
+        else:
+            regions = answerer.find(reply, width, height, masks=request.kind == "masks", things=things)
+        images.append(
+            ImageReply(
+                path=job.path,
+                prompt=request.prompt,
+                width=width,
+                height=height,
+                frames=count,
+                frame=shown.number if len(replies) > 1 else None,
+                answer=Answer(text=reply.text, score=reply.score),
+                ended=reply.ended,
+                boxes=regions.boxes,
+                masks=regions.masks,
+                malformed=regions.malformed,
+                unasked=regions.unasked,
+                drawn=job.drawn,
+            )
+        )
     if job.drawn is not None:
         draw(job.drawn, np.concatenate([shown.frames for shown, _ in replies]), images)
-        images = [replace(each, drawn=job.drawn) for each in images]
     rows = [each.as_json() for each in images]
     if job.saved is not None:
         write_finished(job.saved, {"identity": job.identity, "rows": rows})
