@@ -72,7 +72,7 @@ def test_the_bundled_network_tells_images_apart(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("a.png --model hip-16 --out x.parquet", "no published weights of hip-16 were found"),
+        ("a.png --model hip-16 --out x.parquet", "no weights named 'hip-16'"),
         ("a.png --model tapir-nano --out x.parquet", "tapir-nano is for tapetum track, not for embed"),
         ("a.png --model none.safetensors --out x.parquet", "no weights named 'none.safetensors' and no such file"),
         ("a.png --model hip-16 --out x.txt", "the ending must be .parquet or .npz"),

@@ -8,7 +8,7 @@ Text replies are about all frames of a video together; boxes and masks are predi
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,11 @@ def see(options: ImageOptions, request: Request, listener: Listener, together: b
     folder = next((job.saved.parent for job in jobs if job.saved), None)
     answers = None if folder is None else folder / ANSWERS
     if options.out is not None and is_answers(Path(options.out)):
-        answers = _checked_answers(Path(options.out), jobs)
+        answers = Path(options.out)
+        if not answers.absolute().parent.is_dir():
+            raise BadInput(f"--out {answers}: there is no folder {answers.parent}; make it first")
+        if any(isinstance(job.source, str | Path) and same_place(job.source, answers) for job in jobs):
+            raise BadInput(f"--out {answers} is what is read; give another name")
     for place in {job.drawn.parent for job in jobs if job.drawn}:
         try:
             place.mkdir(parents=True, exist_ok=True)
@@ -54,7 +58,8 @@ def see(options: ImageOptions, request: Request, listener: Listener, together: b
     outdated = Outdated(listener.note)
     done = {k: saved for k, job in enumerate(jobs) if (saved := saved_rows(job, outdated)) is not None}
     waiting = [k for k in range(len(jobs)) if k not in done]
-    protect(file for job in jobs for file in job.files)
+    sources = [each for job in jobs for each in (job.source if isinstance(job.source, tuple) else (job.source,))]
+    protect(each for each in sources if isinstance(each, str | Path))
     for place in (*(place for k in waiting for place in (jobs[k].drawn, jobs[k].saved)), answers):
         if place is not None:
             check(place)
@@ -87,15 +92,6 @@ def see(options: ImageOptions, request: Request, listener: Listener, together: b
     if report is not None:
         write_replies_report(report, made, {job.path: job.source for job in jobs}, options.frames, listener)
     return made
-
-
-def _checked_answers(answers: Path, jobs: Sequence[Job]) -> Path:
-    """Check the file for all answers before any work. Raises BadInput if its folder does not exist or it is an input."""
-    if not answers.absolute().parent.is_dir():
-        raise BadInput(f"--out {answers}: there is no folder {answers.parent}; make it first")
-    if any(isinstance(job.source, str | Path) and same_place(job.source, answers) for job in jobs):
-        raise BadInput(f"--out {answers} is what is read; give another name")
-    return answers
 
 
 def _tell(job: Job, rows: list[dict[str, Any]], listener: Listener, alone: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.app.see.classify_labels import LabelsFitted, Templates, chosen_templates, fit_labels, read_labels
+from tapetum.app.see.settings import CLASSIFIER
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.image_jobs import ImageJobs, Source, look_at_images, looked_at, read_source
 from tapetum.core.batched_work import BatchedWork
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from tapetum.encoders import Encoder
     from tapetum.systems.adapters.task import Headed
 
-DEFAULT = "efficientnet-lite2"
-"""The network of published weights that knows most of ImageNet's classes."""
 _AT_A_TIME = 16
 """Images that the network looks at together."""
 
@@ -173,7 +172,7 @@ def _classify(options: ClassifyOptions, files: Sequence[tuple[str, Any]], jobs: 
     from tapetum.bench.word_models import portable
     from tapetum.hub.loading import find_loader
 
-    model = portable(options.model or DEFAULT)
+    model = portable(options.model or CLASSIFIER)
     find_loader(model, "classify", trackers=False)  # what can be said without torch is said at once
     make = partial(_classifier, model, jobs.device, options.dtype)
     encoder = make() if jobs.alone else None
@@ -219,7 +218,7 @@ def _classifier(model: str, device: str | None, dtype: str) -> "Encoder | Headed
             raise BadInput(f"{model} has a head for {headed.about['task']}; give one of: tapetum adapt --task classify")
         return headed.to(find_device(device))
     if not isinstance(encoder, Encoder) or encoder.head is None:
-        raise BadInput(f"{model} holds no encoder with a classifier; give one, or the name {DEFAULT}")
+        raise BadInput(f"{model} holds no encoder with a classifier; give one, or the name {CLASSIFIER}")
     set_precision(encoder, dtype)
     return speed_up(encoder)
 

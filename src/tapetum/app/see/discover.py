@@ -14,8 +14,6 @@ from tapetum.report import check_report
 from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tapetum.data.coco import CocoImage
 
 PAGE, INSTANCES = "objects.html", "instances.json"
@@ -86,13 +84,8 @@ class Discovered(Result):
 
     def as_json(self) -> dict[str, Any]:
         images = [{"path": path, "objects": count} for path, count in zip(self.images, self.objects, strict=True)]
-        content: dict[str, Any] = {
-            "images": images,
-            "failed": list(self.failed),
-            "page": str(self.page),
-            "instances": str(self.instances),
-            "measured": self.measured,
-        }
+        content: dict[str, Any] = {"images": images, "failed": list(self.failed), "page": str(self.page)}
+        content |= {"instances": str(self.instances), "measured": self.measured}
         return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
@@ -142,7 +135,7 @@ def _discover_all(
     import numpy as np
     from PIL import Image
 
-    from tapetum.app.see.report import UNREAD, Said, rows_page
+    from tapetum.app.see.report import UNREAD, Said, read_or_none, rows_page
     from tapetum.core.files import write_text
     from tapetum.data.coco import CocoImage, instance, write_instances
     from tapetum.report.page import report_html
@@ -171,11 +164,9 @@ def _discover_all(
         file = folder / f"{number:05d}-{Path(name).stem}.jpg"
         Image.fromarray(draw_regions(larger, masks=whole)).save(file, quality=90)
         scores = np.asarray(masks.scores).tolist()
-        rows.append(
-            Said(Path(name).name, f"objects: {len(scores)}", max(scores, default=None), partial(_pair, source, name, file))
-        )
-        scored = zip(masks.masks, scores, strict=True)
-        instances = [instance(1, mask, score=round(score, 4)) for mask, score in scored]
+        shown = partial(read_or_none, file, name)
+        rows.append(Said(Path(name).name, f"objects: {len(scores)}", max(scores, default=None), shown))
+        instances = [instance(1, mask, score=round(score, 4)) for mask, score in zip(masks.masks, scores, strict=True)]
         height, width = image.shape[:2]
         images.append(CocoImage(id=number, file_name=name, height=height, width=width, instances=instances))
     if not images:
@@ -190,16 +181,3 @@ def _discover_all(
     write_text(folder / PAGE, page)
     write_instances(folder / INSTANCES, lambda: images, {1: "object"})
     return images, tuple(failed), page
-
-
-def _pair(source: Any, name: str, file: Path) -> "np.ndarray | None":
-    """Show an image beside the objects discovered in it; None if its file has gone."""
-    import numpy as np
-
-    from tapetum.video.draw_regions import enlarged
-    from tapetum.video.read import read_image
-
-    try:
-        return np.concatenate([enlarged(read_image(source, name))[0], read_image(file, name)], axis=1)
-    except BadInput:
-        return None

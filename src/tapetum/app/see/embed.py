@@ -223,14 +223,7 @@ def _embedder(model: str, device: str | None, dtype: str) -> "tuple[Embedder, st
     from tapetum.bench.word_models import identity_of
     from tapetum.encoders.embed import set_precision
     from tapetum.hub.loading import find_loader, load
-    from tapetum.hub.registry import known
-    from tapetum.systems.hip.config import VARIANTS
 
-    if model in VARIANTS and model not in known() and not Path(model).exists():
-        raise BadInput(
-            f"no published weights of {model} were found, and hip-nano alone is bundled; make some with tapetum train "
-            "hip, and give the file"
-        )
     find_loader(model, "embed", trackers=False)  # what can be said without torch is said at once
     loaded = load(model, choose_device(device))
     if not hasattr(loaded, "embedder"):
@@ -251,7 +244,7 @@ def _absolute(file: "Path | Video") -> "Path | Video":
 
 
 def _files(options: EmbedOptions, arrays: str, listener: Listener) -> "list[Path | Video]":
-    """The requested sources, with arrays (n, h, w, 3) split into images; skipped files in folders are counted in a remark."""
+    """List the requested sources, arrays (n, h, w, 3) split into images; skipped files in folders are counted in a remark."""
     from tapetum.video.episodes import list_episodes
     from tapetum.video.read import in_memory, list_sources, name_of, open_source
 
@@ -259,19 +252,16 @@ def _files(options: EmbedOptions, arrays: str, listener: Listener) -> "list[Path
     for number, path in enumerate(given := list_sources(options.files, arrays)):
         if in_memory(path):
             files.append(open_source(path, name_of(path, number)))
-            continue
-        if episodes := list_episodes(path):
+        elif episodes := list_episodes(path):
             files += map(Path, episodes)
-            continue
-        if not path.is_dir():
+        elif not path.is_dir():
             files.append(path)
-            continue
-        inside = files_below(path)
-        others = [file for file in inside if file.suffix.lower() in NO_MEDIA]
-        if others:
-            endings = ", ".join(sorted({file.suffix.lower() for file in others}))
-            listener.note(f"{path}: what is no image, recording or video is left out: {len(others)} ({endings})")
-        files += [file for file in inside if file.suffix.lower() not in NO_MEDIA]
+        else:
+            inside = files_below(path)
+            files += [file for file in inside if file.suffix.lower() not in NO_MEDIA]
+            if others := [file.suffix.lower() for file in inside if file.suffix.lower() in NO_MEDIA]:
+                endings = ", ".join(sorted(set(others)))
+                listener.note(f"{path}: what is no image, recording or video is left out: {len(others)} ({endings})")
     if not given:
         raise BadInput(_NO_FILES)
     if not files:

@@ -53,12 +53,6 @@ class Job:
     def path(self) -> str:
         return place_name(self.source) if isinstance(self.source, str | Path) else self.name
 
-    @property
-    def files(self) -> list[Path]:
-        """List the sources that are paths."""
-        sources = self.source if isinstance(self.source, tuple) else (self.source,)
-        return [Path(each) for each in sources if isinstance(each, str | Path)]
-
 
 def find_jobs(options: ImageOptions, request: Request, together: bool) -> list[Job]:
     """List a job for each image or video, with unique names."""

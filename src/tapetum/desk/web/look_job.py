@@ -92,7 +92,7 @@ def _classify(image: Any, listener: Listener) -> dict[str, Any]:
     from tapetum.app.see import classify
 
     made = classify.classify.run(classify.ClassifyOptions((image,)), listener)
-    return {"result": made.as_json(), "model": _IMAGENET.format(classify.DEFAULT)}
+    return {"result": made.as_json(), "model": _IMAGENET.format(CLASSIFIER)}
 
 
 def _fit(image: Any, settings: dict[str, Any], listener: Listener) -> dict[str, Any]:
