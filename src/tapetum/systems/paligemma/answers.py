@@ -151,12 +151,11 @@ class Answerer:
         *,
         resize: Resize = "reference",
         sampling: SamplingConfig | None = None,
-        beginnings: Sequence[str] | None = None,
     ) -> list[Reply]:
         """Answer prompts, each about one or several images, the same number for all.
 
-        `beginnings` are texts with which the answers begin. Without them, answers about locations, except those of official
-        models, begin with the most likely location if all locations together are more likely than the end; see `first_places`.
+        Answers about locations, except those of official models, begin with the most likely location if all locations together
+        are more likely than the end; see `first_places`.
         Raises BadInput as `prefix`, and for text the tokenizer refuses.
         """
         check_several(prompts, "prompts")
@@ -168,17 +167,14 @@ class Answerer:
         size = self.model.config.image_size
         pixels = torch.stack([prepare(frames, size, resize) for frames in images]).to(self.device)
         prefixes = [self.prefix(prompt, max(counts), max_new_tokens) for prompt in prompts]
-        if beginnings is not None:
-            forced = [self.tokens.encode_suffix(text, end=False) for text in beginnings]
-        else:
-            forced = self._begun(pixels, prefixes, prompts)
+        forced = self._begun(pixels, prefixes, prompts)
         made = self.model.generate(pixels, self.padded(prefixes), max_new_tokens, sampling, forced=forced)
         return [
             Reply(text=self.tokens.decode(g.ids), ids=g.ids, log_probabilities=g.log_probabilities, ended=g.ended) for g in made
         ]
 
     def _begun(self, pixels: Tensor, prefixes: Sequence[Sequence[int]], prompts: Sequence[str]) -> list[list[int]] | None:
-        """The first location of answers about locations, if they are not empty; see `first_places`."""
+        """Choose the first location of answers about locations, if they are not empty; see `first_places`."""
         rows = [row for row, prompt in enumerate(prompts) if prompt.startswith(PLACED)]
         if self.official or not rows:
             return None
