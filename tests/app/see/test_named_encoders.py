@@ -98,11 +98,11 @@ class Beagle(PhotoAnswerer):
 def test_the_line_that_names_what_can_stands_after_what_cannot_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "_answerer", lambda *_: Beagle())
     image, model = np.zeros((8, 8, 3), np.uint8), "efficientnet-lite2"
-    with pytest.warns(UserWarning, match="give --model of a vision-language model"):
+    with pytest.warns(UserWarning, match="other questions need a vision-language model"):
         assert tapetum.ask(image, "is it happy?", model=model).text == CANNOT_SAY
     with pytest.warns(UserWarning, match=model) as said:
         assert tapetum.ask(image, "is there a dog?", model=model).text == "yes"
     assert not [each for each in said if "fetch" in str(each.message)]
 
     unsure = ChosenAnswer(answer=CANNOT_SAY, options=("a", "b"), by="nouns", probabilities=(0.5, 0.5), model=model)
-    assert "for more give --model: weights of tapetum train longvideo" in unsure.as_text()
+    assert "for more give --model with weights of tapetum train longvideo" in unsure.as_text()

@@ -78,7 +78,7 @@ def answerer() -> PhotoAnswerer:
 
 @pytest.mark.parametrize("words", ["democracy", "cat and dog", "red cat", "pony", "???"])
 def test_words_that_are_no_nouns_are_refused(words: str) -> None:
-    with pytest.raises(BadInput, match=r"names no class of ImageNet.*--model of a vision-language model"):
+    with pytest.raises(BadInput, match=r"names no class of ImageNet.*take a vision-language model, such as --model"):
         read_things(f"detect dog ; {words}")
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tapetum.systems.longvideo.captioner import Captioner
     from tapetum.systems.longvideo.video_text import VideoText
 
-WATCHERS = "weights of tapetum train longvideo, which compare any words with a video"
+WATCHERS = "--model with weights of tapetum train longvideo, which compare any words with a video"
 _SCORES = {"similarity": "cosines", "likelihood": "log_probabilities", "nouns": "probabilities"}
 _SHARE, _LEAD = 1 / 3, 0.2
 """Share of the frames, the likeliest, that nouns are compared in; and lead in probability that the best option must have."""
@@ -101,7 +101,7 @@ class ChosenAnswer(Result):
         lines += [f"  {likely:6.1%}  {option}" for option, likely in zip(self.options, self.probabilities, strict=False)]
         about = [describe_model(self.model), next_step(self.model)] if self.model and self.by != "nouns" else []
         if self.answer == CANNOT_SAY:
-            about = [f"{self.model} compares nouns; for more give --model: {WATCHERS}"]
+            about = [f"{self.model} compares nouns; for more give {WATCHERS}"]
         return "\n".join([*lines, *self.remarks, *filter(None, about)])
 
 
@@ -149,7 +149,7 @@ def _by_nouns(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     from tapetum.video import open_video
 
     if options.by is not None:
-        raise BadInput(f"{options.model} compares nouns; leave out --by, or give --model {WATCHERS}")
+        raise BadInput(f"{options.model} compares nouns; leave out --by, or give {WATCHERS}")
     for option in options.options:
         check_length(option, "a text")
     nouns = [None if noun is None or noun.kind_of else noun for noun in map(find_noun, options.options)]
@@ -168,7 +168,7 @@ def _by_nouns(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
         options=options.options,
         by="nouns",
         probabilities=tuple(scores.tolist()),
-        remarks=(f"not looked at: {', '.join(unknown)}; the classifier knows nouns alone",) if unknown else (),
+        remarks=(f"not compared, as no class is that: {', '.join(unknown)}",) if unknown else (),
         model=str(options.model),
     )
 

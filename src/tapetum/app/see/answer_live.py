@@ -59,7 +59,7 @@ class AnswerLiveOptions(AnswerOptions):
         """Raise `BadInput` for options that cannot work, before any work starts."""
         super().check()
         if names_photographs(self.model):
-            raise BadInput(f"{self.model} cannot follow a stream; give --model {WATCHERS}")
+            raise BadInput(f"{self.model} cannot follow a stream; give {WATCHERS}")
         if self.memories < 1:
             raise BadInput(f"--memories is {self.memories}; it must be 1 or more")
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapetum.app.see.jobs import Job, answer_jobs, find_jobs, is_answers, saved_rows
 from tapetum.app.see.replies import ImageReplies, ImageReply, draw_reply, from_json, labels_of, region_text
-from tapetum.app.see.settings import ANY_QUESTION, CANNOT_SAY, CLASSIFIER, ImageOptions, Request
+from tapetum.app.see.settings import CANNOT_SAY, CLASSIFIER, READS_WORDS, ImageOptions, Request
 from tapetum.app.verb import Listener
 from tapetum.bench.word_models import describe_model
 from tapetum.core.errors import BadInput
@@ -80,7 +80,7 @@ def see(options: ImageOptions, request: Request, listener: Listener, together: b
     if not replies:
         raise BadInput(f"none of {len(jobs)} images could be read: {rows[0]['trouble']}")
     if any(reply.answer.text == CANNOT_SAY for reply in replies):
-        listener.note(ANY_QUESTION)
+        listener.note(f"{options.model} knows nouns alone; other questions need {READS_WORDS}")
     made = ImageReplies(
         images=replies,
         failed=tuple(row for row in rows if "trouble" in row),

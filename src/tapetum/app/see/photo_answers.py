@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from tapetum.app.see.settings import ANY_QUESTION, CANNOT_SAY
+from tapetum.app.see.settings import CANNOT_SAY, READS_WORDS
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, check_several
 from tapetum.core.reading import check_length
@@ -68,7 +68,10 @@ def read_things(prompt: str) -> dict[str, Noun]:
     nouns = {text: find_noun(text) for text in split_things(prompt.partition(" ")[2])}
     unknown = [text for text, noun in nouns.items() if noun is None or noun.kind_of]
     if unknown:
-        raise BadInput(f'"{unknown[0][:40]}" names no class of ImageNet, nor anything wider; {ANY_QUESTION}')
+        raise BadInput(
+            f'"{unknown[0][:40]}" names no class of ImageNet, nor anything wider; name a thing such as "cat", with ; between '
+            f"several, or take {READS_WORDS}"
+        )
     return {text: noun for text, noun in nouns.items() if noun is not None}
 
 

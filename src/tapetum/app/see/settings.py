@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 CANNOT_SAY = "I cannot say"
 CLASSIFIER = "efficientnet-lite2"
 """Default model: the classifier that names photographs (`app.see.photo_answers`)."""
-ANY_QUESTION = (
-    'for more than nouns such as "cat", with ; between several, give --model of a vision-language model: official weights of '
-    "PaliGemma, such as paligemma2-3b-mix-224 (tapetum weights fetch paligemma2-3b-mix-224)"
+READS_WORDS = (
+    "a vision-language model, such as --model paligemma2-3b-mix-224 (tapetum weights fetch paligemma2-3b-mix-224; it needs the "
+    "Gemma licence)"
 )
+"""What answers questions that a classifier cannot."""
 
 
 @dataclass(frozen=True, kw_only=True)
