@@ -70,8 +70,6 @@ pretraining_dry = study_script("pretraining-speed", "dry")
 pretraining_losses = study_script("pretraining-losses", "public_code")
 pretraining_onward = study_script("pretraining-comparison", "onward")
 pretraining_seeds = study_script("pretraining-small-batch", "seeds")
-photo_boxes = study_script("photo-boxes", "photo_boxes")
-photo_questions = study_script("photo-questions", "photo_questions")
 real_marks = study_script("real-marks", "real_marks")
 tap3d_evidence = study_script("tapvid3d")
 
@@ -590,26 +588,6 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "what seeds tell apart": ("evidence/flops-study.md", power),
     "what HiP's runs tell apart": ("evidence/hip.md", hip_power_table),
     "scores in space": ("evidence/tapvid3d.md", lambda: tap3d_evidence.table(read("tapvid3d/results.json"))),
-    "questions about photographs": (
-        "evidence/photos.md",
-        lambda: photo_questions.table(read("photo-questions/results.json")),
-    ),
-    "searches of photographs": (
-        "evidence/photos.md",
-        lambda: photo_questions.search_table(read("photo-questions/results.json")),
-    ),
-    "boxes in photographs": ("evidence/photos.md", lambda: photo_boxes.table(read("photo-boxes/results.json"))),
-    "words of no table": ("evidence/photos.md", lambda: photo_questions.sentence_table(read("photo-questions/results.json"))),
-    "things in streets": ("evidence/photos.md", lambda: photo_questions.street_table(read("photo-questions/results.json"))),
-    "questions about films": ("evidence/photos.md", lambda: photo_questions.film_table(read("photo-questions/results.json"))),
-    "images taken for scenes": (
-        "evidence/photos.md",
-        lambda: photo_questions.counts_table(read("photo-questions/results.json")["world"], "taken for scenes"),
-    ),
-    "options on photographs": (
-        "evidence/photos.md",
-        lambda: photo_questions.counts_table(read("photo-questions/results.json")["options"], "photographs"),
-    ),
     "real marks": ("evidence/real-marks.md", marks),
     "marks of seven clips": ("evidence/real-marks.md", lambda: real_marks.table(read("real-marks/seven-clips.json"))),
     "keyframes": ("evidence/tap-speed.md", lambda: live_keyframes.table(read("live/keyframes.json"))),

@@ -145,8 +145,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
     ),
     "HiP (2202.10890)": _parts(
         "train hip",
-        ("groups of any modalities, in the order of memory", "systems.hip.plan:grouping", "hand", f"{_HIP}/test_model.py",
-         "hip plan"),
+        ("groups of any modalities, in the order of memory", "systems.hip.plan:grouping", "hand", f"{_HIP}/test_model.py"),
         ("block: cross-attention of latents, self-attention, per group", "systems.hip.model:HipBlock", "public code",
          f"{_HIP}/test_reference.py"),
         ("hierarchy: merged groups, decoder with skips, queries of codes", "systems.hip.model:Hip", "public code",
@@ -160,7 +159,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
          f"{_HIP}/test_training.py"),
         ("data: ImageNet, AudioSet, VOC, ModelNet40, Kinetics", "systems.hip.data:data_set", "runs",
          f"{_HIP}/test_data.py"),
-        ("parameters, multiplications and memory", "systems.hip.plan:plan", "loops", f"{_HIP}/test_plan.py", "hip plan"),
+        ("parameters, multiplications and memory", "systems.hip.plan:plan", "loops", f"{_HIP}/test_plan.py"),
         ("weights of the public code, both ways", "systems.hip.weights:from_haiku", "public code",
          f"{_HIP}/test_reference.py", "(in Python)"),
     ),

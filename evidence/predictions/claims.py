@@ -23,7 +23,6 @@ import torch
 from PIL import Image
 
 from tapetum.app.see.answer import load_watcher
-from tapetum.app.see.plan import plan_watching
 from tapetum.systems.longvideo import build_video_text, save
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.systems.pretraining.run import loop_config, predict, pretrain, task_for
@@ -65,23 +64,6 @@ def study(folder: Path) -> tuple[Timed, Callable[[], None]]:
     """The plan tiny, whole."""
     costs = predict_study(load_plan("tiny"), folder / "study")
     return (costs.times.all.wall, costs.times.all.cpu), lambda: run_study(costs)
-
-
-def watching(folder: Path) -> tuple[Timed, Callable[[], None]]:
-    """A video with a memory-consolidated encoder, as embed --plan says it."""
-    rng = np.random.default_rng(0)
-    path = write_video(folder / "clip.mp4", rng.integers(0, 255, (240, 112, 112, 3), np.uint8), 1)
-    save(build_video_text("mcvit-nano"), folder / "longvideo.safetensors")
-    model = load_watcher(folder / "longvideo.safetensors", None)
-    planned = plan_watching([path], folder / "longvideo.safetensors")
-
-    def look() -> None:
-        from tapetum.systems.longvideo.streaming import stream_passages
-
-        with open_video(path) as video:
-            list(stream_passages(model, video))
-
-    return (planned.seconds, None), look
 
 
 def _ledgered(work: Callable, *arguments: object) -> float:

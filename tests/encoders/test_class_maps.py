@@ -7,7 +7,7 @@ from tests.support.colour_classifier import ColourClassifier
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build
-from tapetum.encoders.class_maps import SHARE, dense_probabilities, find_region
+from tapetum.encoders.class_maps import box_around, dense_probabilities, find_region
 from tapetum.metrics.boxes import box_iou
 
 BOX = np.array([[60.0, 40.0, 180.0, 130.0]])
@@ -21,18 +21,18 @@ def scene(box: np.ndarray = BOX[0]) -> np.ndarray:
     return image
 
 
+def box_of(encoder: ColourClassifier, image: np.ndarray) -> np.ndarray:
+    box = box_around(dense_probabilities(encoder, image).of([0]).mask)
+    assert box is not None
+    return box
+
+
 def test_a_thing_is_boxed_where_it_is_and_mirrored_where_the_image_is():
     encoder = ColourClassifier()
-    made = dense_probabilities(encoder, scene()).of([0])
-    assert made.box is not None
-    assert box_iou(made.box[None], BOX)[0, 0] > 0.8
-    mirrored = dense_probabilities(encoder, scene()[:, ::-1].copy()).of([0])
-    assert mirrored.box is not None
-    np.testing.assert_allclose(mirrored.box[[2, 0]], 300 - made.box[[0, 2]], atol=300 / 56 + 1e-3)  # a cell of the grid
-    full = made.enlarged()
-    assert full.shape == (200, 300)
-    assert full[85, 120] > 0.9
-    assert full[10, 290] < 0.01
+    box = box_of(encoder, scene())
+    assert box_iou(box[None], BOX)[0, 0] > 0.8
+    mirrored = box_of(encoder, scene()[:, ::-1].copy())
+    np.testing.assert_allclose(mirrored[[2, 0]], 300 - box[[0, 2]], atol=300 / 56 + 1e-3)  # a cell of the grid
 
 
 def test_a_map_is_what_is_above_the_share_of_the_classes():
@@ -49,24 +49,21 @@ def test_a_map_is_what_is_above_the_share_of_the_classes():
 def test_a_map_of_zeros_has_no_box():
     made = dense_probabilities(ColourClassifier(), np.full((50, 60, 3), (0, 255, 0), np.uint8)).of([0])
     made.values[:] = 0
-    assert made.box is None
+    assert box_around(made.mask) is None
 
 
 def test_of_several_parts_the_one_with_most_probability_is_taken():
     values = np.zeros((6, 9))
     values[0, :5] = 0.2  # larger
     values[3:5, 6:8] = 0.9
-    assert find_region(values, SHARE).sum() == 4
+    assert find_region(values).sum() == 4
     assert find_region(values, 0.99)[3, 6]
-    assert not find_region(np.zeros((3, 4)), SHARE).any()
+    assert not find_region(np.zeros((3, 4))).any()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (7, 3), (2, 900)])
 def test_images_of_every_shape_have_a_map(size: tuple[int, int]):
-    made = dense_probabilities(ColourClassifier(), np.full((*size, 3), (255, 0, 0), np.uint8)).of([0])
-    assert made.enlarged().shape == size
-    assert made.box is not None
-    np.testing.assert_allclose(made.box, (0, 0, size[1], size[0]))
+    np.testing.assert_allclose(box_of(ColourClassifier(), np.full((*size, 3), (255, 0, 0), np.uint8)), (0, 0, size[1], size[0]))
 
 
 def test_what_has_no_such_classifier_is_refused():

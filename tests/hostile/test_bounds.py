@@ -131,7 +131,6 @@ def options() -> Iterator[tuple[str, ...]]:
     yield "account", "tapir-nano", "--size", huge
     yield "scenes", "make", "OUT", "--size", huge, "--n", "1", "--frames", "1"
     yield "scenes", "make", "OUT", "--size", "32", "--n", "1", "--frames", huge
-    yield "hip", "plan", "--variant", "hip-16", "--batch", huge
     yield "embed", "CLIP", "--out", "e.npz", "--batch-size", huge
     yield "track", "CLIP", "--model", "static", "--resize", huge
     yield "train", "tap-nano", "--out", "OUT", "--size", huge

@@ -68,7 +68,6 @@ def test_what_is_short_is_answered(place: Path, name: str) -> None:
         (("search", "a", "--index", "no.npz"), "no.npz"),
         (("search", "a", "--index", "good.mp4"), "is no table"),
         (("embed", "empty.mp4", "--out", "x.npz"), "none of 1 files could be read"),
-        (("embed", "no.mp4", "--out", "x.npz", "--plan"), "no.mp4"),
     ],
 )
 def test_one_line_says_what_is_wrong(

@@ -7,8 +7,8 @@
 
 W and b, fitted to the mean of the map, are applied to each of its cells (class activation maps: Zhou et al., arXiv 1512.04150).
 Sides are multiples of the stride plus 1: strided convolutions then pad both ends alike, so that the outer cells lie on the
-outer pixels. SHARE, sides and the score's constants are fitted by `evidence/photo-boxes/photo_boxes.py`, for
-efficientnet-lite2 and photographs with one main thing.
+outer pixels. SHARE, sides and the score's constants are fitted for efficientnet-lite2 and photographs with one main thing
+(docs/evidence/photos.md).
 
 Differs from the paper: probabilities instead of logits, several sizes, and the subtraction of q, without which a wide noun such
 as "dog", 118 of 1,000 classes, is a little everywhere.
@@ -17,7 +17,6 @@ as "dog", 118 of 1,000 classes, is a little everywhere.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -55,41 +54,19 @@ class ThingMap:
     """Excess probability of the thing at each place of a grid, 0..1; see the module."""
     whole: float
     """Excess probability of the thing in the whole image."""
-    share: float = SHARE
-    """Of the peak, above which cells are the thing's."""
 
     @property
     def score(self) -> float:
-        """Compute the probability that `box` overlaps the thing by more than half."""
+        """Compute the probability that a box around the region overlaps the thing by more than half."""
         offset, slope = SCORE
-        return 1 / (1 + math.exp(-offset - slope * self.evidence))
-
-    @property
-    def evidence(self) -> float:
-        """Compute the log-odds of (excess in the whole image) x (peak), which the score is a logistic of."""
         product = min(max(self.whole * float(self.values.max()), 1e-6), 1 - 1e-6)
-        return math.log(product / (1 - product))
+        return 1 / (1 + math.exp(-offset - slope * math.log(product / (1 - product))))
 
     @property
-    def odds(self) -> Float32[np.ndarray, "r c"]:
-        """Compute log-odds of each place: 0 where the map is at the share of its peak."""
-        return np.log(np.maximum(self.values, 1e-6) / max(self.share * float(self.values.max()), 1e-6))
-
-    @cached_property
-    def region(self) -> Bool[np.ndarray, "r c"]:
-        """Find the cells of the thing: above a share of the peak, and connected; none where the map is 0."""
-        return find_region(self.values, self.share)
-
-    @property
-    def box(self) -> Float32[np.ndarray, "4"] | None:
-        """Compute the box around the region, x1, y1, x2, y2 in pixels; None where the map is 0."""
-        scale = np.array(self.size[::-1], np.float32) / self.values.shape[::-1]
-        cells = box_around(self.region)
-        return None if cells is None else cells * np.tile(scale, 2)
-
-    def enlarged(self) -> Float32[np.ndarray, "h w"]:
-        """Resize the map to the image."""
-        return _resized(torch.from_numpy(self.values)[None], self.size)[0].numpy()
+    def mask(self) -> Bool[np.ndarray, "h w"]:
+        """Find the pixels of the thing: of cells above a share of the peak, and connected; none where the map is 0."""
+        rows, columns = ((np.arange(n) + 0.5) * k / n for n, k in zip(self.size, self.values.shape, strict=True))
+        return find_region(self.values)[np.ix_(rows.astype(int), columns.astype(int))]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,7 +79,7 @@ class DenseProbabilities:
     """Of each size."""
     whole: Float[Tensor, " k"]
 
-    def of(self, classes: Sequence[int], share: float = SHARE) -> ThingMap:
+    def of(self, classes: Sequence[int]) -> ThingMap:
         """Compute the map of a thing, which is any of these classes.
 
         Raises BadInput for no classes and for numbers that are no class.
@@ -116,14 +93,12 @@ class DenseProbabilities:
         chance = min(0.5, len(numbers) / len(self.whole))
         mean = (places + LEAST).log().mean(0).exp() - LEAST
         values, whole = (((each - chance) / (1 - chance)).clamp(0, 1) for each in (mean, self.whole[numbers].sum()))
-        return ThingMap(size=self.size, values=values.numpy(), whole=float(whole), share=share)
+        return ThingMap(size=self.size, values=values.numpy(), whole=float(whole))
 
 
 @torch.inference_mode()
-def dense_probabilities(
-    encoder: Encoder, image: UInt8[np.ndarray, "h w 3"], sides: Sequence[int] = SIDES
-) -> DenseProbabilities:
-    """Compute the softmax of an encoder's classifier at every place of an image, for each of some sizes.
+def dense_probabilities(encoder: Encoder, image: UInt8[np.ndarray, "h w 3"]) -> DenseProbabilities:
+    """Compute the softmax of an encoder's classifier at every place of an image, for each of `SIDES`.
 
     Raises BadInput if the encoder has no classifier or its classifier does not read the mean of its last map.
     """
@@ -135,7 +110,7 @@ def dense_probabilities(
     size, stride, head = image.shape[:2], encoder.strides[-1], encoder.head
     whole = check_finite(encoder.classify(encoder.prepare(image[None])))[0].float().softmax(0).cpu()
     maps = []
-    for side in sides:
+    for side in SIDES:
         resized = tuple(stride * max(1, round((n * side / max(size) - 1) / stride)) + 1 for n in size)
         how = replace(encoder.preprocessing, size=resized, resize="squash", crop_fraction=1.0)
         cells = encoder(prepare(image[None], how, head.weight.device)).maps[-1][0]
@@ -144,7 +119,7 @@ def dense_probabilities(
     return DenseProbabilities(size=(int(size[0]), int(size[1])), maps=tuple(maps), whole=whole)
 
 
-def find_region(values: Float[np.ndarray, "r c"], share: float) -> Bool[np.ndarray, "r c"]:
+def find_region(values: Float[np.ndarray, "r c"], share: float = SHARE) -> Bool[np.ndarray, "r c"]:
     """Find the connected cells above a share of the peak whose sum is largest; none in a map of 0."""
     if not values.max() > 0:
         return np.zeros(values.shape, bool)

@@ -1,15 +1,12 @@
-"""What nouns mean among the 1,000 classes of ImageNet: synonyms, hypernyms and glosses of WordNet 3.0. Imports no torch.
+"""What a noun means among the 1,000 classes of ImageNet: synonyms, hypernyms and glosses of WordNet 3.0. Imports no torch.
 
     dog, dogs, domestic dog     one sense, n02084071, of 118 classes
     crane                       two senses: a bird and a machine
     mouse                       one, the computer's; the animal, its usual sense, is no class
-    lighthouse                  the class "beacon"
-    grey whale, gray whales     one class
-    zebbra                      zebra, with one wrong letter
     pony                        no class; a horse, of which it is a kind
 
-The probability of a sense is the sum over its classes. `wordnet.txt` has every synset that is a class or a hypernym of one;
-`docs/tools/wordnet_table.py` writes it.
+Lookup is exact, but for plurals. The probability of a sense is the sum over its classes. `wordnet.txt` has every synset that is
+a class or a hypernym of one; `docs/tools/wordnet_table.py` writes it.
 """
 
 import re
@@ -21,27 +18,8 @@ from pathlib import Path
 from tapetum.core.errors import BadInput
 from tapetum.encoders.imagenet import synsets
 
-_LONGEST = 4
-"""Words of a noun that are read together in a sentence."""
-_MISSPELT = 5
-"""Letters from which on one wrong letter is mended; shorter words are one letter from too many others."""
 _ENDINGS = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "zes": "z", "men": "man", "s": ""}
 """Endings of plurals and of their singulars, as WordNet's own reader detaches them (morphy(7WN))."""
-_AMERICAN = {"colour": "color", "grey": "gray", "tyre": "tire", "theatre": "theater", "centre": "center", "plough": "plow",
-             "moustache": "mustache", "pyjama": "pajama", "aluminium": "aluminum", "catalogue": "catalog"}  # fmt: skip
-_EVERYDAY = {
-    "lorry": "truck",
-    "tv": "television",
-    "people": "person",
-    "bike": "bicycle",
-    "beach": "seashore",
-    "sea": "seashore",
-}
-_EVERYDAY_KINDS = dict.fromkeys(re.findall(r"\w+", "man woman child kid boy girl baby"), "person") | {
-    "kitten": "cat",
-    "puppy": "dog",
-}
-"""Usual words that WordNet files elsewhere: synonyms, and kinds of a thing."""
 _AMBIGUOUS = "panda", "amphibian"
 """Words both senses of which are usual, though WordNet has a first."""
 _COUNTED_AS = {
@@ -54,16 +32,7 @@ _COUNTED_AS = {
     "rabbit": "hare", "crab": "hermit crab", "sheep": "bighorn", "hog": "wild boar, warthog",
     "mushroom": "agaric, bolete, gyromitra, stinkhorn, earthstar, hen-of-the-woods, coral fungus",
 }  # fmt: skip
-"""What English counts as a kind of a thing, and WordNet files elsewhere."""
-_NOT_NAMED = frozenset(
-    re.findall(
-        r"\w+",
-        "a an the is are was be being can will may in it at no on so or as do go any all other area part thing things object "
-        "objects group whole unit line structure way kind there what where",
-    )
-)
-"""Words that are nouns of the table, too, and never what a sentence is about."""
-_ARTICLES = frozenset(("a", "an", "the", "some", "any", "this", "that", "these", "those", "my", "your", "and"))
+"""Nouns that English counts as a kind of a thing and WordNet files elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -82,16 +51,14 @@ class Sense:
 
 
 @dataclass(frozen=True)
-class Thing:
-    """A noun of a text, and what it may mean."""
+class Noun:
+    """A noun and its possible meanings."""
 
-    text: str
-    """As it stands in the text, in lower case."""
     word: str
-    """The noun in the table: singular, spelling mended."""
+    """Singular, as the table has it."""
     senses: tuple[Sense, ...]
     """More than one where the word is ambiguous and none is its usual sense."""
-    elsewhere: str | None
+    elsewhere: str | None = None
     """Gloss of its usual sense, if no class has that."""
     kind_of: bool = False
     """No class is this: the sense is the next wider one. Where that is absent so is this; where it is there, nobody knows."""
@@ -135,62 +102,22 @@ def hypernyms(index: int) -> tuple[Sense, ...]:
     return tuple(senses()[number] for number in _chain(synsets()[index], parents))
 
 
-def find_thing(text: str, *, mend: bool = True) -> Thing | None:
-    """Find what a noun, of one or more words, may mean; None if it has nothing to do with any class.
+def find_noun(text: str) -> Noun | None:
+    """Look up a noun of one or more words, with or without an article; None if the table does not have it.
 
-    >>> find_thing("Lighthouses").word, find_thing("zebbra").word, find_thing("democracy")
-    ('lighthouse', 'zebra', None)
-    >>> [sense.gloss[:27] for sense in find_thing("cranes").senses], find_thing("mouse").elsewhere[:29]
+    >>> find_noun("the Traffic lights").word, find_noun("zebbra"), find_noun("black cat"), find_noun("democracy")
+    ('traffic light', None, None, None)
+    >>> [sense.gloss[:27] for sense in find_noun("cranes").senses], find_noun("mouse").elsewhere[:29]
     (['large long-necked wading bi', 'lifts and moves heavy objec'], 'any of numerous small rodents')
-    >>> find_thing("pony").kind_of, find_thing("pony").senses[0].words[0]
+    >>> find_noun("pony").kind_of, find_noun("pony").senses[0].words[0]
     (True, 'horse')
     """
-    noun = _plain(text)
-    for word in _spellings(noun):
-        if (known := _EVERYDAY.get(word, word)) in _by_word():
-            return Thing(noun, known, _by_word()[known], _lines("other").get(known))
-        if word in _EVERYDAY_KINDS:
-            return Thing(noun, word, _by_word()[_EVERYDAY_KINDS[word]], None, kind_of=True)
+    for word in _singulars(re.sub("^(?:an?|the) ", "", _plain(text))):
+        if word in _by_word():
+            return Noun(word, _by_word()[word], _lines("other").get(word))
         if word in (wider := _lines("kind")):
-            return Thing(noun, word, (senses()[f"n{wider[word]}"],), None, kind_of=True)
-    for word in _mended(noun) if mend else ():
-        return Thing(noun, word, _by_word()[word], _lines("other").get(word))
+            return Noun(word, (senses()[f"n{wider[word]}"],), kind_of=True)
     return None
-
-
-def find_things(text: str) -> tuple[Thing, ...]:
-    """Find the nouns of a sentence in order, the longest possible first; see `split_nouns`.
-
-    >>> [thing.word for thing in find_things("Are there hot dogs near the sports car?")]
-    ['hot dog', 'sports car']
-    """
-    return split_nouns(text)[0]
-
-
-def split_nouns(text: str) -> tuple[tuple[Thing, ...], tuple[str, ...]]:
-    """Find the nouns of a sentence and its other words, articles left out; spelling is mended where there is one noun at most.
-
-    >>> [thing.word for thing in split_nouns("a black cat by the sea")[0]], split_nouns("a black cat by the sea")[1]
-    (['cat', 'seashore'], ('black', 'by'))
-    """
-    words = _plain(text).split()
-    things: list[Thing] = []
-    others: list[str] = []
-    first = 0
-    while first < len(words):
-        count = 1
-        for length in range(min(_LONGEST, len(words) - first), 0, -1):
-            noun = " ".join(words[first : first + length])
-            if noun not in _NOT_NAMED and (thing := find_thing(noun, mend=False)) is not None:
-                things.append(thing)
-                count = length
-                break
-        else:
-            others += [words[first]] if words[first] not in _ARTICLES else []
-        first += count
-    if not things and len(others) <= _LONGEST and (thing := find_thing(" ".join(others))) is not None:
-        return (thing,), ()
-    return tuple(things), tuple(others)
 
 
 @cache
@@ -204,7 +131,7 @@ def _rows() -> tuple[list[str], ...]:
 
 @cache
 def _lines(sort: str) -> dict[str, str]:
-    """What stands after each word in the lines of one sort: first, other, kind or plural."""
+    """Read the table's lines of one sort (first, other, kind, plural): the value of each word."""
     return {_plain(row[1]): row[2] for row in _rows() if row[0] == sort}
 
 
@@ -219,7 +146,7 @@ def _by_word() -> dict[str, tuple[Sense, ...]]:
 
 
 def _chain(number: str, parents: dict[str, tuple[str, ...]]) -> list[str]:
-    """A synset and everything above it, breadth first."""
+    """List a synset and everything above it, breadth first."""
     chain = [number]
     for each in chain:  # it grows as it is read
         chain += [parent for parent in parents[each] if parent not in chain]
@@ -227,30 +154,14 @@ def _chain(number: str, parents: dict[str, tuple[str, ...]]) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Lower case, words of letters and digits between single spaces."""
+    """Write a text in lower case, as words of letters and digits between single spaces."""
     return " ".join(re.findall(r"[^\W_]+", text.lower().replace("'s", "s").replace("'", "")))
 
 
-def _spellings(noun: str) -> Iterator[str]:
-    """The noun as it stands, American, and the singulars of its last word."""
-    for british, american in _AMERICAN.items():
-        noun = noun.replace(british, american)
+def _singulars(noun: str) -> Iterator[str]:
+    """Yield a noun as it stands, then the singulars that its last word may have."""
     yield noun
     *before, last = noun.split() or [""]
     singulars = [last[: -len(ending)] + single for ending, single in _ENDINGS.items() if last.endswith(ending)]
     for single in ([_lines("plural")[last]] if last in _lines("plural") else []) + singulars:
         yield " ".join([*before, single])
-
-
-def _mended(noun: str) -> Iterator[str]:
-    """Nouns of the table one letter away: added, missing, another, or two exchanged; none if several are."""
-    if len(noun) < _MISSPELT:
-        return
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    parts = [(noun[:k], noun[k:]) for k in range(len(noun) + 1)]
-    near = {left + right[1:] for left, right in parts if right}
-    near |= {left + right[1] + right[0] + right[2:] for left, right in parts if len(right) > 1}
-    near |= {left + letter + right[cut:] for left, right in parts for letter in letters for cut in (0, 1)}
-    nouns = {word for each in near for word in _spellings(each) if word in _by_word()}
-    if len({_by_word()[word] for word in nouns}) == 1:
-        yield min(nouns)

@@ -1,5 +1,7 @@
 """`tapetum train hip`, then `tapetum embed`, as a user runs them."""
 
+import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,7 +72,7 @@ def test_the_bundled_network_tells_images_apart(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("a.png --model hip-16 --out x.parquet", "no published weights of hip-16 were found"),
+        ("a.png --model hip-16 --out x.parquet", "no weights named 'hip-16'"),
         ("a.png --model tapir-nano --out x.parquet", "tapir-nano is for tapetum track, not for embed"),
         ("a.png --model none.safetensors --out x.parquet", "no weights named 'none.safetensors' and no such file"),
         ("a.png --model hip-16 --out x.txt", "the ending must be .parquet or .npz"),
@@ -106,9 +108,12 @@ def test_neighbours_in_the_table_and_on_a_page(tmp_path: Path, capsys: pytest.Ca
         table = pq.read_table(tmp_path / "emb.parquet")
         assert table.column("neighbours").to_pylist() == stored["neighbours"].tolist()
     page = (tmp_path / "emb.neighbours.html").read_text()
-    assert page.count("<div>") == 4
-    assert page.count("<img src='data:image/jpeg;base64,") == 16
-    assert "b/rot.png" in page
+    [data] = re.findall(r'<script id="data" type="application/json">(.*?)</script>', page)
+    table = json.loads(data)["table"]
+    cells = dict(row["cells"] for row in table["rows"])
+    assert cells["a/red.png"].split()[1] == "b/rot.png;"
+    assert cells["a/green.png"].split()[1] == "b/vert.png;"
+    assert [image is not None for image in table["images"]] == [True] * 4
 
 
 def test_pieces_of_one_file_are_not_neighbours() -> None:

@@ -34,7 +34,7 @@ def test_a_question_is_answered(page: TestClient, item: str) -> None:
     assert (job["state"], job["kind"]) == ("done", "look")
     [image] = job["result"]["images"]
     assert (image["width"], image["height"], image["frames"]) == (64, 48, 1)
-    assert job["result"]["model"] in ("paligemma-nano-2", "efficientnet-lite2")  # the second where its classifier is installed
+    assert job["result"]["model"] == "efficientnet-lite2"
     assert job["result"]["model"] in job["model"]
     assert job["result"]["masks"] == []
 
@@ -64,7 +64,7 @@ def test_masks_come_as_images(monkeypatch: pytest.MonkeyPatch, page: TestClient,
     monkeypatch.setattr(look_job, "_replies", replies)
     job = {"item": item.rsplit("/", 1)[1], "settings": {"verb": "segment", "frame": 5, "text": "box", "labels": []}}
     made = json.loads(json.dumps(look_job.work(job, folder, Listener())))
-    assert seen == [("segment", (48, 64, 3), "box", "auto")]
+    assert seen == [("segment", (48, 64, 3), "box", "efficientnet-lite2")]
     [drawn] = made["result"]["masks"]
     with Image.open(io.BytesIO(base64.b64decode(drawn.removeprefix("data:image/png;base64,")))) as image:
         np.testing.assert_array_equal(np.asarray(image) > 127, mask[0])
@@ -72,15 +72,14 @@ def test_masks_come_as_images(monkeypatch: pytest.MonkeyPatch, page: TestClient,
     assert reply["boxes"] == [{"label": "box", "score": 0.5, "box": [5, 10, 30, 20]}]
 
 
-def test_models_that_answer_are_offered_the_choice_by_the_image_first(
+def test_models_that_answer_are_offered_the_classifier_first(
     page: TestClient, item: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for classifier, first in ((True, ["auto", "paligemma-nano-2"]), (False, ["paligemma-nano-2"])):
-        monkeypatch.setattr("tapetum.desk.web.models.can_answer_photos", lambda classifier=classifier: classifier)
-        names = [each["name"] for each in ok(page.get("/api/models"))["answer"]]
-        assert names[: len(first)] == first
-        refused = page.post(f"{item}/look", json={"verb": "detect", "text": "cup", "model": "mcvit-films"})
-        assert f"choose one of {', '.join(names)}" in error_of(refused, 400)
+    monkeypatch.setattr("tapetum.desk.web.models.is_here", lambda name: name in ("paligemma-nano-2", "efficientnet-lite2"))
+    names = [each["name"] for each in ok(page.get("/api/models"))["answer"]]
+    assert names[0] == "efficientnet-lite2"
+    refused = page.post(f"{item}/look", json={"verb": "detect", "text": "cup", "model": "mcvit-films"})
+    assert f"choose one of {', '.join(names)}" in error_of(refused, 400)
 
 
 @pytest.mark.slow

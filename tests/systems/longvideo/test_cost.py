@@ -1,20 +1,14 @@
 """What a plan counts is what runs."""
 
-import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from tapetum.account.flops import count_flops
-from tapetum.core.errors import BadInput
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo.config import named
 from tapetum.systems.longvideo.cost import compute_cost
-from tapetum.video import write_video
 
 SIZES = {"width": 24, "depth": 3, "heads": 2, "mlp_width": 48, "size": (32, 32), "tubelet": (2, 8, 8), "frames": 64}
 SIZES |= {"stem": "patch", "stem_blocks": 0}
@@ -77,20 +71,3 @@ def test_dropped_tokens_cost_nothing_in_training(stem: dict[str, Any]) -> None:
     said = compute_cost(encoder.config, 32, training=True)
     assert said.tokens == int(encoder(video).valid.sum()) == 128
     assert count_flops(lambda: encoder(video)).total == pytest.approx(said.flops, rel=0.01)
-
-
-def test_plans_are_said_before_anything_runs(tmp_path: Path, run: Callable[..., tuple[int, str, str]]) -> None:
-    longvideo.save(longvideo.build_video_text("mcvit-nano", **SIZES, memories=5), tmp_path / "longvideo.safetensors")
-    write_video(tmp_path / "a.mp4", np.zeros((40, 32, 32, 3), np.uint8), 1)
-    wanted = compute_cost(named("mcvit-nano", **SIZES, memories=5), 40)
-    words = "answer", tmp_path / "a.mp4", "what?", "--options", "a", "b", "--model", tmp_path, "--plan"
-    code, out, _ = run(*words, "--json")
-    assert code == 0
-    assert json.loads(out)["flops"] == wanted.flops
-    assert json.loads(out)["seconds"] > 0
-    code, out, _ = run("embed", tmp_path / "a.mp4", "--model", tmp_path, "--out", tmp_path / "x.npz", "--plan")
-    assert code == 0
-    assert out.splitlines()[1].split()[:5] == ["a.mp4", "40", "3", "320", "15"]
-    assert not (tmp_path / "x.npz").exists()
-    with pytest.raises(BadInput, match="1 frame or more"):
-        compute_cost(named("mcvit-nano"), 0)

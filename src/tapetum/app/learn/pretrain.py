@@ -1,7 +1,7 @@
-"""`tapetum pretrain METHOD`: pre-trains an encoder on a folder of images; ends with curves and a page of neighbours."""
+"""`tapetum pretrain METHOD`: pre-trains an encoder on a folder of images; ends with curves."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,25 +19,21 @@ from tapetum.systems.pretraining.recipes import RECIPES, Pretrained, PretrainRun
 from tapetum.train.launch_config import Launch
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tapetum.encoders.features import Encoder
-    from tapetum.systems.pretraining.data import ImageSource
     from tapetum.systems.pretraining.run import Prediction
     from tapetum.systems.pretraining.scores import EncoderComparison
     from tapetum.systems.pretraining.task import PretrainTask
 
-CURVES, NEIGHBOURS, ADAPTER = "curves.svg", "neighbours.html", "adapter.safetensors"
+CURVES, ADAPTER = "curves.svg", "adapter.safetensors"
 """What a finished run has in its folder beside the encoder; the adapter where it learned a low-rank change alone."""
 SCORES, CARD = "comparison.json", "README.md"
 _LONGEST_S = 20.0
 """Seconds of a core for a micro-batch above which `--dry` makes none on a processor."""
-_LOOKED_AT, _NEIGHBOURS, _TOGETHER, _PATCHES_OF = 2000, 8, 64, 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedEncoder(Pretrained, Result):
-    """Results of a finished run, with an image of its curves and a page of neighbours beside the encoder."""
+    """Results of a finished run, with an image of its curves beside the encoder."""
 
     comparison: "EncoderComparison | None" = None
     """With the encoder that the run began with; None in processes other than the main one."""
@@ -48,17 +44,12 @@ class PretrainedEncoder(Pretrained, Result):
         return self.encoder.parent / CURVES
 
     @property
-    def neighbours(self) -> Path:
-        """Path of a page of images, each beside those that are most alike to the encoder."""
-        return self.encoder.parent / NEIGHBOURS
-
-    @property
     def adapter(self) -> Path:
         """Path of the adapter of a run that learned a low-rank change alone."""
         return self.encoder.parent / ADAPTER
 
     def as_json(self) -> dict[str, Any]:
-        paths: dict[str, Any] = {name: str(getattr(self, name)) for name in ("encoder", "curves", "neighbours")}
+        paths: dict[str, Any] = {name: str(getattr(self, name)) for name in ("encoder", "curves")}
         if self.adapter.exists():
             paths["adapter"] = str(self.adapter)
         if self.comparison is not None:
@@ -70,7 +61,6 @@ class PretrainedEncoder(Pretrained, Result):
         lines = [
             f"encoder     {self.encoder}    tapetum embed photos/ --model {run} --out vectors.npz",
             f"curves      {self.curves}",
-            f"neighbours  {self.neighbours}",
         ]
         if self.adapter.exists():
             lines.append(f"adapter     {self.adapter}    tapetum adapt verify {self.adapter}")
@@ -117,8 +107,6 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
     write_text(launch.out / SCORES, json.dumps(result.comparison.as_json(), indent=1) + "\n")
     write_text(launch.out / CARD, card(task, result.comparison, launch.out))
     write_curves(launch.out / "log.jsonl", result.curves)
-    notes = (*(f"<p>{line}</p>" for line in result.comparison.lines()), *show_patches(before, after, task))
-    show_neighbours(before, after, task.source, result.neighbours, notes)
     return result
 
 
@@ -169,90 +157,6 @@ def save_low_rank(encoder: "Encoder", run: PretrainRun, path: Path) -> None:
             adapter.get_parameter("down.weight").copy_(change.down)
             adapter.get_parameter("up.weight").copy_(change.up)
     adapted.save(path, trunk=relocated(reference, path.parent), trained_on=f"{run.method} on {', '.join(run.data)}")
-
-
-def show_patches(before: "Encoder", after: "Encoder", task: "PretrainTask") -> "Iterator[str]":
-    """Yield, for a page, a row of images above the features of their patches before and after.
-
-    Red, green and blue are the first three principal components of all those patches, from their least to their greatest.
-    """
-    import numpy as np
-    import torch
-
-    from tapetum.app.see.neighbours import small_image
-    from tapetum.systems.pretraining.scores import ShownImages
-
-    shown = ShownImages(task, _PATCHES_OF)
-    images = [shown[k] for k in range(len(shown))]
-    yield "<p>Images; and the first three principal components of their patches' features, before and after, as colours.</p>"
-    yield f"<div>{''.join(map(small_image, images))}</div>"
-    for encoder in (before, after):
-        with torch.inference_mode():
-            grids = [encoder(encoder.prepare(image[None])).maps[-1][0].movedim(0, -1).float().cpu().numpy() for image in images]
-        rows = np.concatenate([grid.reshape(-1, grid.shape[-1]) for grid in grids])
-        rows = rows - rows.mean(0)
-        parts = np.zeros((len(rows), 3))
-        axes = np.linalg.svd(rows, full_matrices=False)[2][:3]
-        parts[:, : len(axes)] = rows @ axes.T
-        low, high = parts.min(0), parts.max(0)
-        colours = np.split(
-            (255 * (parts - low) / np.maximum(high - low, 1e-12)).astype(np.uint8),
-            np.cumsum([grid[..., 0].size for grid in grids])[:-1],
-        )
-        enlarged = [
-            np.kron(each.reshape(*grid.shape[:2], 3), np.ones((16, 16, 1), np.uint8))
-            for each, grid in zip(colours, grids, strict=True)
-        ]
-        yield f"<div>{''.join(map(small_image, enlarged))}</div>"
-
-
-def show_neighbours(
-    before: "Encoder", after: "Encoder", source: "ImageSource", path: Path, notes: "Sequence[str]" = ()
-) -> Path:
-    """Write a page of images, each beside its nearest neighbours under both encoders; uses up to 2,000 of many images."""
-    import numpy as np
-
-    from tapetum.app.see.embed import Embedded
-    from tapetum.app.see.neighbours import nearest, write_page
-    from tapetum.core.errors import BadInput
-
-    images: list[np.ndarray] = []
-    names: list[str] = []
-    for k in np.unique(np.linspace(0, len(source) - 1, _LOOKED_AT).round().astype(int)).tolist():
-        try:
-            images.append(source.images[k])
-        except BadInput:
-            continue
-        label = "" if source.labels is None else f"{source.classes[source.labels[k]]}, "
-        names.append(label + source.images.name(k))
-    nothing = (None,) * len(names)
-
-    def embedded(encoder: "Encoder") -> Embedded:
-        vectors = np.concatenate([_vectors(encoder, images[k : k + _TOGETHER]) for k in range(0, len(images), _TOGETHER)])
-        neighbours, cosines = nearest(vectors, names, _NEIGHBOURS)
-        return Embedded(
-            paths=tuple(names),
-            start_s=nothing,
-            stop_s=nothing,
-            modalities=(("image",),) * len(names),
-            vectors=vectors,
-            files=len(names),
-            failed=0,
-            neighbours=neighbours,
-            cosines=cosines,
-        )
-
-    return write_page(embedded(after), path, lambda k: images[k], before=embedded(before), notes=notes)
-
-
-def _vectors(encoder: "Encoder", images: "list[np.ndarray]") -> "np.ndarray":
-    import torch
-
-    from tapetum.encoders.batching import look_by_size
-
-    with torch.inference_mode():
-        prepared = [encoder.prepare(image[None]) for image in images]
-        return look_by_size(prepared, lambda batch: encoder(batch).pooled, encoder).float().cpu().numpy()
 
 
 def _work(given: RecipeOptions, launch: Launch, listener: Listener) -> PretrainedEncoder | None:

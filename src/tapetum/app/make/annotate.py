@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.see.settings import MODEL as CAPTIONER
 from tapetum.app.track.track import MODEL as TRACKER
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
@@ -45,7 +44,7 @@ class AnnotateOptions:
     marked: column flags.CAMERA.gripper_occluded."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = TRACKER
     """What tracks, as for tapetum track."""
-    captioner: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = CAPTIONER
+    captioner: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "paligemma-nano-2"
     """What writes captions, as for tapetum caption --model; the default knows synthetic scenes alone."""
     frames: Annotated[int, tyro.conf.arg(metavar="N")] = 4
     """Frames of an episode that a caption is about."""

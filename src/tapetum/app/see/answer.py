@@ -1,14 +1,12 @@
 """`tapetum.answer`: multiple-choice question answering about a video of any length."""
 
-from dataclasses import KW_ONLY, dataclass, replace
-from functools import partial
+from dataclasses import KW_ONLY, dataclass
 from statistics import stdev
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.see.answer_model import can_answer_photos, is_world, names_other_things, unfamiliar_remark
-from tapetum.app.see.settings import AUTO, CANNOT_SAY, CLASSIFIER, names_photographs
+from tapetum.app.see.settings import CANNOT_SAY, CLASSIFIER, names_photographs
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.errors import BadInput
@@ -22,10 +20,10 @@ if TYPE_CHECKING:
     from tapetum.systems.longvideo.captioner import Captioner
     from tapetum.systems.longvideo.video_text import VideoText
 
-
-FILMS = "mcvit-films"
-"""The bundled model of films of the world of `tapetum scenes`."""
-_SCORES = {"similarity": "cosines", "likelihood": "log_probabilities", "nouns": "probabilities", "motion": "fits"}
+WATCHERS = "--model with weights of tapetum train longvideo, which compare any words with a video"
+_SCORES = {"similarity": "cosines", "likelihood": "log_probabilities", "nouns": "probabilities"}
+_SHARE, _LEAD = 1 / 3, 0.2
+"""Share of the frames, the likeliest, that nouns are compared in; and lead in probability that the best option must have."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,9 @@ class AnswerOptions:
     _: KW_ONLY
     options: tuple[str, ...] = ()
     """The answers to choose from, two or more."""
-    model: Annotated[File, tyro.conf.arg(metavar="NAME|FILE")] = AUTO
-    """Weights with a text tower or a language model, or the folder of a run of `tapetum train longvideo`; auto: mcvit-films for
-    films of its world, that of tapetum scenes; for others efficientnet-lite2, which compares the nouns of the answers, and
-    tapir-nano, whose tracks answer what moves and which way."""
+    model: Annotated[File, tyro.conf.arg(metavar="NAME|FILE")] = CLASSIFIER
+    """Weights with a text tower or a language model, or the folder of a run of `tapetum train longvideo`. The default, of the
+    extra [imagenet], compares answers that are nouns."""
     by: Literal["similarity", "likelihood"] | None = None
     """Choose the answer whose words are most like the video, or the one that the language model finds likeliest; by default
     what the weights can do."""
@@ -69,20 +66,17 @@ class ChosenAnswer(Result):
     """The one that fits best."""
     options: tuple[str, ...]
     by: str
-    """similarity, likelihood, nouns or motion."""
+    """similarity, likelihood or nouns."""
     cosines: tuple[float, ...] = ()
     """By similarity, of each: only their order means something. In -1..1, but for a network of moments, whose soft maximum over
     moments may be above."""
     log_probabilities: tuple[float, ...] = ()
     """By likelihood, of each: the mean over its tokens."""
     probabilities: tuple[float, ...] = ()
-    """By nouns, of each: that its nouns are seen, over the seconds where they are likeliest."""
-    fits: tuple[bool | None, ...] = ()
-    """By motion, of each: whether it is what was measured; None where that is not clear."""
+    """By nouns, of each: that it is seen, over the frames where it is likeliest; 0 for what is no noun."""
     remarks: tuple[str, ...] = ()
-    """What was not looked at, what ambiguous words were taken for, and what was measured."""
+    """Which answers are no nouns."""
     model: str | None = None
-    """What answered."""
     lead: float | None = None
     """Score of the answer above that of the next."""
     lead_deviation: float | None = None
@@ -102,8 +96,9 @@ class ChosenAnswer(Result):
                 noise = f"; from passage to passage that varies by {self.lead_deviation:.3f}{verdict}"
             lines.append(f"ahead of the next by {self.lead:.3f}{noise}")
         lines += [f"  {likely:6.1%}  {option}" for option, likely in zip(self.options, self.probabilities, strict=False)]
-        better = self.answer == CANNOT_SAY or not names_photographs(self.model)  # else it is good enough
-        about = (describe_model(self.model), next_step(self.model) if better else None) if self.model else ()
+        about = [describe_model(self.model), next_step(self.model)] if self.model and self.by != "nouns" else []
+        if self.answer == CANNOT_SAY:
+            about = [f"{self.model} compares nouns; for more give {WATCHERS}"]
         return "\n".join([*lines, *self.remarks, *filter(None, about)])
 
 
@@ -116,20 +111,6 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     read, and weights that cannot do what is asked.
     """
     options.check()
-    world = options.model == AUTO and not names_other_things(options.question, options.options)
-    world = world and is_world(options.video, frames=8)
-    if (options.model == AUTO or names_photographs(options.model)) and options.by is None:
-        from tapetum.app.see.film_motion import CAMERA, TRACKER, answer_motion, read_motion
-
-        for text in (options.question, *options.options):
-            check_length(text, "a text")
-        claims = read_motion(options.question, options.options)
-        if claims and (not world or all(claim.subjects == (CAMERA,) for claim in claims)):  # that mcvit-films knows nothing of
-            moved = answer_motion(options.video, claims, options.options, str(options.model), "auto", listener)
-            about: dict[str, Any] = {"fits": moved.fits, "remarks": moved.remarks, "model": TRACKER}
-            return ChosenAnswer(answer=moved.answer, options=options.options, by="motion", **about)
-    if options.model == AUTO:
-        options = replace(options, model=FILMS if world or not can_answer_photos() else CLASSIFIER)
     if names_photographs(options.model):
         return _by_nouns(options, listener)
     from tapetum.systems.longvideo.captioner import Captioner
@@ -144,8 +125,6 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
             latents = encode_video(model, video, selection, lambda done: tell(done, None))
             scores = tuple(model.score_options(latents, options.question, options.options))
             return _answered(options, "likelihood", scores)
-        if remark := unfamiliar_remark(str(options.model), options.video, frames=1):
-            listener.note(remark)
         scorer = VideoOptionScorer(model, options.question, options.options)
         passages: list[np.ndarray] = []
         scores: Any = ()
@@ -157,21 +136,36 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
 
 
 def _by_nouns(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
-    """Compare the nouns of the options with what a classifier sees."""
-    from tapetum.app.see.film_nouns import compare_nouns
+    """Compare options that are nouns by a classifier, one frame at a time."""
+    import numpy as np
+
+    from tapetum.app.see.photo_answers import PhotoAnswerer
+    from tapetum.encoders.naming import YES
+    from tapetum.encoders.wordnet import find_noun
+    from tapetum.systems.longvideo.streaming import FrameSelection
     from tapetum.video import open_video
 
     if options.by is not None:
-        raise BadInput(f"{options.model} compares nouns; leave out --by, or give --model {FILMS}")
-    tell = partial(listener.progress, "watching")
+        raise BadInput(f"{options.model} compares nouns; leave out --by, or give {WATCHERS}")
+    for option in options.options:
+        check_length(option, "a text")
+    nouns = [None if noun is None or noun.kind_of else noun for noun in map(find_noun, options.options)]
+    unknown = [option[:80] for option, noun in zip(options.options, nouns, strict=True) if noun is None]
+    answerer, rows = PhotoAnswerer.load(str(options.model), "auto"), []
     with open_video(options.video) as video:
-        made = compare_nouns(str(options.model), video, options.options, options.frame_rate or 1.0, tell, "auto")
+        numbers = FrameSelection(frame_rate=options.frame_rate or 1.0).numbers(video)
+        for done, number in enumerate(numbers, 1):
+            whole = answerer.evidence(video[[number]]).whole[0]
+            rows.append([0.0 if noun is None else float(whole[list(noun.classes)].sum()) for noun in nouns])
+            listener.progress("watching", done, len(numbers))
+    scores = np.sort(np.array(rows), axis=0)[-max(1, round(len(rows) * _SHARE)) :].mean(0)
+    best, lead = options.options[int(scores.argmax())], float(np.diff(np.sort(scores))[-1])
     return ChosenAnswer(
-        answer=made.answer,
+        answer=best if scores.max() >= YES and lead >= _LEAD else CANNOT_SAY,
         options=options.options,
         by="nouns",
-        probabilities=made.probabilities,
-        remarks=made.remarks,
+        probabilities=tuple(scores.tolist()),
+        remarks=(f"not compared, as no class is that: {', '.join(unknown)}",) if unknown else (),
         model=str(options.model),
     )
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import tyro
 
-from tapetum.app.see.answer import FILMS, AnswerOptions, ChosenAnswer, answer, choose_frame_rate, load_watcher
-from tapetum.app.see.plan import PlannedWork, plan_watching
-from tapetum.app.see.settings import AUTO
+from tapetum.app.see.answer import WATCHERS, AnswerOptions, ChosenAnswer, answer, choose_frame_rate, load_watcher
+from tapetum.app.see.settings import names_photographs
 from tapetum.app.verb import Listener, Result, narrowed, verb
 from tapetum.core.errors import BadInput
 
@@ -59,6 +58,8 @@ class AnswerLiveOptions(AnswerOptions):
     def check(self) -> None:
         """Raise `BadInput` for options that cannot work, before any work starts."""
         super().check()
+        if names_photographs(self.model):
+            raise BadInput(f"{self.model} cannot follow a stream; give {WATCHERS}")
         if self.memories < 1:
             raise BadInput(f"--memories is {self.memories}; it must be 1 or more")
 
@@ -143,14 +144,8 @@ def bounded(model: "StreamingModel", memories: int) -> "StreamingModel":
         return model
     encoder = continue_from(model.video, memory_cap=memories)
     model.video = encoder
-    object.__setattr__(model, "config", _with_video(model.config, encoder.config))
+    object.__setattr__(model, "config", replace(cast(Any, model.config), video=encoder.config))
     return model
-
-
-def _with_video(config: Any, video: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(config, video=video)
 
 
 def _segments(live: "LiveVideo", model: "StreamingModel", frame_rate: float) -> "Iterator[tuple[float, float, np.ndarray]]":
@@ -179,26 +174,19 @@ def _segments(live: "LiveVideo", model: "StreamingModel", frame_rate: float) -> 
 class AnswerCommandOptions(AnswerOptions):
     """Choose among several answers the one that fits a video best, however long it is.
 
-    By similarity it compares the video with question and answer; by likelihood a language model that looks at the video says
-    how likely each answer is (of weights of tapetum train longvideo). By default mcvit-films compares where a film is of the
-    world of tapetum scenes, simple things on a table and a hand that moves them; of other films a classifier compares the nouns
-    of the answers, where the extra [imagenet] is installed, or says that it cannot. With --online the default is mcvit-films.
+    With weights of tapetum train longvideo: by similarity it compares the video with question and answer; by likelihood a
+    language model that looks at the video says how likely each answer is. By default the classifier efficientnet-lite2 (extra
+    [imagenet]) compares answers that are nouns, or says that it cannot.
     """
 
     online: bool = False
     """Answer for each passage of a camera, an address, a pipe or a file as it comes, in constant memory, until Ctrl-C: a line a
     passage, or of JSON (type passage)."""
-    plan: bool = False
-    """Only say what it will cost: frames, tokens, memories, bytes, FLOPs, time."""
 
 
 @verb(AnswerCommandOptions, data=("video",))
-def answer_any(options: AnswerCommandOptions, listener: Listener) -> ChosenAnswer | ChosenLive | PlannedWork:
-    """Run `tapetum answer`, with --plan, with --online, or with neither."""
-    if options.model == AUTO and (options.plan or options.online):
-        options = replace(options, model=FILMS)
-    if options.plan:
-        return plan_watching((options.video,), options.model, options.frame_rate)
+def answer_any(options: AnswerCommandOptions, listener: Listener) -> ChosenAnswer | ChosenLive:
+    """Run `tapetum answer`, with or without --online."""
     if options.online:
         return answer_live.run(narrowed(AnswerLiveOptions, options, each=listener.part), listener)
     return answer.run(options, listener)

@@ -1,4 +1,4 @@
-"""Code shared by `ask`, `caption`, `detect` and `segment`: a PaliGemma's replies about images and videos, drawn and saved.
+"""Code shared by `ask`, `caption`, `detect` and `segment`: a model's replies about images and videos, drawn and saved.
 
 DIR/NAME.png      the image with boxes, masks or words on it; of a video a sheet of the frames that were shown
 DIR/NAME.json     what was said of it; an image that has one, made with the same settings, is not asked about again
@@ -8,46 +8,58 @@ Text replies are about all frames of a video together; boxes and masks are predi
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapetum.app.see.jobs import Job, answer_jobs, find_jobs, is_answers, saved_rows
-from tapetum.app.see.replies import ImageReplies, from_json, labels_of
-from tapetum.app.see.settings import CANNOT_SAY, CLASSIFIER, MODEL, Request, SeeSettings, with_default_model
+from tapetum.app.see.replies import ImageReplies, ImageReply, draw_reply, from_json, labels_of, region_text
+from tapetum.app.see.settings import CANNOT_SAY, CLASSIFIER, READS_WORDS, ImageOptions, Request
 from tapetum.app.verb import Listener
-from tapetum.bench.word_models import describe_model, next_step
+from tapetum.bench.word_models import describe_model
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, same_place, whole_file, write_text
 from tapetum.core.identity import Outdated
 from tapetum.core.provenance import check, protect
 from tapetum.report import check_report
 
+if TYPE_CHECKING:
+    from tapetum.video.types import Frame
+
 ANSWERS = "answers.json"
 """The file that has all answers."""
+_FRAMES = 4
+"""Frames of a video that a report shows, where what was said is about all of it."""
 
 
-def see(settings: SeeSettings, images: Any, request: Request, listener: Listener, together: bool = False) -> ImageReplies:
+def see(options: ImageOptions, request: Request, listener: Listener, together: bool = False) -> ImageReplies:
     """Ask the model about each image; with `together`, once about all of them.
 
     Unreadable images and malformed answers are reported to the listener. Raises BadInput if there are no images or none can be
     read, the model is not installed, or the prompt is empty or too long.
     """
-    settings.check()
-    settings = with_default_model(settings)
-    report = check_report(settings.report)
-    jobs = find_jobs(settings, images, request, together)
+    options.check()
+    report = check_report(options.report)
+    jobs = find_jobs(options, request, together)
     folder = next((job.saved.parent for job in jobs if job.saved), None)
     answers = None if folder is None else folder / ANSWERS
-    if settings.out is not None and is_answers(Path(settings.out)):
-        answers = _free(Path(settings.out), jobs)
+    if options.out is not None and is_answers(Path(options.out)):
+        answers = Path(options.out)
+        if not answers.absolute().parent.is_dir():
+            raise BadInput(f"--out {answers}: there is no folder {answers.parent}; make it first")
+        if any(isinstance(job.source, str | Path) and same_place(job.source, answers) for job in jobs):
+            raise BadInput(f"--out {answers} is what is read; give another name")
     for place in {job.drawn.parent for job in jobs if job.drawn}:
-        _make_folder(place)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(place, error) from error
     outdated = Outdated(listener.note)
     done = {k: saved for k, job in enumerate(jobs) if (saved := saved_rows(job, outdated)) is not None}
     waiting = [k for k in range(len(jobs)) if k not in done]
-    protect(file for job in jobs for file in job.files)
+    sources = [each for job in jobs for each in (job.source if isinstance(job.source, tuple) else (job.source,))]
+    protect(each for each in sources if isinstance(each, str | Path))
     for place in (*(place for k in waiting for place in (jobs[k].drawn, jobs[k].saved)), answers):
         if place is not None:
             check(place)
@@ -55,9 +67,9 @@ def see(settings: SeeSettings, images: Any, request: Request, listener: Listener
     progress = partial(listener.progress, "images")
     progress(len(done), len(jobs))
     if waiting:
-        _introduce(settings, images, listener)
-        chosen = [jobs[k] for k in waiting]
-        for k, rows in answer_jobs(settings, chosen, request, together, len(done), progress):
+        if options.model == CLASSIFIER:
+            listener.note(describe_model(options.model))
+        for k, rows in answer_jobs(options, [jobs[k] for k in waiting], request, together, len(done), progress):
             done[waiting[k]] = rows
             _tell(jobs[waiting[k]], rows, listener, alone=len(jobs) == 1)
     rows = [row for k in range(len(jobs)) for row in done[k]]
@@ -67,35 +79,19 @@ def see(settings: SeeSettings, images: Any, request: Request, listener: Listener
     replies = tuple(from_json(row) for row in rows if "trouble" not in row)
     if not replies:
         raise BadInput(f"none of {len(jobs)} images could be read: {rows[0]['trouble']}")
-    failed = tuple(row for row in rows if "trouble" in row)
-    if any(reply.answer.text == CANNOT_SAY for reply in replies) and (line := next_step(settings.model)):
-        listener.note(line)
+    if any(reply.answer.text == CANNOT_SAY for reply in replies):
+        listener.note(f"{options.model} knows nouns alone; other questions need {READS_WORDS}")
     made = ImageReplies(
-        images=replies, failed=failed, out=folder, regions=request.kind != "words", report=report, model=settings.model
+        images=replies,
+        failed=tuple(row for row in rows if "trouble" in row),
+        out=folder,
+        regions=request.kind != "words",
+        report=report,
+        model=options.model,
     )
     if report is not None:
-        from tapetum.app.see.report import write_replies_report
-
-        sources = {job.path: job.source for job in jobs}
-        title = {"words": "Answers", "boxes": "Boxes", "masks": "Masks"}[request.kind] + f" of {settings.model}"
-        write_replies_report(report, made, sources, settings.frames, title, listener)
+        write_replies_report(report, made, {job.path: job.source for job in jobs}, options.frames, listener)
     return made
-
-
-def _free(answers: Path, jobs: Sequence[Job]) -> Path:
-    """The file for all answers. Raises BadInput, before any work, if its folder does not exist or it is one of the images."""
-    if not answers.absolute().parent.is_dir():
-        raise BadInput(f"--out {answers}: there is no folder {answers.parent}; make it first")
-    if any(isinstance(job.source, str | Path) and same_place(job.source, answers) for job in jobs):
-        raise BadInput(f"--out {answers} is what is read; give another name")
-    return answers
-
-
-def _make_folder(place: Path) -> None:
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(place, error) from error
 
 
 def _tell(job: Job, rows: list[dict[str, Any]], listener: Listener, alone: bool) -> None:
@@ -113,15 +109,46 @@ def _tell(job: Job, rows: list[dict[str, Any]], listener: Listener, alone: bool)
             listener.note(f"{place}: the answer was longer than --tokens allows, and is cut")
 
 
-def _introduce(settings: SeeSettings, images: Any, listener: Listener) -> None:
-    """Say which bundled model answers, and its limits."""
-    from tapetum.app.see.answer_model import unfamiliar_remark
-    from tapetum.hub.registry import known
+def write_replies_report(
+    path: Path, replies: ImageReplies, sources: Mapping[str, Any], frames: int | None, listener: Listener
+) -> Path:
+    """Write the report of a model's replies. Raises BadInput if it cannot be written.
 
-    if settings.model in (MODEL, CLASSIFIER):
-        summary = f"{settings.model}: {known()[settings.model].summary}"
-        listener.note(summary if settings.model == MODEL else describe_model(settings.model))
-        remarks = [unfamiliar_remark(settings.model, images, settings.frames)]
-        remarks += [next_step(settings.model)] if settings.model == MODEL else []
-        for line in filter(None, remarks):
-            listener.note(line)
+    Args:
+        path: of the page.
+        replies: the result.
+        sources: each image or video by its path in the result; several if they were shown together.
+        frames: number of frames used per video.
+        listener: receives progress.
+    """
+    from tapetum.app.see.report import Said, write_rows
+
+    rows = []
+    for reply in replies.images:
+        if replies.regions:
+            text, score = region_text(reply), min(reply.boxes.scores.tolist(), default=None)  # pyright: ignore[reportOptionalMemberAccess]
+        else:
+            text, score = reply.answer.text or "(nothing)", reply.answer.score
+        place = reply.path if reply.frame is None else f"{reply.path}, frame {reply.frame}"
+        rows.append(Said(place, text, score, partial(_shown, sources.get(reply.path), reply, frames)))
+    failed = [(each["path"], each["trouble"]) for each in replies.failed]
+    lines = [f"The model was told: {replies.images[0].prompt}"]
+    return write_rows(path, f"Replies of {replies.model}", lines, rows, failed, listener)
+
+
+def _shown(source: Any, reply: ImageReply, frames: int | None) -> "Frame | None":
+    """Draw the image of a reply; None if its file has gone."""
+    import numpy as np
+
+    from tapetum.systems.paligemma.images import read_images, read_numbered
+    from tapetum.video.draw_regions import contact_sheet
+
+    try:
+        if isinstance(source, tuple):
+            return read_images(source[0], frames)[0]
+        if reply.frame is None and reply.frames > 1:
+            return contact_sheet(np.asarray(read_images(source, min(frames or 1, _FRAMES))))
+        images, numbers = read_numbered(source, frames)
+        return draw_reply(images[0 if reply.frame is None else list(numbers).index(reply.frame)], reply)
+    except (BadInput, ValueError):
+        return None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.app.see.classify_labels import LabelsFitted, Templates, chosen_templates, fit_labels, read_labels
+from tapetum.app.see.settings import CLASSIFIER
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.image_jobs import ImageJobs, Source, look_at_images, looked_at, read_source
-from tapetum.bench.word_models import installed_word_model, is_here
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.devices import EncoderPrecision, find_device
 from tapetum.core.errors import BadInput
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from tapetum.encoders import Encoder
     from tapetum.systems.adapters.task import Headed
 
-DEFAULT = "efficientnet-lite2"
-"""The network of published weights that knows most of ImageNet's classes."""
 _AT_A_TIME = 16
 """Images that the network looks at together."""
 
@@ -38,7 +36,7 @@ class ClassifyOptions:
 
     The names are the 1,000 classes of ImageNet: animals, plants, food, tools, vehicles, places; not people. The default
     network comes with the extra imagenet. With --labels they are any words, and an encoder of images and words says which of
-    these fit, or none; without such an encoder, nouns that are classes or wider than these, as dog or vehicle.
+    these fit, or none.
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGES")], ...]]
@@ -50,7 +48,7 @@ class ClassifyOptions:
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """An encoder with a classifier: efficientnet-lite0, -lite1, -lite2 (the default; of the extra imagenet), a file of one, or
     what `tapetum adapt --task classify` learned. With --labels an encoder of images and words, by default the best that is
-    on this machine; where there is none, efficientnet-lite2 compares nouns."""
+    on this machine."""
     labels: Annotated[tuple[str, ...], tyro.conf.arg(metavar="LABEL|FILE")] = ()
     """Words to choose from, such as cat dog "a red bicycle"; or a text file with a label a line."""
     template: tyro.conf.UseAppendAction[tuple[Annotated[str, one_text("TEXT")], ...]] = ()
@@ -75,19 +73,13 @@ class ClassifyOptions:
 
     def check(self) -> None:
         """Raise BadInput for options that cannot work, before any work starts."""
-        if self.top < 1:
-            raise BadInput(f"--top is {self.top}; it must be 1 or more")
-        if self.workers < 1:
-            raise BadInput(f"--workers is {self.workers}; it must be 1 or more")
+        for name in ("top", "workers"):
+            if getattr(self, name) < 1:
+                raise BadInput(f"--{name} is {getattr(self, name)}; it must be 1 or more")
         if not self.labels and (self.template or self.templates != "photo" or self.none_below != "auto"):
             raise BadInput("--template, --templates and --none-below are for --labels; give labels too")
         if self.none_below != "auto" and not 0 <= self.none_below <= 1:
             raise BadInput(f"--none-below is {self.none_below}; give auto, or a probability of 0 to 1")
-
-    @property
-    def jobs(self) -> ImageJobs:
-        """Collect the settings of where the images are processed."""
-        return ImageJobs(engine=self.engine, workers=self.workers, device=self.device)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,11 +89,10 @@ class Classes:
     path: str
     """The image; of one in memory its number, as image-0."""
     names: tuple[str, ...]
-    """Names of the classes."""
     numbers: tuple[int, ...]
-    """Numbers of the classes, which are the outputs of the network."""
+    """Outputs of the network."""
     probabilities: "Float32[np.ndarray, ' n']"
-    """Probabilities of the classes; those of all classes add up to 1."""
+    """Those of all classes add up to 1."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,30 +138,38 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified | Label
     files = image_sources(options.images)
     options.check()
     report = check_report(options.report)
+    jobs = ImageJobs(engine=options.engine, workers=options.workers, device=options.device)
     if options.labels:
         labels, templates = read_labels(options.labels), chosen_templates(options.templates, options.template)
-        compared = options.none_below, options.top, listener, options.jobs
-        if options.model == DEFAULT or (options.model is None and installed_word_model() is None and is_here(DEFAULT)):
-            from tapetum.app.see.label_nouns import fit_nouns
-
-            made = fit_nouns(DEFAULT, files, labels, *compared)
-        else:
-            made = fit_labels(options.model, files, labels, templates, *compared)
+        made = fit_labels(options.model, files, labels, templates, options.none_below, options.top, listener, jobs)
+        said = [(each.path, each.names if each.fits else ("none of these", *each.names), each.shares) for each in made.images]
     else:
-        made = _classify(options, files, listener)
+        made = _classify(options, files, jobs, listener)
+        said = [(each.path, each.names, each.probabilities.tolist()) for each in made.images]
     if report is None:
         return made
-    from tapetum.app.see.report import write_classes_report
+    from tapetum.app.see.report import UNREAD, Said, read_or_none, write_rows
 
-    return replace(made, report=write_classes_report(report, made, files, listener))
+    sources = dict(files)
+    rows = [
+        Said(
+            path,
+            ", ".join(names[:3]),
+            None if len(names) > len(shares) else shares[0],
+            partial(read_or_none, sources[path], path),
+        )
+        for path, names, shares in said
+    ]
+    failed = [(name, UNREAD) for name in made.failed]
+    return replace(made, report=write_rows(report, "What is in images", (), rows, failed, listener))
 
 
-def _classify(options: ClassifyOptions, files: Sequence[tuple[str, Any]], listener: Listener) -> Classified:
+def _classify(options: ClassifyOptions, files: Sequence[tuple[str, Any]], jobs: ImageJobs, listener: Listener) -> Classified:
     """Classify by the network's own classes."""
     from tapetum.bench.word_models import portable
     from tapetum.hub.loading import find_loader
 
-    model, jobs = portable(options.model or DEFAULT), options.jobs
+    model = portable(options.model or CLASSIFIER)
     find_loader(model, "classify", trackers=False)  # what can be said without torch is said at once
     make = partial(_classifier, model, jobs.device, options.dtype)
     encoder = make() if jobs.alone else None
@@ -207,28 +206,22 @@ def _classifier(model: str, device: str | None, dtype: str) -> "Encoder | Headed
     from tapetum.encoders.embed import set_precision
     from tapetum.hub.loading import load
     from tapetum.layers.cpu import speed_up
-    from tapetum.systems.adapters import Adapted
+    from tapetum.systems.adapters import Adapted, load_headed
 
     encoder = load(model, device)
     if isinstance(encoder, Adapted):
-        return _headed(Path(model)).to(find_device(device))
+        headed = load_headed(Path(model))
+        if headed.about["task"] != "classify":
+            raise BadInput(f"{model} has a head for {headed.about['task']}; give one of: tapetum adapt --task classify")
+        return headed.to(find_device(device))
     if not isinstance(encoder, Encoder) or encoder.head is None:
-        raise BadInput(f"{model} holds no encoder with a classifier; give one, or the name {DEFAULT}")
+        raise BadInput(f"{model} holds no encoder with a classifier; give one, or the name {CLASSIFIER}")
     set_precision(encoder, dtype)
     return speed_up(encoder)
 
 
-def _headed(path: Path) -> "Headed":
-    from tapetum.systems.adapters import load_headed
-
-    headed = load_headed(path)
-    if headed.about["task"] != "classify":
-        raise BadInput(f"{path} has a head for {headed.about['task']}; give one of: tapetum adapt --task classify")
-    return headed
-
-
 def _look(top: int, waiting: "Sequence[tuple[str, Tensor]]", encoder: "Encoder | Headed") -> list[Classes]:
-    """The most likely classes of prepared images, each (1, 3, h, w) with its path."""
+    """Compute the most likely classes of prepared images, each (1, 3, h, w) with its path."""
     import torch
 
     from tapetum.encoders.batching import look_by_size
@@ -236,8 +229,8 @@ def _look(top: int, waiting: "Sequence[tuple[str, Tensor]]", encoder: "Encoder |
 
     with torch.inference_mode():
         logits = look_by_size([image for _, image in waiting], encoder.classify, encoder)
-        probabilities, numbers = logits.float().softmax(1).topk(min(top, logits.shape[1]))
-    count = logits.shape[1]
+        count = logits.shape[1]
+        probabilities, numbers = logits.float().softmax(1).topk(min(top, count))
     own: tuple[str, ...] = getattr(encoder, "class_names", ())
     names = own or (class_names() if count == len(class_names()) else tuple(f"class {number}" for number in range(count)))
     return [

@@ -1,5 +1,6 @@
 """`tapetum classify --labels`: zero-shot classification by an image-text encoder."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from tapetum.core.reading import read_text
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.transfer.zero_shot import ImageTextEncoder, LabelClassifier, Scores
+    from tapetum.transfer.zero_shot import ImageTextEncoder, LabelClassifier
 
 MOST_LABELS = 20_000
 _AT_A_TIME, _PIXELS = 16, 50_000_000
@@ -38,8 +39,7 @@ class FittingLabels:
     """Softmax over all labels: those of an image add up to 1."""
     probabilities: tuple[float, ...] | None
     """Sigmoid of each label on its own, for models that were trained so."""
-    cosines: tuple[float, ...] | None
-    """None where a classifier compares nouns."""
+    cosines: tuple[float, ...]
     margin: float | None
     """Cosine of the best label above that of the second; None of a single label."""
     others: float | None
@@ -59,7 +59,14 @@ class LabelsFitted(Result):
     """The page that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
-        rows = [_row(image) for image in self.images]
+        rows = []
+        for image in self.images:
+            columns = zip(
+                image.names, image.shares, image.probabilities or [None] * len(image.names), image.cosines, strict=True
+            )
+            labels = [{"name": n, "share": s, "probability": p, "cosine": c} for n, s, p, c in columns]
+            label = image.names[0] if image.fits else None
+            rows.append({"path": image.path, "label": label, "margin": image.margin, "others": image.others, "labels": labels})
         content: dict[str, Any] = {"model": self.model, "images": rows, "failed": list(self.failed)}
         return content if self.report is None else {**content, "report": str(self.report)}
 
@@ -86,7 +93,7 @@ def read_labels(given: Sequence[str]) -> tuple[str, ...]:
     """
     from tapetum.transfer.zero_shot import check_labels
 
-    if len(given) != 1 or not (Path(given[0]).suffix == ".txt" or _is_file(given[0])):
+    if len(given) != 1 or not (Path(given[0]).suffix == ".txt" or os.path.isfile(given[0])):  # of any length
         return check_labels(given, MOST_LABELS)
     try:
         lines = [line for line in read_text(given[0]).split("\n") if line.strip()]
@@ -97,13 +104,6 @@ def read_labels(given: Sequence[str]) -> tuple[str, ...]:
     if len(lines) > MOST_LABELS:
         raise BadInput(f"--labels {given[0]} has {len(lines):,} lines; give {MOST_LABELS:,} labels or fewer, a line each")
     return check_labels(lines, MOST_LABELS)
-
-
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).is_file()
-    except (OSError, ValueError):  # longer than names of files are
-        return False
 
 
 def chosen_templates(named: Templates, own: Sequence[str]) -> tuple[str, ...]:
@@ -132,26 +132,6 @@ def load_word_model(model: str | None, device: str | None = "cpu") -> "tuple[str
     return name, loaded
 
 
-@dataclass(frozen=True)
-class _Fitter:
-    """An encoder of images and words, and what its vectors of images are compared with."""
-
-    encoder: "ImageTextEncoder"
-    classifier: "LabelClassifier"
-    labels: Sequence[str]
-    templates: Sequence[str]
-    none_below: "Literal['auto'] | float"
-    top: int
-
-    def fit(self, images: "Sequence[tuple[str, np.ndarray]]") -> list[FittingLabels]:
-        """Compare images, each uint8 (h, w, 3) with its name, with the labels."""
-        import numpy as np
-
-        vectors = np.asarray(self.encoder.embed_images([image for _, image in images]))
-        scores = self.classifier.score(vectors, self.labels, self.templates, none=self.none_below == "auto")
-        return [_fitting(name, scores, k, self.labels, self.none_below, self.top) for k, (name, _) in enumerate(images)]
-
-
 def fit_labels(
     model: str | None,
     sources: Sequence[Source],
@@ -167,79 +147,73 @@ def fit_labels(
     Raises BadInput if no image can be read, or no model reads words.
     """
     from tapetum.bench.word_models import portable
+    from tapetum.transfer.zero_shot import LabelClassifier
 
     jobs = jobs or ImageJobs()
     name, encoder = load_word_model(model, jobs.device if jobs.alone else "cpu")
     listener.line(f"{name} compares images with words")
     if remark := script_remark(name, encoder, labels):
         listener.note(remark)
-    compared = labels, templates, none_below, top
-    fitter = _fitter(encoder, *compared)
-    make = (lambda: fitter) if jobs.alone else partial(_load_fitter, portable(name), jobs.device, *compared)
+    classifier = LabelClassifier(encoder)
     work = BatchedWork(
         read=read_source,
-        compute=_fit_images,
+        compute=partial(_fit, labels, templates, none_below, top),
         finish=looked_at,
         size=_AT_A_TIME,
         weight=_pixels,
         heaviest=_PIXELS,
     )
+    make = (lambda: classifier) if jobs.alone else partial(_load_classifier, portable(name), jobs.device)
     images, failed = look_at_images(work, sources, make, jobs, listener)
     return LabelsFitted(model=name, images=tuple(images), failed=failed)
 
 
-def _load_fitter(model: str, device: str | None, *compared: Any) -> _Fitter:
-    return _fitter(load_word_model(model, device)[1], *compared)
-
-
-def _fitter(encoder: "ImageTextEncoder", *compared: Any) -> _Fitter:
+def _load_classifier(model: str, device: str | None) -> "LabelClassifier":
     from tapetum.transfer.zero_shot import LabelClassifier
 
-    return _Fitter(encoder, LabelClassifier(encoder), *compared)
-
-
-def _fit_images(images: "list[tuple[str, np.ndarray]]", fitter: _Fitter) -> list[FittingLabels]:
-    return fitter.fit(images)
+    return LabelClassifier(load_word_model(model, device)[1])
 
 
 def _pixels(part: "tuple[str, np.ndarray]") -> int:
     return part[1].size // 3
 
 
-def _fitting(
-    path: str, scores: "Scores", k: int, labels: Sequence[str], none_below: "Literal['auto'] | float", top: int
-) -> FittingLabels:
+def _fit(
+    labels: Sequence[str],
+    templates: Sequence[str],
+    none_below: "Literal['auto'] | float",
+    top: int,
+    images: "Sequence[tuple[str, np.ndarray]]",
+    classifier: "LabelClassifier",
+) -> list[FittingLabels]:
+    """Compare images, each uint8 (h, w, 3) with its name, with the labels."""
+    import numpy as np
+
     from tapetum.transfer.zero_shot import ALLOWED
 
-    cosines = scores.cosines[k]
-    order = (-cosines).argsort(kind="stable")
-    others = None if scores.others is None else float(scores.others[k])
-    if none_below == "auto":
-        fits = others is None or others <= ALLOWED
-    else:
-        own = scores.shares if scores.probabilities is None else scores.probabilities
-        fits = bool(own[k].max() >= none_below)
-    first = order[:top]
-    return FittingLabels(
-        path=path,
-        fits=fits,
-        names=tuple(str(labels[j]) for j in first),
-        shares=tuple(scores.shares[k, first].tolist()),
-        probabilities=None if scores.probabilities is None else tuple(scores.probabilities[k, first].tolist()),
-        cosines=tuple(cosines[first].tolist()),
-        margin=float(cosines[order[0]] - cosines[order[1]]) if len(order) > 1 else None,
-        others=others,
-    )
-
-
-def _row(image: FittingLabels) -> dict[str, Any]:
-    probabilities = image.probabilities or [None] * len(image.names)
-    cosines = image.cosines or [None] * len(image.names)
-    columns = zip(image.names, image.shares, probabilities, cosines, strict=True)
-    return {
-        "path": image.path,
-        "label": image.names[0] if image.fits else None,
-        "margin": image.margin,
-        "others": image.others,
-        "labels": [{"name": n, "share": s, "probability": p, "cosine": c} for n, s, p, c in columns],
-    }
+    vectors = np.asarray(classifier.model.embed_images([image for _, image in images]))
+    scores = classifier.score(vectors, labels, templates, none=none_below == "auto")
+    fitting = []
+    for k, (path, _) in enumerate(images):
+        order = (-scores.cosines[k]).argsort(kind="stable")
+        first = order[:top]
+        others = None if scores.others is None else float(scores.others[k])
+        if none_below == "auto":
+            fits = others is None or others <= ALLOWED
+        else:
+            own = scores.shares if scores.probabilities is None else scores.probabilities
+            fits = bool(own[k].max() >= none_below)
+        cosines = scores.cosines[k, order]
+        fitting.append(
+            FittingLabels(
+                path=path,
+                fits=fits,
+                names=tuple(str(labels[j]) for j in first),
+                shares=tuple(scores.shares[k, first].tolist()),
+                probabilities=None if scores.probabilities is None else tuple(scores.probabilities[k, first].tolist()),
+                cosines=tuple(cosines[:top].tolist()),
+                margin=float(cosines[0] - cosines[1]) if len(cosines) > 1 else None,
+                others=others,
+            )
+        )
+    return fitting

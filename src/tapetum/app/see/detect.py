@@ -2,30 +2,26 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from tapetum.app.see.answer_model import with_region_model
 from tapetum.app.see.ask_models import see
 from tapetum.app.see.replies import ImageReplies
-from tapetum.app.see.settings import Request, SeeSettings
+from tapetum.app.see.settings import ImageOptions, Request
 from tapetum.app.track.track_things import FollowSettings, Things, ThingsOptions, track_things
-from tapetum.app.verb import Listener, narrowed, one_text, verb
+from tapetum.app.verb import Listener, narrowed, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import plain_name
 from tapetum.systems.paligemma import prompts
 
 
 @dataclass(frozen=True)
-class DetectOptions(SeeSettings):
+class DetectOptions(ImageOptions):
     """Find things that words name in images; the command can also follow them through a video."""
 
-    images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
-    """Images, folders of some, videos with --frames, or addresses of these. In Python also one alone, and arrays (h, w, 3)
-    or (n, h, w, 3), which is a video with --frames."""
     things: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="THINGS")]
-    """What to look for, such as "cat", or "cat ; red dog"."""
+    """What to look for, such as "cat", or "cat ; dog"."""
 
 
 @verb(DetectOptions, data=("images",))
@@ -34,17 +30,15 @@ def detect(options: DetectOptions, listener: Listener) -> ImageReplies:
 
     Malformed parts of the model's answer are dropped, and counted in the result. Raises BadInput as `tapetum.ask`.
     """
-    prompt = prompts.detect(options.things)
-    settings = with_region_model(options, options.images, prompt, listener)
-    return see(settings, options.images, Request(prompt=prompt, kind="boxes"), listener)
+    return see(options, Request(prompt=prompts.detect(options.things), kind="boxes"), listener)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectCommandOptions(FollowSettings, DetectOptions):
     """Find things that words name in images, or follow them through a video.
 
-    In photographs efficientnet-lite2 (extra [imagenet]) finds one thing for each noun, of a colour if named; in images of
-    tapetum scenes paligemma-nano-2 finds simple things on a table, by their colours and places.
+    In photographs efficientnet-lite2 (extra [imagenet]) finds one thing for each noun; a vision-language model, by --model,
+    finds what any words name.
     With --track, results go to boxes.npz, boxes.csv and overlay.mp4 in a folder, --out or the name of the video with -boxes; or
     to one of these alone, where --out ends in .npz, .csv or .mp4.
     """

@@ -1,6 +1,6 @@
 """`tapetum.discover`: unsupervised object discovery in images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,7 @@ from tapetum.core.errors import BadInput
 from tapetum.report import check_report
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tapetum.data.coco import CocoImage
-    from tapetum.types import Masks
 
 PAGE, INSTANCES = "objects.html", "instances.json"
 """What a folder of results has, beside a drawn image for each: a page of all, and COCO's file of masks."""
@@ -27,7 +24,7 @@ MEASURED = {
     "resnet-nano": _STREETS + "its best masks cover these by 0.26 (k-means of positions alone: 0.29, of colours and positions: "
     "0.23), what it shows by 0.14 (with --clusters 24 by 0.12), and its first object is one of them in 2 images",
 }
-"""How good a look is on real images whose things are known, where this project measured it; docs/evidence/odin.md."""
+"""Measured quality on real images whose objects are known (docs/evidence/odin.md)."""
 _NOT_MEASURED = "not measured; on images whose things are known: tapetum eval objects"
 
 
@@ -44,7 +41,7 @@ class DiscoverOptions:
     Pillow."""
     _: KW_ONLY
     out: Annotated[File, tyro.conf.arg(metavar="DIR")]
-    """Folder for what is found: objects.html, instances.json (COCO) and drawn images."""
+    """Folder for objects.html, instances.json (COCO) and drawn images."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|colours")] = "colours"
     """What looks at images: an encoder by name or file, the folder of a run of tapetum train odin, or colours, which is no
     network but k-means of colours and positions."""
@@ -72,25 +69,20 @@ class Discovered(Result):
     images: tuple[str, ...]
     """Those that could be read, in their order."""
     objects: tuple[int, ...]
-    """Objects of each."""
+    """Number of objects in each."""
     failed: tuple[str, ...]
     """Paths of those that could not be read."""
     page: Path
     instances: Path
     measured: str
-    """How good what looked is on real images, in words."""
+    """Quality of the model on real images, in words."""
     report: Path | None = None
-    """Where the page is too."""
+    """Second copy of the page."""
 
     def as_json(self) -> dict[str, Any]:
         images = [{"path": path, "objects": count} for path, count in zip(self.images, self.objects, strict=True)]
-        content: dict[str, Any] = {
-            "images": images,
-            "failed": list(self.failed),
-            "page": str(self.page),
-            "instances": str(self.instances),
-            "measured": self.measured,
-        }
+        content: dict[str, Any] = {"images": images, "failed": list(self.failed), "page": str(self.page)}
+        content |= {"instances": str(self.instances), "measured": self.measured}
         return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
@@ -140,15 +132,17 @@ def _discover_all(
     import numpy as np
     from PIL import Image
 
-    from tapetum.app.see.report import objects_report
+    from tapetum.app.see.report import UNREAD, Said, read_or_none, rows_page
     from tapetum.core.files import write_text
     from tapetum.data.coco import CocoImage, instance, write_instances
     from tapetum.report.page import report_html
     from tapetum.systems.odin.objects import find_objects
+    from tapetum.types import Masks
+    from tapetum.video.draw_regions import draw_regions, enlarged
     from tapetum.video.read import read_image
 
     images: list[CocoImage] = []
-    shown: list[tuple[str, list[float], Callable[[], np.ndarray | None]]] = []
+    rows: list[Said] = []
     failed: list[str] = []
     for done, (name, source) in enumerate(files, 1):
         try:
@@ -162,44 +156,25 @@ def _discover_all(
             continue
         finally:
             listener.progress("discovering", done, len(files))
-        number, drawn = len(images) + 1, _drawn(image, masks)
+        number, (larger, times) = len(images) + 1, enlarged(image)
+        whole = Masks(masks=masks.masks.repeat(times, 1).repeat(times, 2), labels=masks.labels, scores=masks.scores)
         file = folder / f"{number:05d}-{Path(name).stem}.jpg"
-        Image.fromarray(drawn).save(file, quality=90)
+        Image.fromarray(draw_regions(larger, masks=whole)).save(file, quality=90)
         scores = np.asarray(masks.scores).tolist()
-        shown.append((name, scores, partial(_pair, source, name, file)))
-        scored = zip(masks.masks, scores, strict=True)
-        instances = [instance(1, mask, score=round(score, 4)) for mask, score in scored]
+        shown = partial(read_or_none, file, name)
+        rows.append(Said(Path(name).name, f"objects: {len(scores)}", max(scores, default=None), shown))
+        instances = [instance(1, mask, score=round(score, 4)) for mask, score in zip(masks.masks, scores, strict=True)]
         height, width = image.shape[:2]
         images.append(CocoImage(id=number, file_name=name, height=height, width=width, instances=instances))
     if not images:
         raise BadInput(f"none of {len(files)} images could be read; give png, jpg or another common format")
     lines = [
-        f"By {options.model}, {options.clusters} clusters. Colours tell objects of one image apart and mean nothing else.",
+        f"By {options.model}, {options.clusters} clusters; the score is the best object's. Colours tell objects of one image "
+        "apart and mean nothing else.",
         f"How good that is: {MEASURED.get(options.model, _NOT_MEASURED)}.",
     ]
-    page = report_html(objects_report(shown, failed, lines), partial(listener.progress, "page"))
+    unread = [(name, UNREAD) for name in failed]
+    page = report_html(rows_page("Objects discovered without labels", lines, rows, unread), partial(listener.progress, "page"))
     write_text(folder / PAGE, page)
     write_instances(folder / INSTANCES, lambda: images, {1: "object"})
     return images, tuple(failed), page
-
-
-def _drawn(image: "np.ndarray", masks: "Masks") -> "np.ndarray":
-    from tapetum.types import Masks as Regions
-    from tapetum.video.draw_regions import draw_regions, enlarged
-
-    larger, times = enlarged(image)
-    whole = masks.masks.repeat(times, 1).repeat(times, 2) if times > 1 else masks.masks
-    return draw_regions(larger, masks=Regions(masks=whole, labels=masks.labels, scores=masks.scores))
-
-
-def _pair(source: Any, name: str, file: Path) -> "np.ndarray | None":
-    """An image beside the objects discovered in it; None if its file has gone."""
-    import numpy as np
-
-    from tapetum.video.draw_regions import enlarged
-    from tapetum.video.read import read_image
-
-    try:
-        return np.concatenate([enlarged(read_image(source, name))[0], read_image(file, name)], axis=1)
-    except BadInput:
-        return None

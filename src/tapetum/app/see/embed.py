@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from tapetum.app.see.embedding_table import check_table, write_table
-from tapetum.app.see.plan import PlannedWork, plan_watching
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.image_jobs import NO_MEDIA, files_below
 from tapetum.core.batched_work import BatchedWork
@@ -71,14 +70,13 @@ class EmbedOptions:
         """Raise `BadInput` for options that cannot work, before any work starts."""
         if self.out is not None:
             check_table(Path(self.out))
+            if not Path(self.out).absolute().parent.is_dir():
+                raise BadInput(f"--out {self.out}: there is no folder {Path(self.out).parent}; make it first")
         if isinstance(self.files, (list, tuple)) and not self.files:
             raise BadInput(_NO_FILES)
-        if self.out is not None and not Path(self.out).absolute().parent.is_dir():
-            raise BadInput(f"--out {self.out}: there is no folder {Path(self.out).parent}; make it first")
-        if self.batch_size < 1:
-            raise BadInput(f"--batch-size is {self.batch_size}; it must be 1 or more")
-        if self.workers < 1:
-            raise BadInput(f"--workers is {self.workers}; it must be 1 or more")
+        for option, value in (("--batch-size", self.batch_size), ("--workers", self.workers)):
+            if value < 1:
+                raise BadInput(f"{option} is {value}; it must be 1 or more")
         if not 0 <= self.neighbours <= 1000:
             raise BadInput(f"--neighbours is {self.neighbours}; it must be 0 to 1000")
 
@@ -90,29 +88,27 @@ class Embedded(Result):
     paths: tuple[str, ...]
     """File of each piece."""
     start_s: tuple[float | None, ...]
-    """Where each begins in its file, in seconds; None for images."""
+    """Start of each piece in its file, in seconds; None for images."""
     stop_s: tuple[float | None, ...]
-    """Where each ends."""
     modalities: tuple[tuple[str, ...], ...]
-    """What was looked at in each."""
     vectors: "np.ndarray"
     """float32 (pieces, channels)."""
     files: int
-    """How many were asked for."""
+    """Number of requested files."""
     failed: int
-    """How many of them could not be read."""
+    """Number of files that could not be read."""
     neighbours: "np.ndarray | None" = None
-    """int64 (pieces, N): numbers of the pieces of other files that are most alike, -1 where there are no more."""
+    """int64 (pieces, N): numbers of the most similar pieces of other files, -1 where there are no more."""
     cosines: "np.ndarray | None" = None
-    """float32 (pieces, N): how alike they are, at most 1; NaN where there are no more."""
+    """float32 (pieces, N): their cosines; NaN where there are no more."""
     page: Path | None = None
-    """A page that shows them, where a table was written."""
+    """Page of neighbours, if a table was written."""
     out: Path | None = None
-    """The table that was written."""
+    """The table, if one was written."""
     model: str | None = None
-    """Which weights made them: what `tapetum search` compares."""
+    """Identity of the weights: what `tapetum search` compares."""
     reference: str | None = None
-    """What these weights were loaded by."""
+    """Name or file that these weights were loaded by."""
 
     def as_json(self) -> dict[str, Any]:
         pieces, channels = self.vectors.shape
@@ -136,8 +132,8 @@ class Embedded(Result):
 def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     """Compute embeddings of images, recordings and videos, for search, clustering and probes.
 
-    Long recordings and videos are cut into pieces of the model's length. Unreadable files are skipped and
-    reported to the listener. Raises BadInput if none can be read, or the model does not specify how files become its inputs.
+    Long recordings and videos are cut into pieces of the model's length. Unreadable files are skipped and reported to the
+    listener. Raises BadInput if none can be read, or the model does not specify how files become its inputs.
 
     >>> import tempfile
     >>> import numpy as np
@@ -154,6 +150,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
         check(page)
     import numpy as np
 
+    from tapetum.app.see.neighbours import nearest, write_page
     from tapetum.bench.word_models import portable
 
     embedder, identity = _embedder(options.model, options.device, options.dtype)
@@ -186,8 +183,9 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
         done = [each for each in output if not isinstance(each, _Unread)]
         failed += len(done) < len(output)
         for piece, vector in done:
+            place = str(file) if isinstance(file, Path) else piece.file
             inputs = tuple(piece.inputs)
-            rows.append((_place_of(file, piece), piece.start, piece.stop, same.setdefault(inputs, inputs)))
+            rows.append((place, piece.start, piece.stop, same.setdefault(inputs, inputs)))
             temporary.write(vector.tobytes())
     if not rows:
         wrote = "" if options.out is None else f"; {options.out} was not written"
@@ -206,33 +204,22 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
         reference=portable(options.model),
     )
     if options.neighbours:
-        from tapetum.app.see.neighbours import nearest
-
         neighbours, cosines = nearest(made.vectors, made.paths, options.neighbours)
         made = replace(made, neighbours=neighbours, cosines=cosines)
     if options.out is not None:
         write_table(made, Path(options.out))
         made = replace(made, out=Path(options.out))
     if page is not None:
-        from tapetum.app.see.neighbours import write_page
-
-        made = replace(made, page=write_page(made, page, places=places))
+        made = replace(made, page=write_page(made, page, places))
     return made
 
 
 def _embedder(model: str, device: str | None, dtype: str) -> "tuple[Embedder, str]":
-    """The function that computes embeddings, and the identity of its weights."""
+    """Load the function that computes embeddings, and compute the identity of its weights."""
     from tapetum.bench.word_models import identity_of
     from tapetum.encoders.embed import set_precision
     from tapetum.hub.loading import find_loader, load
-    from tapetum.hub.registry import known
-    from tapetum.systems.hip.config import VARIANTS
 
-    if model in VARIANTS and model not in known() and not Path(model).exists():
-        raise BadInput(
-            f"no published weights of {model} were found, and hip-nano alone is bundled; make some with tapetum train "
-            "hip, and give the file"
-        )
     find_loader(model, "embed", trackers=False)  # what can be said without torch is said at once
     loaded = load(model, choose_device(device))
     if not hasattr(loaded, "embedder"):
@@ -248,17 +235,12 @@ def _embedder_alone(model: str, device: str | None, dtype: str) -> "Embedder":
 
 
 def _absolute(file: "Path | Video") -> "Path | Video":
-    """A file's path for processes that run in another folder."""
+    """Make a file's path valid for processes that run in another folder."""
     return Path(os.path.abspath(file)) if isinstance(file, Path) else file
 
 
-def _place_of(file: "Path | Video", piece: "EmbeddedPiece") -> str:
-    """The file of a piece as given, or its copy; for arrays, their name."""
-    return str(file) if isinstance(file, Path) else piece.file
-
-
 def _files(options: EmbedOptions, arrays: str, listener: Listener) -> "list[Path | Video]":
-    """The requested sources, with arrays (n, h, w, 3) split into images; skipped files in folders are counted in a remark."""
+    """List the requested sources, arrays (n, h, w, 3) split into images; skipped files in folders are counted in a remark."""
     from tapetum.video.episodes import list_episodes
     from tapetum.video.read import in_memory, list_sources, name_of, open_source
 
@@ -266,19 +248,16 @@ def _files(options: EmbedOptions, arrays: str, listener: Listener) -> "list[Path
     for number, path in enumerate(given := list_sources(options.files, arrays)):
         if in_memory(path):
             files.append(open_source(path, name_of(path, number)))
-            continue
-        if episodes := list_episodes(path):
+        elif episodes := list_episodes(path):
             files += map(Path, episodes)
-            continue
-        if not path.is_dir():
+        elif not path.is_dir():
             files.append(path)
-            continue
-        inside = files_below(path)
-        others = [file for file in inside if file.suffix.lower() in NO_MEDIA]
-        if others:
-            endings = ", ".join(sorted({file.suffix.lower() for file in others}))
-            listener.note(f"{path}: what is no image, recording or video is left out: {len(others)} ({endings})")
-        files += [file for file in inside if file.suffix.lower() not in NO_MEDIA]
+        else:
+            inside = files_below(path)
+            files += [file for file in inside if file.suffix.lower() not in NO_MEDIA]
+            if others := [file.suffix.lower() for file in inside if file.suffix.lower() in NO_MEDIA]:
+                endings = ", ".join(sorted(set(others)))
+                listener.note(f"{path}: what is no image, recording or video is left out: {len(others)} ({endings})")
     if not given:
         raise BadInput(_NO_FILES)
     if not files:
@@ -288,13 +267,12 @@ def _files(options: EmbedOptions, arrays: str, listener: Listener) -> "list[Path
 
 @dataclass(frozen=True)
 class _Unread:
-    """Stands after the pieces of a file that could not be read to its end."""
+    """Last piece of a file that could not be read to its end."""
 
     message: str
 
 
 def _pieces(listener: Listener, file: "Path | Video", embedder: "Embedder") -> "Iterator[EmbeddedPiece | _Unread]":
-    """The pieces of a file."""
     task = f"seconds of {file.name}"
     try:
         for piece in embedder.pieces(file):  # pyright: ignore[reportArgumentType]
@@ -306,7 +284,6 @@ def _pieces(listener: Listener, file: "Path | Video", embedder: "Embedder") -> "
 
 
 def _modalities(piece: "EmbeddedPiece | _Unread") -> tuple[str, ...]:
-    """The modalities shared by all pieces of a batch."""
     return () if isinstance(piece, _Unread) else tuple(sorted(piece.inputs))
 
 
@@ -315,7 +292,7 @@ def _outputs(file: "Path | Video", outputs: list[Any], embedder: "Embedder") -> 
 
 
 def _embed_batch(batch: "list[Any]", embedder: "Embedder") -> "list[Any]":
-    """The pieces without their inputs, and their embeddings; placeholders of unread files pass unchanged."""
+    """Compute the pieces' embeddings and drop their inputs; unread files pass unchanged."""
     if isinstance(batch[0], _Unread):
         return batch
     pieces = [replace(piece, inputs=dict.fromkeys(_modalities(piece))) for piece in batch]
@@ -325,14 +302,12 @@ def _embed_batch(batch: "list[Any]", embedder: "Embedder") -> "list[Any]":
 @dataclass(frozen=True, kw_only=True)
 class EmbedCommandOptions(EmbedOptions):
     out: Annotated[File, tyro.conf.arg(metavar="FILE")] = field()  # the command must have one
-    plan: bool = False
-    """Only say what it will cost, with a model of tapetum train longvideo: frames, tokens, memories, bytes, FLOPs, time."""
 
 
 EmbedCommandOptions.__doc__ = EmbedOptions.__doc__
 
 
 @verb(EmbedCommandOptions, data=("files",))
-def embed_or_plan(options: EmbedCommandOptions, listener: Listener) -> Embedded | PlannedWork:
-    """Run `tapetum embed`, with or without --plan."""
-    return plan_watching(options.files, options.model) if options.plan else embed.run(options, listener)
+def embed_to_table(options: EmbedCommandOptions, listener: Listener) -> Embedded:
+    """Run `tapetum embed`."""
+    return embed.run(options, listener)

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.see.replies import ImageReply, failed_row
-from tapetum.app.see.settings import Request, SeeSettings, load_answerer
+from tapetum.app.see.replies import ImageReply, draw
+from tapetum.app.see.settings import ImageOptions, Request, SeeSettings, load_answerer
 from tapetum.app.verb import narrowed
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import BadInput, TapetumError
@@ -46,29 +46,23 @@ class Job:
     drawn: Path | None = None
     saved: Path | None = None
     identity: Any = None
-    """By which saved results are known to be of this source and these settings."""
+    """Source and settings that saved results must be of."""
 
     @property
     def path(self) -> str:
         return str(self.source) if isinstance(self.source, str | Path) else self.name
 
-    @property
-    def files(self) -> list[Path]:
-        """List the sources that are paths."""
-        sources = self.source if isinstance(self.source, tuple) else (self.source,)
-        return [Path(each) for each in sources if isinstance(each, str | Path)]
 
-
-def find_jobs(settings: SeeSettings, images: Any, request: Request, together: bool) -> list[Job]:
+def find_jobs(options: ImageOptions, request: Request, together: bool) -> list[Job]:
     """List a job for each image or video, with unique names."""
     from tapetum.video.read import list_sources
 
-    arrays = "videos" if settings.frames else "images"
-    sources = [part for each in list_sources(images, arrays) for part in _inside(each, settings.frames)]
+    arrays = "videos" if options.frames else "images"
+    sources = [part for each in list_sources(options.images, arrays) for part in _inside(each, options.frames)]
     if not sources:
         raise BadInput("there is no image; give one, as in: tapetum ask photo.jpg 'what is this?'")
     if together:
-        return [_places(settings, request, Job(name="images", source=tuple(sources)), alone=True)]
+        return [_places(options, request, Job(name="images", source=tuple(sources)), alone=True)]
     jobs: dict[str, Job] = {}
     for number, source in enumerate(sources):
         path = Path(source) if isinstance(source, str | Path) else None
@@ -78,22 +72,11 @@ def find_jobs(settings: SeeSettings, images: Any, request: Request, together: bo
         if name in jobs:
             raise BadInput(f"two images are called {name}; ask about them with two commands, or rename one")
         jobs[name] = Job(name=name, source=source)
-    return [_places(settings, request, job, alone=len(jobs) == 1) for job in jobs.values()]
-
-
-def first_sources(images: Any, frames: int | None, most: int) -> list[Any]:
-    """List the first images and videos of the user's sources; empty if they cannot be listed."""
-    from tapetum.video.read import list_sources
-
-    try:
-        arrays = "videos" if frames else "images"
-        return [part for each in list_sources(images, arrays)[:most] for part in _inside(each, frames)][:most]
-    except BadInput:
-        return []
+    return [_places(options, request, job, alone=len(jobs) == 1) for job in jobs.values()]
 
 
 def _inside(source: Any, frames: int | None) -> list[Any]:
-    """The images in and below a folder, and the videos if frames of videos are used; other sources unchanged."""
+    """List the images in and below a folder, and the videos if frames of videos are used; other sources unchanged."""
     if not isinstance(source, str | Path):
         return [source]
     from tapetum.video.episodes import list_episodes
@@ -169,8 +152,7 @@ def answer_jobs(
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Yield the number and rows of each job as soon as it is answered; `finished` and `progress` as in `run_jobs`."""
     settings = narrowed(SeeSettings, settings)  # options of a command cannot be pickled
-    on_ray = settings.engine == "ray"
-    if on_ray:
+    if settings.engine == "ray":
         model = settings.model if not Path(settings.model).exists() else os.path.realpath(settings.model)
         settings, jobs = replace(settings, model=model), [_absolute(job) for job in jobs]
     work = BatchedWork(
@@ -194,7 +176,7 @@ def answer_jobs(
 
 
 def _absolute(job: Job) -> Job:
-    """A job whose paths are valid in any working directory."""
+    """Make the paths of a job valid in any working directory."""
 
     def absolute(path: Any) -> Any:
         return Path(os.path.realpath(path)) if isinstance(path, str | Path) else path
@@ -203,16 +185,20 @@ def _absolute(job: Job) -> Job:
 
 
 def _checked_answerer(settings: SeeSettings, request: Request) -> "Answerer | PhotoAnswerer":
-    """The model, after checking that it can answer the prompt."""
     answerer = load_answerer(settings)
     answerer.prefix(request.prompt, max_new_tokens=settings.tokens or request.tokens)
     return answerer
 
 
 def _read(settings: SeeSettings, request: Request, together: bool, job: Job, _: Any) -> Iterator[_Shown]:
-    """The model's input for a job: all frames together for text, one frame at a time for boxes and masks."""
+    """Read what the model is shown of a job: all frames together for text, one frame at a time for boxes and masks."""
+    from tapetum.systems.paligemma.images import read_images, read_numbered
+
     try:
-        frames, numbers = _read_frames(job, settings.frames, together)
+        if together:
+            frames, numbers = _of_one_size([read_images(source, settings.frames) for source in job.source]), ()
+        else:
+            frames, numbers = read_numbered(job.source, settings.frames)
     except BadInput as error:
         raise _Unreadable(str(error)) from error
     if request.kind == "words":
@@ -222,15 +208,25 @@ def _read(settings: SeeSettings, request: Request, together: bool, job: Job, _: 
         yield _Shown(frame[None], number)
 
 
+def _of_one_size(images: "Sequence[UInt8[np.ndarray, '_n _h _w 3']]") -> "UInt8[np.ndarray, 'n h w 3']":
+    """Join images, resized to the size of the largest; the model makes all of them squares anyway."""
+    import numpy as np
+    from PIL import Image
+
+    height, width = max(part.shape[1:3] for part in images)
+    frames = [frame for part in images for frame in part]
+    return np.stack(
+        [f if f.shape[:2] == (height, width) else np.asarray(Image.fromarray(f).resize((width, height))) for f in frames]
+    )
+
+
 def _frame_count(shown: _Shown) -> int:
-    """The number of frames, equal for all items of a batch."""
     return len(shown.frames)
 
 
 def _ask(
     settings: SeeSettings, request: Request, batch: Sequence[_Shown], answerer: "Answerer | PhotoAnswerer"
 ) -> list[tuple[_Shown, "Reply"]]:
-    """The model's inputs, and the replies."""
     from tapetum.layers.generate import SamplingConfig
 
     most, sampling = settings.tokens or request.tokens, SamplingConfig(beams=settings.beams)
@@ -239,47 +235,41 @@ def _ask(
     return list(zip(batch, replies, strict=True))
 
 
-def _read_frames(job: Job, frames: int | None, together: bool) -> tuple["np.ndarray", list[int | None]]:
-    """The frames of a source, and their frame numbers."""
-    import numpy as np
-
-    from tapetum.systems.paligemma.images import read_images, read_numbered
-
-    if not together:
-        shown, numbers = read_numbered(job.source, frames)
-        return shown, list(numbers)
-    parts = [read_images(source, frames) for source in job.source]
-    sizes = {part.shape[1:3] for part in parts}
-    if len(sizes) > 1:  # images that are shown together become squares of one size anyway
-        from PIL import Image
-
-        height, width = max(sizes)
-        parts = [np.stack([np.asarray(Image.fromarray(f).resize((width, height))) for f in part]) for part in parts]
-    shown = np.concatenate(parts)
-    return shown, [None] * len(shown)
-
-
 def _write(
     request: Request, job: Job, replies: Sequence[tuple[_Shown, "Reply"]], answerer: "Answerer | PhotoAnswerer"
 ) -> list[dict[str, Any]]:
-    """Rows of a job, drawn and saved if requested; the file that marks it as done is written last."""
+    """Build the rows of a job, drawn and saved if requested; the file that marks it as done is written last."""
     import numpy as np
 
-    from tapetum.systems.paligemma.locations import requested_objects
+    from tapetum.systems.paligemma.locations import parse, requested_objects
+    from tapetum.types import Answer
 
-    words, things = request.kind == "words", requested_objects(request.prompt)
-    images = []
+    things, images = requested_objects(request.prompt), []
     for shown, reply in replies:
         count, height, width = shown.frames.shape[:3]
-        masks = request.kind == "masks"
-        regions = None if words else answerer.find(reply, width, height, masks=masks, things=things)
-        frame = shown.number if len(replies) > 1 else None
-        images.append(ImageReply.of(job.path, request.prompt, reply, regions, (width, height), count, frame))
+        if request.kind == "words":
+            regions = parse("", width, height)
+        else:
+            regions = answerer.find(reply, width, height, masks=request.kind == "masks", things=things)
+        images.append(
+            ImageReply(
+                path=job.path,
+                prompt=request.prompt,
+                width=width,
+                height=height,
+                frames=count,
+                frame=shown.number if len(replies) > 1 else None,
+                answer=Answer(text=reply.text, score=reply.score),
+                ended=reply.ended,
+                boxes=regions.boxes,
+                masks=regions.masks,
+                malformed=regions.malformed,
+                unasked=regions.unasked,
+                drawn=job.drawn,
+            )
+        )
     if job.drawn is not None:
-        from tapetum.app.see.replies import draw
-
         draw(job.drawn, np.concatenate([shown.frames for shown, _ in replies]), images)
-        images = [replace(each, drawn=job.drawn) for each in images]
     rows = [each.as_json() for each in images]
     if job.saved is not None:
         write_finished(job.saved, {"identity": job.identity, "rows": rows})
@@ -287,9 +277,8 @@ def _write(
 
 
 def _failed(job: Job, error: Exception) -> list[dict[str, Any]]:
-    """The rows of a job that cannot be read, or failed with an error of its own, such as out of memory."""
-    if isinstance(error, _Unreadable):
-        return [failed_row(job.path, str(error))]
-    if isinstance(error, TapetumError):
+    """Build the row of a job that cannot be read, or failed with an error of its own, such as out of memory."""
+    if isinstance(error, TapetumError) and not isinstance(error, _Unreadable):
         raise error
-    return [failed_row(job.path, f"{type(error).__name__}: {error}")]
+    trouble = str(error) if isinstance(error, _Unreadable) else f"{type(error).__name__}: {error}"
+    return [{"path": job.path, "trouble": trouble}]

@@ -1,30 +1,44 @@
-"""A classifier of ImageNet in the place of a vision-language model: words, boxes and masks about photographs."""
+"""A classifier of ImageNet in the place of a vision-language model: names, presence, boxes and masks of nouns in photographs.
+
+what is this?                        beagle, a kind of dog
+is there a cat? is this a lighthouse?   no
+caption en                           beagle, a kind of dog
+detect cat ; traffic light           one box at most for each noun (`encoders.class_maps`)
+what colour is the cat?              I cannot say
+"""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
-from tapetum.app.see.photo_questions import CANNOT_SAY, PhotoQuestion, answer_question, read_question
-from tapetum.app.see.photo_regions import clear_colour, find_place, find_regions, outline, read_things, say_place
+from tapetum.app.see.settings import CANNOT_SAY, READS_WORDS
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, check_several
 from tapetum.core.reading import check_length
-from tapetum.encoders.class_maps import DenseProbabilities, dense_probabilities
+from tapetum.encoders.class_maps import LEVEL, DenseProbabilities, box_around, dense_probabilities
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.imagenet import prompt_names
-from tapetum.encoders.naming import YES, ClassEvidence, calibrate
-from tapetum.encoders.wordnet import Thing
+from tapetum.encoders.naming import ClassEvidence, calibrate, is_there, name_image, probability
+from tapetum.encoders.wordnet import Noun, find_noun
 from tapetum.hub.loading import load as load_model
 from tapetum.layers.cpu import speed_up
 from tapetum.systems.paligemma.answers import PLACED, Reply
 from tapetum.systems.paligemma.locations import ParsedRegions
+from tapetum.systems.paligemma.prompts import split_things
 from tapetum.transfer.zero_shot import PHOTO, ImageTextEncoder, LabelClassifier, reads_words
-from tapetum.types import Masks
+from tapetum.types import Boxes, Masks
+
+_WHERE = r"(?: (?:in|on) (?:the|this) (?:image|picture|photo))?"
+_WHAT = re.compile(
+    r"(?:caption|describe) \w+|what(?: is|'s) (?:this|that|it|(?:in|on) (?:the|this) (?:image|picture|photo))\??"
+)
+_PRESENCE = re.compile(rf"(?:(?:is|are) there|is (?:this|it)) (?:any )?([^\W_][\w' -]{{0,60}}?){_WHERE}\??")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +46,33 @@ class PlacedReply(Reply):
     """An answer with its boxes and masks."""
 
     regions: ParsedRegions
+
+
+def answer_prompt(prompt: str, evidence: ClassEvidence) -> tuple[str, float]:
+    """Answer a question about an image, or some together; returns the answer and its probability, 0 where it cannot be said."""
+    question = " ".join(re.sub(r"^answer [a-z-]{2,7} ", "", prompt[:200]).lower().split())
+    if _WHAT.fullmatch(question):
+        return name_image(evidence) or (CANNOT_SAY, 0.0)
+    if (match := _PRESENCE.fullmatch(question)) and (noun := find_noun(match[1])):
+        there, likely = is_there(noun, evidence), probability(noun, evidence)
+        return {True: ("yes", likely), False: ("no", 1 - likely), None: (CANNOT_SAY, 0.0)}[there]
+    return CANNOT_SAY, 0.0
+
+
+def read_things(prompt: str) -> dict[str, Noun]:
+    """Read the things that a prompt of `detect` or `segment` names. Raises BadInput for one that is no noun of the table.
+
+    >>> [noun.word for noun in read_things("detect cats ; traffic light").values()]
+    ['cat', 'traffic light']
+    """
+    nouns = {text: find_noun(text) for text in split_things(prompt.partition(" ")[2])}
+    unknown = [text for text, noun in nouns.items() if noun is None or noun.kind_of]
+    if unknown:
+        raise BadInput(
+            f'"{unknown[0][:40]}" names no class of ImageNet, nor anything wider; name a thing such as "cat", with ; between '
+            f"several, or take {READS_WORDS}"
+        )
+    return {text: noun for text, noun in nouns.items() if noun is not None}
 
 
 class PhotoAnswerer:
@@ -86,43 +127,34 @@ class PhotoAnswerer:
         """Answer prompts, each about one or several images. Raises BadInput as `prefix`."""
         del max_new_tokens, without_effect
         check_several(prompts, "prompts")
-        replies = []
+        replies: list[Reply] = []
         for frames, prompt in zip(images, prompts, strict=True):
             self.prefix(prompt)
             if prompt.startswith(PLACED):
                 replies.append(self._place(frames[0], prompt))
-                continue
-            question = read_question(prompt)
-            if question.asks in ("colour", "place"):
-                text, likely = self._look_at(frames, question)
             else:
-                text, likely = answer_question(question, self.evidence(frames))
-            replies.append(Reply(text=text, ids=(), log_probabilities=(math.log(max(likely, 1e-9)),), ended=True))
+                text, likely = answer_prompt(prompt, self.evidence(frames))
+                replies.append(Reply(text=text, ids=(), log_probabilities=(math.log(max(likely, 1e-9)),), ended=True))
         return replies
 
-    def where(self, frame: UInt8[np.ndarray, "h w 3"], thing: Thing) -> Bool[np.ndarray, "r c"] | None:
-        """Find where a thing that is said to be there is in an image, as cells of a grid; None where no place looks like it."""
-        place = self.dense(frame).of(thing.classes)
-        return place.region if place.values.max() >= YES else None
-
-    def _look_at(self, frames: UInt8[np.ndarray, "n h w 3"], question: PhotoQuestion) -> tuple[str, float]:
-        """Say the colour or the place of a thing in one image, with the score of its box; 0 where it cannot be said."""
-        if len(frames) != 1:
-            return CANNOT_SAY, 0.0
-        made = self.dense(frames[0]).of(question.nouns[0].classes)
-        if (outlined := outline(frames[0], made)) is None:
-            return CANNOT_SAY, 0.0
-        mask, box = outlined
-        place = say_place(*find_place(box, made.size))
-        text = place if question.asks == "place" else clear_colour(frames[0], made, mask)
-        return (text, made.score) if text else (CANNOT_SAY, 0.0)
-
     def _place(self, frame: UInt8[np.ndarray, "h w 3"], prompt: str) -> PlacedReply:
-        regions = find_regions(self.dense(frame), frame, read_things(prompt))
-        assert regions.boxes.scores is not None
-        logarithms = tuple(np.log(regions.boxes.scores).tolist())
-        text = " ; ".join(regions.boxes.labels)
-        return PlacedReply(text=text, ids=(), log_probabilities=logarithms, ended=True, regions=regions)
+        """Find things in an image, with masks; those whose score is below the level of `class_maps` are left out."""
+        dense, found = self.dense(frame), []
+        for text, noun in read_things(prompt).items():
+            made = dense.of(noun.classes)
+            mask = made.mask
+            if made.score >= LEVEL and (box := box_around(mask)) is not None:
+                found.append((text, made.score, box, mask))
+        labels, scores, boxes, masks = zip(*found, strict=True) if found else ((), (), (), ())
+        regions = ParsedRegions(
+            boxes=Boxes(np.array(boxes, np.float32).reshape(-1, 4), labels, np.array(scores, np.float32)),
+            masks=Masks(np.array(masks, bool).reshape(-1, *frame.shape[:2]), labels, np.array(scores, np.float32)),
+            of_box=np.arange(len(boxes)),
+            text="",
+            malformed=0,
+        )
+        logarithms = tuple(map(math.log, scores))
+        return PlacedReply(text=" ; ".join(labels), ids=(), log_probabilities=logarithms, ended=True, regions=regions)
 
     def find(self, reply: Reply, width: int, height: int, *, masks: bool, **_: Any) -> ParsedRegions:
         """Get the boxes of an answer, and with `masks` masks. Raises BadInput for an answer in words."""

@@ -11,8 +11,6 @@ from tapetum.app.verb import Result
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.systems.paligemma.answers import Reply
-    from tapetum.systems.paligemma.locations import ParsedRegions
     from tapetum.types import Answer, Boxes, Masks
 
 
@@ -21,76 +19,38 @@ class ImageReply:
     """Reply of a model about one image, or about some frames of a video together."""
 
     path: str
-    """The image or video."""
     prompt: str
-    """What was said to the model."""
     width: int
     height: int
     frames: int
-    """Frames that it was shown."""
+    """Number of frames that it was shown."""
     frame: int | None
-    """Which frame of a video it is about, if it is about one."""
+    """Frame of a video, if it is about one."""
     answer: "Answer"
-    """Its words, tokens of places among them, with the probability of the whole."""
+    """Its words, location tokens among them, with the probability of the whole."""
     ended: bool
-    """It came to an end by itself."""
+    """It ended by itself."""
     boxes: "Boxes"
     """In pixels; the score of each is the geometric mean of the probabilities of its tokens."""
     masks: "Masks"
     """Of the size of the image."""
     malformed: int
-    """Boxes and masks in the words that followed no grammar and were left out."""
+    """Number of boxes and masks that followed no grammar and were left out."""
     unasked: tuple[str, ...] = ()
-    """Labels of boxes in the words that are of things nobody asked for, and were left out."""
+    """Labels of boxes of things nobody asked for, which were left out."""
     drawn: Path | None = None
-    """Where it was drawn."""
-
-    @classmethod
-    def of(
-        cls,
-        path: str,
-        prompt: str,
-        reply: "Reply",
-        regions: "ParsedRegions | None",
-        size: tuple[int, int],
-        frames: int,
-        frame: int | None,
-    ) -> "ImageReply":
-        """Build it from a model's reply and the regions parsed from it, for an image of `size` (width, height)."""
-        import numpy as np
-
-        from tapetum.types import Answer, Boxes, Masks
-
-        width, height = size
-        return cls(
-            path=path,
-            prompt=prompt,
-            width=width,
-            height=height,
-            frames=frames,
-            frame=frame,
-            answer=Answer(text=reply.text, score=reply.score),
-            ended=reply.ended,
-            boxes=regions.boxes if regions else Boxes(xyxy=np.zeros((0, 4))),
-            masks=regions.masks if regions else Masks(masks=np.zeros((0, height, width), bool)),
-            malformed=regions.malformed if regions else 0,
-            unasked=regions.unasked if regions else (),
-        )
+    """The drawing, if one was made."""
 
     def as_json(self) -> dict[str, Any]:
         from tapetum.data.rle import encode_mask
 
         content: dict[str, Any] = {
-            "path": self.path,
-            "prompt": self.prompt,
-            "width": self.width,
-            "height": self.height,
-            "frames": self.frames,
+            **{name: getattr(self, name) for name in _ABOUT},
             "answer": self.answer.text,
             "score": self.answer.score,
             "ended": self.ended,
-            "boxes": _rows(self.boxes, {"box": self.boxes.xyxy}),
-            "masks": _rows(self.masks, {"segmentation": [encode_mask(mask) for mask in self.masks.masks]}),
+            "boxes": _rows(self.boxes, "box", self.boxes.xyxy.tolist()),
+            "masks": _rows(self.masks, "segmentation", [encode_mask(mask) for mask in self.masks.masks]),
             "malformed": self.malformed,
             "unasked": list(self.unasked),
         }
@@ -99,11 +59,12 @@ class ImageReply:
         return content if self.drawn is None else {**content, "drawn": str(self.drawn)}
 
 
-def _rows(regions: "Boxes | Masks", values: dict[str, Any]) -> list[dict[str, Any]]:
-    [(key, each)] = values.items()
-    plain = each.tolist() if hasattr(each, "tolist") else each
+_ABOUT = "path", "prompt", "width", "height", "frames"
+
+
+def _rows(regions: "Boxes | Masks", key: str, values: list[Any]) -> list[dict[str, Any]]:
     assert regions.scores is not None
-    triples = zip(regions.labels, regions.scores.tolist(), plain, strict=True)
+    triples = zip(regions.labels, regions.scores.tolist(), values, strict=True)
     return [{"label": label, "score": round(score, 6), key: value} for label, score, value in triples]
 
 
@@ -114,36 +75,20 @@ def from_json(row: dict[str, Any]) -> ImageReply:
     from tapetum.data.rle import decode_mask
     from tapetum.types import Answer, Boxes, Masks
 
-    size = row["height"], row["width"]
-    boxes, masks = row["boxes"], row["masks"]
+    def labelled(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"labels": [each["label"] for each in rows], "scores": np.array([each["score"] for each in rows])}
+
+    corners = np.array([each["box"] for each in row["boxes"]], np.float32).reshape(-1, 4)
+    masks = np.array([decode_mask(each["segmentation"]) for each in row["masks"]], bool)
     return ImageReply(
-        path=row["path"],
-        prompt=row["prompt"],
-        width=row["width"],
-        height=row["height"],
-        frames=row["frames"],
+        **{name: row[name] for name in (*_ABOUT, "ended", "malformed")},
         frame=row.get("frame"),
         answer=Answer(text=row["answer"], score=row["score"]),
-        ended=row["ended"],
-        boxes=Boxes(
-            xyxy=np.array([each["box"] for each in boxes], np.float32).reshape(-1, 4),
-            labels=[each["label"] for each in boxes],
-            scores=np.array([each["score"] for each in boxes]),
-        ),
-        masks=Masks(
-            masks=np.array([decode_mask(each["segmentation"]) for each in masks], bool).reshape(-1, *size),
-            labels=[each["label"] for each in masks],
-            scores=np.array([each["score"] for each in masks]),
-        ),
-        malformed=row["malformed"],
+        boxes=Boxes(xyxy=corners, **labelled(row["boxes"])),
+        masks=Masks(masks=masks.reshape(-1, row["height"], row["width"]), **labelled(row["masks"])),
         unasked=tuple(row["unasked"]),
         drawn=Path(row["drawn"]) if "drawn" in row else None,
     )
-
-
-def failed_row(path: str, trouble: str) -> dict[str, Any]:
-    """Build the row of an image that could not be processed."""
-    return {"path": path, "trouble": trouble}
 
 
 def labels_of(unasked: Sequence[str]) -> str:
@@ -161,17 +106,15 @@ class ImageReplies(Result):
     """Replies of a model about images and videos."""
 
     images: tuple[ImageReply, ...]
-    """In the order of the images; of boxes and masks in a video, one for each frame that was looked at."""
+    """In the order of the images; of boxes and masks in a video, one per frame."""
     failed: tuple[dict[str, Any], ...] = ()
     """Images that could not be read: path and trouble."""
     out: Path | None = None
-    """The folder with what was drawn and said, if there is one."""
+    """Folder of drawings and answers, if there is one."""
     regions: bool = False
     """It was about boxes or masks, not about words."""
     report: Path | None = None
-    """The page that was asked for."""
     model: str = ""
-    """Name, file or folder of the model that answered."""
 
     @property
     def text(self) -> str:
@@ -179,11 +122,8 @@ class ImageReplies(Result):
         return self.images[0].answer.text
 
     def as_json(self) -> dict[str, Any]:
-        content: dict[str, Any] = {
-            "model": self.model,
-            "images": [each.as_json() for each in self.images],
-            "failed": list(self.failed),
-        }
+        images = [each.as_json() for each in self.images]
+        content: dict[str, Any] = {"model": self.model, "images": images, "failed": list(self.failed)}
         return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
@@ -204,7 +144,7 @@ class ImageReplies(Result):
 
 
 def draw(path: Path, frames: "np.ndarray", replies: list[ImageReply]) -> None:
-    """Draw the reply on an image, or on frames side by side; text is written below."""
+    """Draw replies on an image, or on frames side by side; text is written below."""
     import numpy as np
     from PIL import Image
 
@@ -218,10 +158,9 @@ def draw(path: Path, frames: "np.ndarray", replies: list[ImageReply]) -> None:
     sheet = drawn[0] if len(drawn) == 1 else contact_sheet(np.stack(drawn))
     if not any(len(each.boxes) for each in replies):
         sheet = draw_words(sheet, [replies[0].prompt, *dict.fromkeys(each.answer.text or "(nothing)" for each in replies)])
+    kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
     with whole_file(path) as temporary:
-        Image.fromarray(sheet).save(
-            temporary, {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
-        )
+        Image.fromarray(sheet).save(temporary, kind)
 
 
 def draw_reply(frame: "np.ndarray", each: ImageReply) -> "np.ndarray":
@@ -243,3 +182,11 @@ def _region_lines(reply: ImageReply) -> list[str]:
         area = f"  {pixels[k]:7d} pixels" if len(pixels) == len(reply.boxes) else ""
         lines.append(f"{box}  {reply.boxes.scores[k]:5.2f}{area}  {label}")
     return lines or ["(nothing)"]
+
+
+def region_text(reply: ImageReply) -> str:
+    """Name what was found, and what was left out."""
+    left_out = [f"{reply.malformed} malformed"] if reply.malformed else []
+    left_out += [f"not asked for: {labels_of(reply.unasked)}"] if reply.unasked else []
+    labels = ", ".join(dict.fromkeys(filter(None, reply.boxes.labels)))
+    return (labels or "(nothing)") + (f" ({'; '.join(left_out)})" if left_out else "")

@@ -1,14 +1,14 @@
 """Settings shared by `ask`, `caption`, `detect` and `segment`, and the model that they use."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.verb import File
+from tapetum.app.verb import File, one_text
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import fingerprint
@@ -18,18 +18,22 @@ if TYPE_CHECKING:
     from tapetum.systems.paligemma.answers import Answerer
 
 CANNOT_SAY = "I cannot say"
-MODEL, CLASSIFIER, AUTO = "paligemma-nano-2", "efficientnet-lite2", "auto"
-"""The bundled model of the world of `tapetum scenes`; the classifier that names photographs (`app.see.photo_answers`); and what
-stands for a choice by the images (`app.see.answer_model`)."""
+CLASSIFIER = "efficientnet-lite2"
+"""Default model: the classifier that names photographs (`app.see.photo_answers`)."""
+READS_WORDS = (
+    "a vision-language model, such as --model paligemma2-3b-mix-224 (tapetum weights fetch paligemma2-3b-mix-224; it needs the "
+    "Gemma licence)"
+)
+"""What answers questions that a classifier cannot."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeeSettings:
     """Settings of how images are shown to the model, and where its replies are written."""
 
-    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = AUTO
-    """Name of weights (see: tapetum weights list), a file of them with its tokenizer beside it, or a folder of Hugging Face;
-    auto: for words about photographs efficientnet-lite2, where the extra [imagenet] is installed, else paligemma-nano-2."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = CLASSIFIER
+    """Name of weights (see: tapetum weights list), a file of them with its tokenizer beside it, or a folder of Hugging Face.
+    The default, of the extra [imagenet], knows nouns; for any words give a vision-language model."""
     model_config: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """What a file that does not say it is, such as paligemma-3b-224 for an official .npz; its tokenizer lies beside it."""
     frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
@@ -64,7 +68,13 @@ class SeeSettings:
                 raise BadInput(f"--{name} is {value}; it must be 1 or more")
 
 
-Settings = TypeVar("Settings", bound=SeeSettings)
+@dataclass(frozen=True)
+class ImageOptions(SeeSettings):
+    """Images, and settings of how they are shown to the model."""
+
+    images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
+    """Images, folders of some, videos with --frames, or addresses of these. In Python also one alone, and arrays (h, w, 3)
+    or (n, h, w, 3), which is a video with --frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,19 +98,8 @@ def names_photographs(model: object) -> bool:
     return entry is not None and {"ask", "classify"}.issubset(entry.verbs)
 
 
-def is_bundled(model: str) -> bool:
-    """Check whether a model is a small bundled one, trained only on scenes and their vocabulary."""
-    return model in (MODEL, AUTO)
-
-
-def with_default_model(settings: Settings) -> Settings:
-    """Fill in the bundled model if the user named none, as for boxes and masks, which no other bundled model writes."""
-    return replace(settings, model=MODEL) if settings.model == AUTO else settings
-
-
 def load_answerer(settings: SeeSettings) -> "Answerer | PhotoAnswerer":
     """Load the requested model; the last one is cached for the next call."""
-    settings = with_default_model(settings)
     files = [path for path in (settings.model, settings.masks) if path and Path(path).exists()]
     stamps = json.dumps([fingerprint(path) for path in files])
     device = choose_device(settings.device)
@@ -111,7 +110,7 @@ def load_answerer(settings: SeeSettings) -> "Answerer | PhotoAnswerer":
 def _answerer(
     model: str, config: str | None, masks: str | None, device: str | None, dtype: str, stamps: str
 ) -> "Answerer | PhotoAnswerer":
-    """The model; `stamps` are of its files, so that a changed one is reloaded."""
+    """Load a model; `stamps` are of its files, so that a changed one is reloaded."""
     from tapetum.hub.registry import known, resolve
 
     if model in known() or not Path(model).exists():

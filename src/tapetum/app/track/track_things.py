@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.see.answer_model import with_region_model
 from tapetum.app.see.replies import labels_of
 from tapetum.app.see.settings import SeeSettings, load_answerer
 from tapetum.app.verb import Listener, Result, count_frames, verb
@@ -132,7 +131,6 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
         raise BadInput(f"--look-every is {options.look_every}; it must be 1 or more")
     report = check_report(options.report)
     prompt = prompts.detect(options.things)
-    options = with_region_model(options, options.video, prompt, listener, frames=4)
     began = time.perf_counter()
     with ExitStack() as cleanup:
         video = cleanup.enter_context(open_video(options.video))
@@ -177,9 +175,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
             report=report,
         )
         if report is not None:
-            from tapetum.app.see.report import write_things_report
-
-            write_things_report(report, things, video, listener)
+            _write_report(report, things, video, listener)
         return things
 
 
@@ -224,6 +220,29 @@ class _Detector:
         self.malformed += detection.malformed
         self.unasked += detection.unasked
         return detection.boxes
+
+
+def _write_report(path: Path, things: Things, video: "Video", listener: Listener) -> None:
+    """Write a page with a row for each thing, in the frame where it is least sure."""
+    import numpy as np
+
+    from tapetum.app.see.report import Said, write_rows
+    from tapetum.types import Boxes
+    from tapetum.video.draw_regions import draw_regions
+
+    boxes, rows = things.boxes, []
+    for thing, label in enumerate(boxes.labels):
+        shown = np.flatnonzero(boxes.shown[thing])
+        least = int(shown[boxes.scores[thing, shown].argmin()]) if len(shown) else 0
+
+        def drawn(thing: int = thing, frame: int = least) -> "Frame":
+            return draw_regions(video[frame], Boxes(xyxy=boxes.xyxy[thing, frame][None], labels=[boxes.labels[thing]]))
+
+        text = (
+            f"in {len(shown)} of {boxes.frames} frames, found {boxes.detected[thing].sum()} times; least sure in frame {least}"
+        )
+        rows.append(Said(label, text, float(boxes.scores[thing, least]), drawn))
+    write_rows(path, f"Things in {video.name}", (), rows, (), listener)
 
 
 def _draw(path: Path, video: "Video", boxes: "BoxTracks", listener: Listener) -> None:

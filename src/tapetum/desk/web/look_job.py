@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from tapetum.app.see.settings import AUTO, is_bundled
+from tapetum.app.see.settings import CLASSIFIER
 from tapetum.app.verb import Listener
 from tapetum.bench.word_models import describe_model, fetch_command
 from tapetum.core.errors import BadInput
@@ -21,10 +21,6 @@ _LONGEST = 10_000
 _MOST_LABELS = 1000
 _SHOWN = 10
 """Labels of an answer, the best."""
-_SCENES = (
-    "{}: a small model that knows drawn scenes of simple things on a table, their colours and places; of "
-    "photographs it can say little"
-)
 _IMAGENET = "{}: knows the 1,000 classes of ImageNet (animals, plants, food, tools, vehicles, places), not people"
 _WORDS = "{}: compares the image with the labels; a share says which label fits best, not that it is right"
 
@@ -74,13 +70,10 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
             raise BadInput(f"{item.name} has no frame {settings['frame']}; choose an earlier one") from None
     if settings["verb"] == "classify":
         return _fit(image, settings, listener) if settings["labels"] else _classify(image, listener)
-    replies = _replies(settings["verb"], image, settings["text"], settings.get("model") or AUTO, listener)
+    replies = _replies(settings["verb"], image, settings["text"], settings.get("model") or CLASSIFIER, listener)
     content = replies.as_json()
     content["masks"] = [_as_png(mask) for each in replies.images for mask in each.masks.masks]
-    return {
-        "result": content,
-        "model": _SCENES.format(replies.model) if is_bundled(replies.model) else describe_model(replies.model),
-    }
+    return {"result": content, "model": describe_model(replies.model)}
 
 
 def _replies(verb: str, image: Any, text: str, model: str, listener: Listener) -> Any:
@@ -99,7 +92,7 @@ def _classify(image: Any, listener: Listener) -> dict[str, Any]:
     from tapetum.app.see import classify
 
     made = classify.classify.run(classify.ClassifyOptions((image,)), listener)
-    return {"result": made.as_json(), "model": _IMAGENET.format(classify.DEFAULT)}
+    return {"result": made.as_json(), "model": _IMAGENET.format(CLASSIFIER)}
 
 
 def _fit(image: Any, settings: dict[str, Any], listener: Listener) -> dict[str, Any]:

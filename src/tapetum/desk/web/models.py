@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tapetum.app.see.answer_model import can_answer_photos
-from tapetum.app.see.settings import AUTO, CLASSIFIER, MODEL
+from tapetum.app.see.settings import CLASSIFIER
 from tapetum.bench.word_models import describe_model, fetch_command, installed_word_models, is_here, next_step
 from tapetum.core.errors import install_line
 from tapetum.desk.search.media_model import better_model, default_model
@@ -20,13 +19,9 @@ def search_models() -> list[str]:
 
 
 def answer_models() -> list[str]:
-    """List the names of models on this machine that answer questions about images, and write boxes and masks.
-
-    The default comes first: a choice by the image where two models share the work.
-    """
+    """List the names of models on this machine that answer questions about images, the default first."""
     names = [name for name, weights in known().items() if "ask" in weights.verbs and is_here(name)]
-    names = sorted(names, key=lambda name: name != MODEL)
-    return [AUTO, *names] if can_answer_photos() else names
+    return sorted(names, key=lambda name: name != CLASSIFIER)
 
 
 def label_models(given: str | None = None) -> dict[str, str]:
@@ -46,11 +41,6 @@ def reads_words(name: str) -> bool:
 
 def remarks_on(name: str) -> list[str]:
     """List remarks on a model: its name, its limits, how to fetch a better one."""
-    if name == AUTO:
-        return [
-            f"model: chosen by the image; {CLASSIFIER} for photographs, {MODEL} for drawn scenes",
-            *remarks_on(CLASSIFIER)[1:],
-        ]
     weights = known().get(name)
     searches = weights is not None and bool({"embed", "search"} & set(weights.verbs))
     better = next_step(name) or (better_model(reads_words(name)) if searches else None)

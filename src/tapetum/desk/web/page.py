@@ -148,15 +148,14 @@ class Page:
     def state(self, request: Request) -> dict[str, Any]:
         """Describe the folder."""
         self.items.look(_PATIENCE_S)
-        from tapetum.app.see.classify import DEFAULT
-        from tapetum.app.see.settings import MODEL
+        from tapetum.app.see.settings import CLASSIFIER
         from tapetum.bench.word_models import is_here
 
         models = {
             "track": self.trackers.name,
             "words": next(iter(label_models(self.words)), None),
-            "classify": DEFAULT if is_here(DEFAULT) else None,
-            "answer": MODEL,
+            "classify": CLASSIFIER if is_here(CLASSIFIER) else None,
+            "answer": CLASSIFIER if is_here(CLASSIFIER) else None,
         }
         return {
             "version": tapetum.__version__,

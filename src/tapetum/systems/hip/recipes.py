@@ -30,7 +30,7 @@ class HipRun:
     modalities: tuple[str, ...] = ()
     """Which of the data's modalities are used, such as audio alone of AudioSet's videos; by default all."""
     variant: str = "hip-16"
-    """Network, one of those that `tapetum hip variants` lists."""
+    """Network; `tapetum.systems.hip.config.VARIANTS` lists them."""
     positions: Literal["learned", "fourier", "random"] = "learned"
     """Codes of the inputs' places."""
     masked: Masked = field(default_factory=Masked)

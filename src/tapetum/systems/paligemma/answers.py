@@ -1,14 +1,6 @@
 """Inference: a model with its tokenizer and its mask codec; images and prompts in, answers out.
 
 Source: PaliGemma (arXiv 2407.07726); see `tokens`, `images`, `model`, `locations` and `masks.codec`, which this combines.
-
-How far an image is from those that paligemma-nano-2 was trained on, images of `tapetum scenes`, is a distance of tokens:
-
-    of a token x of the vision encoder: sqrt((x - m)' S^-1 (x - m) / channels);   of an image: the median of its tokens'
-
-m and S are the mean and covariance of the tokens of the world's images, with S shrunk towards a multiple of the identity
-(Ledoit and Wolf, J. Multivariate Analysis 88, 2004). The limit is the distance that 95 of 100 other images of the world stay
-below. `python evidence/paligemma-nano-2/familiarity.py` fits the bundled file and measures how well photographs are detected.
 """
 
 import math
@@ -21,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, check_several
-from tapetum.core.files import whole_file
-from tapetum.core.reading import check_length, no_pipe
+from tapetum.core.reading import check_length
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
 from tapetum.layers.cpu import speed_up
@@ -35,7 +26,7 @@ from tapetum.layers.generate import SamplingConfig
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.data import pad_rows
 from tapetum.systems.paligemma.images import Resize, prepare
-from tapetum.systems.paligemma.locations import ParsedRegions, Reading, keep_requested, parse
+from tapetum.systems.paligemma.locations import ParsedRegions, keep_requested, parse
 from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.masks.codec import MaskCodec
 from tapetum.systems.paligemma.model import PaliGemma
@@ -160,12 +151,11 @@ class Answerer:
         *,
         resize: Resize = "reference",
         sampling: SamplingConfig | None = None,
-        beginnings: Sequence[str] | None = None,
     ) -> list[Reply]:
         """Answer prompts, each about one or several images, the same number for all.
 
-        `beginnings` are texts with which the answers begin. Without them, answers about locations, except those of official
-        models, begin with the most likely location if all locations together are more likely than the end; see `first_places`.
+        Answers about locations, except those of official models, begin with the most likely location if all locations together
+        are more likely than the end; see `first_places`.
         Raises BadInput as `prefix`, and for text the tokenizer refuses.
         """
         check_several(prompts, "prompts")
@@ -177,17 +167,14 @@ class Answerer:
         size = self.model.config.image_size
         pixels = torch.stack([prepare(frames, size, resize) for frames in images]).to(self.device)
         prefixes = [self.prefix(prompt, max(counts), max_new_tokens) for prompt in prompts]
-        if beginnings is not None:
-            forced = [self.tokens.encode_suffix(text, end=False) for text in beginnings]
-        else:
-            forced = self._begun(pixels, prefixes, prompts)
+        forced = self._begun(pixels, prefixes, prompts)
         made = self.model.generate(pixels, self.padded(prefixes), max_new_tokens, sampling, forced=forced)
         return [
             Reply(text=self.tokens.decode(g.ids), ids=g.ids, log_probabilities=g.log_probabilities, ended=g.ended) for g in made
         ]
 
     def _begun(self, pixels: Tensor, prefixes: Sequence[Sequence[int]], prompts: Sequence[str]) -> list[list[int]] | None:
-        """The first location of answers about locations, if they are not empty; see `first_places`."""
+        """Choose the first location of answers about locations, if they are not empty; see `first_places`."""
         rows = [row for row, prompt in enumerate(prompts) if prompt.startswith(PLACED)]
         if self.official or not rows:
             return None
@@ -208,85 +195,14 @@ class Answerer:
         height: int,
         *,
         masks: bool,
-        reading: Reading = "edges",
         things: Sequence[str] | None = None,
     ) -> ParsedRegions:
         """Read an answer's boxes, and with `masks` masks, in pixels of an image of this size; with `things`, only theirs."""
         unpack: Any = self.codec.unpack if masks else None
         chances = self.chances(reply)
-        return keep_requested(parse(reply.text, width, height, unpack, reading=reading, chances=chances), things)
+        return keep_requested(parse(reply.text, width, height, unpack, chances=chances), things)
 
     def chances(self, reply: Reply) -> list[float]:
         """Compute the probability of each token of a location or mask in an answer."""
         pairs = zip(reply.ids, reply.log_probabilities, strict=False)
         return [math.exp(min(0.0, p)) for k, p in pairs if self.tokens.is_location(k) or self.tokens.is_segment(k)]
-
-
-BUNDLED = Path(__file__).parent / "bundled" / "paligemma-nano-2-world.safetensors"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Familiarity:
-    """Statistics of the world's images, and the limit of what is like them."""
-
-    mean: Float[Tensor, " c"]
-    precision: Float[Tensor, "c c"]
-    """Inverse of the covariance."""
-    limit: float
-
-    def distances(self, tokens: Float[Tensor, "n t c"]) -> Float[Tensor, " n"]:
-        """Compute the distance of each image from the world's images."""
-        apart = (tokens - self.mean).double()
-        squares = (apart @ self.precision.double() * apart).sum(-1) / len(self.mean)
-        return squares.clamp_min(0).sqrt().median(1).values.float()
-
-
-@torch.no_grad()
-def image_tokens(model: PaliGemma, frames: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n t c"]:
-    """Compute the vision encoder's tokens of images."""
-    pixels = prepare(frames, model.config.image_size).to(model.projector.weight)
-    return model.vision_encoder(pixels).tokens.float().cpu()
-
-
-def fit_familiarity(tokens: Float[Tensor, "n t c"], others: Float[Tensor, "m t c"]) -> Familiarity:
-    """Compute the statistics of the world's images, and the limit from other ones."""
-    x = tokens.flatten(0, 1).double()
-    mean = x.mean(0)
-    covariance = ledoit_wolf(x - mean)
-    made = Familiarity(mean=mean.float(), precision=torch.linalg.inv(covariance).float(), limit=float("inf"))
-    limit = float(torch.quantile(made.distances(others), 0.95))
-    return Familiarity(mean=made.mean, precision=made.precision, limit=limit)
-
-
-def ledoit_wolf(centred: Float64[Tensor, "n c"]) -> Float64[Tensor, "c c"]:
-    """Compute the shrunk covariance of rows of mean 0 (Ledoit and Wolf 2004, section 3)."""
-    n, c = centred.shape
-    sample = centred.T @ centred / n
-    scale = sample.trace() / c
-    spread = (sample - scale * torch.eye(c, dtype=sample.dtype)).square().sum() / c
-    each = (centred.square().sum(1).square().sum() - n * sample.square().sum()) / c  # sum of |x x' - sample|^2
-    error = torch.minimum(each / n**2, spread)
-    return error / spread * scale * torch.eye(c, dtype=sample.dtype) + (spread - error) / spread * sample
-
-
-def save_familiarity(familiarity: Familiarity, path: Path) -> None:
-    """Write statistics and limit to a safetensors file."""
-    from safetensors.torch import save_file
-
-    state = {"mean": familiarity.mean, "precision": familiarity.precision, "limit": torch.tensor([familiarity.limit])}
-    with whole_file(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
-
-
-def load_familiarity(path: str | os.PathLike[str] = BUNDLED) -> Familiarity:
-    """Read a file that `save_familiarity` wrote; by default the bundled one. Raises BadInput for any other file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(no_pipe(path))
-        return Familiarity(mean=state["mean"], precision=state["precision"], limit=float(state["limit"][0]))
-    except (OSError, SafetensorError, KeyError, IndexError) as error:
-        raise BadInput(
-            f"{path} cannot be read as statistics of the world's images ({str(error)[:100]}); install tapetum again"
-        ) from error

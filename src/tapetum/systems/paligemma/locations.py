@@ -6,27 +6,22 @@ Source: PaliGemma (arXiv 2407.07726, 3.2.5), the evaluators of its public code, 
     segment cat            <loc0123><loc0045><loc0789><loc0456><seg017> ... 16 of them ... <seg099> cat
                              y1       x1       y2       x2
 
-A location is a coordinate from 0 to 1 along an edge of the image, rounded to a number from 0 to 1023. Three readings convert it
-back; they differ by a pixel in boxes, and by much more in masks of small objects:
-
-    "edges"      n / 1023, exact at both edges; masks are laid on boxes rounded to pixels; the default
-    "evaluator"  the same, but corners of masks are cut to pixels, as in the reference's evaluator: half of all edges come back
-                 a pixel early
-    "bins"       n / 1024, as in the public demo, which rounds; 1023 stays short of the far edge
+A location is a coordinate from 0 to 1 along an edge of the image, rounded to a number from 0 to 1023; n / 1023 converts it
+back, exact at both edges. Masks are laid on boxes rounded to pixels.
 
 Text that does not follow the grammar is skipped, and counted if it contains location or mask tokens: a box with fewer than four
 locations, a mask with other than 16 tokens, an empty box. A label may be missing.
 
 A model that knows few nouns may answer `detect cat` with the box of a cup, labelled "cup"; the published models repeat the
-requested name. So `keep_requested` counts a box only if its label names a requested object: the same words, ignoring case,
-articles and plural, or some of them including the noun ("cup" for "red cup on the table"). A box without a label is accepted.
+requested name. So `keep_requested` counts a box only if all words of its label are among those of a requested object.
+
+Differs from the public code: its evaluator cuts corners of masks to pixels, its demo divides by 1024.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
@@ -37,8 +32,6 @@ from tapetum.types import Boxes, Masks
 
 PLACES, MASK_TOKENS, CODES = 1024, 16, 128
 """Locations along an edge, tokens of a mask, and codes that each can be."""
-Reading = Literal["edges", "evaluator", "bins"]
-"""Scale of locations, as the module's docstring has it."""
 Unpack = Callable[[Int[np.ndarray, "n 16"]], Float32[np.ndarray, "n s s"]]
 """Makes masks of their codes, above 0 where the thing is; `MaskCodec.decode` does."""
 
@@ -63,7 +56,7 @@ class ParsedRegions:
     malformed: int
     """Groups of tokens that followed no grammar and were skipped."""
     unasked: tuple[str, ...] = ()
-    """Labels of boxes of objects that the prompt did not name, which were left out (`tapetum.systems.paligemma.locations`)."""
+    """Labels of boxes of objects that the prompt did not name, which were left out."""
 
 
 def box_numbers(xyxy: Float[np.ndarray, "n 4"], width: float, height: float) -> Int[np.ndarray, "n 4"]:
@@ -79,20 +72,11 @@ def box_numbers(xyxy: Float[np.ndarray, "n 4"], width: float, height: float) -> 
     return np.clip(np.round(share * np.float32(PLACES - 1)), 0, PLACES - 1).astype(np.int64)
 
 
-def box_pixels(
-    numbers: Int[np.ndarray, "n 4"], width: float, height: float, reading: Reading = "edges"
-) -> Float32[np.ndarray, "n 4"]:
+def box_pixels(numbers: Int[np.ndarray, "n 4"], width: float, height: float) -> Float32[np.ndarray, "n 4"]:
     """Convert locations y1, x1, y2, x2 to boxes (x1, y1, x2, y2) in pixels of an image."""
     _check_size(width, height)
-    share = np.asarray(numbers, np.float64).reshape(-1, 4)[:, [1, 0, 3, 2]] / scale_of(reading)
+    share = np.asarray(numbers, np.float64).reshape(-1, 4)[:, [1, 0, 3, 2]] / (PLACES - 1)
     return (share * [width, height, width, height]).astype(np.float32)
-
-
-def scale_of(reading: Reading) -> int:
-    """Look up the divisor of a location. Raises BadInput for an unknown reading."""
-    if reading not in ("edges", "evaluator", "bins"):
-        raise BadInput(f"the reading of places is {reading!r}; it is edges or evaluator (n / 1023), or bins (n / 1024)")
-    return PLACES if reading == "bins" else PLACES - 1
 
 
 def box_text(xyxy: Sequence[float] | np.ndarray, width: float, height: float) -> str:
@@ -139,7 +123,6 @@ def parse(
     height: int,
     unpack: Unpack | None = None,
     *,
-    reading: Reading = "edges",
     chances: Sequence[float] | None = None,
 ) -> ParsedRegions:
     """Parse boxes and masks in a model's text, in pixels of an image. Without `unpack`, masks are read as boxes only.
@@ -157,7 +140,7 @@ def parse(
     scores = _scores(objects, text, chances)
     numbers = np.array([each.box for each in objects], np.int64).reshape(-1, 4)
     boxes = Boxes(
-        xyxy=box_pixels(numbers, width, height, reading),
+        xyxy=box_pixels(numbers, width, height),
         labels=[each.label for each in objects],
         scores=scores,
     )
@@ -166,41 +149,27 @@ def parse(
     if unpack is not None and of_box:
         soft = unpack(np.array([objects[k].mask for k in of_box], np.int64))
         for mask, each, k in zip(made, soft, of_box, strict=True):
-            mask[:] = paste(each, numbers[k], (height, width), reading)
+            mask[:] = paste(each, numbers[k], (height, width))
     masks = Masks(masks=made, labels=[objects[k].label for k in of_box], scores=scores[of_box])
     return ParsedRegions(boxes=boxes, masks=masks, of_box=np.array(of_box, np.int64), text=words, malformed=malformed)
 
 
 def paste(
-    soft: Float32[np.ndarray, "s s"],
-    numbers: Sequence[int] | np.ndarray,
-    size: tuple[int, int],
-    reading: Reading = "edges",
+    soft: Float32[np.ndarray, "s s"], numbers: Sequence[int] | np.ndarray, size: tuple[int, int]
 ) -> Bool[np.ndarray, "h w"]:
-    """Paste a mask into the box y1, x1, y2, x2 of an image of `size` (height, width), as the reading's source does.
+    """Paste a mask into the box y1, x1, y2, x2 of an image of `size` (height, width).
 
-    "edges": corners are rounded to pixels, the numbers stretched with Pillow's bilinear filter, above 0 is the thing.
-    "evaluator": the same with corners cut to pixels.
-    "bins": corners are rounded, the numbers cut to 8 bits and stretched with its bicubic filter, above the middle is the thing.
-    A box of no pixel leaves an empty mask.
+    Corners are rounded to pixels, the numbers stretched with Pillow's bilinear filter, above 0 is the thing. A box of no pixel
+    leaves an empty mask.
     """
     from PIL import Image
 
     height, width = size
-    share = np.asarray(numbers, np.float64) / scale_of(reading) * [height, width, height, width]
-    y1, x1, y2, x2 = (int(v) for v in (share if reading == "evaluator" else np.round(share)))
+    y1, x1, y2, x2 = (int(v) for v in np.round(np.asarray(numbers, np.float64) / (PLACES - 1) * [height, width, height, width]))
     mask = np.zeros(size, bool)
-    if y2 <= y1 or x2 <= x1:
-        return mask
-    if reading != "bins":
-        stretched = np.asarray(
-            Image.fromarray(np.asarray(soft, np.float32)).resize((x2 - x1, y2 - y1), Image.Resampling.BILINEAR)
-        )
-        mask[y1:y2, x1:x2] = stretched > 0
-    else:
-        grey = (np.clip(np.asarray(soft) * 0.5 + 0.5, 0, 1) * 255).astype(np.uint8)
-        stretched = np.asarray(Image.fromarray(grey).resize((x2 - x1, y2 - y1), Image.Resampling.BICUBIC))
-        mask[y1:y2, x1:x2] = stretched > 127
+    if y2 > y1 and x2 > x1:
+        stretched = Image.fromarray(np.asarray(soft, np.float32)).resize((x2 - x1, y2 - y1), Image.Resampling.BILINEAR)
+        mask[y1:y2, x1:x2] = np.asarray(stretched) > 0
     return mask
 
 
@@ -275,17 +244,6 @@ def _check_size(width: float, height: float) -> None:
         raise BadInput(f"the image is {width}x{height}; both must be above 0")
 
 
-_ARTICLES = frozenset(re.findall(r"\w+", "a an the any all some every each my your this that these those"))
-_TAIL = frozenset(
-    re.findall(
-        r"\w+",
-        "in on of at by with without near behind under below above over inside beside next left right to from that which who "
-        "holding wearing standing sitting lying",
-    )
-)
-"""Words with which what follows the noun begins."""
-
-
 def requested_objects(prompt: str) -> list[str] | None:
     """List the objects that a prompt of `detect` or `segment` names; None for other prompts and for all objects.
 
@@ -296,22 +254,13 @@ def requested_objects(prompt: str) -> list[str] | None:
     return split_things(rest) if kind in ("detect", "segment") and prompt != DETECT_ALL else None
 
 
-def label_matches(label: str, things: Sequence[str]) -> bool:
-    """Check whether a label names one of the objects.
-
-    >>> label_matches("cup", ["cat"]), label_matches("cup", ["the red Cups"]), label_matches("table", ["cup on a table"])
-    (False, True, False)
-    """
-    label_words = _words(label)
-    return not label_words or any(_names(label_words, _words(thing)) for thing in things)
-
-
 def keep_requested(parsed: ParsedRegions, things: Sequence[str] | None) -> ParsedRegions:
     """Select boxes and masks of `things`, and list the labels of the others as `unasked`."""
     if things is None:
         return parsed
     boxes, masks = parsed.boxes, parsed.masks
-    keep = np.array([label_matches(label, things) for label in boxes.labels], bool)
+    words = [set(thing.casefold().split()) for thing in things]
+    keep = np.array([any(set(label.casefold().split()) <= each for each in words) for label in boxes.labels], bool)
     if keep.all():
         return parsed
     assert boxes.scores is not None
@@ -325,24 +274,3 @@ def keep_requested(parsed: ParsedRegions, things: Sequence[str] | None) -> Parse
         of_box=(np.cumsum(keep) - 1)[parsed.of_box[mine]],
         unasked=tuple(label for label, kept in zip(boxes.labels, keep, strict=True) if not kept),
     )
-
-
-def _names(label_words: list[str], object_words: list[str]) -> bool:
-    if label_words == object_words:
-        return True
-    end = next((k for k, word in enumerate(object_words) if k and word in _TAIL), len(object_words))
-    return bool(object_words) and set(label_words) <= set(object_words) and object_words[end - 1] in label_words
-
-
-def _words(text: str) -> list[str]:
-    words = re.findall(r"\w+", text.casefold())
-    return [_singular(word) for word in words if word not in _ARTICLES] or [_singular(word) for word in words]
-
-
-def _singular(word: str) -> str:
-    """Strip a word's plural ending, the same way for both sides of a comparison."""
-    if len(word) > 3 and word.endswith("ies"):
-        return word[:-3] + "y"
-    if len(word) > 3 and word.endswith(("xes", "ses", "ches", "shes")):
-        return word[:-2]
-    return word[:-1] if len(word) > 2 and word.endswith("s") and not word.endswith("ss") else word

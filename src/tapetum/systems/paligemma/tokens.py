@@ -18,7 +18,7 @@ token that is never generated, so it has no id here.
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -71,10 +71,7 @@ class Tokens:
         self.size = count if known else count + len(EXTRA)
         """Tokens in all: numbers are below this."""
         self.location_ids: tuple[int, ...] = tuple(numbers[:LOCATIONS])
-        """Numbers of `<loc0000>` to `<loc1023>`."""
         self.segment_ids: tuple[int, ...] = tuple(numbers[LOCATIONS:])
-        """Numbers of `<seg000>` to `<seg127>`."""
-        self._locations, self._segments = frozenset(self.location_ids), frozenset(self.segment_ids)
         self.newline: tuple[int, ...] = tuple(self._pieces.encode("\n"))
         """Ids that end a prefix: one in the official model and in those that `train` makes."""
 
@@ -172,9 +169,6 @@ class Tokens:
         with whole_file(path) as temporary:
             temporary.write_bytes(self.model)
 
-    def __len__(self) -> int:
-        return self.size
-
     @cached_property
     def identity(self) -> str:
         """Hash all tokens in id order; the same whether or not locations and masks are among the pieces."""
@@ -196,7 +190,7 @@ class Tokens:
     def encode(self, text: str) -> list[int]:
         """Encode a text, without BOS or EOS. Raises BadInput for a token that does not exist, such as `<loc1024>`."""
         check_length(text, "a text for the model")
-        if not _whole(text):
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
             raise BadInput(f"the text {text!r} holds half a character (a lone surrogate); write it again")
         ids: list[int] = []
         at = 0
@@ -207,9 +201,9 @@ class Tokens:
                     f"{match[0]} is no token; places are <loc0000> to <loc{LOCATIONS - 1}>, pieces of masks <seg000> to "
                     f"<seg{SEGMENTS - 1}>"
                 )
-            ids += [*self._encode_text(text[at : match.start()]), number]
+            ids += [*self._pieces.encode(text[at : match.start()]), number]
             at = match.end()
-        return ids + self._encode_text(text[at:])
+        return ids + self._pieces.encode(text[at:])
 
     def encode_prefix(self, text: str) -> list[int]:
         """Encode BOS, the text and a newline."""
@@ -227,21 +221,21 @@ class Tokens:
             if number == EOS:
                 break
             if number in self._names:
-                parts += [self._decode_text(run), self._names[number]]
+                parts += [self._pieces.decode(run), self._names[number]]
                 run = []
             elif number < 0:
                 raise BadInput(f"{number} is the number of no token; numbers begin at 0")
             elif number < self.size:
                 run.append(number)
-        return "".join((*parts, self._decode_text(run)))
+        return "".join((*parts, self._pieces.decode(run)))
 
     def is_location(self, number: int) -> bool:
         """Check whether an id is that of a location."""
-        return number in self._locations
+        return self._names.get(number, "").startswith("<loc")
 
     def is_segment(self, number: int) -> bool:
         """Check whether an id is that of a mask code."""
-        return number in self._segments
+        return self._names.get(number, "").startswith("<seg")
 
     def piece(self, number: int) -> str:
         """Look up the text of one token as stored in the model, "▁" for a space. Raises BadInput for an unknown id."""
@@ -254,13 +248,3 @@ class Tokens:
 
     def __setstate__(self, model: bytes) -> None:
         self.__init__(model)
-
-    def _encode_text(self, text: str) -> list[int]:
-        return self._pieces.encode(text) if text else []
-
-    def _decode_text(self, ids: Sequence[int]) -> str:
-        return self._pieces.decode(list(ids)) if ids else ""
-
-
-def _whole(text: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)

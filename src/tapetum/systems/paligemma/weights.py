@@ -77,7 +77,8 @@ def load(
         path = resolve(folder_or_name)[0]
     dtype = torch.float32 if dtype is None else dtype
     if path.is_dir():
-        return _from_folder(path, place, dtype, sizes)
+        sizes = sizes or huggingface.read_config(read_settings(path / CONFIG))
+        return _from_huggingface([TensorFile(file) for file in shards(path)], sizes, place, dtype)
     if path.suffix == ".npz":
         if sizes is None:
             raise BadInput(f"{path} does not say what it is; give config=, such as config='paligemma-3b-224'")
@@ -204,12 +205,6 @@ def resized(model: PaliGemma, image_size: int, how: Resample = "big_vision") -> 
     return model
 
 
-def _from_folder(folder: Path, device: torch.device, dtype: torch.dtype, config: PaliGemmaConfig | None) -> PaliGemma:
-    if config is None:
-        config = huggingface.read_config(read_settings(folder / CONFIG))
-    return _from_huggingface([TensorFile(path) for path in shards(folder)], config, device, dtype)
-
-
 def _from_huggingface(files: list[TensorFile], config: PaliGemmaConfig, device: torch.device, dtype: torch.dtype) -> PaliGemma:
     source = tensor_source(files, huggingface.own_name)
     second = any(name.endswith("pre_feedforward_layernorm.weight") for name in source.shapes)
@@ -218,7 +213,6 @@ def _from_huggingface(files: list[TensorFile], config: PaliGemmaConfig, device: 
         raise BadInput(
             f"the weights are those of a {weights_kind}, and the config is that of a {config_kind}; give the right one"
         )
-
     return filled_model(config, huggingface.table, source, device, dtype)
 
 

@@ -37,7 +37,6 @@ Metric = Literal[
 ]
 """Names of metrics (`transfer.scores`); none: scored by another model, which is not here."""
 Prompt = Literal["caption", "caption-language", "answer", "choose", "letter", "bare", "expression", "detect-all"]
-"""Names of prompts; `PROMPTS` has their text."""
 
 PROMPTS: Mapping[Prompt, "Callable[[Question], str]"] = {
     "caption": lambda question: prompts.caption(),
@@ -49,27 +48,25 @@ PROMPTS: Mapping[Prompt, "Callable[[Question], str]"] = {
     "expression": lambda question: question.question,
     "detect-all": lambda question: prompts.DETECT_ALL,
 }
-"""By name. A bare question is one without any words of ours; so is the expression of RefCOCO."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Hyperparameters of a transfer at one size of images. None: not published, the default of `PaliGemmaTransfer` stands."""
+    """Hyperparameters of a transfer at one image size. None: not published, the default of `PaliGemmaTransfer` stands."""
 
     epochs: float | None = None
-    """Visits of each example."""
     steps: int | None = None
-    """Optimiser steps, where these are published instead."""
+    """Optimiser steps, where these are published instead of epochs."""
     batch_size: int | None = None
     lr: float | None = None
     weight_decay: float = 0.0
-    """As the reference counts it, not multiplied by the rate; `decay` is what other optimisers call so."""
+    """As in the reference: not multiplied by the learning rate."""
     dropout: float = 0.0
-    """Of the decoder."""
+    """Dropout of the decoder."""
     smoothing: float = 0.0
-    """Of labels."""
+    """Label smoothing."""
     freeze: bool = False
-    """The vision encoder and its projector stay as they are."""
+    """Freeze the vision encoder and its projector."""
 
     @property
     def decay(self) -> float:
@@ -87,7 +84,7 @@ class FrameSampling:
 
     count: int
     stride: int
-    """Every `stride`-th frame of the video: from a random one on in training, from the first in evaluation."""
+    """Every `stride`-th frame is used: from a random one on in training, from the first in evaluation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,49 +93,48 @@ class Transfer:
 
     name: str
     title: str
-    """As papers call it."""
+    """Name in the papers."""
     prompt: Prompt
     metric: Metric
     length: int | None = None
-    """Tokens of text in training (BOS, prefix, newline, suffix, EOS), and of an answer at most. None: not published."""
+    """Maximum number of text tokens in training (BOS, prefix, newline, suffix, EOS), and of an answer. None: not published."""
     recipes: Mapping[int, Recipe]
-    """By the side of the images; none for a task that is not learned but tried with a model of another (`start`)."""
+    """Recipes by image size; empty for a task that is only evaluated, with a model of another (`start`)."""
     start: str = ""
-    """The task whose model is tried on this one."""
+    """Task whose model is evaluated on this one."""
     reader: str = "lines"
-    """Name in `transfer.data.READERS`; lines: the layout of ours for sets that have none of their own here."""
+    """Name in `transfer.data.READERS`; lines: our own layout, for data sets without a reader here."""
     train: tuple[str, ...] = ()
-    """Splits that are learned, as the reader calls them."""
+    """Training splits, as the reader calls them."""
     evaluate: tuple[str, ...] = ("test",)
     """Splits of the published scores."""
     local: tuple[str, ...] = ()
-    """Splits to score where the answers of those are hidden on a server; they are held out only if `train` is without them."""
+    """Splits to score if the answers of `evaluate` are hidden on a server; held out only if `train` is without them."""
     images: int = 1
-    """Images of an example."""
+    """Images per example."""
     frames: FrameSampling | None = None
-    """Of an example that is a video."""
+    """Frames of an example that is a video."""
     beams: int = 1
-    """Of the search for the answer; 1 takes the likeliest token."""
+    """Beams of the search for the answer; 1 is greedy."""
     lower: bool = False
-    """Answers are learned in lower case."""
+    """Train on answers in lower case."""
     resize: "Resize" = "reference-plain"
     """Resizing of images to a square in training."""
     evaluation_resize: "Resize | None" = None
-    """In evaluation, where that differs."""
+    """Resizing in evaluation, if different."""
     white_square: bool = False
-    """White is put right of the image or below it, so that it is a square before it is made small."""
+    """Pad the image with white on the right or below to a square before resizing."""
     by_image: bool = False
-    """An epoch visits each image once, and takes one of its texts."""
+    """An epoch visits each image once, with one of its texts."""
     shuffle_options: bool = False
-    """Options come in another order at each visit."""
+    """Shuffle the options at each visit."""
     kinds: tuple[str, ...] = ()
-    """Kinds of questions that count, in training too; all where there are none."""
+    """Kinds of questions to train on and score; empty: all."""
     mean_of_kinds: bool = False
-    """The published number is the mean over kinds (languages, ChartQA's two parts), each alike."""
+    """The published number is the unweighted mean over kinds (languages, ChartQA's two parts)."""
     examples: int | None = None
-    """For training, as the paper counts them."""
+    """Number of training examples in the paper."""
     remark: str = ""
-    """Remarks on what is unusual, or not published."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -189,16 +185,8 @@ def at(
     **more: Any,
 ) -> dict[int, Recipe]:
     """Build the same recipe for several sizes, with its values in the paper's order."""
-    made = Recipe(
-        epochs=epochs,
-        batch_size=batch,
-        lr=lr,
-        weight_decay=decay,
-        dropout=drop,
-        smoothing=smooth,
-        freeze=more.pop("freeze", False),
-    )
-    return dict.fromkeys(sizes, made)
+    named = {"epochs": epochs, "batch_size": batch, "lr": lr, "weight_decay": decay, "dropout": drop, "smoothing": smooth}
+    return dict.fromkeys(sizes, Recipe(**named, **more))
 
 
 def tried(
