@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from tapetum.desk.web.database import FILE, Database
+from tapetum.desk.web.edits import Projects
 from tapetum.desk.web.items import Items
-from tapetum.desk.web.projects import Projects
 from tapetum.video import write_video
 
 HIDDEN, ID = ".tapetum-web", "0123456789abcdef"

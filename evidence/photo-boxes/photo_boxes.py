@@ -32,6 +32,7 @@ import numpy as np
 import torch
 from PIL import Image
 from scipy.optimize import minimize
+from tapetum.tracks.masks import outline_map
 
 from tapetum.app.see.photo_regions import clear_colour, find_place, outline, say_place
 from tapetum.core.files import whole_file, write_text
@@ -40,7 +41,6 @@ from tapetum.encoders.class_maps import DenseProbabilities, ThingMap, box_around
 from tapetum.encoders.wordnet import find_thing
 from tapetum.metrics.boxes import paired_box_iou
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
-from tapetum.tracks.masks import outline_map
 
 sys.path.append(str(Path(__file__).parents[2] / "docs" / "tools"))
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tapetum.desk.search.tag_search import find_meanings, score_tags
 from tests.support.class_evidence import evidence
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
 from tapetum.app.see.photo_questions import CANNOT_SAY, answer_question, read_question
 from tapetum.core.errors import BadInput
-from tapetum.desk.search.tag_search import find_meanings, score_tags
 from tapetum.encoders import sentences
 from tapetum.encoders.imagenet import class_names
 

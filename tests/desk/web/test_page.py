@@ -1,7 +1,6 @@
 """The page of tapetum serve, driven in Chromium as somebody uses it: over the made server of web/dev, and over the real one."""
 
 import base64
-import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import pytest
 from support.page import CHROMIUM, NODE, ROOT, WEB, Tab, made_server, real_server
 
 STATIC = ROOT / "src" / "tapetum" / "desk" / "web" / "static"
-TABS = "track", "space", "image", "search", "runs"
+TABS = "track", "image", "search"
 Open = Callable[..., Tab]
 
 pytestmark = pytest.mark.slow
@@ -139,9 +138,8 @@ def test_all_is_done_by_keys_alone(opened: Open) -> None:
     tab.page.get_by_role("dialog", name="Keys").wait_for()
     tab.press("Escape")
     tab.page.locator("#tab-track").focus()
-    for name in ("tab-space", "tab-image"):
-        tab.press("ArrowRight")
-        tab.until(f"() => document.activeElement.id == '{name}'")
+    tab.press("ArrowRight")
+    tab.until("() => document.activeElement.id == 'tab-image'")
     assert tab.page.locator("[aria-selected=true]").inner_text() == "Image"
     assert tab.problems == []
 
@@ -345,65 +343,6 @@ def test_a_point_is_hidden_and_back_with_one_key_each(context: Any, tmp_path: Pa
         assert tab.problems == []
 
 
-def test_tracks_are_put_into_space_by_depth_maps_beside_the_video(context: Any, tmp_path: Path) -> None:
-    np.savez(tmp_path / "moving-depth.npz", depth=np.full((24, 120, 160), 3, np.float32))
-    with real_server(tmp_path, "--model", "static") as address:
-        tab = Tab(context.new_page(), address)
-        tab.click(35, 55)
-        tab.track()
-        tab.page.click("#tab-space")
-        tab.says("Over time: the first frame on the left")
-        assert tab.page.get_by_label("Source of depth").input_value() == "file"
-        tab.page.get_by_role("button", name="Compute depth").click()
-        tab.says("Depth from moving-depth.npz, in metres as these say, before the camera of each frame.")
-        tab.page.get_by_role("application", name="Tracks of 1 points in space").wait_for()
-        tab.page.get_by_role("button", name="Over time").click()
-        tab.page.get_by_role("application", name="Tracks of 1 points over time").wait_for()
-        tab.page.reload()
-        tab.page.get_by_role("application", name="Tracks of 1 points in space").wait_for()
-        assert tab.problems == []
-
-
-def test_an_object_gets_its_mask_by_a_box_and_a_correction(context: Any, tmp_path: Path) -> None:
-    with real_server(tmp_path) as address:
-        tab = Tab(context.new_page(), address)
-        tab.press("o")
-        tab.says("a box is better")
-        ground, block = tab.color(150, 100), tab.color(35, 55)
-        tab.drag((10, 30), (62, 82))
-        tab.says("frame 0: a box")
-        tab.press("t")
-        tab.says("The mask is computed.")
-        tab.has_color(35, 55, block, drawn=False)
-        tab.has_color(150, 100, ground)
-        tab.press("End")
-        tab.shown(23)
-        tab.has_color(104, 55, block, drawn=False)  # the block has moved, and its mask with it
-        tab.has_color(35, 55, ground)
-        with tab.page.expect_download() as coming:
-            tab.page.click("button.export")
-        assert coming.value.suggested_filename == "moving-masks.json"
-        content = json.loads(coming.value.path().read_text())
-        assert [each["image_id"] for each in content["annotations"]] == list(range(24))
-        tab.page.mouse.click(*tab.spot(100, 50))
-        tab.says("frame 23: 1 inside")
-        tab.page.keyboard.down("Shift")
-        tab.page.mouse.click(*tab.spot(92, 43))
-        tab.page.keyboard.up("Shift")
-        tab.says("frame 23: 1 inside, 1 outside")
-        tab.says("There are clicks that are not computed yet")
-        first, second = tab.project["prompts"]
-        assert (first["frame"], second["frame"], len(second["inside"]), len(second["outside"])) == (0, 23, 1, 1)
-        check_state(tab, "mask", (390, 844))
-        check_state(tab, "mask", (1440, 757))
-        tab.press("Control+z")
-        tab.page.get_by_text("1 outside").wait_for(state="detached")
-        tab.page.get_by_role("button", name="Clear").click()
-        tab.says("a box is better")
-        tab.has_color(104, 55, block)
-        assert tab.problems == []
-
-
 def test_words_put_points_on_what_a_model_finds(made: Open) -> None:
     tab = made()
     tab.press("w")
@@ -464,7 +403,7 @@ def test_a_video_that_is_dropped_is_opened_and_a_text_is_refused(context: Any, t
         tab.page.get_by_role("alert").get_by_text("notes.txt has the ending of neither a video nor an image").wait_for()
 
 
-def test_search_opens_a_moment_and_runs_show_their_curves(made: Open) -> None:
+def test_search_opens_a_moment(made: Open) -> None:
     tab = made()
     tab.page.click("#tab-search")
     tab.page.fill(".long", "ball")
@@ -472,10 +411,6 @@ def test_search_opens_a_moment_and_runs_show_their_curves(made: Open) -> None:
     tab.says("4 found, the most alike first")
     tab.page.locator(".moment").nth(1).click()
     tab.shown(12)
-    tab.page.click("#tab-runs")
-    tab.page.get_by_role("button", name="runs/small").click()
-    tab.page.get_by_role("img", name="loss from").wait_for()
-    assert tab.page.locator("figure").count() == 3
     assert tab.problems == []
 
 
@@ -515,10 +450,7 @@ def states(tab: Tab) -> Iterator[str]:
             yield "words"
             page.get_by_label("Things to put points on").press("Escape")
             page.locator(".stage canvas").focus()
-            tab.press("o")
-            tab.says("a box is better")
-            yield "object"
-            tab.press("Escape", "t")
+            tab.press("t")
             page.get_by_label("Progress").wait_for()
             yield "job"
             tab.says("All points are tracked.")
@@ -526,10 +458,6 @@ def states(tab: Tab) -> Iterator[str]:
             page.get_by_role("dialog", name="Keys").wait_for()
             yield "keys"
             tab.press("Escape")
-        elif name == "space":
-            page.get_by_role("button", name="Compute depth").click()
-            page.get_by_role("button", name="Compute depth again").wait_for()
-            yield "space"
         elif name == "image":
             for verb, text, said in (("Detect", "ball", "2 found"), ("Classify", "a dog, a cat", "Most likely")):
                 page.get_by_label(verb, exact=True).check(force=True)
@@ -537,15 +465,11 @@ def states(tab: Tab) -> Iterator[str]:
                 page.click("button[type=submit]")
                 tab.says(said)
                 yield verb
-        elif name == "search":
+        else:
             page.fill(".long", "ball")
             tab.press("Enter")
             tab.says("4 found, the most alike first")
             yield "search"
-        else:
-            page.locator(".runs button").first.click()
-            page.locator("figure").first.wait_for()
-            yield "runs"
 
 
 @pytest.mark.parametrize("size", [(1280, 860), (820, 1180), (640, 430), (390, 844)], ids=["laptop", "tablet", "200 %", "phone"])

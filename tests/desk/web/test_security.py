@@ -86,7 +86,7 @@ def test_headers_are_on_every_answer(page: TestClient, item: str) -> None:
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("step", STEPS)
 def test_traversal_leads_nowhere(page: TestClient, step: str, end: str) -> None:
-    for path in (f"/{step}{end}", f"/api/items/{step}{end}", f"/api/items/{step}/{step}{end}", f"/api/runs/{step}{end}"):
+    for path in (f"/{step}{end}", f"/api/items/{step}{end}", f"/api/items/{step}/{step}{end}", f"/api/jobs/{step}{end}"):
         answer = page.get(path)
         assert answer.status_code == 404, path
         assert set(answer.json()) == {"error"}
@@ -134,10 +134,10 @@ def test_web_sockets_are_refused(page: TestClient) -> None:
 
 def test_an_error_that_nobody_foresaw_is_one_line_without_a_path(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     app = make_app(folder, TOKEN)
-    app.state.page.runs.list_all = lambda: 1 / 0
+    app.state.page.trackers.describe = lambda: 1 / 0
     client = TestClient(app, ADDRESS, headers={"X-Tapetum-Token": TOKEN}, raise_server_exceptions=False)
     with client:
-        assert "ZeroDivisionError" in error_of(client.get("/api/runs"), 500)
+        assert "ZeroDivisionError" in error_of(client.get("/api/trackers"), 500)
     assert "division by zero" in capsys.readouterr().err
 
 

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from support.files import make_image
 from support.web_page import ADDRESS, TOKEN, error_of, ok, serving
-from tapetum.desk.web.uploads import read_name
+from tapetum.desk.web.items import read_name
 
 
 def left(folder: Path) -> list[str]:

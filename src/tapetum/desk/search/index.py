@@ -39,9 +39,9 @@ _SECONDS = 1.0
 class IndexOptions:
     """Make an index of images and films for `tapetum search`, or renew it.
 
-    Of each image and of each second of a film the index has a vector, a thumbnail and, where the model has a classifier, names
-    of what it sees. The same command again opens files that are new or whose size or time has changed, looks at those with
-    another content, and drops those that are gone; after an interruption it goes on where it was.
+    Of each image and of each second of a film the index has a vector and a thumbnail. The same command again opens files that
+    are new or whose size or time has changed, looks at those with another content, and drops those that are gone; after an
+    interruption it goes on where it was.
     """
 
     folders: tyro.conf.Positional[tuple[Annotated[File, one_text("FOLDERS")], ...]]
@@ -52,7 +52,7 @@ class IndexOptions:
     """Folder of the index, on this machine; by default .tapetum-index in the folder."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """What looks at them: by default what the index was made with; for a new one an encoder of images and words if one is on
-    this machine, else efficientnet-lite2 (of the extra imagenet), which names what it sees, else resnet-nano."""
+    this machine, else efficientnet-lite2 (of the extra imagenet), else resnet-nano."""
     engine: Annotated[Engine, tyro.conf.arg(metavar="local|ray")] = "local"
     """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
     workers: int = 1
@@ -147,8 +147,7 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
             changes.look(model, portable(reference))
         changes.finish()
         words = bool(opened.about.get("words"))
-        prepared = opened.prepare_search(partial(listener.progress, "preparing approximate search"))
-        notes = [describe_model(opened.about.get("reference", "")), better_model(words), prepared]
+        notes = [describe_model(opened.about.get("reference", "")), better_model(words)]
         return Indexed(
             out=out,
             model=opened.about.get("reference", ""),

@@ -12,7 +12,7 @@ from tapetum.core.reading import kind_of
 
 HIDDEN = ".tapetum-web"
 """What is kept lies in this folder of the served one."""
-_FOLDERS = "exports", "features", "indexes", "jobs", "uploads"
+_FOLDERS = "exports", "features", "jobs", "uploads"
 _STEP = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
