@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.tracks.camera import smoothed
 from tapetum.video import colour_wheel, draw_tracks, open_video, point_colours, position_colours, write_video
 from tapetum.video.draw import APART, _unbroken, draw_paths
 from tapetum.video.write import Palettes, split
@@ -170,21 +169,6 @@ def test_lines_of_paths_have_smooth_edges() -> None:
     wanted = 12.3 + slope * (np.arange(30, 170) + 0.5 - 10)
     assert np.abs(centres - wanted).max() < 0.05
     assert len(np.unique(columns)) > 20
-
-
-def test_paths_are_smoothed_but_for_their_ends() -> None:
-    rng = np.random.default_rng(0)
-    straight = np.stack([np.linspace(0, 100, 41), np.linspace(50, 20, 41)], -1)
-    np.testing.assert_allclose(smoothed(straight[None])[0], straight, atol=1e-9)
-    shaken = (straight + rng.normal(0, 1, straight.shape))[None]
-    calm = smoothed(shaken)
-    np.testing.assert_array_equal(calm[:, [0, -1]], shaken[:, [0, -1]])
-    roughness = [np.square(np.diff(paths, 2, axis=1)).mean() for paths in (shaken, calm)]
-    assert roughness[1] < 0.05 * roughness[0]
-    gap = shaken.copy()
-    gap[:, 20] = np.nan
-    np.testing.assert_array_equal(smoothed(gap)[:, [19, 21]], gap[:, [19, 21]])
-    assert np.isnan(smoothed(gap)[:, 20]).all()
 
 
 def test_rings_and_labels() -> None:

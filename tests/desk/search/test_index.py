@@ -154,39 +154,6 @@ def test_an_index_without_sizes_and_times_gets_them(tmp_path: Path, monkeypatch:
         assert old.states() == {"a.png": ("f", (3, 4))}
 
 
-def test_copies_are_looked_at_once(photos: Path, encoder: Path, run: Run, looked_at: list[str]) -> None:
-    shutil.copy(photos / "red.png", photos / "a copy.png")
-    assert run("index", photos, "--model", encoder)[0] == 0
-    assert len(looked_at) == 4
-    made = contents(photos / module.HIDDEN)
-    assert made["red.png None"] == made["a copy.png None"]
-
-
-def test_rows_of_what_is_gone_take_no_room_for_long(photos: Path, encoder: Path, run: Run) -> None:
-    assert run("index", photos, "--model", encoder)[0] == 0
-    before = contents(photos / module.HIDDEN)
-    (photos / "film.mp4").unlink()
-    (photos / "blue.png").unlink()
-    assert run("index", photos)[0] == 0
-    [vectors] = (photos / module.HIDDEN).glob("*.f16")
-    assert vectors.stat().st_size == 2 * 2 * len(before["red.png None"])
-    assert contents(photos / module.HIDDEN) == {name: before[name] for name in ("red.png None", "green.png None")}
-
-
-def test_files_of_other_folders_stay(photos: Path, encoder: Path, tmp_path: Path, run: Run) -> None:
-    out = tmp_path / "i"
-    assert run("index", photos, "--out", out, "--model", encoder)[0] == 0
-    (tmp_path / "photos2").mkdir()
-    make_image(tmp_path / "photos2" / "white.png", (250, 250, 250))
-    assert run("index", tmp_path / "photos2", "--out", out)[0] == 0
-    assert len(contents(out)) == 7
-    (photos / "red.png").unlink()
-    assert run("index", photos / "blue.png", "--out", out)[0] == 0
-    assert len(contents(out)) == 7
-    assert run("index", photos, tmp_path / "photos2", "--out", out)[0] == 0
-    assert len(contents(out)) == 6
-
-
 def test_what_cannot_be_read_is_named_and_the_rest_is_done(photos: Path, encoder: Path, run: Run) -> None:
     (photos / "bad.png").write_bytes(b"x")
     (photos / "cut.mp4").write_bytes((photos / "film.mp4").read_bytes()[:300])
@@ -364,17 +331,6 @@ def test_refusals(photos: Path, run: Run, monkeypatch: pytest.MonkeyPatch, words
     assert (code, out) == (2, "")
     assert message in err.splitlines()[-1]
     assert not (photos / module.HIDDEN).exists()
-
-
-def test_names_that_are_no_text_are_left_out(photos: Path, encoder: Path, run: Run) -> None:
-    try:
-        make_image(Path(os.fsdecode(os.fsencode(photos) + b"/caf\xe9.png")), (1, 2, 3))
-    except OSError:
-        pytest.skip("this disk has only names in UTF-8")
-    code, out, err = run("index", photos, "--model", encoder)
-    assert code == 0
-    assert "of 4 files" in out
-    assert "1 files have names that are no UTF-8" in err
 
 
 def test_nothing_is_looked_at_with_code_that_an_index_names(photos: Path, tmp_path: Path) -> None:

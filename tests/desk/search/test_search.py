@@ -191,12 +191,6 @@ def test_a_long_film_leaves_room_for_others(tmp_path: Path, monkeypatch: pytest.
     assert found(tmp_path / "i", "red", count=9)[2] == ("b.png", None, None)
 
 
-def test_passages_of_video_models_are_not_joined(tmp_path: Path) -> None:
-    with VectorIndex.create(tmp_path / "i", "m", 2) as index:
-        index.put("f", "f", [IndexedPiece(path="f", start_s=8.0 * k, stop_s=8.0 * k + 8) for k in range(3)], np.ones((3, 2)))
-        assert len(search_results.join_spans(index, [0, 1, 2], [1.0] * 3, lambda rows: np.ones(len(rows)), 0.0)) == 3
-
-
 def test_chance_is_the_median_of_the_largest_of_normal_numbers() -> None:
     largest = np.random.default_rng(0).standard_normal((2000, 50)).max(1)
     sure = sureness(0.5, 0.2, 0.1, 50)
@@ -259,12 +253,6 @@ def test_refusals(photos: Path, run: Run, monkeypatch: pytest.MonkeyPatch, words
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert message in err
-
-
-def test_words_of_any_script_are_searched_for(photos: Path) -> None:
-    assert len(found(photos, "красный 猫 🦊", count=3)) == 3
-    with pytest.raises(BadInput, match="there are no WORDS"):
-        tapetum.search(photos, " ")
 
 
 def test_an_index_whose_model_is_gone_says_so(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

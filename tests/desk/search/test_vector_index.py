@@ -55,15 +55,6 @@ def test_search_is_a_sort_of_all_cosines(tmp_path: Path, monkeypatch: pytest.Mon
     assert (piece.path, piece.start_s) == (f"{rows[0, 0] // 3:03d}.mp4", float(rows[0, 0] % 3))
 
 
-def test_of_equal_ones_the_earlier_come_first(tmp_path: Path) -> None:
-    with VectorIndex.create(tmp_path / "i", "net", 2) as index:
-        for name in "abcdef":
-            put(index, name, np.array([[1.0, 0.0]]))
-        found = index.nearest(np.array([[2.0, 0.0]]), 3)
-        assert found.rows.tolist() == [[0, 1, 2]]
-        assert found.cosines.tolist() == [[1.0] * 3]
-
-
 def test_files_are_replaced_removed_and_compacted(tmp_path: Path) -> None:
     index, vectors = filled(tmp_path / "i", 6)
     put(index, "002.mp4", vectors[:2], "g")

@@ -162,18 +162,6 @@ def test_a_job_whose_folder_is_gone_stops_no_other(slow: Path, capsys: pytest.Ca
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_running_job_whose_folder_is_gone_ends(slow: Path) -> None:
-    jobs = Jobs(slow, at_once=1)
-    first, second = jobs.submit("sleep", "a"), jobs.submit("sleep", "a")
-    until(jobs, lambda: state(jobs, first) == ["running"])
-    while (slow / first["id"]).exists():  # the job may just be writing there
-        shutil.rmtree(slow / first["id"], ignore_errors=True)
-    jobs.cancel(first["id"])
-    (slow.parents[1] / "go").touch()
-    until(jobs, lambda: not jobs.busy())
-    assert state(jobs, first, second) == ["cancelled", "done"]
-
-
 def test_a_full_disk_takes_no_job(page: TestClient, item: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -191,17 +179,6 @@ def test_the_loop_that_looks_at_jobs_goes_on(folder: Path, capsys: pytest.Captur
         while len(looks) < 3:
             time.sleep(0.02)
     assert "cannot look at jobs: ZeroDivisionError" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_old_jobs_are_forgotten(slow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tapetum.desk.web.jobs._KEPT", 2)
-    (slow.parents[1] / "go").touch()
-    jobs, made = Jobs(slow), []
-    for _ in range(4):
-        made.append(jobs.submit("sleep", "a")["id"])
-        until(jobs, lambda: not jobs.busy())
-    assert sorted(path.name for path in slow.iterdir()) == sorted(made[-2:])
 
 
 def test_progress_is_written_whole_and_not_too_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,12 +210,6 @@ def test_a_second_job_of_a_video_is_refused_while_one_runs(page: TestClient, ite
     assert shown["state"] == "cancelled"
     assert ok(page.get(f"{item}/project"))["job"] == {name: shown[name] for name in shown}
     track(page, item)
-
-
-def test_jobs_that_are_not_there(page: TestClient) -> None:
-    for number in ("x", "0123456789abcdef"):
-        error_of(page.get(f"/api/jobs/{number}"), 404)
-        error_of(page.delete(f"/api/jobs/{number}"), 404)
 
 
 def test_what_changes_is_sent_to_every_page() -> None:

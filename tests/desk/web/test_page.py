@@ -192,28 +192,6 @@ def test_the_time_line_seeks_and_n_goes_to_the_most_doubtful_place(made: Open) -
     tab.shown(places[2]["frame"])
 
 
-def test_playing_goes_on_to_the_end_and_from_there_to_the_start(made: Open) -> None:
-    tab = made()
-    tab.press("End", "Shift+ArrowLeft", " ")
-    tab.page.get_by_role("button", name="Pause").wait_for()
-    tab.shown(59)
-    tab.page.get_by_role("button", name="Play").wait_for()
-    tab.press(" ")
-    tab.until("() => ['/0', '/1', '/2', '/3'].some(end => document.querySelector('canvas').dataset.shown.endsWith(end))")
-    tab.press(" ")
-    tab.page.get_by_role("button", name="Play").wait_for()
-
-
-def test_a_job_is_shown_and_cancelled(made: Open) -> None:
-    tab = made()
-    tab.click(100, 50)
-    tab.press("t")
-    tab.page.get_by_label("Progress").wait_for()
-    tab.page.get_by_role("button", name="Cancel").click()
-    tab.says("Cancelled; what was computed is kept.")
-    assert tab.project["job"]["state"] == "cancelled"
-
-
 def test_models_answer_about_a_frame(made: Open) -> None:
     tab = made()
     tab.page.click("#tab-image")
@@ -239,38 +217,6 @@ def test_models_answer_about_a_frame(made: Open) -> None:
     tab.page.fill(".field input", "fail")
     tab.page.click("button[type=submit]")
     tab.page.get_by_role("alert").get_by_text("the model ran out of memory; use a smaller image").wait_for()
-
-
-def test_what_is_typed_for_one_verb_and_what_went_wrong_on_one_tab_stay_there(made: Open) -> None:
-    tab = made()
-    tab.page.click("#tab-image")
-    tab.page.get_by_label("Detect", exact=True).check(force=True)
-    tab.page.fill(".field input", "fail")
-    tab.page.get_by_label("Classify", exact=True).check(force=True)
-    assert tab.page.locator(".field input").input_value() == ""
-    tab.page.get_by_label("Detect", exact=True).check(force=True)
-    tab.page.locator(".choice option").first.wait_for(state="attached")
-    assert tab.page.locator(".choice option").all_inner_texts() == ["made-balls", "made-boxes"]
-    tab.page.click("button[type=submit]")
-    tab.page.click("#tab-track")
-    tab.page.wait_for_timeout(1500)
-    assert tab.page.get_by_text("the model ran out of memory").count() == 0
-    tab.page.click("#tab-image")
-    tab.page.get_by_role("alert").get_by_text("the model ran out of memory").wait_for()
-
-
-def test_a_tracker_that_is_not_here_and_a_format_without_its_package_say_what_to_do(made: Open) -> None:
-    tab = made()
-    tab.click(100, 50)
-    tab.track()
-    chooser = tab.page.get_by_label("Tracker")
-    tab.says("bundled; knows where the balls go")
-    chooser.select_option("made-large")
-    tab.says("made-large is not on this machine; fetch it; made-tracks tracks meanwhile.")
-    chooser.select_option("made-tracks")
-    tab.says("bundled; knows where the balls go")
-    assert tab.page.locator("option[value=sleap]").is_disabled()
-    tab.says("sleap needs h5py; install it")
 
 
 def test_a_slider_sets_the_chance_above_which_points_are_visible(made: Open) -> None:
@@ -363,14 +309,6 @@ def test_words_put_points_on_what_a_model_finds(made: Open) -> None:
     assert tab.problems == []
 
 
-def test_what_labels_need_is_said_where_no_model_reads_them(made: Open) -> None:
-    tab = made()
-    tab.page.click("#tab-image")
-    tab.page.get_by_label("Classify", exact=True).check(force=True)
-    tab.page.fill(".field input", "a dog, a cat")
-    tab.says("no model reads labels; fetch one")
-
-
 def test_a_film_is_drawn_with_progress_and_saved(made: Open) -> None:
     tab = made()
     tab.click(100, 50)
@@ -412,13 +350,6 @@ def test_search_opens_a_moment(made: Open) -> None:
     tab.page.locator(".moment").nth(1).click()
     tab.shown(12)
     assert tab.problems == []
-
-
-def test_a_video_is_sent(made: Open, tmp_path: Path) -> None:
-    tab = made()
-    (tmp_path / "new clip.mp4").write_bytes(b"0" * 1000)
-    tab.page.set_input_files("input[type=file]", tmp_path / "new clip.mp4")
-    tab.page.locator(".item[aria-current]", has_text="new clip.mp4").wait_for()
 
 
 def test_an_error_is_one_line_and_a_lost_server_is_found_again(context: Any) -> None:

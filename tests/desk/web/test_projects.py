@@ -36,11 +36,6 @@ def query(frame: int, x: float, y: float, hidden: bool = False) -> dict[str, Any
     return {"frame": frame, "x": x, "y": y, "hidden": hidden}
 
 
-def test_a_new_project_is_empty(page: TestClient, item: str) -> None:
-    empty = {"revision": 0, "points": [], "undo": 0, "redo": 0, "job": None, "tracked_revision": None}
-    assert ok(page.get(f"{item}/project")) == empty
-
-
 def test_points_are_added_moved_hidden_renamed_and_deleted(page: TestClient, item: str) -> None:
     made = edit(page, item, "add_point", frame=1, x=10.5, y=20, name="nose", color="#FF8800")
     assert points_of(made) == [["nose", "#ff8800", [query(1, 10.5, 20)]]]
@@ -80,15 +75,6 @@ def test_undo_and_redo_go_through_all_edits(page: TestClient, item: str) -> None
         assert ok(page.post(f"{item}/redo"))["points"] == states[count]
     assert "nothing to redo" in error_of(page.post(f"{item}/redo"), 409)
     assert ok(page.get(f"{item}/project"))["revision"] == 12
-
-
-def test_an_edit_takes_the_place_of_what_was_undone(page: TestClient, item: str) -> None:
-    edit(page, item, "add_point", frame=0, x=1, y=1, name="first")
-    edit(page, item, "add_point", frame=0, x=2, y=2, name="second")
-    ok(page.post(f"{item}/undo"))
-    answer = edit(page, item, "add_point", frame=0, x=3, y=3, name="third")
-    assert [each["name"] for each in answer["points"]] == ["first", "third"]
-    assert (answer["undo"], answer["redo"]) == (2, 0)
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,6 @@ STEPS = ("..", "%2e%2e", "%2E%2E", ".%2e", "%2e.", "....", "%252e%252e", "..%00"
 ENDS = ("/etc/passwd", "%2fetc%2fpasswd", "\\etc\\passwd", "/.tapetum-web/projects.sqlite", "/clip.mp4", "%5cetc%5cpasswd")
 
 
-def test_a_request_with_the_token_in_a_header_is_answered(page: TestClient) -> None:
-    assert page.get("/api/state").status_code == 200
-
-
 @pytest.mark.parametrize("path", ["/", "/app.js", "/api/state", "/api/events", "/api/items/x/project", "/nothing"])
 @pytest.mark.parametrize("token", [None, "", "secre", "secret2", "SECRET", "é"])
 def test_without_the_token_there_is_nothing(page: TestClient, path: str, token: str | None) -> None:
@@ -92,11 +88,6 @@ def test_traversal_leads_nowhere(page: TestClient, step: str, end: str) -> None:
         assert set(answer.json()) == {"error"}
 
 
-def test_what_lies_in_the_folder_has_no_address(page: TestClient, folder: Path) -> None:
-    for path in ("/clip.mp4", "/.tapetum-web/projects.sqlite", "/static/index.html", f"/{folder}/clip.mp4"):
-        error_of(page.get(path), 404)
-
-
 def test_of_the_built_page_three_files_are_served(page: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tapetum.desk.web.page.STATIC", folder)
     for name, kind in (("index.html", "text/html"), ("app.js", "javascript"), ("app.css", "text/css")):
@@ -106,11 +97,6 @@ def test_of_the_built_page_three_files_are_served(page: TestClient, folder: Path
         assert kind in answer.headers["content-type"]
     assert page.get("/").text == "index.html"
     error_of(page.get("/clip.mp4"), 404)
-
-
-def test_a_wrong_method_is_one_line(page: TestClient, item: str) -> None:
-    error_of(page.get(f"{item}/edits"), 405)
-    error_of(page.post("/api/state"), 405)
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"1", b"\xff", b'"x"', b"[" * 100_000, b"null"])

@@ -205,10 +205,9 @@ class Jobs:
 
     def _lives(self, number: str) -> bool:
         worker = self._begun.get(number)
-        return (worker is not None and worker.job == number and worker.lives) or self._holder(number) is not None
-
-    def _holder(self, number: str) -> int | None:
-        return job_files.holder(self.folder / number)
+        return (worker is not None and worker.job == number and worker.lives) or job_files.holder(
+            self.folder / number
+        ) is not None
 
     def _begin(self, number: str, job: dict[str, Any]) -> None:
         """Give a job to a worker; what it does it hears from here, not from its folder."""
@@ -220,7 +219,7 @@ class Jobs:
         worker = self._begun.get(number)
         if worker is not None and worker.job == number:
             worker.kill(how)
-        elif (process := self._holder(number)) and _is_worker(process, self.folder):
+        elif (process := job_files.holder(self.folder / number)) and _is_worker(process, self.folder):
             with suppress(OSError):  # it may have ended
                 os.killpg(process, how)
 

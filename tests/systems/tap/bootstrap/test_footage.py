@@ -83,20 +83,6 @@ def test_long_shots_become_even_clips_and_lose_no_frame(tmp_path: Path, frames: 
     assert len({clip.shard for clip in footage.clips}) == -(-len(lengths) // CONFIG.shard)
 
 
-def test_what_is_too_much_for_one_clip_and_too_little_for_two_is_cut_off(tmp_path: Path, drift: Drift) -> None:
-    (tmp_path / "in").mkdir()
-    write_video(tmp_path / "in" / "film.mp4", drift(1, 11), 25)
-    config = FootageConfig(size=32, shortest=6, longest=10)
-    assert [clip.frames for clip in clips_of(tmp_path / "in", tmp_path / "out", config).clips] == [10]
-
-
-def test_quick_video_is_thinned(tmp_path: Path, drift: Drift) -> None:
-    (tmp_path / "in").mkdir()
-    write_video(tmp_path / "in" / "film.mp4", drift(1, 40), 60)
-    footage = clips_of(tmp_path / "in", tmp_path / "out")
-    assert [(clip.begin, clip.step, clip.frames) for clip in footage.clips] == [(0, 2, 10), (20, 2, 10)]
-
-
 def test_damage_is_told_and_the_rest_is_used(tmp_path: Path, drift: Drift) -> None:
     folder = tmp_path / "in"
     (folder / "deep").mkdir(parents=True)
