@@ -17,7 +17,7 @@ import pytest
 from tapetum.core.errors import BadInput
 from tapetum.desk.search import index_database, vector_search
 from tapetum.desk.search.index_database import DATABASE, OTHER_VECTORS, VECTORS, refusing_damage
-from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex, about_files
+from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex
 
 MAGIC = bytes.fromhex("d9d505f920a163d7")
 
@@ -71,13 +71,6 @@ def test_files_are_replaced_removed_and_compacted(tmp_path: Path) -> None:
     index.close()
     with VectorIndex.open(tmp_path / "i") as again:
         assert len(again) == 14
-        changes = about_files(again, {"001.mp4": "f", "002.mp4": "h", "new.png": "n"})
-    assert changes == {
-        "new": ["new.png"],
-        "changed": ["002.mp4"],
-        "same": ["001.mp4"],
-        "gone": ["003.mp4", "004.mp4", "005.mp4"],
-    }
 
 
 def test_compacting_that_is_cut_off_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,9 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+import tapetum
 from tapetum.core.errors import BadInput
+from tapetum.data.lerobot import FrameFeature, copy_with_features
 from tapetum.encoders import build, save
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import prepare

@@ -26,7 +26,7 @@ create table pieces (row integer primary key, file integer not null references f
 create index pieces_of_files on pieces(file);
 """
 _STATES = "alter table files add column size integer; alter table files add column time integer;"
-"""What a writer adds to an index that was made without them."""
+"""Columns that a writer adds to older indexes."""
 
 
 def create_database(folder: Path, about: Mapping[str, str], exist_ok: bool = False) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     ]  # an image or a second of a film, prepared for the network, and its thumbnail
 
 _SIDE = 128
-"""Pixels of the longer side of a thumbnail."""
+"""Longer side of a thumbnail, in pixels."""
 _CLASSIFIER, _BUNDLED = "efficientnet-lite2", "resnet-nano"
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 JOINED_S = 2.0
 """Seconds of the longest pieces that are joined; longer ones, such as passages of a video model, are moments already."""
 _FEW = 10
-"""Pieces of an index about whose cosines nothing can be said."""
+"""Number of pieces below which cosines have no statistics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class MomentMatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Sureness:
-    """How far the best piece stands out of all."""
+    """Deviation of the best piece from all others."""
 
     deviations: float
     """Standard deviations of its cosine above the mean of all pieces."""
@@ -74,16 +74,16 @@ def sureness(best: float, mean: float, deviation: float, pieces: int) -> Surenes
 
 @dataclass(frozen=True, kw_only=True)
 class Searched(Result):
-    """What was found."""
+    """Moments found by a search."""
 
     moments: tuple[MomentMatch, ...]
-    """The best first."""
+    """Best first."""
     sheet: Path | None = None
     """Page that shows them, if requested."""
     model: str | None = None
-    """What the vectors were made by."""
+    """Model of the index."""
     sure: Sureness | None = None
-    """How far the best stands out; None where nothing can be said."""
+    """Deviation of the best; None for too few pieces."""
     notes: tuple[str, ...] = ()
 
     def remarks(self) -> list[str]:
@@ -115,7 +115,7 @@ class TimeSpan:
     rows: tuple[int, ...]
     best: "IndexedPiece"
     value: float
-    """How well the best of them fits."""
+    """Similarity of the best of them."""
 
 
 def join_spans(

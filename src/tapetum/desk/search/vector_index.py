@@ -29,11 +29,11 @@ from tapetum.desk.search.index_database import OTHER_VECTORS, VECTORS, create_da
 from tapetum.desk.search.vector_search import Nearest, find_nearest
 
 _BLOCK = 1 << 16
-"""Rows that are copied at a time."""
+"""Number of rows copied at a time."""
 FileState = tuple[int, int]
 """Size of a file on disk, and time of its last change in ns: while they are the same, its content is."""
 _UNIT = 0.02
-"""How far from 1 the length of a vector may be, which float16 rounds."""
+"""Maximum deviation of a vector's length from 1; float16 rounds it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class IndexedPiece:
 
     path: str
     start_s: float | None = None
-    """Where it begins in its file, in seconds; None for an image."""
+    """Start in the file, in seconds; None for an image."""
     stop_s: float | None = None
     thumbnail: bytes | None = None
     """A small JPEG."""
@@ -50,14 +50,14 @@ class IndexedPiece:
 
 @dataclass(frozen=True)
 class IndexedFile:
-    """What an index stores of a file."""
+    """A file to be indexed."""
 
     path: str
     fingerprint: str
     pieces: Sequence[IndexedPiece]
     vectors: Float[np.ndarray, "n channels"]
     state: FileState | None = None
-    """What it had as it was read."""
+    """Size and time when it was read."""
 
 
 class VectorIndex:
@@ -76,10 +76,10 @@ class VectorIndex:
         self.folder, self._database, self.writes = folder, database, writes
         about = read_about_table(database)
         self.model: str = about["model"]
-        """What made the vectors: vectors of different weights or preprocessing do not mix."""
+        """Identity of the weights and preprocessing that made the vectors."""
         self.channels = int(about["channels"])
         self.about: dict[str, str] = about
-        """All that the index says of itself."""
+        """Metadata."""
         self._live: Int64[np.ndarray, " n"] | None = None
         self._mapped: np.ndarray | None = None
         self._version: int | None = None
@@ -308,14 +308,3 @@ def _piece(entry: tuple[Any, ...] | None) -> IndexedPiece:
     if not (isinstance(path, str) and (image or span)):
         raise sqlite3.DatabaseError("a piece has no file, or no time in it")
     return IndexedPiece(path=path, start_s=start, stop_s=stop, thumbnail=thumbnail if isinstance(thumbnail, bytes) else None)
-
-
-def about_files(index: VectorIndex, files: Mapping[str, str]) -> dict[str, list[str]]:
-    """Compare an index with the present files, by path and fingerprint: which are new, changed, the same or gone."""
-    known = index.fingerprints()
-    return {
-        "new": sorted(files.keys() - known.keys()),
-        "changed": sorted(path for path, mark in files.items() if path in known and known[path] != mark),
-        "same": sorted(path for path, mark in files.items() if known.get(path) == mark),
-        "gone": sorted(known.keys() - files.keys()),
-    }

@@ -14,12 +14,12 @@ from jaxtyping import Float16, Float32, Int64
 from tapetum.core.errors import BadInput
 
 _BLOCK = 1 << 16
-"""Rows that are multiplied at a time."""
+"""Number of rows multiplied at a time."""
 _ERROR = 2e-3
 """Bound of the error of a cosine of the first pass: a query rounded to float16 (2^-11 at most), sums in float32, and the result
 rounded to float16 (2^-12 at most) come to half of it."""
 _MANY = 1 << 24
-"""Numbers of a matrix from which on torch multiplies it; a smaller one is done before torch is imported."""
+"""Matrix size from which torch multiplies it; smaller ones are faster than importing torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Nearest:
     """The nearest vectors of some queries, and how all others lie about them."""
 
     rows: Int64[np.ndarray, "q k"]
-    """Rows of the matrix, the most alike first; of equal ones the earlier row."""
+    """Rows of the matrix, most similar first; on ties the earlier row."""
     cosines: Float32[np.ndarray, "q k"]
     mean: Float32[np.ndarray, " q"]
     """Mean cosine of the query with all vectors."""

@@ -20,7 +20,7 @@ from tapetum.core.files import cannot_write
 from tapetum.core.reading import parse_json
 
 JSON_BYTES = 1 << 20
-"""The most bytes of a body of JSON."""
+"""Maximum size of a JSON body, in bytes."""
 _PATH = re.compile(r"""(?<![\w.:/~-])/(?:[^\s/:;,'"()]+/)+([^\s/:;,'"()]+)""")
 """An absolute path of two parts or more."""
 _QUIET_S = 15.0
@@ -126,7 +126,7 @@ ERRORS: dict[Any, Any] = {
     HTTPException: _http_error,
     Exception: _unforeseen,
 }
-"""What answers each class of errors."""
+"""Error handler by class of the error."""
 
 
 def endpoint(work: Any, reads: bool = False) -> Any:

@@ -46,9 +46,9 @@ class EditedPoint:
     name: str
     color: str
     marks: dict[int, tuple[float, float, bool]] = field(default_factory=dict)
-    """By frame: x, y in raster pixels, and whether it is hidden; the query first."""
+    """x, y in raster pixels and whether the point is hidden, by frame; the query first."""
     returns: set[int] = field(default_factory=set)
-    """Frames on which it is back after it was hidden, where its track has it."""
+    """Frames on which it is visible again after it was hidden, at its tracked position."""
 
     @property
     def clicks(self) -> list[tuple[int, float, float]]:

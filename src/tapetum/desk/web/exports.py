@@ -37,11 +37,11 @@ FORMATS: dict[str, tuple[str, Layout | None]] = {
     "mp4": ("-overlay.mp4", None),
     "gif": ("-overlay.gif", None),
 }
-"""Ending of the file of each format, and its layout; None for the video with the tracks drawn on it."""
+"""File ending and layout of each format; None for the video with the tracks drawn on it."""
 DRAWN = frozenset(kind for kind, (_, layout) in FORMATS.items() if layout is None)
-"""Formats that take long, for each frame is drawn: jobs make them."""
+"""Formats in which each frame is drawn; jobs make them, since that takes long."""
 _PACKAGES = {"parquet": ("pyarrow", "tables"), "sleap": ("h5py", "tables")}
-"""Packages that formats need, and the extras that install them."""
+"""Package that a format needs, and the extra that installs it."""
 PLACE = "file"
 """Folder of the one file in the folder of an export job."""
 _NEED_VIDEO = frozenset(("sleap", "coco", "tapvid", "mp4", "gif"))

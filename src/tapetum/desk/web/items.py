@@ -39,9 +39,9 @@ from tapetum.video import open_video
 from tapetum.video.images import IMAGES, VIDEOS
 
 PATH = "CAST(? AS TEXT)"
-"""Where a path goes into a statement, as bytes: a name need not be UTF-8."""
+"""Placeholder of a path in a statement; it is passed as bytes, since a name need not be UTF-8."""
 PAGE = 200
-"""Items of a page of the list."""
+"""Number of items in a page of the list."""
 _BATCH_S = 0.25
 """Seconds between two updates of the list while files are read."""
 UPLOAD_BYTES = 4 << 30
@@ -58,7 +58,7 @@ class MediaItem:
     path: Path
     """Absolute."""
     name: str
-    """Path below the folder, for people."""
+    """Displayed path below the folder."""
     content: str
     """Fingerprint of its bytes."""
     kind: str
@@ -67,7 +67,7 @@ class MediaItem:
     width: int
     height: int
     times: bytes | None = None
-    """float64: seconds of each frame, as far as tracking has settled them."""
+    """Seconds of each frame as float64; None before the video was tracked."""
 
     def as_json(self) -> dict[str, Any]:
         names = "id", "name", "kind", "frames", "fps", "width", "height"
@@ -87,13 +87,13 @@ class MediaItem:
 
 
 class _File:
-    """What the database has of a file."""
+    """A file as the database knows it."""
 
     def __init__(self, id_: str, path: str, size: int, time_: int, content: str, kind: str):
         self.id, self.path, self.about, self.content, self.kind = id_, path, (size, time_), content, kind
         name = writable(path)
         self.key = order_of(name), name, id_
-        """What the list is sorted by."""
+        """Sort key in the list."""
 
 
 class Items:
@@ -105,7 +105,7 @@ class Items:
         """Call `changed`, after the first look, with ids of new and renamed items, as the list has them, and of those gone."""
         self._database, self._folder, self._changed = database, folder, changed
         self._looking, self._lock = threading.RLock(), threading.RLock()
-        """One scan at a time; what follows, and the database, change together."""
+        """One scan at a time; the attributes below and the database change together."""
         self._files: dict[str, About] = {}
         self._unread: dict[str, About] = {}
         self._shown: list[tuple[str, str, str]] = []

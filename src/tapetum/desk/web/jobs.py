@@ -232,6 +232,6 @@ class Jobs:
 
 
 def _is_worker(process: int, folder: Path) -> bool:
-    """Whether a process, whose number was read from a file, is a worker for a folder of jobs."""
+    """Check whether a process, whose id was read from a file, is a worker for a folder of jobs."""
     line = Path(f"/proc/{process}/cmdline")
     return os.fsencode(folder) in read_bytes(line).split(b"\0") if line.exists() else not Path("/proc/self").exists()

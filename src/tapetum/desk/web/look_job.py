@@ -20,7 +20,7 @@ VERBS = ("ask", "caption", "detect", "segment", "classify")
 _LONGEST = 10_000
 _MOST_LABELS = 1000
 _SHOWN = 10
-"""Labels of an answer, the best."""
+"""Number of the best labels in an answer."""
 _SCENES = (
     "{}: a small model that knows drawn scenes of simple things on a table, their colours and places; of "
     "photographs it can say little"

@@ -18,7 +18,7 @@ from tapetum.hub.registry import known, missing, names_of
 from tapetum.hub.registry import resolve as resolve_weights
 
 _FILE = "tracker.json"
-"""In the hidden folder: the chosen tracker, and the one that was given when it was chosen."""
+"""File in the hidden folder: the chosen tracker, and the server's own when it was chosen."""
 _ENDING = ".safetensors"
 
 
@@ -94,7 +94,7 @@ class Trackers:
 
     @property
     def reference(self) -> str:
-        """What loads the chosen tracker."""
+        """Name or path that loads the chosen tracker."""
         if self.name == self._own:
             return self._given
         return self.name if self.name in known() else str(self._folder / self.name)
@@ -146,7 +146,7 @@ class Trackers:
 
 @lru_cache(maxsize=256)
 def _is_tracker(path: str, size: int, time: int) -> bool:
-    """Whether a file, as it is by its size and time, holds a tracker, by the names in it."""
+    """Check whether a file holds a tracker; size and time are part of the cache's key."""
     try:
         return find_loader(path) in {known()[name].loader for name in names_of("track")}
     except (TapetumError, OSError, ValueError):

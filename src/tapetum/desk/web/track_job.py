@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tapetum.systems.tap.tracking.feature_file import FeatureFile
 
 BLOCK = 64
-"""Points that are tracked together: as many as a network works on at a time, so that no block takes longer than it need."""
+"""Number of points tracked together: as many as a network processes at a time."""
 
 Clicks = Sequence[tuple[int, float, float]]
 

@@ -25,9 +25,9 @@ from tapetum.tracks.doubtful import expected_share, find_doubtful_places
 from tapetum.types import Tracks
 
 _MOST_BYTES = 4 << 30
-"""Of the tracks of a video."""
+"""Maximum size of the tracks of a video, in bytes."""
 _KEPT = 2 * MOST_POINTS
-"""Tracks that are kept of a video."""
+"""Maximum number of stored tracks per video."""
 
 
 class StoredTracks(NamedTuple):
@@ -101,10 +101,10 @@ class TrackedItem:
         read = store.read(item.id, self.signatures) if self.points else {}
         there = [read[name] for name in self.signatures if name in read]
         self.frames = len(there[0].track) if there else item.frames
-        """Of the tracks where there are some, else of the video."""
+        """Number of frames of the tracks if there are some, else of the video."""
         known = {name: stored for name, stored in read.items() if len(stored.track) == self.frames}
         self.stored = [known.get(name) for name in self.signatures]
-        """Of each point; None where it is not computed yet."""
+        """Track of each point; None if not computed yet."""
 
     @property
     def missing(self) -> list[EditedPoint]:

@@ -21,7 +21,7 @@ from tapetum.core.threads import threads_each
 KEPT_KINDS = "track", "look"
 """Kinds of jobs whose workers are kept, since they load models; workers of other kinds end with their job."""
 KEEP_S = 300.0
-"""How long an idle worker is kept."""
+"""Seconds that an idle worker is kept."""
 _SHARE = 0.25
 """Share of the machine's memory for all idle workers together."""
 

@@ -33,7 +33,7 @@ from tapetum.systems.tap.types import QueryFeatures, Size, State
 from tapetum.tracks.programs import Program, Wrapped, check_sizes, spread_queries
 
 POLISH = "polish"
-"""What `left_out` calls the alignment of patches."""
+"""Name of the alignment of patches in `left_out`."""
 
 
 class _Clip(Wrapped):

@@ -35,7 +35,7 @@ def track_passes(
 
     `video` is in -1..1, `queries` are (t, x, y) in its raster pixels; `chunks` are those of `Tapir.trajectories`. Gradients
     pass through the features that are averaged, not through the positions of the first pass. With `fixed_shapes`, as exported
-    programs need, no shape depends on what is visible: features are read at all positions of the first pass, which takes longer.
+    programs need, no shape depends on what is visible: features are read at all positions of the first pass, more slowly.
     """
     if not isinstance(model, Tapir) or not model.config.second_pass:
         return (model(video, queries, **chunks),)
