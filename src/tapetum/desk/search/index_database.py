@@ -86,8 +86,8 @@ def open_database(folder: Path, writes: bool) -> sqlite3.Connection:
         database.execute("pragma foreign_keys = on")
         database.execute("pragma trusted_schema = off")
         if writes:
-            database.execute("pragma locking_mode = exclusive")
             database.execute("begin exclusive")
+            database.execute("pragma locking_mode = exclusive")  # only now: two that wait would hold each other's locks
             database.execute("commit")
         about = read_about_table(database, writes)
         if not writes:
