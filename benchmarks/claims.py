@@ -56,7 +56,6 @@ adapter_tables = study_script("adapters")
 live_browser = study_script("live", "browser")
 live_cpp = study_script("live", "cpp")
 live_keyframes = study_script("live", "keyframes")
-alike_bodies = study_script("identity", "alike_bodies")
 hip_claims = study_script("hip-claims")
 hip_power = study_script("hip-claims", "power")
 longvideo_claims = study_script("longvideo")
@@ -600,16 +599,11 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "labels of a teacher": ("evidence/tap-doubt.md", lambda: tap_doubt.label_table(read("tap-doubt/labels.json"))),
     "clicks a point": ("evidence/tap-doubt.md", lambda: tap_doubt.clicks_table(read("tap-doubt/clicks.json"))),
     "clicks that teach": ("evidence/tap-doubt.md", lambda: tap_doubt.teach_table(read("tap-doubt/teach.json"))),
-    "alike bodies": ("evidence/alike-bodies.md", lambda: alike_bodies.table(read("identity/results.json"))),
     "precision of encoders": ("evidence/named-encoders.md", precision),
     "clips that were used": ("evidence/real-marks.md", real_marks.uses),
     "real marks of tapir-nano": (
         "models/tapir-nano.md",
         lambda: marks("static", "lucas-kanade", "tapir-nano-synthetic", "tapir-nano"),
-    ),
-    "real marks of tapir-small": (
-        "systems/tap.md",
-        lambda: real_marks.table(read("tapir-small/results.json")["real_marks"]),
     ),
     "real marks of causal-tapir-nano": (
         "models/causal-tapir-nano.md",

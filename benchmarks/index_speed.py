@@ -5,9 +5,6 @@ one at a time, in a process of its own, and the 10 nearest are compared with tho
 the process holds more than before it opened the index; the mapped file, which the system may drop at any time, is counted by
 itself. `cpu_ms` is CPU time of the process, which other work on the machine changes less than the clock's time; `load` is the
 machine's load average when the measurement ends.
-
-With --approximate the lists of `desk.search.approximate_search` are built first, whatever the number of vectors, and each
-number of threads is measured twice, with the lists and exactly.
 """
 
 import argparse
@@ -17,8 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -39,59 +34,32 @@ def write(folder: Path, count: int, channels: int, clusters: int) -> None:
             index.put(f"{first}", "f", [IndexedPiece(path=f"{first}", start_s=k, stop_s=k + 1) for k in range(many)], vectors)
 
 
-def prepare(folder: Path) -> dict[str, object]:
-    """Build the lists of approximate search."""
-    from tapetum.desk.search import approximate_search
-    from tapetum.desk.search.vector_index import VectorIndex
-
-    approximate_search.LIMIT = 0
-    begun, before = time.perf_counter(), held()["VmHWM"]
-    with VectorIndex.open(folder, writes=True) as index:
-        line = index.prepare_search()
-        cpu = time.process_time()
-    size = (folder / approximate_search.LISTS).stat().st_size
-    took = round(time.perf_counter() - begun, 1)
-    return {
-        "lists": line,
-        "built_s": took,
-        "built_cpu_s": round(cpu, 1),
-        "lists_mb": size >> 20,
-        "peak_grew_mb": (held()["VmHWM"] - before) >> 20,
-    }
-
-
 def held() -> dict[str, int]:
     """Memory of this process by kind, in bytes."""
     lines, kinds = Path("/proc/self/status").read_text().splitlines(), ("RssAnon", "RssFile", "VmHWM")
     return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.startswith(kinds)}
 
 
-def measure(folder: Path, threads: int, approximate: bool) -> dict[str, object]:
+def measure(folder: Path, threads: int) -> dict[str, object]:
     """Search one query after the other, and compare with float32."""
     import torch
 
-    from tapetum.desk.search import approximate_search
     from tapetum.desk.search.vector_index import VectorIndex
 
-    if approximate:
-        import faiss
-
-        approximate_search.LIMIT = 0
-        faiss.omp_set_num_threads(threads)
     torch.set_num_threads(threads)
     torch.mv(torch.zeros(8, 8).half(), torch.zeros(8).half())
     before = held()
     with VectorIndex.open(folder) as index:
         begun = time.perf_counter()
-        index.search(np.ones((1, index.channels)), 10)
+        index.nearest(np.ones((1, index.channels)), 10)
         first = time.perf_counter() - begun
         queries = index.vectors(np.random.default_rng(1).integers(0, len(index), QUERIES))
         queries += 0.5 * np.random.default_rng(2).standard_normal(queries.shape).astype(np.float32) / queries.shape[1] ** 0.5
-        index.search(queries[:1], 10)
+        index.nearest(queries[:1], 10)
         took, cpu, found = [], [], []
         for query in queries:
             begun, begun_cpu = time.perf_counter(), time.process_time()
-            found.append(index.nearest(query[None], 10, exact=not approximate).rows[0])
+            found.append(index.nearest(query[None], 10).rows[0])
             took.append(time.perf_counter() - begun)
             cpu.append(time.process_time() - begun_cpu)
         after = held()
@@ -105,7 +73,6 @@ def measure(folder: Path, threads: int, approximate: bool) -> dict[str, object]:
         size = len(index) * index.channels * 2
     return {
         "threads": threads,
-        "approximate": approximate,
         "first_ms": round(1000 * first, 1),
         "ms_median": round(1000 * float(np.median(took)), 1),
         "ms_least": round(1000 * min(took), 1),
@@ -125,23 +92,17 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=512)
     parser.add_argument("--clusters", type=int, default=1000)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--approximate", action="store_true")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.measure:
-        print(json.dumps(measure(Path(chosen.measure), chosen.threads[0], chosen.approximate)), flush=True)
+        print(json.dumps(measure(Path(chosen.measure), chosen.threads[0])), flush=True)
         return
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         write(Path(folder) / "index", chosen.vectors, chosen.channels, chosen.clusters)
         print(json.dumps({"vectors": chosen.vectors, "written_s": round(time.perf_counter() - begun, 1)}), flush=True)
-        if chosen.approximate:
-            with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # whose peak is its own
-                print(json.dumps(pool.submit(prepare, Path(folder) / "index").result()), flush=True)
         for threads in chosen.threads:
             line = [sys.executable, __file__, "--measure", str(Path(folder) / "index"), "--threads", str(threads)]
-            if chosen.approximate:
-                subprocess.run([*line, "--approximate"], check=True)
             subprocess.run(line, check=True)
 
 

@@ -179,7 +179,7 @@ def command(verb: str, dice: Any) -> list[str] | None:
         case "index":
             return ["index", *d([["images", "--model", model], [d([*ADDRESSES, *CREDENTIALS])]]), "--out", d(["new", index])]
         case "search":
-            how = d([["cat"], ["--image", "image.png"], ["--duplicates"], ["--clusters", "2"], ["--map", "map.html"]])
+            how = d([["cat"], ["--image", "image.png"]])
             return ["search", index, *how, *d([[], ["--json"], ["--sheet", "s.html"], ["--model", model]])]
         case "track":
             points = d([[], ["--points", named(dice, "points")], ["--grid", "1"]])
@@ -214,8 +214,6 @@ def command(verb: str, dice: Any) -> list[str] | None:
             return ["train", "status", named(dice, "run")]
         case "ledger":
             return ["ledger", named(dice, "run"), *d([[], ["--json"]])]
-        case "data":
-            return ["data", "annotate", named(dice, "lerobot"), *d([["--out", "out"], []])]
         case "study":
             return ["study", "report", named(dice, "run")]
     return None

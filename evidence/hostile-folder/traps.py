@@ -13,14 +13,13 @@ import numpy as np
 from PIL import Image
 
 from tapetum.desk.web.database import FILE, Database
+from tapetum.desk.web.edits import Projects
 from tapetum.desk.web.items import Items
-from tapetum.desk.web.projects import Projects
 from tapetum.video import write_video
 
 HIDDEN, ID = ".tapetum-web", "0123456789abcdef"
 SECRET, PINK = "what nobody has given away", (250, 10, 200)
 DONE = {"state": "done", "done": 1, "total": 1, "seconds_left": None, "message": ""}
-NETWORK = {"model_type": "dpt", "auto_map": {"AutoModelForDepthEstimation": "evil.Net", "AutoConfig": "evil.Net"}}
 Trap = Callable[[Path, Path, str], None]
 """Sets a trap, given the folder, the one beside it, and the id of the video."""
 
@@ -52,7 +51,7 @@ def job(name: str = ID, progress: Any = None, result: Any = None, **fields: Any)
         place = folder / HIDDEN / "jobs" / name
         (place / "file").mkdir(parents=True)
         (place / "file" / "link.mp4").symlink_to(outside / "secret.txt")
-        about = {"id": name, "kind": "index", "item": None, "created": 0, "settings": {}, **fields}
+        about = {"id": name, "kind": "track", "item": ID, "created": 0, "settings": {}, **fields}
         for file, content in (("job", about), ("progress", progress), ("result", result)):
             if content is not None:
                 text = content if isinstance(content, str) else json.dumps(content)
@@ -118,11 +117,9 @@ def write(**contents: str) -> Trap:
 
 
 def strange_names(folder: Path, outside: Path, item: str) -> None:
-    """Names that are not UTF-8, of a video and of a run."""
+    """A video whose name is not UTF-8."""
     name = os.fsdecode(b"caf\xe9")
     shutil.copy(folder / "clip.mp4", folder / f"{name}.mp4")
-    (folder / name).mkdir()
-    (folder / name / "log.jsonl").touch()
 
 
 def nothing(folder: Path, outside: Path, item: str) -> None:
@@ -134,14 +131,11 @@ LOOK = {"frame": 0, "text": "a", "labels": ["a"]}
 SHORT = "INSERT INTO tracks SELECT id, 'x', 6, x'00', NULL, 0 FROM items"
 VIEW = "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT id, 'x' AS path, 0 AS kind FROM n"
 TRAPS: dict[str, Trap] = {
-    "index by own code": job("0", settings={"model": EVIL}),
-    "index by own code, a good id": job(settings={"model": EVIL, "device": None}),
+    "track by own code, a bad id": job("0", settings={"model": EVIL}),
     "track by own code": job(kind="track", item="ITEM", settings={"model": EVIL, "device": None, "clicks": [[[0, 5, 5]]]}),
     "look by own code": job(kind="look", item="ITEM", settings={**LOOK, "verb": "classify", "loads": EVIL}),
     "look by random code": job(kind="look", item="ITEM", settings={**LOOK, "verb": "ask", "model": f"random:{EVIL}"}),
-    "space by own code": job(kind="space", item="ITEM", settings={"model": EVIL, "device": None, "depth": "adjust"}),
     "module beside the video": write(tyro_py="EVIL", numpy_py="EVIL"),
-    "network beside the video": write(**{"clip-depth__config_json": json.dumps(NETWORK), "clip-depth__evil_py": "EVIL"}),
     "id is a path": job(kind="track", id="OUT/mine", progress=DONE),
     "id leads up": job("1", kind="track", id="../../../outside/mine", progress=DONE),
     "file is a path": export_of("OUT/secret.txt"),
@@ -171,7 +165,6 @@ TRAPS: dict[str, Trap] = {
     "points are no points": sql("""UPDATE edits SET edit = '{"type": "add", "points": [{"id": []}]}'"""),
     "tracks are short": sql(f"{SHORT}; UPDATE items SET frames = 1e15, times = x'00'"),
     "index is a link": link(".tapetum-index", "mine"),
-    "log leads out": link("log.jsonl", "secret.txt"),
     "names are not UTF-8": strange_names,
     "requests are odd": nothing,
 }  # fmt: skip

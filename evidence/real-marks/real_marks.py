@@ -57,8 +57,6 @@ USED = {
 PAIRS = (
     ("tapir-nano", "lucas-kanade"),
     ("tapir-nano", "tapir-nano-synthetic"),
-    ("tapir-small", "tapir-nano"),
-    ("tapir-small-bootstrapped", "tapir-nano"),
 )
 """Which trackers are compared by the difference of their means, clip by clip."""
 

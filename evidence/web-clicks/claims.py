@@ -32,12 +32,11 @@ import tapetum
 from tapetum.app.verb import Listener
 from tapetum.bench import baselines
 from tapetum.desk.web import track_job
-from tapetum.desk.web.check import find_places
 from tapetum.desk.web.database import FILE, Database
+from tapetum.desk.web.edits import Projects
 from tapetum.desk.web.hidden import HIDDEN
 from tapetum.desk.web.items import Items
-from tapetum.desk.web.projects import Projects
-from tapetum.desk.web.tracks import TrackedItem, TrackStore
+from tapetum.desk.web.tracks import TrackedItem, TrackStore, find_places
 from tapetum.metrics.statistics import bootstrap_interval
 from tapetum.tracks.metrics import tapvid_metrics
 from tapetum.tracks.tapvid import read_entries

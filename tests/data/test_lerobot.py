@@ -1,4 +1,4 @@
-"""Copies of LeRobot data sets with more columns, by the command that makes them.
+"""Copies of LeRobot data sets with more columns, with values that are computed for each episode.
 
 Flags of frames, on a video whose still, blurred and changed frames are known.
 """
@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from tapetum.app.make.annotate import annotate
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import fingerprint
 from tapetum.data.lerobot import FrameFeature, compute_stats, copy_with_features, flag_frames
@@ -25,18 +24,30 @@ SET = Path(__file__).parents[1] / "golden" / "lerobot" / "set"
 def test_a_copy_has_the_columns_and_all_else_as_it_was(tmp_path: Path) -> None:
     """The layout is that which the package wrote; that it opens such a copy was checked with lerobot 0.4.4."""
     before, out = fingerprint(SET), tmp_path / "copy"
-    made = annotate(f"{SET}#camera=wrist", out=out, flags=True, grid=2, gripper="10,12", model="static")
+    data = open_lerobot(SET)
+    place = np.array([16, 12, 48, 12, 16, 36, 48, 36], np.float32)
+    features = [
+        *(FrameFeature(name=f"flags.wrist.{flag}", dtype="bool") for flag in ("static", "blurred", "cut")),
+        FrameFeature(name="tracks.wrist.xy", dtype="float32", size=8),
+        FrameFeature(name="tracks.wrist.visible", dtype="bool", size=4),
+    ]
+
+    def compute(number: int) -> dict[str, np.ndarray]:
+        flags = flag_frames(open_video(f"{SET}#episode={number},camera=wrist"))
+        length = data.episodes[number].length
+        tracks = {"tracks.wrist.xy": np.tile(place, (length, 1)), "tracks.wrist.visible": np.ones((length, 4), bool)}
+        return tracks | {f"flags.wrist.{flag}": marked for flag, marked in flags.items()}
+
+    copy_with_features(data, out, features, compute)
     assert fingerprint(SET) == before
-    assert (made.episodes, made.frames) == (3, 21)
-    copy, data = open_lerobot(out), open_lerobot(SET)
-    assert [name for name in copy.features if name not in data.features] == list(made.features)
+    copy = open_lerobot(out)
+    assert [name for name in copy.features if name not in data.features] == [each.name for each in features]
     assert copy.features["tracks.wrist.xy"]["shape"] == [8]
     for number in range(3):
-        rows = copy.rows(number, ("action", "tracks.wrist.xy", "tracks.wrist.visible", "flags.wrist.gripper_occluded"))
+        rows = copy.rows(number, ("action", "tracks.wrist.xy", "tracks.wrist.visible"))
         assert np.array_equal(rows["action"], data.rows(number, ("action",))["action"])
         assert rows["tracks.wrist.xy"].tolist() == [[16, 12, 48, 12, 16, 36, 48, 36]] * copy.episodes[number].length
         assert rows["tracks.wrist.visible"].all()
-        assert not rows["flags.wrist.gripper_occluded"].any()
     assert np.array_equal(open_video(f"{out}#episode=1,camera=top")[:], open_video(f"{SET}#episode=1,camera=top")[:])
     schema = pq.read_schema(out / "data/chunk-000/file-000.parquet")
     assert str(schema.field("tracks.wrist.xy").type) == "fixed_size_list<element: float>[8]"
@@ -80,25 +91,16 @@ def test_texts_are_columns_without_statistics(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({}, "nothing is to be added"),
-        ({"grid": 0}, "must be 1 or more"),
-        ({"gripper": "left"}, "give x and y in pixels"),
-        ({"flags": True, "data": "{set}#episode=1"}, "names episodes, and a copy has all"),
-        ({"flags": True, "data": "{set}/meta"}, "is no data set of LeRobot"),
-        ({"flags": True, "out": "{set}/meta/copy"}, "lies in"),
-        ({"flags": True, "out": "{set}"}, "choose another|is not empty|lies in"),
-    ],
+    ("out", "message"), [("{set}/meta/copy", "lies in"), ("{set}", "is not empty"), ("{tmp}/full", "is not empty")]
 )
-def test_what_cannot_be_annotated_is_refused_and_nothing_is_written(given, message: str, tmp_path: Path) -> None:
-    options = {"data": str(SET), "out": str(tmp_path / "copy"), **given}
-    options |= {name: options[name].format(set=SET) for name in ("data", "out")}
+def test_a_place_that_is_taken_is_refused_and_nothing_is_written(out: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
     before = fingerprint(SET)
     with pytest.raises(BadInput, match=message):
-        annotate(**options)
+        copy_with_features(open_lerobot(SET), Path(out.format(set=SET, tmp=tmp_path)), [], lambda number: {})
     assert fingerprint(SET) == before
-    assert not (tmp_path / "copy").exists()
+    assert [path.name for path in tmp_path.rglob("*")] == ["full", "file"]
 
 
 def made() -> np.ndarray:

@@ -56,7 +56,7 @@ _NUMBER = re.compile(
 VERSION = re.compile(
     r"95 %|(?:torch|torchvision|TensorFlow|PyAV|WordNet|Python|"
     r"numpy|scipy|MuJoCo|mujoco|OpenCV|transformers|timm|lightly|pycolmap|glibc|CUDA|FFmpeg|"
-    r"Node|Ray|jax|flax|version|versions|onnxruntime|faiss|BY|BY-SA|BY-NC|BY-NC-ND|section|table|figure|§) \d[\d.]*|Apache-2\.0"
+    r"Node|Ray|jax|flax|version|versions|onnxruntime|BY|BY-SA|BY-NC|BY-NC-ND|section|table|figure|§) \d[\d.]*|Apache-2\.0"
 )
 """What has a number in its name, and the level of intervals."""
 SETTING = re.compile(

@@ -120,6 +120,7 @@ def run_reference(case: Case) -> dict[str, np.ndarray]:
 
 def our_model(case: Case):
     """Ours with the recipe's weights, for the tests that hold ours against these outputs."""
+    from support.networks import to_official
     from tapetum.systems.tap import weights
     from tapetum.systems.tap.config import TapirConfig
     from tapetum.systems.tap.model import Tapir
@@ -132,7 +133,7 @@ def our_model(case: Case):
     )
     with torch.device("meta"):
         model = Tapir(config)
-    official = recipe_weights({name: tensor.shape for name, tensor in weights.to_official(model.state_dict()).items()})
+    official = recipe_weights({name: tensor.shape for name, tensor in to_official(model.state_dict()).items()})
     model.load_state_dict(weights.from_official(official), strict=True, assign=True)
     return model.eval()
 

@@ -49,7 +49,6 @@ WRITING = {
     "scenes films": "scenes films FILE --n 1 --textures FILE",
     "data shards": "data shards FILE --out FILE",
     "data demos": "data demos --task kitchen:knob --n 1 --out FILE",
-    "data annotate": "data annotate FILE --flags --out FILE",
     "data perception-test": "data perception-test --out FILE",
     "weights convert": "weights convert FILE --out FILE",
     "export": "export FILE FILE",
@@ -71,7 +70,7 @@ def words_of(path: str) -> str:
     if path in WRITING:
         return WRITING[path]
     assert path in TRAINING, f"tapetum {path} writes: say in WRITING how"
-    data = "--textures" if path.endswith(("tap-nano", "tap-small")) else "--data"
+    data = "--textures" if path.endswith("tap-nano") else "--data"
     return f"{path} {data} FILE --out FILE" + (" --encoder FILE" if path in ("train fcn", "train coco") else "")
 
 

@@ -1,5 +1,6 @@
 """Networks of milliseconds with random weights. A test that needs other sizes changes these: `tapir(causal=True)`."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,3 +59,18 @@ def save_tapir(path: Path, config: TapirConfig = TAPIR, **changes) -> Path:
 def has_copies(module: nn.Module) -> bool:
     """Check whether a module has copies of weights in oneDNN's order."""
     return any(getattr(part, "copied", None) is not None for part in module.modules())
+
+
+def to_official(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Rename the tensors of a TAPIR network to the published names: the rules of `weights`, read backwards."""
+    renamed = {}
+    for name, tensor in state.items():
+        stem, _, leaf = name.rpartition(".")
+        for theirs, ours in weights._RULES:
+            if match := re.fullmatch(re.sub(r"\\\\\d", r"(\\d+)", re.escape(ours)), stem):
+                groups = iter(match.groups())
+                renamed[re.sub(r"\([^)]*\)", lambda _, groups=groups: next(groups), theirs).replace("\\", "") + f".{leaf}"] = (
+                    tensor
+                )
+    assert len(renamed) == len(state)
+    return renamed

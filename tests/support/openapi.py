@@ -4,11 +4,8 @@ from typing import Any
 
 from tapetum.desk.web.answers import JSON_BYTES
 from tapetum.desk.web.edits import MOST_POINTS
-from tapetum.desk.web.exports import DRAWN, FORMATS, IN_SPACE
+from tapetum.desk.web.exports import DRAWN, FORMATS
 from tapetum.desk.web.look_job import VERBS
-from tapetum.desk.web.masks import MASKS
-from tapetum.desk.web.models import search_models
-from tapetum.desk.web.space import ADJUST, FILE
 
 Schema = dict[str, Any]
 
@@ -36,40 +33,28 @@ _ITEM = _object(
 )  # fmt: skip
 _PAGE = _object({"items": _list(_ITEM), "next": {"anyOf": [_ID, {"type": "null"}]}, "count": _FRAME, "unread": _FRAME})
 _JOB = _object(
-    {"id": _ID, "kind": {"enum": ["track", "mask", "look", "index", "space", "export"]}, "item": {"type": ["string", "null"]},
+    {"id": _ID, "kind": {"enum": ["track", "look", "export"]}, "item": {"type": ["string", "null"]},
      "state": {"enum": ["waiting", "running", "done", "failed", "cancelled", "interrupted"]}, "done": _NUMBER, "total": _NUMBER,
      "seconds_left": _MAYBE_NUMBER, "message": _TEXT},
     result={"type": "object"}, model=_TEXT,
 )  # fmt: skip
 _MARK = _object({"frame": _FRAME, "x": _NUMBER, "y": _NUMBER, "hidden": {"type": "boolean"}})
 _POINT = _object({"id": _TEXT, "name": _TEXT, "color": _COLOR, "queries": _list(_MARK), "returns": _list(_FRAME)})
-_PROMPT = _object(
-    {"frame": _FRAME, "box": {"type": ["array", "null"]}, **dict.fromkeys(("inside", "outside"), _list(_list(_NUMBER)))}
-)
-_MASKS = _object(
-    {"runs": _list({"type": ["string", "null"]}), "current": {"type": "boolean"}, "job": {"anyOf": [_JOB, {"type": "null"}]}}
-)
 _PROJECT = _object(
     {"revision": _FRAME, "undo": _FRAME, "redo": _FRAME, "tracked_revision": {"type": ["integer", "null"]},
-     "points": _list(_POINT), "prompts": _list(_PROMPT), "job": {"anyOf": [_JOB, {"type": "null"}]}}
+     "points": _list(_POINT), "job": {"anyOf": [_JOB, {"type": "null"}]}}
 )  # fmt: skip
 _PLACE = _object({"point": _TEXT, "frame": _FRAME, "reason": _TEXT, "score": _CHANCE, "share": _CHANCE})
 _CHECK = _object({"places": _list(_PLACE), "expected_share": _MAYBE_NUMBER})
 _MOMENT = _object(
-    {"item": _ID, "name": _TEXT, "start_s": _MAYBE_NUMBER, "stop_s": _MAYBE_NUMBER, "frame": _FRAME, "cosine": _MAYBE_NUMBER,
-     "probability": _MAYBE_NUMBER, "thumbnails": _list(_TEXT)}
+    {"item": _ID, "name": _TEXT, "start_s": _MAYBE_NUMBER, "stop_s": _MAYBE_NUMBER, "frame": _FRAME, "cosine": _NUMBER,
+     "thumbnails": _list(_TEXT)}
 )  # fmt: skip
 _TRACKERS = _object(
     {"chosen": _TEXT, "trackers": _list(_object({"name": _TEXT, "about": _TEXT, "missing": {"type": ["string", "null"]}}))}
 )
-_MODEL = _object({"name": _TEXT, "remarks": _list(_TEXT), "words": {"type": "boolean"}})
-_MODELS = _object({**{use: _list(_MODEL) for use in ("search", "answer", "classify", "words")}, "missing": {"type": "object"}})
-_SPACE = _object(
-    {"space": {"type": ["object", "null"]}, "depth_file": {"type": ["string", "null"]},
-     "job": {"anyOf": [_JOB, {"type": "null"}]}}
-)  # fmt: skip
-_RUN = _object({"id": _ID, "name": _TEXT, "ledger": {"type": ["object", "null"]}}, trouble=_TEXT)
-_CURVE = _object({"name": _TEXT, "x": _list(_MAYBE_NUMBER), "y": _list(_MAYBE_NUMBER)})
+_MODEL = _object({"name": _TEXT, "remarks": _list(_TEXT)})
+_MODELS = _object({**{use: _list(_MODEL) for use in ("answer", "classify", "words")}, "missing": {"type": "object"}})
 
 
 def _edit(kind: str, required: dict[str, Schema], **optional: Schema) -> Schema:
@@ -90,9 +75,6 @@ _EDIT: Schema = {
         _edit("edit_point", {"point": _TEXT}, name=_TEXT, color=_COLOR),
         _edit("delete_point", {"point": _TEXT}),
         _edit("clear", {}),
-        _edit("prompt", {"frame": _FRAME, "x": _NUMBER, "y": _NUMBER, "inside": {"type": "boolean"}}),
-        _edit("prompt", {"frame": _FRAME, "box": {**_list(_NUMBER), "minItems": 4, "maxItems": 4}}),
-        _edit("clear_prompts", {}),
     ]
 }
 _LOOK = _object({"verb": {"enum": list(VERBS)}}, frame=_FRAME, text=_TEXT, labels=_list(_TEXT), model=_TEXT)
@@ -123,7 +105,7 @@ def _operation(
 
 def describe_api() -> Schema:
     """Build the description: each address under /api, with what it takes, what it answers, and its errors."""
-    item, job, run = (_parameter(name, _ID, "path") for name in ("item", "job", "run"))
+    item, job = (_parameter(name, _ID, "path") for name in ("item", "job"))
     on_item = "/api/items/{item}"
     step = (400, 404, 409)
     paths: dict[str, Schema] = {
@@ -148,21 +130,11 @@ def describe_api() -> Schema:
                 "the points in the header X-Points", None, item, media="application/octet-stream", errors=step,
             )
         },
-        on_item + "/masks": {"get": _operation("The mask in each frame, as COCO's runs; its job", _MASKS, item, errors=step)},
-        on_item + "/space": {
-            "get": _operation("Depth and camera of the 3D tracks, if there are any; their job", _SPACE, item, errors=step)
-        },
-        on_item + "/tracks3d.bin": {
-            "get": _operation(
-                "float32 (points, frames, 4): X, Y, Z, visible; then (frames, 3, 4), cameras of the frames to the first one; "
-                "ids of the points in the header X-Points", None, item, media="application/octet-stream", errors=step,
-            )
-        },
         on_item + "/check": {"get": _operation("Where to look next", _CHECK, item, errors=step)},
         on_item + "/export": {
             "get": _operation(
-                "Tracks or masks as a file; mp4 and gif are drawn by a job", None, item,
-                _parameter("format", {"enum": [*(name for name in FORMATS if name not in DRAWN), *IN_SPACE, *MASKS]}),
+                "Tracks as a file; mp4 and gif are drawn by a job", None, item,
+                _parameter("format", {"enum": [*(name for name in FORMATS if name not in DRAWN)]}),
                 _parameter("visible_above", _CHANCE), media="*/*", errors=step,
             )
         },
@@ -171,11 +143,9 @@ def describe_api() -> Schema:
         on_item + "/redo": {"post": _operation("Redo an edit", _PROJECT, item, errors=step)},
         on_item + "/jobs": {
             "post": _operation(
-                "Track points, all or some; put them into space; draw a film of them; the mask of an object", _JOB, item,
+                "Track points, all or some; draw a film of them", _JOB, item,
                 body={"oneOf": [
                     _object({"kind": {"const": "track"}}, points=_list(_TEXT)),
-                    _object({"kind": {"const": "mask"}}),
-                    _object({"kind": {"const": "space"}}, depth={"enum": [ADJUST, FILE]}),
                     _object({"kind": {"const": "export"}, "format": {"enum": sorted(DRAWN)}}, visible_above=_CHANCE),
                 ]},
                 errors=(*step, 413, 429),
@@ -196,16 +166,10 @@ def describe_api() -> Schema:
         },
         "/api/search": {
             "get": _operation(
-                "Moments by words, or like a frame", _object(
-                    {"results": _list(_MOMENT), "model": _TEXT, "remarks": _list(_TEXT)}, job=_JOB
-                ),
-                _parameter("text", _TEXT), _parameter("item", _ID), _parameter("frame", _FRAME),
-                _parameter("model", {"enum": search_models()}), errors=(*step, 429),
+                "Moments by words, or like a frame",
+                _object({"results": _list(_MOMENT), "model": _TEXT, "remarks": _list(_TEXT)}),
+                _parameter("text", _TEXT), _parameter("item", _ID), _parameter("frame", _FRAME), errors=step,
             )
-        },
-        "/api/runs": {"get": _operation("Training runs", _object({"runs": _list(_RUN)}))},
-        "/api/runs/{run}": {
-            "get": _operation("Curves of a run", {"allOf": [_RUN, _object({"curves": _list(_CURVE)})]}, run, errors=step)
         },
         "/api/upload": {
             "post": {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.tracks.doubtful import click_range, departures, find_doubtful_places, find_doubtful_spans, last_visible
+from tapetum.tracks.doubtful import click_range, find_doubtful_places, find_doubtful_spans, last_visible
 from tapetum.types import Tracks
 
 SIZE = 200, 100
@@ -52,12 +52,6 @@ def test_paths_part_at_the_last_frame_that_is_far_after_the_click() -> None:
     assert find_doubtful_places(replace(tracks, clicked=clicked), SIZE, backward) == []
 
 
-def test_the_most_doubtful_is_first() -> None:
-    tracks = still()
-    tracks.confidence[0, 2], tracks.confidence[1, 2], tracks.confidence[2, 2] = 0.6, 0.51, 0.7
-    assert [place.point for place in find_doubtful_places(tracks, SIZE)] == [1, 0, 2]
-
-
 def test_where_a_point_was_last_visible_before_and_after_its_clicks() -> None:
     tracks = still()
     clicked = np.zeros((3, 10), bool)
@@ -80,15 +74,6 @@ def test_a_point_that_vanishes_inside_the_image_for_good_is_listed_where_it_does
     assert find_doubtful_places(tracks, SIZE, looked_at=looked_at) == []
     tracks.xy[1, 5] = 197, 50  # at the border: it has left the image
     assert [place for place in find_doubtful_places(tracks, SIZE) if place.reason == "does not come back"] == []
-
-
-def test_a_steady_motion_departs_from_nothing() -> None:
-    assert departures(np.arange(12.0).reshape(1, 6, 2)).tolist() == [[0.0] * 6]
-    assert departures(np.zeros((1, 1, 2))).tolist() == [[0.0]]
-
-
-def test_no_points_have_no_places() -> None:
-    assert find_doubtful_places(still(0)) == []
 
 
 def doubted(chance: list[list[float]], **fields: Any) -> Tracks:

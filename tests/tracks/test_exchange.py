@@ -1,10 +1,7 @@
 """Tracks to and from the layouts of other programs: what is seen comes back, what is not known is filled in as said."""
 
-import csv
 import io
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -148,12 +145,6 @@ def test_official_lists_of_jpegs_are_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tracks.visible, ~occluded)
 
 
-def test_shares_are_scaled_to_the_video_at_hand(tmp_path: Path) -> None:
-    path = write_tracks(some_tracks(), tmp_path / "a.pkl", video=open_video(frames()))
-    large = read_tracks(path, video=open_video(frames(5, 2 * HEIGHT, 3 * WIDTH)))
-    np.testing.assert_allclose(large.xy, read_tracks(path).xy * [3, 2], rtol=1e-6)
-
-
 def test_missing_positions_are_filled_in(tmp_path: Path) -> None:
     path = table(
         tmp_path / "a.csv",
@@ -176,13 +167,6 @@ def test_missing_positions_are_filled_in(tmp_path: Path) -> None:
     assert tracks.queries.tolist() == [[1, 1.5, 11.5], [0, 0, 0], [3, 2.5, 3.5]]
 
 
-def test_a_position_without_likelihood_is_believed(tmp_path: Path) -> None:
-    header = "scorer,me,me,me", "bodyparts,a,a,a", "coords,x,y,likelihood"
-    tracks = read_tracks(table(tmp_path / "a.csv", *header, "0,1,2,", "1,,,", "2,1,2,1.5", "3,1,,0.9"))
-    assert tracks.visible.tolist() == [[True, False, True, False]]
-    assert tracks.confidence.tolist() == [[1, 0, 1, pytest.approx(0.9)]]
-
-
 def test_napari_tables_in_other_clothes(tmp_path: Path) -> None:
     """Any order of rows and columns, an index of pandas, a flat Z, IDs with gaps."""
     path = table(
@@ -192,14 +176,6 @@ def test_napari_tables_in_other_clothes(tmp_path: Path) -> None:
     assert tracks.visible.astype(int).tolist() == [[1, 0, 0, 0], [1, 0, 1, 0]]
     assert tracks.xy[1].tolist() == [[1.5, 2.5], [3.5, 4.5], [5.5, 6.5], [5.5, 6.5]]
     assert read_tracks(path).frames == 3
-
-
-def test_our_own_formats_are_read_too(tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
-    tracks = some_tracks()
-    for suffix in ("npz", "csv", "json", "parquet"):
-        path = write_tracks(tracks, tmp_path / f"a.{suffix}")
-        np.testing.assert_array_equal(read_tracks(path).xy, tracks.xy)
 
 
 @pytest.mark.parametrize(
@@ -254,15 +230,3 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(BadInput, match="the disk is full"):
             write_tracks(some_tracks(seed=1), path, layout, video=video)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_long_tables_are_plain_csv(tmp_path: Path) -> None:
-    """A table reads with any csv reader: every row has as many cells as the header."""
-    rows = list(csv.reader(write_tracks(some_tracks(7, 40), tmp_path / "a.csv", "dlc").read_text().splitlines()))
-    assert {len(row) for row in rows} == {22}
-    assert len(rows) == 43
-
-
-def test_no_torch_is_imported() -> None:
-    code = "import sys, tapetum.tracks.exchange; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -23,11 +23,6 @@ def test_points_of_a_table_come_before_single_ones(tmp_path: Path) -> None:
     assert asked.ids is None
 
 
-def test_names_stay_with_their_points(tmp_path: Path) -> None:
-    path = table(tmp_path, 'name,t,x,y\n"left, eye",1,2,3\n,0,1,1\n tail ,0,2,2\n')
-    assert request_points(64, 48, 6, points=path, query=["0,5,6"]).names == ("left, eye", "", "tail", "")
-
-
 def test_rows_of_one_id_are_clicks_of_one_point(tmp_path: Path) -> None:
     path = table(tmp_path, "id,t,x,y,name\n7,1,2,3,\n8,0,1,1,\n7,4,2,2,nose\n,5,3,3,\n,5,4,4,tail\n")
     asked = request_points(64, 48, 6, points=path)
@@ -57,10 +52,6 @@ def test_rows_of_one_id_are_clicks_of_one_point(tmp_path: Path) -> None:
 def test_what_is_asked_must_fit(given: dict, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         request_points(64, 48, 6, **given)
-
-
-def test_a_box_takes_numbers_too() -> None:
-    assert region_points((16, 8, 32, 24), 1, 0, 64, 48) == region_points("16,8,32,24", 1, 0, 64, 48) == [(0, 24, 16)]
 
 
 def test_a_grid_lies_on_what_is_white(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.tracks.exchange import read_tracks, write_tracks
+from tapetum.tracks.exchange import write_tracks
 from tapetum.tracks.poses import keypoints
 from tapetum.types import Tracks
 from tapetum.video import open_video
@@ -97,12 +97,3 @@ def test_supervision_draws_key_points_where_we_do() -> None:
         rows, columns = np.nonzero(drawn.any(-1))
         assert (rows.mean(), columns.mean()) == (20, 11), "raster 11.5, 20.25 is in pixel 11, 20; the hidden point is not drawn"
         assert not sv.VertexAnnotator(color=sv.Color.WHITE, radius=1).annotate(black.copy(), third).any()
-
-
-def test_names_of_body_parts_come_back(tmp_path: Path) -> None:
-    tracks = some_tracks(numbers=[0, 2, 5])
-    back = read_tracks(write_tracks(tracks, tmp_path / "a.csv", "dlc"))
-    assert back.names == ("nose", "tail")
-    assert back.frames == 6
-    np.testing.assert_array_equal(back.visible[:, [0, 2, 5]], tracks.visible)
-    assert read_tracks(write_tracks(some_tracks(names=None), tmp_path / "b.csv", "dlc")).names is None

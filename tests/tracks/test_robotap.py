@@ -35,15 +35,6 @@ def test_points_are_sorted_by_their_motion_though_some_are_hidden_or_lost() -> N
     assert len({*labels.tolist()}) == 4
 
 
-def test_the_cluster_that_ends_alike_is_chosen() -> None:
-    labels, rng = np.repeat([0, 1, -1], 10), np.random.default_rng(1)
-    ends = rng.uniform(0, 100, (30, 1, 2)) + rng.normal(0, 5, (30, 3, 2))
-    ends[labels == 1] = ends[labels == 1, :1] + rng.normal(0, 1, (10, 3, 2))
-    seen = rng.random((30, 3)) < 0.9
-    ends[~seen] = 1e4
-    assert robotap.choose_cluster(labels, ends, seen) == 1
-
-
 def project(hand: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Pixels of points on the plane DEPTH below a hand at z = 0, by one matrix a point; focal length 150, middle 80."""
     x, y, z, turn = hand

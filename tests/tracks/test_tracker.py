@@ -104,15 +104,6 @@ def test_tracks_have_a_row_for_each_query_and_are_finite(made: Callable[..., Any
     assert made(name).track(video[:1], QUERIES[:1]).xy.shape == (1, 1, 2)
 
 
-@pytest.mark.parametrize("name", [name for name in EVERY if name not in JOINT])
-def test_one_point_alone_is_a_row_of_several(made: Callable[..., Any], video: np.ndarray, name: str) -> None:
-    several = made(name).track(video, QUERIES)
-    for row in range(3):
-        alone = made(name).track(video, QUERIES[row : row + 1])
-        np.testing.assert_allclose(alone.xy[0], several.xy[row], atol=5e-3)  # alignment rounds
-        np.testing.assert_allclose(alone.confidence[0], several.confidence[row], atol=1e-4)
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_frames_at_a_time_change_nothing_and_progress_ends_with_the_video(
     made: Callable[..., Any], video: np.ndarray, name: str
@@ -159,15 +150,6 @@ def test_frame_by_frame_gives_the_tracks_of_the_video(made: Callable[..., Any], 
     np.testing.assert_allclose(np.stack([seen.xy for seen in steps], 1), whole.xy, atol=1e-3)
     np.testing.assert_allclose(np.stack([seen.confidence for seen in steps], 1), whole.confidence, atol=1e-4)
     np.testing.assert_array_equal(np.stack([seen.visible for seen in steps], 1), whole.visible)
-
-
-@pytest.mark.parametrize("name", LIVE)
-def test_a_stream_is_not_changed_by_a_step(made: Callable[..., Any], video: np.ndarray, name: str) -> None:
-    tracker = made(name)
-    first, _ = tracker.step(tracker.start(video[0], POINTS), video[0])
-    one, a = tracker.step(first, video[1])
-    tracker.step(one, video[2])
-    np.testing.assert_array_equal(a.xy, tracker.step(first, video[1])[1].xy)
 
 
 @pytest.mark.parametrize("name", LIVE)

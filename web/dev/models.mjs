@@ -1,15 +1,10 @@
 // Made answers of models about a frame, in the form of the verbs' --json.
 import { makeMask } from "./world.mjs";
 
-/** Models of the machine, for search and for questions. */
-export const searching = ["made-colours", "made-shapes"].map((name) => ({
-  name,
-  words: true,
-  remarks: [`model: ${name}; it compares colours alone`, "photographs are found by words with siglip2-base-32"],
-}));
+/** Models of the machine, for questions. */
 export const answering = [
-  { name: "made-balls", words: false, remarks: ["model: made-balls; it knows three balls and nothing else"] },
-  { name: "made-boxes", words: false, remarks: ["model: made-boxes"] },
+  { name: "made-balls", remarks: ["model: made-balls; it knows three balls and nothing else"] },
+  { name: "made-boxes", remarks: ["model: made-boxes"] },
 ];
 
 /** The result and the model of a question; throws for the text "fail". */

@@ -4,8 +4,7 @@ import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { answering, lookAt, searching } from "./models.mjs";
-import { readRun, runs } from "./runs.mjs";
+import { answering, lookAt } from "./models.mjs";
 import { colorOf, makeFrame, trackFrom } from "./world.mjs";
 
 const port = Number(process.argv[2] ?? 8766);
@@ -25,7 +24,6 @@ const items = [
 const projects = new Map(items.map((item) => [item.id, emptyProject()]));
 const jobs = new Map();
 const listeners = new Set();
-let indexed = false;
 let count = 0;
 
 function emptyProject() {
@@ -136,30 +134,6 @@ function beginTracking(item) {
   return job;
 }
 
-function beginSpace(item) {
-  const project = projects.get(item.id);
-  const job = begin("space", item.id, 5, () => {
-    project.space = true;
-  });
-  project.spaceJob = job.id;
-  return job;
-}
-
-/** 3D tracks at a depth of 2, or 3 for every other point, before a camera that stands still. */
-function tracks3d(item, project) {
-  const f = item.width;
-  const rows = points(project).map((point, k) => {
-    const track = project.tracks.get(point.id) ?? new Float32Array(item.frames * 4).fill(NaN);
-    const z = 2 + (k % 2);
-    return Float32Array.from(track, (_, i) => {
-      const [x, y, visible] = track.subarray(i - (i % 4));
-      return [((x - f / 2) / f) * z, ((y - item.height / 2) / f) * z, z, visible][i % 4];
-    });
-  });
-  const still = new Float32Array([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]);
-  return Buffer.concat([...rows, ...Array(item.frames).fill(still)].map((each) => Buffer.from(each.buffer)));
-}
-
 function places(item) {
   const project = projects.get(item.id);
   const found = [];
@@ -183,18 +157,14 @@ function look(item, body) {
 }
 
 function search(query) {
-  if (!indexed) {
-    const job = begin("index", null, 6, () => void (indexed = true));
-    throw new Refused(409, "the folder has no index yet; it is being made", { job });
-  }
+  if (query.get("text") === "fail") throw new Refused(409, "the folder has no index; make one in the terminal: tapetum index FOLDER");
   const results = [0, 12, 24, 36].map((frame, k) => {
     const item = items[k === 3 ? 1 : 0];
     const thumbnails = [`data:image/png;base64,${makeFrame(item, frame, 128).toString("base64")}`];
-    const [cosine, probability] = [0.31 - 0.04 * k, null];
-    return { item: item.id, name: item.name, start_s: frame / 24, stop_s: (frame + 12) / 24, frame, cosine, probability, thumbnails };
+    return { item: item.id, name: item.name, start_s: frame / 24, stop_s: (frame + 12) / 24, frame, cosine: 0.31 - 0.04 * k, thumbnails };
   });
-  const { name, remarks } = searching.find((each) => each.name === query.get("model")) ?? searching[0];
-  return { model: name, remarks, results: query.get("text") === "nothing" ? [] : results };
+  const remarks = ["model: made-colours; it compares colours alone"];
+  return { model: "made-colours", remarks, results: query.get("text") === "nothing" ? [] : results };
 }
 
 const trackers = [
@@ -247,17 +217,12 @@ async function answer(request, response, url) {
     }
     return send({ ...entry.shown, ...entry.result });
   }
-  if (kind === "models") return send({ search: searching, answer: answering, classify: [answering[0]], words: [], missing: { words: "no model reads labels; fetch one" } });
+  if (kind === "models") return send({ answer: answering, classify: [answering[0]], words: [], missing: { words: "no model reads labels; fetch one" } });
   if (kind === "trackers") {
     if (request.method === "POST") tracker = JSON.parse(Buffer.concat(chunks).toString()).name;
     return send({ chosen: tracker, trackers });
   }
   if (kind === "search") return send(search(url.searchParams));
-  if (kind === "runs") {
-    const found = id ? readRun(id) : { runs };
-    if (!found) throw new Refused(404, "there is no such run; reload the page");
-    return send(found);
-  }
   if (kind === "items" && !id) return send(listed(url.searchParams.get("text")));
 
   const item = items.find((each) => each.id === id);
@@ -287,18 +252,7 @@ async function answer(request, response, url) {
     return send(shown(project));
   }
   if (what === "jobs" && body.kind === "export") return send(begin("export", item.id, 4, () => {}));
-  if (what === "jobs") return send(body.kind === "space" ? beginSpace(item) : beginTracking(item));
-  if (what === "space") {
-    const { width, height, frames } = item;
-    const intrinsics = [width, width, width / 2, height / 2];
-    const about = { depth: "adjust", metric: false, moving: false, frames, intrinsics, notes: [] };
-    const job = project.spaceJob ? jobs.get(project.spaceJob).shown : null;
-    return send({ space: project.space ? about : null, depth_file: null, job });
-  }
-  if (what === "tracks3d.bin") {
-    const names = points(project).map((point) => point.id);
-    return response.writeHead(200, { "X-Points": names.join(",") }).end(tracks3d(item, project));
-  }
+  if (what === "jobs") return send(beginTracking(item));
   if (what === "look") return send(look(item, body));
   if (what === "check") return send(places(item));
   if (what === "tracks.bin") {

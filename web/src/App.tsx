@@ -5,14 +5,12 @@ import { GridDialog } from "./GridDialog";
 import { Help } from "./Help";
 import { Items } from "./Items";
 import { LookTab } from "./LookTab";
-import { RunsTab } from "./RunsTab";
 import { SearchTab } from "./SearchTab";
-import { SpaceTab } from "./SpaceTab";
 import * as state from "./state";
 import { type Tab, TABS } from "./state";
 import { TrackTab } from "./TrackTab";
 
-const CONTENT = { track: TrackTab, space: SpaceTab, image: LookTab, search: SearchTab, runs: RunsTab };
+const CONTENT = { track: TrackTab, image: LookTab, search: SearchTab };
 
 export function App() {
   const tab = useCell(state.tab);

@@ -8,10 +8,6 @@ import { finished } from "./look";
 import * as state from "./state";
 import type { Job } from "./types";
 
-export const SPACE_FORMATS: [string, string][] = [
-  ["npz3d", "NumPy (npz)"],
-  ["csv3d", "CSV table"],
-];
 const FORMATS: [string, string][] = [
   ["csv", "CSV table"],
   ["json", "JSON"],
@@ -28,23 +24,22 @@ const FORMATS: [string, string][] = [
 /** What a job draws, frame by frame. */
 const DRAWN = new Set(["mp4", "gif"]);
 
-/** `ready` says whether there is something to export; by default that is so where points are tracked. */
-export function Export({ formats = FORMATS, name = "Export", ready }: { formats?: [string, string][]; name?: string; ready?: boolean }) {
+export function Export() {
   const item = useCell(state.item);
   const project = useCell(state.project);
   const missing = useCell(state.app)?.exports ?? {};
   const above = useCell(state.above);
   const tracked = project?.tracked_revision != null && project.points.length > 0;
   const [busy, setBusy] = useState("");
-  const [format, setFormat] = useState(formats[0][0]);
+  const [format, setFormat] = useState(FORMATS[0][0]);
   const [job, setJob] = useState<Job | null>(null);
-  if (!item || !(ready ?? tracked)) return null;
+  if (!item || !tracked) return null;
   const save = async () => {
     setBusy("Writing the file");
     const stem = item.name.replace(/\.[^.]*$/, "");
     const done = await state.attempt(async () => {
       const from = DRAWN.has(format) ? await draw(item.id) : state.path(item.id, `export?format=${format}${above === null ? "" : `&visible_above=${above}`}`);
-      if (from) await download(from, `${stem}.${format.replace("3d", "")}`);
+      if (from) await download(from, `${stem}.${format}`);
       return Boolean(from);
     });
     setJob(null);
@@ -62,11 +57,11 @@ export function Export({ formats = FORMATS, name = "Export", ready }: { formats?
     return end.state === "done" ? `/api/jobs/${encodeURIComponent(end.id)}/file` : null;
   };
   return (
-    <section class="panel" aria-label={name}>
-      <h2>{name}</h2>
+    <section class="panel" aria-label="Export">
+      <h2>Export</h2>
       <div class="row">
         <select aria-label="Format" value={format} onChange={(event) => setFormat(event.currentTarget.value)}>
-          {formats.map(([value, name]) => (
+          {FORMATS.map(([value, name]) => (
             <option key={value} value={value} disabled={value in missing}>
               {value in missing ? `${name} (not installed)` : name}
             </option>
@@ -85,7 +80,7 @@ export function Export({ formats = FORMATS, name = "Export", ready }: { formats?
       <p class="soft small" role="status">
         {busy}
       </p>
-      {formats.map(
+      {FORMATS.map(
         ([value]) =>
           missing[value] && (
             <p key={value} class="soft small">

@@ -85,7 +85,7 @@ export function Items() {
               aria-current={each.id === chosen?.id ? "true" : undefined}
               onClick={() => {
                 void choose(each.id);
-                if (tab.value === "search" || tab.value === "runs") tab.value = "track";
+                if (tab.value === "search") tab.value = "track";
               }}
             >
               <img src={frameUrl(each, 0, 160)} alt="" loading="lazy" />

@@ -5,8 +5,6 @@ import { Check } from "./Check";
 import { Export } from "./Export";
 import { formatTime } from "./Items";
 import { JobPanel } from "./JobPanel";
-import { MaskPanel } from "./MaskPanel";
-import { outside, prompts } from "./masks";
 import { Points } from "./Points";
 import * as state from "./state";
 import { Timeline } from "./Timeline";
@@ -15,7 +13,6 @@ import { Words } from "./Words";
 
 export function TrackTab() {
   const item = useCell(state.item);
-  const masking = useCell(state.tool) === "mask";
   if (!item) return <p class="empty">Choose a video on the left, or drop one there.</p>;
   return (
     <>
@@ -24,19 +21,13 @@ export function TrackTab() {
         <Words />
         <Viewer overlay="tracks" />
         <Transport />
-        {!masking && <Timeline />}
+        <Timeline />
       </section>
       <aside class="side" aria-label="Points and tracking">
-        {masking ? (
-          <MaskPanel />
-        ) : (
-          <>
-            <JobPanel />
-            <Points />
-            <Check />
-            <Export />
-          </>
-        )}
+        <JobPanel />
+        <Points />
+        <Check />
+        <Export />
       </aside>
     </>
   );
@@ -46,9 +37,6 @@ function Tools() {
   const tool = useCell(state.tool);
   const project = useCell(state.project);
   const at = useCell(state.crosshair);
-  const not = useCell(outside);
-  const masking = tool === "mask";
-  const empty = masking ? !prompts().length : !project?.points.length;
   return (
     <div class="bar" role="toolbar" aria-label="Tools">
       <button type="button" aria-pressed={tool === "point"} onClick={() => (state.tool.value = "point")}>
@@ -60,14 +48,6 @@ function Tools() {
       <button type="button" aria-pressed={tool === "words"} aria-keyshortcuts="w" onClick={() => (state.tool.value = "words")}>
         Words
       </button>
-      <button type="button" aria-pressed={masking} aria-keyshortcuts="o" onClick={() => (state.tool.value = "mask")}>
-        Object
-      </button>
-      {masking && (
-        <button type="button" aria-pressed={not} onClick={() => (outside.value = !not)}>
-          Not the object
-        </button>
-      )}
       {tool === "grid" && (
         <button type="button" onClick={() => (state.gridBox.value = "whole")}>
           Whole frame
@@ -80,16 +60,14 @@ function Tools() {
       <button type="button" disabled={!project?.redo} onClick={() => redo()} aria-keyshortcuts="Control+Shift+Z">
         Redo
       </button>
-      <button type="button" disabled={empty} onClick={() => edit({ type: masking ? "clear_prompts" : "clear" })}>
+      <button type="button" disabled={!project?.points.length} onClick={() => edit({ type: "clear" })}>
         Clear
       </button>
       <span class="soft hint" role="status">
         {at
-          ? `Cross at ${at.x.toFixed(1)}, ${at.y.toFixed(1)}; Enter puts a ${masking ? "click" : "point"}`
+          ? `Cross at ${at.x.toFixed(1)}, ${at.y.toFixed(1)}; Enter puts a point`
           : tool === "grid"
             ? "Draw a box for the grid"
-            : masking
-              ? "Draw a box, or click on the object"
             : "Click to add a point, drag one to correct it"}
       </span>
     </div>

@@ -5,7 +5,6 @@ import { useCell, watchAll } from "./cell";
 import { drawResult, drawScene } from "./draw";
 import { frameImage, isHere, onFrame, widthFor } from "./frames";
 import { lookResult } from "./look";
-import { addPrompt, drawMask, masks } from "./masks";
 import * as state from "./state";
 import { placeOf } from "./tracks";
 import { FIT, panBy, toVideo, transformOf, view, zoomAt } from "./view";
@@ -82,10 +81,8 @@ class Stage {
       if (result && result.item === item.id && result.frame === frame) drawResult(c, t, result);
       return;
     }
-    const masking = state.tool.value === "mask";
-    if (masking) drawMask(c, t);
     drawScene(c, t, {
-      points: masking ? [] : (state.project.value?.points ?? []),
+      points: state.project.value?.points ?? [],
       tracks: state.tracks.value,
       frame,
       selected: state.selected.value,
@@ -140,7 +137,7 @@ class Stage {
   };
 
   get boxes(): boolean {
-    return state.tool.value === "grid" || state.tool.value === "mask";
+    return state.tool.value === "grid";
   }
 
   within(x: number, y: number): { x: number; y: number } {
@@ -200,12 +197,7 @@ class Stage {
       });
     } else if (g.kind === "box") {
       const [x1, y1, x2, y2] = g.box;
-      const { x, y } = this.at(event);
-      if (state.tool.value === "mask") {
-        const still = Math.hypot(x - g.x, y - g.y) <= STILL;
-        if (still) addPrompt(this.within(g.x, g.y), event.shiftKey);
-        else if (x2 > x1 && y2 > y1) addPrompt({ box: g.box });
-      } else state.gridBox.value = x2 - x1 > 2 && y2 - y1 > 2 ? g.box : "whole";
+      state.gridBox.value = x2 - x1 > 2 && y2 - y1 > 2 ? g.box : "whole";
     } else if (g.kind === "pan" && !g.moved && this.overlay === "tracks") {
       const at = toVideo(transformOf(item, this.width, this.height), g.x, g.y);
       if (at.x >= 0 && at.y >= 0 && at.x < item.width && at.y < item.height) void addPoint(at.x, at.y);
@@ -244,7 +236,7 @@ export function Viewer({ overlay }: { overlay: "tracks" | "look" }) {
     canvas.addEventListener("pointerup", stage.up);
     canvas.addEventListener("pointercancel", stage.up);
     const shown = [state.item, state.frame, state.project, state.tracks, state.selected, state.playing, view, lookResult];
-    const ends = [watchAll([...shown, state.crosshair, state.above, state.tool, masks], stage.paintSoon), onFrame(stage.paintSoon)];
+    const ends = [watchAll([...shown, state.crosshair, state.above, state.tool], stage.paintSoon), onFrame(stage.paintSoon)];
     stage.paintSoon();
     return () => {
       sizes.disconnect();
@@ -258,7 +250,7 @@ export function Viewer({ overlay }: { overlay: "tracks" | "look" }) {
     <div class="stage">
       <canvas
         ref={ref}
-        class={tool === "grid" || tool === "mask" ? "grid-tool" : undefined}
+        class={tool === "grid" ? "grid-tool" : undefined}
         tabIndex={0}
         role="application"
         aria-roledescription="frame"

@@ -2,7 +2,6 @@
 import { isBusy } from "./actions";
 import { ApiError, get } from "./api";
 import { changeItems } from "./list";
-import { loadMasks } from "./masks";
 import {
   app,
   attempt,
@@ -30,7 +29,7 @@ export function listen(ready: () => void): void {
     source.onopen = () => {
       wait = 500;
       connected.value = true;
-      if (lost) void attempt(loadApp).then(() => attempt(loadProject)).then(() => attempt(loadMasks)); // what happened in between
+      if (lost) void attempt(loadApp).then(() => attempt(loadProject)); // what happened in between
       lost = false;
       ready();
     };

@@ -1,6 +1,5 @@
 /** Keys of the page. They rest while somebody types in a field or a dialog is open. */
 import { addPoint, deleteSelected, edit, hideOrShowSelected, nextPlace, redo, track, undo } from "./actions";
-import { addPrompt, computeMask } from "./masks";
 import * as state from "./state";
 import { FIT, view, zoomAt } from "./view";
 
@@ -15,11 +14,10 @@ export const KEYS: [string, string][] = [
   ["Delete", "delete the selected point"],
   ["Ctrl Z", "undo; with Shift redo"],
   ["g", "grid of points: draw a box, or press g again for the whole frame"],
-  ["o", "object: its mask from a box, or clicks on it (Shift: beside it); t computes the mask"],
   ["w", "words: put points on the things that they name"],
   ["c", "cross, moved by the arrow keys (Shift: ten pixels); Enter puts a point there, m moves the selected one there"],
   ["+ − 0", "zoom in, out, fit; so does the wheel, and dragging pans"],
-  ["Esc", "leave the cross, the grid, the object, the selection"],
+  ["Esc", "leave the cross, the grid, the selection"],
   ["?", "these keys"],
 ];
 
@@ -74,7 +72,7 @@ const MOVING: Record<string, Work | undefined> = {
 };
 
 const EDITING: Record<string, Work | undefined> = {
-  t: () => void (state.tool.value === "mask" ? computeMask() : track()),
+  t: () => void track(),
   n: nextPlace,
   h: hideOrShowSelected,
   Delete: deleteSelected,
@@ -86,7 +84,6 @@ const EDITING: Record<string, Work | undefined> = {
     else state.tool.value = "grid";
   },
   w: () => (state.tool.value = "words"),
-  o: () => (state.tool.value = "mask"),
   c: () => {
     const { width, height } = state.item.value!;
     state.crosshair.value = state.crosshair.value ? null : (view.value.centre ?? { x: width / 2, y: height / 2 });
@@ -108,7 +105,7 @@ const ARROWS: Record<string, [number, number] | undefined> = {
 function moveCrosshair(event: KeyboardEvent): Work | undefined {
   const at = state.crosshair.value;
   if (!at) return undefined;
-  if (event.key === "Enter") return () => (state.tool.value === "mask" ? addPrompt(at, event.shiftKey) : void addPoint(at.x, at.y));
+  if (event.key === "Enter") return () => void addPoint(at.x, at.y);
   if (event.key === "m") {
     const point = state.selected.value;
     return () => point && void edit({ type: "move_point", point, frame: state.frame.value, ...at });

@@ -3,7 +3,6 @@ import "./app.css";
 import { App } from "./App";
 import { listen } from "./events";
 import { listenToKeys } from "./keys";
-import { watchMasks } from "./masks";
 import { attempt, keepAddress, loadApp, readAddress } from "./state";
 
 render(<App />, document.getElementById("page")!);
@@ -18,6 +17,5 @@ listen(() => {
     readAddress();
     keepAddress();
     window.addEventListener("hashchange", readAddress);
-    watchMasks();
   });
 });

@@ -8,11 +8,9 @@ export interface Model {
   name: string;
   /** What to know of it, and how to get a better one; the first line names it. */
   remarks: string[];
-  /** Of a model for search: whether it reads words. */
-  words: boolean;
 }
 
-export type Use = "search" | "answer" | "classify" | "words";
+export type Use = "answer" | "classify" | "words";
 
 type Models = Record<Use, Model[]> & { missing: Partial<Record<Use, string>> };
 

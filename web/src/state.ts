@@ -5,8 +5,8 @@ import { list, loadItems } from "./list";
 import { decode, NO_TRACKS, type Tracks } from "./tracks";
 import type { AppState, Item, Job, Place, Project } from "./types";
 
-export type Tab = "track" | "space" | "image" | "search" | "runs";
-export const TABS: Record<Tab, string> = { track: "Track", space: "3D", image: "Image", search: "Search", runs: "Runs" };
+export type Tab = "track" | "image" | "search";
+export const TABS: Record<Tab, string> = { track: "Track", image: "Image", search: "Search" };
 
 export const app = new Cell<AppState | null>(null);
 export const item = new Cell<Item | null>(null);
@@ -21,7 +21,7 @@ export const expectedShare = new Cell<number | null>(null);
 export const until = new Cell(0);
 export const selected = new Cell<string | null>(null);
 export const playing = new Cell(false);
-export const tool = new Cell<"point" | "grid" | "words" | "mask">("point");
+export const tool = new Cell<"point" | "grid" | "words">("point");
 export const gridBox = new Cell<[number, number, number, number] | "whole" | null>(null);
 export const crosshair = new Cell<{ x: number; y: number } | null>(null);
 export const helping = new Cell(false);

@@ -56,14 +56,6 @@ export interface Point {
 
 export type Box = [number, number, number, number];
 
-/** What somebody said of the object of a mask on a frame. */
-export interface Prompt {
-  frame: number;
-  box: Box | null;
-  inside: [number, number][];
-  outside: [number, number][];
-}
-
 export interface Job {
   id: string;
   kind: string;
@@ -80,7 +72,6 @@ export interface Job {
 export interface Project {
   revision: number;
   points: Point[];
-  prompts?: Prompt[];
   undo: number;
   redo: number;
   job: Job | null;
@@ -102,17 +93,9 @@ export interface Moment {
   start_s: number | null;
   stop_s: number | null;
   frame: number;
-  cosine: number | null;
-  /** Of what was found by names that a classifier gave. */
-  probability: number | null;
+  cosine: number;
   /** Addresses of small images: of one second, or of the beginning, the best second and the end. */
   thumbnails: string[];
-}
-
-export interface Curve {
-  name: string;
-  x: number[];
-  y: number[];
 }
 
 export type Edit =
@@ -122,5 +105,4 @@ export type Edit =
   | { type: "hide_point" | "show_point"; point: string; frame: number }
   | { type: "delete_point"; point: string }
   | { type: "edit_point"; point: string; name?: string; color?: string }
-  | { type: "prompt"; frame: number; x?: number; y?: number; inside?: boolean; box?: Box }
-  | { type: "clear" | "clear_prompts" };
+  | { type: "clear" };

@@ -2,9 +2,10 @@
 
 import os
 import secrets
+import socket
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -68,7 +69,6 @@ def serve(options: ServeOptions, listener: Listener) -> None:
     """
     options.check()
     from tapetum.desk.web.hidden import open_hidden
-    from tapetum.desk.web.listening import listen_at, run_server
     from tapetum.desk.web.security import kept_token
     from tapetum.desk.web.server import make_app
 
@@ -93,3 +93,34 @@ def serve(options: ServeOptions, listener: Listener) -> None:
         host = f"[{host}]" if ":" in host and not host.startswith("[") else host
         listener.line(f"http://{host}:{port}/?token={token}")
         run_server(app, listening)
+
+
+def listen_at(host: str, port: int) -> socket.socket:
+    """Open a socket that listens at an address of this machine. Raises BadInput if that fails."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((host, port))
+        opened.listen(128)
+    except OSError as error:
+        opened.close()
+        raise BadInput(
+            f"cannot listen at {host}, port {port} ({error.strerror or error}); give another --port, 0 for a free one"
+        ) from error
+    return opened
+
+
+def run_server(app: Any, listening: socket.socket) -> None:
+    """Serve an app until the process is interrupted, then answer requests that wait for frames or events."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.state.page.end_requests()
+            await super().shutdown(sockets)
+
+    config = uvicorn.Config(
+        app, log_level="warning", server_header=False, ws="none", lifespan="on", timeout_graceful_shutdown=2
+    )
+    Server(config).run(sockets=[listening])

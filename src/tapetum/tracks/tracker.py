@@ -47,7 +47,7 @@ class FrameTracks:
     ids: Int64[np.ndarray, " n"]
     """Of the points: 0, 1, ... in the order in which they were asked for, the same through all frames."""
     covariance: Float[np.ndarray, "n 2 2"] | None = None
-    """Of the error of `xy` where a point is visible, in square pixels; None where a tracker has none."""
+    """Covariance of the error of `xy` where a point is visible, in square pixels; None if unknown."""
     chance_wrong: Float[np.ndarray, " n"] | None = None
     """The chance that a visible point is off by more than 8 pixels of 256; None where a tracker does not predict it."""
 

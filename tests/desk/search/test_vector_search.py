@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tapetum.desk.search import vector_search
-from tapetum.desk.search.vector_search import cosines_of, find_nearest, group_duplicates
+from tapetum.desk.search.vector_search import cosines_of, find_nearest
 
 
 def unit(count: int, channels: int, seed: int) -> np.ndarray:
@@ -74,18 +74,3 @@ def test_of_no_rows_nothing_is_found() -> None:
     found = find_nearest(np.zeros((0, 4), np.float16), np.zeros(0, np.int64), unit(2, 4, 0), 3)
     assert found.rows.shape == found.cosines.shape == (2, 0)
     assert cosines_of(unit(3, 4, 0).astype(np.float16), np.arange(0), unit(2, 4, 0)).shape == (2, 0)
-
-
-def test_near_duplicates_are_found_in_other_blocks() -> None:
-    matrix = unit(5000, 24, 5)  # blocks have 2,048 rows
-    pairs = [(k, k + far) for k, far in ((3, 4), (10, 2048), (40, 2100), (2047, 1), (2500, 1800), (11, 4980))]
-    for first, second in pairs:
-        matrix[second] = matrix[first]
-    matrix[[100, 2200, 4500]] = [
-        [1, 0] + [0] * 22,
-        [0.98, 0.199] + [0] * 22,
-        [0.92, 0.392] + [0] * 22,
-    ]  # the ends by the middle
-    rows = np.delete(np.arange(5000), [0, 1, 2050])
-    alike = sorted([[first, second] for first, second in pairs])
-    assert group_duplicates(matrix.astype(np.float16), rows, 0.97) == [[100, 2200, 4500], *alike]

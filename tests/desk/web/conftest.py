@@ -25,7 +25,7 @@ class Work:
             raise ValueError("two\\nlines")
         return {"result": {**job["settings"], "process": os.getpid()}}
 job_process.import_module = lambda name: Work
-job_process._WORK["sleep"] = "sleep"
+job_process.KINDS["sleep"] = "sleep"
 job_process.check_same = lambda folder, item: None
 from pathlib import Path
 job_process.serve(Path(sys.argv[-1]))
@@ -40,8 +40,8 @@ def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     script.chmod(0o755)
     (tmp_path / "slow.py").write_text(SLOW)
     monkeypatch.setattr(sys, "executable", str(script))
-    monkeypatch.setattr(job_files, "KINDS", ("sleep",))
-    monkeypatch.setitem(workers.GROUPS, "sleep", "sleep")
+    monkeypatch.setitem(job_files.KINDS, "sleep", "sleep")
+    monkeypatch.setattr(workers, "KEPT_KINDS", ("track", "sleep"))
     monkeypatch.setattr(job_files, "ID", re.compile(".+"))
     place = tmp_path / "served" / ".tapetum-web" / "jobs"
     place.mkdir(parents=True)

@@ -123,7 +123,7 @@ def test_requests_as_bytes(folder: Path) -> None:
         for path in (
             *("/../../../etc/passwd", "/./../clip.mp4", "//clip.mp4", "//etc/passwd", "/api/../clip.mp4", "/..", "/.", "/~"),
             *("/api/items/../../clip.mp4", "/%2e%2e/clip.mp4", "/..%2fclip.mp4", "/static/../page.py", "/api/items//project"),
-            *("/api/items/%00/project", "/\\..\\clip.mp4", "/index.html/../app.js", "/api/runs/../runs", "/clip.mp4%00.jpg"),
+            *("/api/items/%00/project", "/\\..\\clip.mp4", "/index.html/../app.js", "/api/jobs/../jobs", "/clip.mp4%00.jpg"),
         ):
             answer = ask_raw(server.port, b"GET " + path.encode() + b" HTTP/1.1\r\n" + host + token)
             assert answer.startswith((b"HTTP/1.1 404", b"HTTP/1.1 400")), (path, answer[:100])

@@ -1,9 +1,8 @@
-"""Questions about a frame, and runs of training."""
+"""Questions about a frame."""
 
 import base64
 import io
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from starlette.testclient import TestClient
 import tapetum
 from support.encoder_folders import siglip2
 from support.web_page import error_of, finished, first_item, ok, serving
-from tapetum.account.ledger import Ledger
 from tapetum.app.see.classify_labels import LabelsFitted
 from tapetum.app.see.replies import ImageReplies, ImageReply
 from tapetum.app.verb import Listener
@@ -132,75 +130,3 @@ def test_labels_need_a_model_that_reads_words(monkeypatch: pytest.MonkeyPatch, p
 def test_what_is_no_question(page: TestClient, item: str, content: dict[str, Any]) -> None:
     error_of(page.post(f"{item}/look", json=content), 400)
     assert not page.app.state.page.jobs.busy()
-
-
-@pytest.mark.slow
-def test_runs_are_listed_with_their_curves(page: TestClient, folder: Path, tmp_path: Path) -> None:
-    run = folder / "runs" / "first"
-    run.mkdir(parents=True)
-    record = {"metrics": {"error": 2.0}, "grad_norm": 1.0, "lr": 0.1}
-    lines = [json.dumps({"step": step, "loss": 1 / (1 + step), **record}) for step in range(5001)]
-    (run / "log.jsonl").write_text("\n".join(lines) + "\n")
-    (folder / ".hidden").mkdir()
-    shutil.copy(run / "log.jsonl", folder / ".hidden" / "log.jsonl")
-    (tmp_path / "log.jsonl").write_text(lines[0])
-    (folder / "outside").mkdir()
-    (folder / "outside" / "log.jsonl").symlink_to(tmp_path / "log.jsonl")
-    [listed] = ok(page.get("/api/runs"))["runs"]
-    assert (listed["name"], listed["ledger"]) == ("runs/first", None)
-    shown = ok(page.get(f"/api/runs/{listed['id']}"))
-    curves = {each["name"]: each for each in shown["curves"]}
-    assert set(curves) == {"loss", "error", "length of the gradient", "learning rate"}
-    assert len(curves["loss"]["x"]) <= 2001
-    assert (curves["loss"]["x"][0], curves["loss"]["x"][-1]) == (0, 5000)
-    assert curves["loss"]["y"][0] == 1
-    costs = Ledger(run / "ledger.json", {}, command="test")
-    costs.add(12, 48)
-    costs.write()
-    [listed] = ok(page.get("/api/runs"))["runs"]
-    assert listed["ledger"]["total"]["steps"] == 12
-    assert ok(page.get(f"/api/runs/{listed['id']}"))["ledger"] == listed["ledger"]
-    (run / "ledger.json").write_text("{}")
-    [damaged] = ok(page.get("/api/runs"))["runs"]
-    assert "damaged" in damaged["trouble"]
-    assert str(folder) not in damaged["trouble"]
-    (run / "log.jsonl").write_text("no log")
-    assert "no log of a run" in error_of(page.get(f"/api/runs/{listed['id']}"), 400)
-    shutil.rmtree(run)
-    error_of(page.get(f"/api/runs/{listed['id']}"), 404)
-    error_of(page.get("/api/runs/x"), 404)
-
-
-def test_runs_keep_their_ids(folder: Path) -> None:
-    (folder / "run").mkdir()
-    (folder / "run" / "log.jsonl").write_text("")
-    numbers = []
-    for _ in range(2):
-        with serving(folder) as client:
-            numbers += [each["id"] for each in ok(client.get("/api/runs"))["runs"]]
-    assert numbers[0] == numbers[1]
-
-
-def test_a_log_that_leads_out_is_not_read_beside_a_ledger_that_does_not(page: TestClient, folder: Path, tmp_path: Path) -> None:
-    run = folder / "run"
-    run.mkdir()
-    (run / "ledger.json").write_text("{}")
-    record = {"step": 1, "loss": 1, "metrics": {}, "grad_norm": 1, "lr": 1}
-    (tmp_path / "log.jsonl").write_text(json.dumps(record))
-    (run / "log.jsonl").symlink_to(tmp_path / "log.jsonl")
-    [listed] = ok(page.get("/api/runs"))["runs"]
-    assert ok(page.get(f"/api/runs/{listed['id']}"))["curves"] == []
-    (run / "log.jsonl").unlink()
-    (run / "log.jsonl").write_text(json.dumps({**record, "loss": 10**400}))
-    assert "no log of a run" in error_of(page.get(f"/api/runs/{listed['id']}"), 400)
-
-
-def test_a_ledger_that_is_nested_very_deeply_is_one_line(page: TestClient, folder: Path) -> None:
-    Ledger(folder / "ledger.json", {}, command="test").write()
-    content = json.loads((folder / "ledger.json").read_text())
-    deep: Any = 1
-    for _ in range(490):
-        deep = [deep]
-    (folder / "ledger.json").write_text(json.dumps({**content, "more": deep}))
-    answer = page.get("/api/runs")
-    assert answer.status_code in (200, 400), answer.text

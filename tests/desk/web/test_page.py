@@ -1,7 +1,6 @@
 """The page of tapetum serve, driven in Chromium as somebody uses it: over the made server of web/dev, and over the real one."""
 
 import base64
-import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import pytest
 from support.page import CHROMIUM, NODE, ROOT, WEB, Tab, made_server, real_server
 
 STATIC = ROOT / "src" / "tapetum" / "desk" / "web" / "static"
-TABS = "track", "space", "image", "search", "runs"
+TABS = "track", "image", "search"
 Open = Callable[..., Tab]
 
 pytestmark = pytest.mark.slow
@@ -139,9 +138,8 @@ def test_all_is_done_by_keys_alone(opened: Open) -> None:
     tab.page.get_by_role("dialog", name="Keys").wait_for()
     tab.press("Escape")
     tab.page.locator("#tab-track").focus()
-    for name in ("tab-space", "tab-image"):
-        tab.press("ArrowRight")
-        tab.until(f"() => document.activeElement.id == '{name}'")
+    tab.press("ArrowRight")
+    tab.until("() => document.activeElement.id == 'tab-image'")
     assert tab.page.locator("[aria-selected=true]").inner_text() == "Image"
     assert tab.problems == []
 
@@ -194,28 +192,6 @@ def test_the_time_line_seeks_and_n_goes_to_the_most_doubtful_place(made: Open) -
     tab.shown(places[2]["frame"])
 
 
-def test_playing_goes_on_to_the_end_and_from_there_to_the_start(made: Open) -> None:
-    tab = made()
-    tab.press("End", "Shift+ArrowLeft", " ")
-    tab.page.get_by_role("button", name="Pause").wait_for()
-    tab.shown(59)
-    tab.page.get_by_role("button", name="Play").wait_for()
-    tab.press(" ")
-    tab.until("() => ['/0', '/1', '/2', '/3'].some(end => document.querySelector('canvas').dataset.shown.endsWith(end))")
-    tab.press(" ")
-    tab.page.get_by_role("button", name="Play").wait_for()
-
-
-def test_a_job_is_shown_and_cancelled(made: Open) -> None:
-    tab = made()
-    tab.click(100, 50)
-    tab.press("t")
-    tab.page.get_by_label("Progress").wait_for()
-    tab.page.get_by_role("button", name="Cancel").click()
-    tab.says("Cancelled; what was computed is kept.")
-    assert tab.project["job"]["state"] == "cancelled"
-
-
 def test_models_answer_about_a_frame(made: Open) -> None:
     tab = made()
     tab.page.click("#tab-image")
@@ -241,38 +217,6 @@ def test_models_answer_about_a_frame(made: Open) -> None:
     tab.page.fill(".field input", "fail")
     tab.page.click("button[type=submit]")
     tab.page.get_by_role("alert").get_by_text("the model ran out of memory; use a smaller image").wait_for()
-
-
-def test_what_is_typed_for_one_verb_and_what_went_wrong_on_one_tab_stay_there(made: Open) -> None:
-    tab = made()
-    tab.page.click("#tab-image")
-    tab.page.get_by_label("Detect", exact=True).check(force=True)
-    tab.page.fill(".field input", "fail")
-    tab.page.get_by_label("Classify", exact=True).check(force=True)
-    assert tab.page.locator(".field input").input_value() == ""
-    tab.page.get_by_label("Detect", exact=True).check(force=True)
-    tab.page.locator(".choice option").first.wait_for(state="attached")
-    assert tab.page.locator(".choice option").all_inner_texts() == ["made-balls", "made-boxes"]
-    tab.page.click("button[type=submit]")
-    tab.page.click("#tab-track")
-    tab.page.wait_for_timeout(1500)
-    assert tab.page.get_by_text("the model ran out of memory").count() == 0
-    tab.page.click("#tab-image")
-    tab.page.get_by_role("alert").get_by_text("the model ran out of memory").wait_for()
-
-
-def test_a_tracker_that_is_not_here_and_a_format_without_its_package_say_what_to_do(made: Open) -> None:
-    tab = made()
-    tab.click(100, 50)
-    tab.track()
-    chooser = tab.page.get_by_label("Tracker")
-    tab.says("bundled; knows where the balls go")
-    chooser.select_option("made-large")
-    tab.says("made-large is not on this machine; fetch it; made-tracks tracks meanwhile.")
-    chooser.select_option("made-tracks")
-    tab.says("bundled; knows where the balls go")
-    assert tab.page.locator("option[value=sleap]").is_disabled()
-    tab.says("sleap needs h5py; install it")
 
 
 def test_a_slider_sets_the_chance_above_which_points_are_visible(made: Open) -> None:
@@ -345,65 +289,6 @@ def test_a_point_is_hidden_and_back_with_one_key_each(context: Any, tmp_path: Pa
         assert tab.problems == []
 
 
-def test_tracks_are_put_into_space_by_depth_maps_beside_the_video(context: Any, tmp_path: Path) -> None:
-    np.savez(tmp_path / "moving-depth.npz", depth=np.full((24, 120, 160), 3, np.float32))
-    with real_server(tmp_path, "--model", "static") as address:
-        tab = Tab(context.new_page(), address)
-        tab.click(35, 55)
-        tab.track()
-        tab.page.click("#tab-space")
-        tab.says("Over time: the first frame on the left")
-        assert tab.page.get_by_label("Source of depth").input_value() == "file"
-        tab.page.get_by_role("button", name="Compute depth").click()
-        tab.says("Depth from moving-depth.npz, in metres as these say, before the camera of each frame.")
-        tab.page.get_by_role("application", name="Tracks of 1 points in space").wait_for()
-        tab.page.get_by_role("button", name="Over time").click()
-        tab.page.get_by_role("application", name="Tracks of 1 points over time").wait_for()
-        tab.page.reload()
-        tab.page.get_by_role("application", name="Tracks of 1 points in space").wait_for()
-        assert tab.problems == []
-
-
-def test_an_object_gets_its_mask_by_a_box_and_a_correction(context: Any, tmp_path: Path) -> None:
-    with real_server(tmp_path) as address:
-        tab = Tab(context.new_page(), address)
-        tab.press("o")
-        tab.says("a box is better")
-        ground, block = tab.color(150, 100), tab.color(35, 55)
-        tab.drag((10, 30), (62, 82))
-        tab.says("frame 0: a box")
-        tab.press("t")
-        tab.says("The mask is computed.")
-        tab.has_color(35, 55, block, drawn=False)
-        tab.has_color(150, 100, ground)
-        tab.press("End")
-        tab.shown(23)
-        tab.has_color(104, 55, block, drawn=False)  # the block has moved, and its mask with it
-        tab.has_color(35, 55, ground)
-        with tab.page.expect_download() as coming:
-            tab.page.click("button.export")
-        assert coming.value.suggested_filename == "moving-masks.json"
-        content = json.loads(coming.value.path().read_text())
-        assert [each["image_id"] for each in content["annotations"]] == list(range(24))
-        tab.page.mouse.click(*tab.spot(100, 50))
-        tab.says("frame 23: 1 inside")
-        tab.page.keyboard.down("Shift")
-        tab.page.mouse.click(*tab.spot(92, 43))
-        tab.page.keyboard.up("Shift")
-        tab.says("frame 23: 1 inside, 1 outside")
-        tab.says("There are clicks that are not computed yet")
-        first, second = tab.project["prompts"]
-        assert (first["frame"], second["frame"], len(second["inside"]), len(second["outside"])) == (0, 23, 1, 1)
-        check_state(tab, "mask", (390, 844))
-        check_state(tab, "mask", (1440, 757))
-        tab.press("Control+z")
-        tab.page.get_by_text("1 outside").wait_for(state="detached")
-        tab.page.get_by_role("button", name="Clear").click()
-        tab.says("a box is better")
-        tab.has_color(104, 55, block)
-        assert tab.problems == []
-
-
 def test_words_put_points_on_what_a_model_finds(made: Open) -> None:
     tab = made()
     tab.press("w")
@@ -422,14 +307,6 @@ def test_words_put_points_on_what_a_model_finds(made: Open) -> None:
     tab.page.get_by_label("Things to put points on").press("Escape")
     tab.page.get_by_label("Things to put points on").wait_for(state="detached")
     assert tab.problems == []
-
-
-def test_what_labels_need_is_said_where_no_model_reads_them(made: Open) -> None:
-    tab = made()
-    tab.page.click("#tab-image")
-    tab.page.get_by_label("Classify", exact=True).check(force=True)
-    tab.page.fill(".field input", "a dog, a cat")
-    tab.says("no model reads labels; fetch one")
 
 
 def test_a_film_is_drawn_with_progress_and_saved(made: Open) -> None:
@@ -464,7 +341,7 @@ def test_a_video_that_is_dropped_is_opened_and_a_text_is_refused(context: Any, t
         tab.page.get_by_role("alert").get_by_text("notes.txt has the ending of neither a video nor an image").wait_for()
 
 
-def test_search_opens_a_moment_and_runs_show_their_curves(made: Open) -> None:
+def test_search_opens_a_moment(made: Open) -> None:
     tab = made()
     tab.page.click("#tab-search")
     tab.page.fill(".long", "ball")
@@ -472,18 +349,7 @@ def test_search_opens_a_moment_and_runs_show_their_curves(made: Open) -> None:
     tab.says("4 found, the most alike first")
     tab.page.locator(".moment").nth(1).click()
     tab.shown(12)
-    tab.page.click("#tab-runs")
-    tab.page.get_by_role("button", name="runs/small").click()
-    tab.page.get_by_role("img", name="loss from").wait_for()
-    assert tab.page.locator("figure").count() == 3
     assert tab.problems == []
-
-
-def test_a_video_is_sent(made: Open, tmp_path: Path) -> None:
-    tab = made()
-    (tmp_path / "new clip.mp4").write_bytes(b"0" * 1000)
-    tab.page.set_input_files("input[type=file]", tmp_path / "new clip.mp4")
-    tab.page.locator(".item[aria-current]", has_text="new clip.mp4").wait_for()
 
 
 def test_an_error_is_one_line_and_a_lost_server_is_found_again(context: Any) -> None:
@@ -515,10 +381,7 @@ def states(tab: Tab) -> Iterator[str]:
             yield "words"
             page.get_by_label("Things to put points on").press("Escape")
             page.locator(".stage canvas").focus()
-            tab.press("o")
-            tab.says("a box is better")
-            yield "object"
-            tab.press("Escape", "t")
+            tab.press("t")
             page.get_by_label("Progress").wait_for()
             yield "job"
             tab.says("All points are tracked.")
@@ -526,10 +389,6 @@ def states(tab: Tab) -> Iterator[str]:
             page.get_by_role("dialog", name="Keys").wait_for()
             yield "keys"
             tab.press("Escape")
-        elif name == "space":
-            page.get_by_role("button", name="Compute depth").click()
-            page.get_by_role("button", name="Compute depth again").wait_for()
-            yield "space"
         elif name == "image":
             for verb, text, said in (("Detect", "ball", "2 found"), ("Classify", "a dog, a cat", "Most likely")):
                 page.get_by_label(verb, exact=True).check(force=True)
@@ -537,15 +396,11 @@ def states(tab: Tab) -> Iterator[str]:
                 page.click("button[type=submit]")
                 tab.says(said)
                 yield verb
-        elif name == "search":
+        else:
             page.fill(".long", "ball")
             tab.press("Enter")
             tab.says("4 found, the most alike first")
             yield "search"
-        else:
-            page.locator(".runs button").first.click()
-            page.locator("figure").first.wait_for()
-            yield "runs"
 
 
 @pytest.mark.parametrize("size", [(1280, 860), (820, 1180), (640, 430), (390, 844)], ids=["laptop", "tablet", "200 %", "phone"])

@@ -46,16 +46,6 @@ def test_long_films_open_and_the_browser_stays_small(playwright: Any, tmp_path: 
             browser.context.close()
 
 
-def test_a_film_is_its_piece_again_and_again(tmp_path: Path) -> None:
-    from tapetum.video import open_video
-
-    long.make_film(tmp_path / "film.mp4", 600, (64, 48))
-    with open_video(tmp_path / "film.mp4") as video:
-        assert (len(video), video.frame_rate) == (600, long.RATE)
-        assert (video[599] == video[99]).all()
-        assert (video[599] != video[98]).any()
-
-
 def test_a_reload_while_it_tracks_shows_the_job_and_its_end(playwright: Any) -> None:
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
     with made_server() as address:

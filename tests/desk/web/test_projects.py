@@ -17,8 +17,15 @@ from support.web_page import edit, error_of, first_item, ok, serving, track
 from tapetum.core.errors import BadInput
 from tapetum.desk.web import database
 from tapetum.desk.web.database import FILE, MIGRATIONS, Database
-from tapetum.desk.web.edits import Points, apply, replay
+from tapetum.desk.web.edits import EditedPoint, apply
 from tapetum.desk.web.hidden import HIDDEN
+
+
+def replay(edits: list[dict[str, Any]]) -> dict[str, EditedPoint]:
+    points: dict[str, EditedPoint] = {}
+    for each in edits:
+        apply(points, each)
+    return points
 
 
 def points_of(content: Any) -> list[Any]:
@@ -27,11 +34,6 @@ def points_of(content: Any) -> list[Any]:
 
 def query(frame: int, x: float, y: float, hidden: bool = False) -> dict[str, Any]:
     return {"frame": frame, "x": x, "y": y, "hidden": hidden}
-
-
-def test_a_new_project_is_empty(page: TestClient, item: str) -> None:
-    empty = {"revision": 0, "points": [], "prompts": [], "undo": 0, "redo": 0, "job": None, "tracked_revision": None}
-    assert ok(page.get(f"{item}/project")) == empty
 
 
 def test_points_are_added_moved_hidden_renamed_and_deleted(page: TestClient, item: str) -> None:
@@ -73,15 +75,6 @@ def test_undo_and_redo_go_through_all_edits(page: TestClient, item: str) -> None
         assert ok(page.post(f"{item}/redo"))["points"] == states[count]
     assert "nothing to redo" in error_of(page.post(f"{item}/redo"), 409)
     assert ok(page.get(f"{item}/project"))["revision"] == 12
-
-
-def test_an_edit_takes_the_place_of_what_was_undone(page: TestClient, item: str) -> None:
-    edit(page, item, "add_point", frame=0, x=1, y=1, name="first")
-    edit(page, item, "add_point", frame=0, x=2, y=2, name="second")
-    ok(page.post(f"{item}/undo"))
-    answer = edit(page, item, "add_point", frame=0, x=3, y=3, name="third")
-    assert [each["name"] for each in answer["points"]] == ["first", "third"]
-    assert (answer["undo"], answer["redo"]) == (2, 0)
 
 
 @pytest.mark.parametrize(
@@ -213,10 +206,7 @@ EDITS = st.lists(
 @pytest.mark.slow
 @given(EDITS)
 def test_edits_give_the_same_points_each_time(edits: list[dict[str, Any]]) -> None:
-    points: Points = {}
-    for each in json.loads(json.dumps(edits)):
-        apply(points, each)
-    assert points == replay(edits)
+    assert replay(json.loads(json.dumps(edits))) == replay(edits)
 
 
 def test_hidden_frames_reach_to_the_next_mark() -> None:
@@ -234,24 +224,39 @@ def test_hidden_frames_end_where_the_point_is_back() -> None:
     assert again.hidden_frames(10) == [(3, 5), (5, 8), (8, 10)]
 
 
-def test_an_old_database_is_brought_up_to_date(folder: Path) -> None:
+@pytest.mark.parametrize("version", [1, 4])
+def test_an_old_database_is_brought_up_to_date(folder: Path, version: int) -> None:
+    """That of version 4 is of tapetum 0.1.0, which had masks and their clicks."""
     with serving(folder) as client:
         item = first_item(client)
         before = edit(client, item, "add_grid", frame=0, rows=2, columns=2)
-    place = folder / HIDDEN
+    place, number = folder / HIDDEN, item.rsplit("/", 1)[1]
     with closing(sqlite3.connect(place / FILE)) as new:
-        kept = {name: new.execute(f"SELECT * FROM {name}").fetchall() for name in ("projects", "edits")}
-        items = new.execute("SELECT id, path, size, time, content, kind, frames, fps, width, height FROM items").fetchall()
+        names = {"items": "id, path, size, time, content, kind, frames, fps, width, height", "edits": "*", "projects": "*"}
+        kept = {name: new.execute(f"SELECT {columns} FROM {name}").fetchall() for name, columns in names.items()}
     shutil.rmtree(place)
     place.mkdir()
     with closing(sqlite3.connect(place / FILE)) as old, old:
-        for statement in (*MIGRATIONS[0], "PRAGMA user_version = 1"):
+        for statement in (*sum(MIGRATIONS[:version], ()), f"PRAGMA user_version = {version}"):
             old.execute(statement)
-        for name, rows in {**kept, "items": items}.items():
-            old.executemany(f"INSERT INTO {name} VALUES ({','.join('?' * len(rows[0]))})", rows)
+        for name, rows in kept.items():
+            columns = "" if names[name] == "*" else f"({names[name]})"
+            old.executemany(f"INSERT INTO {name} {columns} VALUES ({','.join('?' * len(rows[0]))})", rows)
+        if version == 4:
+            for k, click in enumerate(
+                ({"type": "prompt", "frame": 0, "x": 1, "y": 2, "inside": True}, {"type": "clear_prompts"})
+            ):
+                old.execute("INSERT INTO edits VALUES (?, ?, ?, 0)", (number, 1 + k, json.dumps(click)))
+            old.execute("UPDATE projects SET position = 3, revision = 3")
+            old.execute("INSERT INTO masks VALUES (?, 'x', '[]')", (number,))
     with serving(folder) as client:
-        assert ok(client.get(f"{item}/project")) == before
+        now = ok(client.get(f"{item}/project"))
+        assert now["points"] == before["points"]
+        assert now["revision"] == (1 if version == 1 else 3)
         assert client.get(f"{item}/tracks.bin").status_code == 200
+        while now["undo"]:
+            now = ok(client.post(f"{item}/undo"))
+        assert now["points"] == []
 
 
 def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

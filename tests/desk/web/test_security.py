@@ -16,10 +16,6 @@ STEPS = ("..", "%2e%2e", "%2E%2E", ".%2e", "%2e.", "....", "%252e%252e", "..%00"
 ENDS = ("/etc/passwd", "%2fetc%2fpasswd", "\\etc\\passwd", "/.tapetum-web/projects.sqlite", "/clip.mp4", "%5cetc%5cpasswd")
 
 
-def test_a_request_with_the_token_in_a_header_is_answered(page: TestClient) -> None:
-    assert page.get("/api/state").status_code == 200
-
-
 @pytest.mark.parametrize("path", ["/", "/app.js", "/api/state", "/api/events", "/api/items/x/project", "/nothing"])
 @pytest.mark.parametrize("token", [None, "", "secre", "secret2", "SECRET", "é"])
 def test_without_the_token_there_is_nothing(page: TestClient, path: str, token: str | None) -> None:
@@ -86,15 +82,10 @@ def test_headers_are_on_every_answer(page: TestClient, item: str) -> None:
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("step", STEPS)
 def test_traversal_leads_nowhere(page: TestClient, step: str, end: str) -> None:
-    for path in (f"/{step}{end}", f"/api/items/{step}{end}", f"/api/items/{step}/{step}{end}", f"/api/runs/{step}{end}"):
+    for path in (f"/{step}{end}", f"/api/items/{step}{end}", f"/api/items/{step}/{step}{end}", f"/api/jobs/{step}{end}"):
         answer = page.get(path)
         assert answer.status_code == 404, path
         assert set(answer.json()) == {"error"}
-
-
-def test_what_lies_in_the_folder_has_no_address(page: TestClient, folder: Path) -> None:
-    for path in ("/clip.mp4", "/.tapetum-web/projects.sqlite", "/static/index.html", f"/{folder}/clip.mp4"):
-        error_of(page.get(path), 404)
 
 
 def test_of_the_built_page_three_files_are_served(page: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,11 +97,6 @@ def test_of_the_built_page_three_files_are_served(page: TestClient, folder: Path
         assert kind in answer.headers["content-type"]
     assert page.get("/").text == "index.html"
     error_of(page.get("/clip.mp4"), 404)
-
-
-def test_a_wrong_method_is_one_line(page: TestClient, item: str) -> None:
-    error_of(page.get(f"{item}/edits"), 405)
-    error_of(page.post("/api/state"), 405)
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"1", b"\xff", b'"x"', b"[" * 100_000, b"null"])
@@ -134,10 +120,10 @@ def test_web_sockets_are_refused(page: TestClient) -> None:
 
 def test_an_error_that_nobody_foresaw_is_one_line_without_a_path(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     app = make_app(folder, TOKEN)
-    app.state.page.runs.list_all = lambda: 1 / 0
+    app.state.page.trackers.describe = lambda: 1 / 0
     client = TestClient(app, ADDRESS, headers={"X-Tapetum-Token": TOKEN}, raise_server_exceptions=False)
     with client:
-        assert "ZeroDivisionError" in error_of(client.get("/api/runs"), 500)
+        assert "ZeroDivisionError" in error_of(client.get("/api/trackers"), 500)
     assert "division by zero" in capsys.readouterr().err
 
 

@@ -114,15 +114,6 @@ def test_only_the_points_that_are_named_are_tracked(page: TestClient, item: str)
     assert track(page, item)["result"]["computed"] == 0
 
 
-def test_another_model_has_other_tracks(page: TestClient, item: str) -> None:
-    add_places(page, item)
-    track(page, item)
-    app = page.app.state.page
-    assert np.isfinite(read_tracks(page, item)[1]).all()
-    app.trackers._given = "another"
-    assert np.isnan(read_tracks(page, item)[1]).all()
-
-
 def test_parts_of_tracks_are_saved_while_a_job_goes_on(clip: Path, nano: Path, tmp_path: Path, monkeypatch: Any) -> None:
     saved: list[np.ndarray] = []
     save = TrackStore.save
@@ -193,23 +184,6 @@ def test_points_are_visible_above_a_chance(page: TestClient, item: str, tmp_path
         error_of(page.get(f"{item}/export?format=npz&visible_above={wrong}"), 400)
 
 
-def test_chances_are_calibrated_where_the_tracker_is(page: TestClient, item: str) -> None:
-    from tapetum.systems.tap.tracking.calibration import CALIBRATIONS
-
-    app = page.app.state.page
-    edit(page, item, "add_point", frame=1, x=10, y=20)
-    track(page, item)
-    app.trackers._given = app.trackers.name = app.trackers._own = "tapir-nano"
-    [point] = app.projects.points(app.items.get(item.rsplit("/", 1)[1])).values()
-    sure = np.float32([0.1, 1, 0.4, 0.6, 0.8, 0.9])
-    track_ = np.stack([np.full(6, 10), np.full(6, 20), sure > 0.5, sure], axis=1).astype("<f4")
-    number = item.rsplit("/", 1)[1]
-    app.store.save(number, {signature("tapir-nano", app.items.get(number).content, point.clicks): track_})
-    expected = CALIBRATIONS["tapir-nano"].apply(sure, np.array([1.0, 0, 1, 2, 3, 4]))
-    expected[1] = 1
-    np.testing.assert_allclose(read_tracks(page, item)[1][0, :, 3], expected, rtol=1e-6)
-
-
 def test_hidden_marks_hide_the_track_until_the_next_one(page: TestClient, item: str, tmp_path: Path) -> None:
     point = edit(page, item, "add_point", frame=0, x=10, y=20)["points"][0]["id"]
     track(page, item)
@@ -227,16 +201,6 @@ def test_hidden_marks_hide_the_track_until_the_next_one(page: TestClient, item: 
     assert "nobody has hidden the point on frame 4" in error_of(refused, 400)
 
 
-def test_a_point_that_is_back_is_visible_on_that_frame_whatever_the_tracker_says(page: TestClient, item: str) -> None:
-    point = edit(page, item, "add_point", frame=0, x=10, y=20)["points"][0]["id"]
-    app = page.app.state.page
-    edit(page, item, "hide_point", point=point, frame=2)
-    edit(page, item, "show_point", point=point, frame=3)
-    known = app.items.get(item.rsplit("/", 1)[1])
-    app.store.save(known.id, {signature("static", known.content, [(0, 10, 20)]): np.zeros((6, 4), np.float32)})
-    assert read_tracks(page, item)[1][0, :, 2].tolist() == [0, 0, 0, 1, 0, 0]
-
-
 @pytest.mark.parametrize(
     ("content", "status"),
     [
@@ -245,7 +209,6 @@ def test_a_point_that_is_back_is_visible_on_that_frame_whatever_the_tracker_says
         ({"kind": []}, 400),
         ({"kind": "export", "format": ["mp4"]}, 400),
         ({"kind": "export", "format": {}}, 400),
-        ({"kind": "space", "depth": []}, 400),
         ({"kind": "track", "points": "abc"}, 400),
         ({"kind": "track", "points": [1]}, 400),
         ({"kind": "track", "points": ["gone"]}, 404),
@@ -301,14 +264,6 @@ def test_an_image_is_not_tracked(page: TestClient, folder: Path) -> None:
     assert "is an image" in error_of(page.post(f"{item}/jobs", json={"kind": "track"}), 400)
 
 
-def test_the_oldest_of_too_many_tracks_go(page: TestClient, item: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tapetum.desk.web.tracks._KEPT", 3)
-    store = TrackStore(page.app.state.page.database)
-    for number in range(5):
-        store.save("x", {str(number): np.full((2, 4), number, np.float32)})
-    assert set(store.read("x", map(str, range(5)))) == {"2", "3", "4"}  # type: ignore[arg-type]
-
-
 def test_places_to_look_at(page: TestClient, item: str) -> None:
     """A point that jumps, one of which the model is unsure, one that does not come back, and one that is fine."""
     ids = [edit(page, item, "add_point", frame=0, x=10 + k, y=20)["points"][-1]["id"] for k in range(4)]
@@ -335,12 +290,6 @@ def test_places_to_look_at(page: TestClient, item: str) -> None:
     app.store.save(tracked.item.id, {signature("static", tracked.item.content, [(0, 12, 20), (3, 12, 20)]): rows[2]})
     places = ok(page.get(f"{item}/check"))["places"]
     assert [(ids.index(place["point"]), place["frame"]) for place in places] == [(0, 4), (2, 2)]
-
-
-def test_nothing_is_doubtful_where_nothing_is_tracked(page: TestClient, item: str) -> None:
-    assert ok(page.get(f"{item}/check")) == {"places": [], "expected_share": None}
-    add_places(page, item)
-    assert ok(page.get(f"{item}/check")) == {"places": [], "expected_share": None}
 
 
 def test_predicted_errors_are_stored_listed_shown_and_exported(page: TestClient, item: str, tmp_path: Path) -> None:
@@ -387,18 +336,6 @@ def test_a_track_that_does_not_come_back_is_listed(nano: Path, tmp_path: Path) -
             assert np.isnan(apart[last + 1 :]).all()
             assert apart[last] < 1 or last == 0
         assert json.dumps(ok(client.get(f"{item}/check")))
-
-
-def test_films_have_the_colours_of_the_points(page: TestClient, item: str, tmp_path: Path) -> None:
-    edit(page, item, "add_point", frame=0, x=32, y=24, color="#ff00ff", name="a")
-    track(page, item)
-    with open_video(exported(page, item, "gif", tmp_path)) as video:
-        red, green, blue = video[3][24, 32].tolist()
-    assert red > 150
-    assert blue > 150
-    assert green < 110
-    error = error_of(page.post(f"{item}/jobs", json={"kind": "export", "format": "csv"}), 400)
-    assert "jobs draw gif and mp4, not 'csv'" in error
 
 
 def test_a_file_that_is_replaced_while_it_is_tracked_has_no_tracks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

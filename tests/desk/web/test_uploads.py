@@ -10,7 +10,6 @@ from starlette.testclient import TestClient
 
 from support.files import make_image
 from support.web_page import ADDRESS, TOKEN, error_of, ok, serving
-from tapetum.desk.web.uploads import read_name
 
 
 def left(folder: Path) -> list[str]:
@@ -121,7 +120,3 @@ def test_a_full_disk_under_the_database_is_one_line(
     assert "full" in error_of(answer, 400)
     monkeypatch.setattr("tempfile.mkdtemp", lambda **_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     assert "disk is full" in error_of(page.get(f"{item}/export?format=csv"), 400)
-
-
-def test_names_of_other_scripts_are_taken() -> None:
-    assert read_name("фильм 1.MP4") == "фильм 1.MP4"

@@ -44,12 +44,12 @@ def gone(process: int) -> bool:
 def test_jobs_of_a_kind_share_a_process_until_it_dies(slow: Path) -> None:
     (slow.parents[1] / "go").touch()
     jobs = Jobs(slow)
-    one, two = (finish(jobs, jobs.submit("sleep", None, number=number))["result"] for number in (1, 2))
+    one, two = (finish(jobs, jobs.submit("sleep", "a", number=number))["result"] for number in (1, 2))
     assert (two["number"], two["process"]) == (2, one["process"])
     [worker] = jobs._workers._all
     os.kill(one["process"], signal.SIGKILL)
     worker.process.wait()
-    after = finish(jobs, jobs.submit("sleep", None, number=3))
+    after = finish(jobs, jobs.submit("sleep", "a", number=3))
     assert after["state"] == "done"
     assert after["result"]["process"] != one["process"]
     jobs.close()
@@ -59,16 +59,16 @@ def test_jobs_of_a_kind_share_a_process_until_it_dies(slow: Path) -> None:
 def test_a_failed_job_leaves_its_worker_and_a_cancelled_one_gets_a_new_one(slow: Path) -> None:
     jobs, go = Jobs(slow), slow.parents[1] / "go"
     go.touch()
-    assert finish(jobs, jobs.submit("sleep", None, fails=True))["state"] == "failed"
-    before = finish(jobs, jobs.submit("sleep", None))["result"]["process"]
+    assert finish(jobs, jobs.submit("sleep", "a", fails=True))["state"] == "failed"
+    before = finish(jobs, jobs.submit("sleep", "a"))["result"]["process"]
     assert len(jobs._workers._all) == 1
     go.unlink()
-    job = jobs.submit("sleep", None)
+    job = jobs.submit("sleep", "a")
     until(lambda: jobs.poll() or jobs.get(job["id"])["state"] == "running")
     jobs.cancel(job["id"])
     assert finish(jobs, job)["state"] == "cancelled"
     go.touch()
-    assert finish(jobs, jobs.submit("sleep", None))["result"]["process"] != before
+    assert finish(jobs, jobs.submit("sleep", "a"))["result"]["process"] != before
     jobs.close()
 
 
@@ -76,7 +76,7 @@ def test_a_failed_job_leaves_its_worker_and_a_cancelled_one_gets_a_new_one(slow:
 def test_a_worker_ends(slow: Path, monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
     (slow.parents[1] / "go").touch()
     jobs = Jobs(slow, keep_s=0 if reason == "off" else 600)
-    done = finish(jobs, jobs.submit("sleep", None, model="own.py:Tracker" if reason == "code" else "x"))
+    done = finish(jobs, jobs.submit("sleep", "a", model="own.py:Tracker" if reason == "code" else "x"))
     if reason == "idle":
         monkeypatch.setattr(jobs._workers, "_keep_s", 0.01)
     if reason == "large":

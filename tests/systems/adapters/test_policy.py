@@ -12,8 +12,9 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from tapetum.app.make.annotate import annotate
+import tapetum
 from tapetum.core.errors import BadInput
+from tapetum.data.lerobot import FrameFeature, copy_with_features
 from tapetum.encoders import build, save
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import prepare
@@ -115,7 +116,18 @@ PANS = 14
 def test_a_policy_that_is_told_tracks_needs_no_sharp_image(trunk_file: Path, tmp_path: Path) -> None:
     pan_set(tmp_path / "sharp", blurred=False)
     pan_set(tmp_path / "blurred", blurred=True)
-    annotate(tmp_path / "sharp", out=tmp_path / "tracked", grid=3)
+    sharp = open_lerobot(tmp_path / "sharp")
+    features = [
+        FrameFeature(name="tracks.top.xy", dtype="float32", size=18),
+        FrameFeature(name="tracks.top.visible", dtype="bool", size=9),
+    ]
+
+    def columns(number: int) -> dict[str, np.ndarray]:
+        tracks = tapetum.track(f"{sharp.folder}#episode={number}", grid=3).tracks
+        xy = tracks.xy.transpose(1, 0, 2).reshape(tracks.frames, -1)
+        return {"tracks.top.xy": xy, "tracks.top.visible": tracks.visible.T}
+
+    copy_with_features(sharp, tmp_path / "tracked", features, columns)
     video = "videos/observation.images.top/chunk-000/file-000.mp4"
     shutil.copy(tmp_path / "blurred" / video, tmp_path / "tracked" / video)
     run = recipe("clone", str(tmp_path / "tracked"), trunk=str(trunk_file), pixels=16, steps=150, evaluations=1, preset="top")
@@ -134,7 +146,7 @@ def test_a_policy_that_is_told_tracks_needs_no_sharp_image(trunk_file: Path, tmp
     assert np.abs(policy.select_action(batch).numpy() - rows["action"]).mean() < 2
     with pytest.raises(BadInput, match=r"the observation has no tracks\.top\.visible"):
         policy.select_action({name: batch[name] for name in batch if name != names[1]})
-    with pytest.raises(BadInput, match=r"has no tracks\.top\.xy; tapetum data annotate --grid 4 writes"):
+    with pytest.raises(BadInput, match=r"has no tracks\.top\.xy; tapetum.data.lerobot.copy_with_features writes"):
         adapt(replace(run, observe="tracks", data=str(tmp_path / "sharp")), Launch(out=tmp_path / "none"))
 
 

@@ -45,16 +45,6 @@ def test_a_second_pass_knows_better_what_is_visible():
 
 
 @pytest.mark.slow
-def test_polish_makes_places_exact():
-    clip, tracker = clip_of(SEEDS[0]), tapetum.load("tapir-nano")
-    near = []
-    for polish in (False, True):
-        tracks = tracker.track(clip.video, clip.queries, polish=polish)
-        near.append((np.linalg.norm(tracks.xy - clip.truth.xy, axis=-1)[clip.truth.visible] < 0.25).mean())
-    assert near[1] > near[0] + 0.2
-
-
-@pytest.mark.slow
 def test_the_causal_one_gives_frame_by_frame_what_it_gives_for_the_clip():
     clip, tracker = clip_of(SEEDS[0]), tapetum.load("causal-tapir-nano")
     first = clip.queries[clip.queries[:, 0] == 0][:8]

@@ -11,7 +11,7 @@ import torch
 from support.networks import TAPIR, tracker
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.export import clip_program, left_out, live_program
-from tapetum.systems.tap.second_pass import track_passes, track_with_fixed_shapes
+from tapetum.systems.tap.second_pass import track_passes
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.tracks.programs import export
 
@@ -93,7 +93,7 @@ def test_looks_of_fixed_shape_are_the_second_pass():
     tracker, video, asked = seeing(network(second_pass=True)), torch.from_numpy(images(4)), torch.from_numpy(queries(3))
     with torch.no_grad():
         first, second = track_passes(tracker.model, video, asked)
-        found = track_with_fixed_shapes(tracker.model, video, asked)
+        found = track_passes(tracker.model, video, asked, fixed_shapes=True)[-1]
     assert (first.confidence > 0.5).float().mean() > 0.5
     assert (first.tracks - second.tracks).abs().max() > 0.01
     assert (found.tracks - second.tracks).abs().max() < 1e-3

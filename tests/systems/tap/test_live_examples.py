@@ -21,7 +21,6 @@ from tapetum.systems.tap.export import live_program
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.tracks.programs import export
 from tapetum.tracks.tracker import with_keyframes
-from tapetum.video import write_video
 
 SOURCE = Path(__file__).parents[3] / "examples" / "live_cpp" / "live.cpp"
 SIZE = (272, 320)
@@ -155,48 +154,6 @@ def test_the_loop_in_a_browser_gives_the_tracks_of_the_keyframe_tracker(opened: 
     frames = frames_for(every)
     theirs, _ = BROWSER.in_browser(opened(), tmp_path, frames, QUERIES, every)
     same_as_python(tracker, every, frames, theirs)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("words", ["", "?every=3"])
-def test_the_page_follows_what_is_clicked_through_a_file(opened: Open, tmp_path, words):
-    texture = np.uint8(gaussian_filter(np.random.default_rng(0).uniform(0, 255, (400, 460)), 1.5).clip(100, 155) * 4.6 - 460)
-    drift = [texture[40 + t : 40 + t + SIZE[0], 60 - 2 * t : 60 - 2 * t + SIZE[1]] for t in range(16)]
-    write_video(tmp_path / "drift.mp4", np.stack(drift)[..., None].repeat(3, -1), 4)
-    page = opened(words=words)
-    page.get_by_text("Ready, on one thread").wait_for()
-    page.set_input_files("#file", tmp_path / "drift.mp4")
-    page.evaluate("() => video.pause()")
-    for number in range(16):
-        page.evaluate("time => video.currentTime = time", time := (number + 0.5) / 4)
-        page.wait_for_function("time => Math.abs(document.querySelector('canvas').dataset.time - time) < 0.1", arg=time)
-        if not number:
-            box, canvas = page.locator("canvas").bounding_box(), page.locator("canvas")
-            page.evaluate("() => document.getElementById('clear').click()")
-            canvas.click(position={"x": 150 * box["width"] / SIZE[1], "y": 130 * box["height"] / SIZE[0]})
-            page.get_by_text("1 points in").wait_for()
-    red = "([x, y]) => { const [r, g, b] = canvas.getImageData(x, y, 1, 1).data; return r > 180 && g < 110 && b < 110 }"
-    red = red.replace("canvas", "document.querySelector('canvas').getContext('2d')")
-    page.wait_for_function(red, arg=[150 + 2 * 15, 130 - 15])
-
-
-@pytest.mark.slow
-def test_the_page_uses_the_camera_and_says_what_is_missing(opened: Open, tmp_path):
-    page = opened()
-    page.get_by_text("Ready").wait_for()
-    page.click("#camera")
-    page.get_by_text("0 points").wait_for()
-    for before, line in (
-        ("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })", "No camera: a browser gives it to"),
-        ("navigator.mediaDevices.getUserMedia = async () => { throw new Error('not found') }", "No camera: not found"),
-    ):
-        page = opened(before)
-        page.get_by_text("Ready").wait_for()
-        page.click("#camera")
-        page.get_by_text(line).wait_for()
-    opened("delete self.WebAssembly").get_by_text("This browser has no WebAssembly").wait_for()
-    (tmp_path / "live.onnx").unlink()
-    opened().get_by_text("live.onnx is not beside this page").wait_for()
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from support.networks import TAPIR, tapir
 from tapetum.core.errors import BadInput
-from tapetum.layers.sampling import sample_video, scale_xy
+from tapetum.layers.sampling import sample_video
 from tapetum.systems.tap import matching
 from tapetum.systems.tap.config import NANO, OFFICIAL
 from tapetum.systems.tap.matching import local_correlation, soft_argmax
@@ -56,14 +56,6 @@ def test_local_correlation_samples_non_square_maps_rightly(size):
     torch.testing.assert_close(ours, torch.einsum("bntc,btcns->bnts", query, samples), atol=1e-5, rtol=1e-4)
 
 
-def test_local_correlation_reads_the_cell_at_its_centre():
-    maps = torch.zeros(1, 1, 6, 10, 1)
-    maps[0, 0, 4, 8] = 1
-    out = local_correlation(torch.ones(1, 1, 1, 1), maps, torch.tensor([8.5, 4.5]).view(1, 1, 1, 2))
-    assert out[0, 0, 0].argmax() == 24
-    assert out[0, 0, 0, 24] == 1
-
-
 def test_local_correlation_passes_gradients_to_maps_queries_and_positions():
     g = torch.Generator().manual_seed(0)
     maps = torch.randn(1, 2, 5, 6, 3, generator=g, dtype=torch.float64, requires_grad=True)
@@ -77,15 +69,6 @@ def test_local_correlation_passes_gradients_to_maps_queries_and_positions():
     with torch.no_grad():
         up, down = (local_correlation(query, maps, centre + torch.tensor([s, 0])).square().sum() for s in (step, -step))
     assert centre.grad[..., 0].sum().item() == pytest.approx((up - down).item() / (2 * step), rel=2e-2)
-
-
-def test_products_with_whole_maps_have_the_gradients_of_torch():
-    torch.manual_seed(0)
-    query = torch.randn(2, 5, 1, 7, dtype=torch.float64, requires_grad=True)
-    maps = torch.randn(2, 3, 4, 6, 7, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(matching.all_correlations, (query, maps))
-    ours = matching.all_correlations(query, maps)
-    torch.testing.assert_close(ours, torch.einsum("bnc,bthwc->btnhw", query[:, :, 0], maps).flatten(-2))
 
 
 def test_picked_cells_and_whole_maps_agree_in_value_and_gradient(monkeypatch):
@@ -130,14 +113,6 @@ def test_refinement_above_the_size_of_the_video_is_not_ignored():
     assert (tracks[0] - tracks[1]).abs().max() > 1e-2
 
 
-def test_forward_changes_no_argument():
-    model, (video, queries) = tiny(), random_case()
-    before = video.clone(), queries.clone()
-    model(video, queries)
-    assert torch.equal(video, before[0])
-    assert torch.equal(queries, before[1])
-
-
 # --- learning -----------------------------------------------------------------------------------------------------------
 
 
@@ -164,18 +139,6 @@ def test_every_parameter_gets_a_gradient(config):
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_position_head_learns_from_stage_one_alone():
-    model, (video, queries) = tiny(), random_case()
-    model(video, queries).unrefined[0].tracks.sum().backward()
-    assert model.matching.position.weight.grad.abs().sum() > 0
-
-
-def test_refinement_gradient_reaches_earlier_positions():
-    model, (video, queries) = tiny(), random_case()
-    model(video, queries).tracks.sum().backward()
-    assert model.matching.position.weight.grad.abs().sum() > 0
-
-
 def test_refinement_can_learn_from_some_queries_and_matching_from_all():
     model, (video, queries) = tiny(), random_case(points=6, height=32)
     out = model(video, queries, query_chunk=2, refine_with_gradient=2)
@@ -194,15 +157,6 @@ def test_bfloat16_autocast_stays_near_float32():
         half = model(video, queries)
     assert half.tracks.dtype == torch.float32
     assert (half.occlusion - full.occlusion).abs().max() < 0.2
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_weights_of_lower_precision_run(dtype):
-    model, (video, queries) = tiny().to(dtype), random_case()
-    with torch.no_grad():
-        out = model(video, queries)
-    assert out.tracks.dtype == torch.float32
-    assert out.tracks.isfinite().all()
 
 
 # --- properties ---------------------------------------------------------------------------------------------------------
@@ -226,13 +180,6 @@ def test_points_are_tracked_independently_of_each_other():
 
 
 @torch.no_grad()
-def test_one_clip_is_a_row_of_a_batch():
-    model, (video, queries) = tiny(), random_case(batch=3)
-    batch, one = model(video, queries), model(video[1:2], queries[1:2])
-    torch.testing.assert_close(batch.tracks[1:2], one.tracks, atol=1e-4, rtol=0)
-
-
-@torch.no_grad()
 def test_query_between_frames_mixes_their_features():
     model, (video, _) = tiny(), random_case()
     features = model.features(video)
@@ -251,23 +198,6 @@ def test_query_place_stands_in_for_matching_only_at_its_own_frame():
     own = queries[..., :1].round() == torch.arange(6)
     torch.testing.assert_close(held[own], queries[0, :, 1:], atol=1e-4, rtol=0)
     torch.testing.assert_close(held[~own], free[~own], atol=1e-4, rtol=0)
-
-
-@torch.no_grad()
-def test_shifting_the_video_shifts_the_tracks():
-    model = tiny(initial_resolution=(256, 256), stem_channels=8, channels=(8, 12, 16, 16))
-    for head in (model.matching.trunk, model.matching.position):  # the most similar cell wins
-        head.weight.zero_()
-        head.weight[..., 1, 1] = 1
-    g = torch.Generator().manual_seed(3)
-    video = torch.zeros(1, 3, 256, 256, 3)
-    video[:, :, 112:144, 112:144] = torch.rand(1, 1, 32, 32, 3, generator=g) * 2 - 1
-    queries = torch.tensor([[[0.0, 120.0, 130.0], [1.0, 133.0, 122.0]]])
-    shift = torch.tensor([16, -32])  # x, y; whole cells of the coarsest map
-    moved = video.roll((int(shift[1]), int(shift[0])), (2, 3))
-    a, b = model(video, queries), model(moved, queries + F.pad(shift, (1, 0)))
-    torch.testing.assert_close(b.tracks, a.tracks + shift, atol=1e-2, rtol=0)
-    torch.testing.assert_close(b.occlusion, a.occlusion, atol=1e-3, rtol=0)
 
 
 @torch.no_grad()
@@ -312,15 +242,6 @@ def test_videos_of_any_size_give_tracks_in_their_own_pixels(size):
     torch.testing.assert_close(out.unrefined[0].tracks[own], queries[0, :, 1:], atol=1e-3, rtol=0)
 
 
-def test_default_resolutions():
-    base = (256, 256)
-    assert default_resolutions((256, 256), base) == [base]
-    assert default_resolutions((100, 80), base) == [base]
-    assert default_resolutions((512, 512), base) == [base, (512, 512)]
-    assert default_resolutions((1080, 1920), base) == [base, (408, 496), (664, 976), (1080, 1920)]
-    assert default_resolutions((240, 320), base) == [base, (240, 320)]
-
-
 def test_small_videos_are_refined_above_their_size_where_the_config_says_so():
     assert tiny().refinements((64, 64)) == [(64, 64)]
     model, (video, queries) = tiny(refine_at_least=(128, 96)), random_case(frames=2)
@@ -363,39 +284,3 @@ def test_the_logits_of_all_cells_come_with_training_only():
     elsewhere = places_of(queries, 6)[..., :1].isnan().expand_as(where)  # at its own frame a query stands in for matching
     torch.testing.assert_close(where[elsewhere], out.unrefined[0].tracks[elsewhere])
     assert model.eval()(video, queries).heatmap is None
-
-
-def test_soft_argmax_looks_only_around_the_highest_cell():
-    heatmap = torch.zeros(1, 20, 20)
-    heatmap[0, 4, 4], heatmap[0, 15, 15] = 9.0, 8.9
-    assert (soft_argmax(heatmap) - 4.5).abs().max() < 0.2
-    heatmap[0, 4, 9] = 9.0  # five cells away: not part of the disc
-    assert (soft_argmax(heatmap) - 4.5).abs().max() < 0.2
-    heatmap[0, 4, 8] = 9.0  # four cells away: part of it
-    assert soft_argmax(heatmap)[0, 0] > 6
-
-
-def test_scaling_between_grids_is_per_axis():
-    xy = torch.tensor([3.0, 5.0])
-    assert scale_xy(xy, (10, 20), (20, 10)).tolist() == [1.5, 10.0]
-
-
-class _Arrays(torch.nn.Module):
-    """Tracks and confidence alone: an exported program returns tensors."""
-
-    def __init__(self, model: Tapir):
-        super().__init__()
-        self.model = model
-
-    def forward(self, video: torch.Tensor, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        out = self.model(video, queries, query_chunk=None)
-        return out.tracks, out.confidence
-
-
-@pytest.mark.slow
-@torch.no_grad()
-def test_an_exported_network_gives_the_same_tracks():
-    model, (video, queries) = _Arrays(tiny()).eval(), random_case(frames=3)
-    program = torch.export.export(model, (video, queries))
-    other, more = random_case(frames=3, seed=9)
-    torch.testing.assert_close(program.module()(other, more), model(other, more), atol=1e-5, rtol=0)

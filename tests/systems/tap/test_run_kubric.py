@@ -19,7 +19,6 @@ from tapetum.systems.tap.recipes import RECIPES, TapKubric
 from tapetum.systems.tap.run import KubricTask, train_tap_kubric
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.kubric import write_sequence
-from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
 from tapetum.world import SceneConfig, make_clip
 
@@ -65,22 +64,6 @@ def test_numbers_of_the_paper(data: Path) -> None:
 
 
 @pytest.mark.slow
-def test_refinement_learns_from_the_first_queries_only(run: TapKubric) -> None:
-    task = KubricTask(run)
-    batch = task.collate([task.dataset()[0]])
-    _, logs = task.loss(task.model().train(), batch, StepContext())
-    assert set(logs) == {"position", "occlusion", "expected_dist", "within_2px", "occlusion_accuracy"}
-    everything = KubricTask(replace(run, refine_with_gradient=None))
-    models = [task.model().train(), everything.model().train()]
-    losses = [t.loss(m, batch, StepContext())[0] for t, m in zip((task, everything), models, strict=True)]
-    torch.testing.assert_close(losses[0], losses[1])
-    for each in losses:
-        each.backward()
-    few, all_ = (torch.cat([p.grad.flatten() for p in m.mixer.parameters()]).norm() for m in models)
-    assert 0 < few < all_
-
-
-@pytest.mark.slow
 def test_stop_go_on_and_finish(run: TapKubric, tmp_path: Path) -> None:
     whole = train_tap_kubric(run, Launch(out=tmp_path / "whole", workers=0, threads=1))
     assert train_tap_kubric(run, Launch(out=tmp_path / "cut", workers=0, threads=1, minutes=0)) is None
@@ -106,11 +89,6 @@ def test_a_damaged_frame_ends_training_with_one_line(run: TapKubric, tmp_path: P
     with pytest.raises(BadInput, match=r"0000/frames/00\d\.png is \d\dx20 pixels where the frames before are") as error:
         train_tap_kubric(replace(run, data=str(tmp_path / "data")), Launch(out=tmp_path / "run", workers=workers, threads=1))
     assert "\n" not in str(error.value)
-
-
-def test_an_unknown_architecture_is_refused(run: TapKubric) -> None:
-    with pytest.raises(BadInput, match="no architecture named 'raft'; known names are tapir,"):
-        KubricTask(replace(run, start=None, model="raft"))
 
 
 @pytest.mark.slow

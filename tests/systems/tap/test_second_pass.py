@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-import tapetum
 from support.networks import TAPIR, tapir
-from tapetum.core.errors import BadInput
 from tapetum.systems.tap import weights
-from tapetum.systems.tap.config import NANO, TapirConfig
 from tapetum.systems.tap.model import places_of
-from tapetum.systems.tap.second_pass import _weights, average_visible_features, average_with_fixed_shapes, track_passes
+from tapetum.systems.tap.second_pass import _weights, average_visible_features, average_with_fixed_shapes
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.systems.tap.types import Trajectories
 
@@ -65,24 +62,6 @@ def test_a_tracker_looks_twice_with_it_where_asked_for():
     np.testing.assert_allclose(again.xy, twice.tracks[0], atol=1e-4)
     np.testing.assert_allclose(again.confidence, twice.confidence[0], atol=1e-5)
     assert np.abs(again.xy - plain.xy).max() > 0.01
-
-
-def test_both_looks_of_a_batch_are_those_of_each_clip():
-    model = network(second_pass=True).model
-    video = torch.stack([torch.from_numpy(noise()), torch.from_numpy(noise()).flip(0)]).float() / 127.5 - 1
-    queries = torch.tensor([[[0, 10.5, 20.25], [3, 60, 5]], [[5, 0, 48], [1.0, 30, 30]]])
-    with torch.no_grad():
-        both = track_passes(model, video, queries)
-        for k in range(2):
-            alone = track_passes(model, video[k : k + 1], queries[k : k + 1])
-            for one, of_batch in zip(alone, both, strict=True):
-                torch.testing.assert_close(one.tracks[0], of_batch.tracks[k], atol=1e-4, rtol=0)
-        tracked = TapirTracker(model).track(noise(), queries[0].numpy())
-        np.testing.assert_allclose(tracked.xy, both[-1].tracks[0], atol=1e-4)
-        once = track_passes(network().model, video, queries)
-    assert len(both) == 2
-    assert len(once) == 1
-    torch.testing.assert_close(once[0].tracks, both[0].tracks)
 
 
 def test_a_second_pass_learns_from_what_was_seen_and_not_from_where():
@@ -141,13 +120,6 @@ def test_chunks_of_points_on_an_accelerator_have_features_of_their_own():
     assert found.initial.shape == points.initial.shape
 
 
-def test_chunks_of_points_change_nothing():
-    tracker, video = network(second_pass=True), noise()
-    queries = np.random.default_rng(1).uniform(0, [5, 64, 48], (7, 3)).astype(np.float32)
-    whole, parts = (tracker.track(video, queries, query_chunk=chunk) for chunk in (None, 2))
-    np.testing.assert_allclose(parts.xy, whole.xy, atol=1e-4)
-
-
 def test_windows_look_on_their_own():
     tracker, video = network(second_pass=True), noise(12)
     queries = np.array([[0, 10, 20], [11, 30, 30]], np.float32)
@@ -162,20 +134,6 @@ def test_windows_look_on_their_own():
         seen = average_visible_features(model, late, points, once, torch.tensor([[-4.0, 7.0]]))
         twice = model.trajectories(late, seen, known)
     np.testing.assert_allclose(tracks.xy[:, 6:], twice.tracks[0, :, 2:], atol=1e-4)
-
-
-def test_only_tapir_nano_does_so_by_itself():
-    assert NANO.second_pass
-    assert not TapirConfig().second_pass
-    assert tapetum.load("tapir-nano").model.config.second_pass
-    assert not tapetum.load("causal-tapir-nano").model.config.second_pass
-
-
-def test_a_causal_network_has_none():
-    with pytest.raises(BadInput, match="second pass needs the future"):
-        network(causal=True).track(noise(), [[0, 1, 1]], second_pass=True)
-    with pytest.raises(BadInput, match="second_pass needs the future"):
-        TapirConfig(causal=True, second_pass=True)
 
 
 def test_loaded_as_causal_a_file_loses_it(tmp_path):

@@ -70,9 +70,6 @@ _OPTIONS: dict[str, type] = {
         "causal-tap-nano", "Make the bundled point tracker one for live use, which sees frames one by one."
     ),
     "more-tap-nano": _tap_nano("more-tap-nano", "Train the bundled point tracker further."),
-    "tap-small": _tap_nano(
-        "tap-small", "Train a larger point tracker, grown from the bundled one, on harder and longer scenes."
-    ),
     "tap-kubric": recipe_options(
         "Train TAPIR or a relative on Kubric's point tracks as the paper does; under torchrun on several processes.",
         Annotated[

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from tapetum.app.commands import Command, Group, with_json
-from tapetum.app.make.annotate import annotate
 from tapetum.app.make.check_data import check
 from tapetum.app.make.demos import make as make_demos
 from tapetum.app.make.fetch_perception_test import fetch_perception_test
@@ -257,15 +256,13 @@ def _fetch_command(name: str) -> Command:
 
 COMMANDS = Group(
     """Check the data of published recipes; make and show tar shards, from which training reads any modalities; make
-    demonstrations for robots, and write tracks, captions and flags beside theirs; fetch benchmarks of point tracking and the
-    Perception Test.""",
+    demonstrations for robots; fetch benchmarks of point tracking and the Perception Test.""",
     {
         "check": check,
         "shards": write,
         "show": show,
         **{f"tapvid-{name}": _fetch_command(name) for name in _BENCHMARKS},
         "demos": make_demos,
-        "annotate": annotate,
         "perception-test": fetch_perception_test,
     },
 )

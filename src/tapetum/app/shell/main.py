@@ -66,11 +66,7 @@ VERBS = {
     "segment": Entry("see", "outline things that words name", "app.see.segment.segment"),
     "answer": Entry("see", "say which of several answers fits a video, however long", "app.see.answer_live.answer_any"),
     "index": Entry("see", "make an index of images and films, or renew it", "desk.search.index.index"),
-    "search": Entry(
-        "see",
-        "find images and moments by words or by an example; near duplicates, clusters, a map",
-        "desk.search.search.search",
-    ),
+    "search": Entry("see", "find images and moments by words or by an example", "desk.search.search.search"),
     "discover": Entry("see", "find objects in images without labels", "app.see.discover.discover"),
     "embed": Entry("see", "make vectors of images, recordings and videos", "app.see.embed.embed_to_table"),
     "train": Entry("learn", "train a model by a recipe", "app.learn.train_recipes.COMMANDS"),

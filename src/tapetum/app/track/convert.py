@@ -1,7 +1,7 @@
 """`tapetum.convert`: converts tracks from one format or layout to another."""
 
 from contextlib import ExitStack
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +13,6 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import same_place
 
 if TYPE_CHECKING:
-    from tapetum.tracks.identity import Swap
     from tapetum.types import Tracks
 
 
@@ -43,9 +42,6 @@ class ConvertOptions(SavedVisibilitySettings):
     pickle."""
     name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Which video of a TAP-Vid pickle that holds several."""
-    undo_swaps: bool = False
-    """Exchange points back that two to five alike bodies have exchanged where they crossed, and hide those that are lost;
-    points are named PART@BODY, such as nose@mouse1 and nose@mouse2."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,18 +52,12 @@ class Converted(Result):
     """The points."""
     target: Path
     """What was written."""
-    swaps: "tuple[Swap, ...] | None" = None
-    """Exchanges of points that were undone, where that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
-        made = {"points": self.tracks.points, "frames": self.tracks.frames, "tracks": str(self.target)}
-        return made if self.swaps is None else {**made, "swaps": [asdict(swap) for swap in self.swaps]}
+        return {"points": self.tracks.points, "frames": self.tracks.frames, "tracks": str(self.target)}
 
     def as_text(self) -> str:
-        lines = [f"frame {swap.frame}: {' and '.join(swap.points)} were exchanged" for swap in self.swaps or ()]
-        if self.swaps is not None and not lines:
-            lines = ["no points were exchanged"]
-        return "\n  ".join([f"{self.target}: {self.tracks.points} points in {self.tracks.frames} frames", *lines])
+        return f"{self.target}: {self.tracks.points} points in {self.tracks.frames} frames"
 
 
 @verb(ConvertOptions)
@@ -102,10 +92,5 @@ def convert(options: ConvertOptions, listener: Listener) -> Converted:
         if video is not None:
             video = tracked_part(video, tracks)
             check_video(tracks, video)
-        swaps = None
-        if options.undo_swaps:
-            from tapetum.tracks.identity import undo_swaps
-
-            tracks, swaps = undo_swaps(tracks)
         write_tracks(tracks, target, options.to, video=video)
-    return Converted(tracks=tracks, target=target, swaps=None if swaps is None else tuple(swaps))
+    return Converted(tracks=tracks, target=target)

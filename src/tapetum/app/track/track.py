@@ -23,7 +23,6 @@ from tapetum.app.track.track_files import (
     file_lines,
     finish_features,
     lifted,
-    note_swaps,
     one_file,
     open_features,
     save,
@@ -319,7 +318,6 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         if lifting is not None:
             tracks = lifting.take_support(tracks, task.count)
         tracks = options.choose_visible(tracks, options.model or MODEL)
-        note_swaps(tracks, listener)
         seconds = time.perf_counter() - start
         if file is not None:
             write_file(file, video, tracks, options, listener)

@@ -198,22 +198,6 @@ def track_back(
     return distances
 
 
-def note_swaps(tracks: "Tracks", listener: Listener) -> None:
-    """Tell the listener if points named PART@BODY were exchanged between alike bodies."""
-    if not any("@" in name for name in tracks.names or ()):
-        return
-    from tapetum.tracks.identity import find_swaps
-
-    try:
-        swaps = find_swaps(tracks)
-    except BadInput:  # too few points to tell
-        return
-    if swaps:
-        first = f"{' and '.join(swaps[0].points)} in frame {swaps[0].frame}"
-        how = "tapetum convert tracks.npz mended.npz --undo-swaps"
-        listener.note(f"bodies exchanged points {len(swaps)} times, first {first}; this exchanges them back: {how}")
-
-
 def span_lines(spans: "Sequence[Span]", tracks: "Tracks") -> list[str]:
     """Write spans, one per line, and the share of visible places that is expected wrong."""
     from tapetum.tracks.doubtful import expected_share

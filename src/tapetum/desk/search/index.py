@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from tapetum.desk.search.vector_index import FileState, IndexedFile, IndexedPiece, VectorIndex
 
 HIDDEN = ".tapetum-index"
-"""Where the index of a folder lies in it, unless another place is given."""
+"""Default place of the index of a folder, in that folder."""
 _TOGETHER = 16
-"""Images that the network looks at together at most."""
+"""Maximum number of images in a batch."""
 _SECONDS = 1.0
-"""Between two transactions: each waits for the disk."""
+"""Seconds between two transactions; each waits for the disk."""
 
 
 @dataclass(frozen=True)
 class IndexOptions:
     """Make an index of images and films for `tapetum search`, or renew it.
 
-    Of each image and of each second of a film the index has a vector, a thumbnail and, where the model has a classifier, names
-    of what it sees. The same command again opens files that are new or whose size or time has changed, looks at those with
-    another content, and drops those that are gone; after an interruption it goes on where it was.
+    Of each image and of each second of a film the index has a vector and a thumbnail. The same command again opens files that
+    are new or whose size or time has changed, looks at those with another content, and drops those that are gone; after an
+    interruption it goes on where it was.
     """
 
     folders: tyro.conf.Positional[tuple[Annotated[File, one_text("FOLDERS")], ...]]
@@ -52,7 +52,7 @@ class IndexOptions:
     """Folder of the index, on this machine; by default .tapetum-index in the folder."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """What looks at them: by default what the index was made with; for a new one an encoder of images and words if one is on
-    this machine, else efficientnet-lite2 (of the extra imagenet), which names what it sees, else resnet-nano."""
+    this machine, else efficientnet-lite2 (of the extra imagenet), else resnet-nano."""
     engine: Annotated[Engine, tyro.conf.arg(metavar="local|ray")] = "local"
     """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
     workers: int = 1
@@ -85,23 +85,23 @@ class IndexOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Indexed(Result):
-    """What an index has, and what has changed in it."""
+    """Contents of an index, and its changes."""
 
     out: Path
     model: str
     pieces: int
-    """Images, and seconds of films."""
+    """Number of images and seconds of films."""
     files: int
     looked_at: int
-    """Files that the model has looked at now."""
+    """Number of files processed in this run."""
     copied: int
-    """Files whose content was in the index already, under another name."""
+    """Number of files whose content was in the index under another name."""
     removed: int
-    """Files that are gone."""
+    """Number of files removed from the index."""
     failed: tuple[str, ...]
-    """Files that could not be read."""
+    """Unreadable files."""
     notes: tuple[str, ...] = field(default=())
-    """What is known of the model, and how to get a better one."""
+    """Remarks on the model, and how to get a better one."""
 
     def as_text(self) -> str:
         changed = f"{self.looked_at} looked at now, {self.copied} known by content, {self.removed} gone"
@@ -127,17 +127,16 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
     files = list_media(options.folders, listener)
     model: MediaModel | None = None
     if not (out / DATABASE).is_file():
-        model = MediaModel(options.model or default_model(), choose_device(options.device), options.dtype)
-        reference = portable(model.reference)
-        words = "yes" if model.reads_words else ""
-        VectorIndex.create(out, model.identity, model.channels, exist_ok=True, reference=reference, words=words).close()
+        model = _make_model(options.model or default_model(), options.device, options.dtype)
+        about = {"reference": portable(model.reference), "words": "yes" if model.reads_words else ""}
+        VectorIndex.create(out, model.identity, model.channels, exist_ok=True, **about).close()
     with refusing_damage(out), VectorIndex.open(out, writes=True) as opened:
         reference = options.model or stored_reference(opened.about)
         if model is None and options.model is not None:
-            model = MediaModel(options.model, choose_device(options.device), options.dtype)
+            model = _make_model(options.model, options.device, options.dtype)
         changes = _Changes(opened, files, options, listener)
         if model is None and changes.to_look_at:
-            model = MediaModel(reference, choose_device(options.device), options.dtype)
+            model = _make_model(reference, options.device, options.dtype)
         if model is not None and model.identity != opened.model:
             raise BadInput(
                 f"{out} is an index of {opened.about.get('reference')} as it was, and {model.reference} makes other vectors; "
@@ -146,25 +145,24 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
         if model is not None:
             changes.look(model, portable(reference))
         changes.finish()
-        words = bool(opened.about.get("words"))
-        prepared = opened.prepare_search(partial(listener.progress, "preparing approximate search"))
-        notes = [describe_model(opened.about.get("reference", "")), better_model(words), prepared]
+        made_by = opened.about.get("reference", "")
+        better = better_model(bool(opened.about.get("words")))
         return Indexed(
             out=out,
-            model=opened.about.get("reference", ""),
+            model=made_by,
             pieces=len(opened),
             files=len(opened.fingerprints()),
             looked_at=changes.looked_at,
             copied=changes.copied,
             removed=changes.removed,
             failed=tuple(changes.failed),
-            notes=tuple(note for note in notes if note),
+            notes=(describe_model(made_by), *([better] if better else [])),
         )
 
 
 @dataclass(frozen=True)
 class _Looked:
-    """What was made of a file, or why not."""
+    """Pieces and vectors of a file, or the problem."""
 
     path: str
     fingerprint: str
@@ -177,20 +175,18 @@ class _Changes:
     """The differences between an index and the present files, and the updates that resolve them."""
 
     def __init__(self, index: "VectorIndex", files: Sequence[MediaFile], options: IndexOptions, listener: Listener):
-        from tapetum.desk.search.vector_index import about_files
-
         self.index, self.options, self.listener = index, options, listener
         self.failed: list[str] = []
         self.looked_at = self.copied = self.removed = 0
         self._states: dict[str, FileState] = {}
-        """Of the files that were read now."""
+        """Size and time of the files read in this run."""
         self._prints = dict(self._fingerprints(files))
-        compared = about_files(index, self._prints)
+        before = index.fingerprints()
         inside = tuple(map(below, options.folders))
         named = {str(place) if is_address(place) else os.path.abspath(place) for place in options.folders}
-        unread = set(self.failed)  # they are there, and may be read next time
-        self._gone = [path for path in compared["gone"] if (path.startswith(inside) or path in named) and path not in unread]
-        same = set(compared["same"])
+        gone = sorted(before.keys() - self._prints.keys() - set(self.failed))  # what failed may be read next time
+        self._gone = [path for path in gone if path.startswith(inside) or path in named]
+        same = {path for path, mark in self._prints.items() if before.get(path) == mark}
         index.set_states({path: state for path, state in self._states.items() if path in same})
         self.to_look_at = self._copy_known([path for path in self._prints if path not in same])
         self._done, self._damaged = len(same) + self.copied, list[str]()

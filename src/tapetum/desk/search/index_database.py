@@ -26,7 +26,7 @@ create table pieces (row integer primary key, file integer not null references f
 create index pieces_of_files on pieces(file);
 """
 _STATES = "alter table files add column size integer; alter table files add column time integer;"
-"""What a writer adds to an index that was made without them."""
+"""Columns that a writer adds to older indexes."""
 
 
 def create_database(folder: Path, about: Mapping[str, str], exist_ok: bool = False) -> None:
@@ -86,8 +86,8 @@ def open_database(folder: Path, writes: bool) -> sqlite3.Connection:
         database.execute("pragma foreign_keys = on")
         database.execute("pragma trusted_schema = off")
         if writes:
-            database.execute("pragma locking_mode = exclusive")
             database.execute("begin exclusive")
+            database.execute("pragma locking_mode = exclusive")  # only now: two that wait would hold each other's locks
             database.execute("commit")
         about = read_about_table(database, writes)
         if not writes:

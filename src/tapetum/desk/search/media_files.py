@@ -19,9 +19,9 @@ class MediaFile:
     """An image or a film."""
 
     name: str
-    """Its whole path, or its address."""
+    """Absolute path, or address."""
     remote: RemoteFile | None = None
-    """What is known of a file at an address."""
+    """Size and ETag or time of a file at an address."""
 
     def state(self) -> tuple[int, int] | None:
         """Read size and time of change (ns) of a file on disk; None for one at an address, or one that is gone."""

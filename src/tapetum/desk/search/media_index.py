@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tapetum.app.see.embedding_table import read_table
 from tapetum.core.addresses import describe, is_address, join_address
@@ -15,50 +15,10 @@ from tapetum.desk.search.index import HIDDEN
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.desk.search.vector_index import IndexedPiece
+    from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex
     from tapetum.desk.search.vector_search import Nearest
 
-
-class MediaIndex(Protocol):
-    """Vectors of pieces of files, in rows; `tapetum.desk.search.vector_index.VectorIndex` is one."""
-
-    model: str
-    """Identity of the weights that made the vectors."""
-    channels: int
-    about: dict[str, str]
-    """`reference`: what the weights were loaded by."""
-
-    def __len__(self) -> int:
-        """Number of pieces."""
-        ...
-
-    def rows(self) -> "np.ndarray":
-        """Read the rows of all pieces, ascending."""
-        ...
-
-    def nearest(self, queries: Any, count: int, *, exact: bool = False) -> "Nearest":
-        """Find the most similar rows; `exact`: never approximately."""
-        ...
-
-    def pieces(self, rows: Iterable[int]) -> "list[IndexedPiece]":
-        """Read the pieces of rows."""
-        ...
-
-    def rows_of(self, path: str) -> "np.ndarray":
-        """Read the rows of a file's pieces."""
-        ...
-
-    def vectors(self, rows: "np.ndarray | None" = None) -> "np.ndarray":
-        """Read unit vectors of rows, by default of all."""
-        ...
-
-    def tags(self) -> Iterator[tuple[int, tuple[tuple[str, float], ...]]]:
-        """Read rows with tags."""
-        ...
-
-    def duplicates(self, cosine: float) -> list[list[int]]:
-        """Group similar rows."""
-        ...
+    MediaIndex: TypeAlias = "VectorIndex | Table"
 
 
 @dataclass
@@ -88,8 +48,8 @@ class Table:
 
         return np.arange(len(self))
 
-    def nearest(self, queries: Any, count: int, *, exact: bool = False) -> "Nearest":
-        """Find the rows that are most alike; a table is always searched exactly."""
+    def nearest(self, queries: Any, count: int) -> "Nearest":
+        """Find the most similar rows."""
         import numpy as np
 
         from tapetum.desk.search.vector_search import find_nearest
@@ -113,16 +73,6 @@ class Table:
     def vectors(self, rows: "np.ndarray | None" = None) -> "np.ndarray":
         """Read unit vectors of rows, by default of all."""
         return self._unit if rows is None else self._unit[rows]
-
-    def tags(self) -> Iterator[tuple[int, tuple[tuple[str, float], ...]]]:
-        """Read nothing: a table has no tags."""
-        yield from ()
-
-    def duplicates(self, cosine: float) -> list[list[int]]:
-        """Group rows that are alike."""
-        from tapetum.desk.search.vector_search import group_duplicates
-
-        return group_duplicates(self._unit, self.rows(), cosine)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The model of an index of images and films: one set of weights embeds files, images and words, and assigns tags."""
+"""The model of an index of images and films: one set of weights embeds files, images and words."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,15 +19,13 @@ if TYPE_CHECKING:
         EmbeddedPiece, bytes | None
     ]  # an image or a second of a film, prepared for the network, and its thumbnail
 
-_TAGS, _LEAST = 10, 0.01
-"""Tags of a piece at most, and their least probability."""
 _SIDE = 128
-"""Pixels of the longer side of a thumbnail."""
+"""Longer side of a thumbnail, in pixels."""
 _CLASSIFIER, _BUNDLED = "efficientnet-lite2", "resnet-nano"
 
 
 def default_model() -> str:
-    """Find the best model on this machine: one that reads words, else a classifier, else the bundled one."""
+    """Find the best model on this machine: one that reads words, else one that learned from ImageNet, else the bundled one."""
     return installed_word_model() or (_CLASSIFIER if is_here(_CLASSIFIER) else _BUNDLED)
 
 
@@ -48,14 +46,13 @@ def stored_reference(about: Mapping[str, str]) -> str:
 
 
 class MediaModel:
-    """Weights that embed files; some also embed words, and some classify images.
+    """Weights that embed files; some also embed words.
 
     Raises BadInput for weights that make no vectors.
     """
 
     def __init__(self, reference: str, device: str | None = None, dtype: str = "float32"):
         from tapetum.encoders.embed import EncoderEmbedder, set_precision
-        from tapetum.encoders.imagenet import class_names
         from tapetum.hub.loading import find_loader, load
         from tapetum.transfer.zero_shot import reads_words
 
@@ -69,12 +66,6 @@ class MediaModel:
         self._sees_frames = isinstance(self._embedder, EncoderEmbedder)
         self._films = not self._sees_frames and hasattr(model, "embed_texts")
         self.reads_words: bool = self._films or reads_words(model)
-        head = getattr(model, "head", None) if self._sees_frames else None
-        count = 0 if head is None else head.out_features
-        self.class_names: tuple[str, ...] = ()
-        """Names of the classes of its classifier; none where it has none, or nobody knows their names."""
-        if count:
-            self.class_names = model.class_names or (class_names() if count == len(class_names()) else ())
 
     def embed_words(self, texts: Sequence[str]) -> "np.ndarray":
         """Compute unit vectors of texts, float32 (n, channels). Raises BadInput if the model reads none."""
@@ -117,10 +108,9 @@ class MediaModel:
 
         pieces = [piece for piece, _ in parts]
         vectors = self._embedder.embed(pieces)
-        tags = self._tags(vectors) if self.class_names else [()] * len(parts)
         return [
-            (IndexedPiece(path=piece.file, start_s=piece.start, stop_s=piece.stop, thumbnail=small, tags=named), vector)
-            for (piece, small), named, vector in zip(parts, tags, vectors, strict=True)
+            (IndexedPiece(path=piece.file, start_s=piece.start, stop_s=piece.stop, thumbnail=small), vector)
+            for (piece, small), vector in zip(parts, vectors, strict=True)
         ]
 
     def _frames(self, path: Path) -> "Iterator[MediaPart]":
@@ -146,18 +136,6 @@ class MediaModel:
             for piece in self._embedder.pieces(path):
                 middle = ((piece.start or 0.0) + (piece.stop or 0.0)) / 2
                 yield piece, thumbnail_of(video[int(np.abs(times - middle).argmin())])
-
-    def _tags(self, vectors: "np.ndarray") -> list[tuple[tuple[str, float], ...]]:
-        import torch
-
-        head = self._model.head
-        with torch.inference_mode():
-            pooled = torch.from_numpy(vectors).to(head.weight.device, head.weight.dtype)
-            likely, numbers = head(pooled).float().softmax(1).topk(min(_TAGS, len(self.class_names)))
-        return [
-            tuple((self.class_names[k], round(p, 4)) for p, k in zip(ps, ks, strict=True) if p >= _LEAST)
-            for ps, ks in zip(likely.tolist(), numbers.tolist(), strict=True)
-        ]
 
 
 def thumbnail_of(frame: "np.ndarray") -> bytes:

@@ -1,4 +1,4 @@
-"""Results of `tapetum search`: moments, groups of pieces, and how far they stand out from chance."""
+"""Results of `tapetum search`: moments, and how far they stand out from chance."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 JOINED_S = 2.0
 """Seconds of the longest pieces that are joined; longer ones, such as passages of a video model, are moments already."""
 _FEW = 10
-"""Pieces of an index about whose cosines nothing can be said."""
+"""Number of pieces below which cosines have no statistics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,29 +30,21 @@ class MomentMatch:
     start_s: float | None
     """None for an image."""
     stop_s: float | None
-    cosine: float | None = None
-    """How alike it and the query are, in -1..1: only the order of moments means something. None of what tags found."""
-    probability: float | None = None
-    """Of what tags found: the classifier's probability of the words."""
+    cosine: float
+    """Similarity to the query, in -1..1; only the order of moments means something."""
     thumbnails: tuple[bytes, ...] = field(default=(), repr=False)
-    """Small JPEGs, where the index has some; a page shows them, JSON does not."""
+    """Small JPEGs, if the index has some; pages show them, JSON does not."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", hide_secrets(self.path))
 
     def as_json(self) -> dict[str, Any]:
-        values = {name: value for name, value in asdict(self).items() if name != "thumbnails"}
-        return values if self.probability is not None else {k: v for k, v in values.items() if k != "probability"}
-
-    @property
-    def score(self) -> float | None:
-        """Return the cosine, or the probability for tag search; None for results that were only grouped."""
-        return self.cosine if self.probability is None else self.probability
+        return {name: value for name, value in asdict(self).items() if name != "thumbnails"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sureness:
-    """How far the best piece stands out of all."""
+    """Deviation of the best piece from all others."""
 
     deviations: float
     """Standard deviations of its cosine above the mean of all pieces."""
@@ -82,18 +74,16 @@ def sureness(best: float, mean: float, deviation: float, pieces: int) -> Surenes
 
 @dataclass(frozen=True, kw_only=True)
 class Searched(Result):
-    """What was found."""
+    """Moments found by a search."""
 
     moments: tuple[MomentMatch, ...]
-    """The best first."""
+    """Best first."""
     sheet: Path | None = None
-    """A page that shows them, where one was asked for."""
-    map: Path | None = None
-    """A page that shows all pieces by likeness, where one was asked for."""
+    """Page that shows them, if requested."""
     model: str | None = None
-    """What the vectors were made by."""
+    """Model of the index."""
     sure: Sureness | None = None
-    """How far the best stands out; None where nothing can be said."""
+    """Deviation of the best; None for too few pieces."""
     notes: tuple[str, ...] = ()
 
     def remarks(self) -> list[str]:
@@ -103,59 +93,18 @@ class Searched(Result):
         ]
 
     def as_json(self) -> dict[str, Any]:
-        pages = {name: str(page) for name in ("sheet", "map") if (page := getattr(self, name)) is not None}
-        about: dict[str, Any] = {"model": self.model, "notes": list(self.notes)}
-        about["sure"] = None if self.sure is None else asdict(self.sure)
-        return {"moments": [each.as_json() for each in self.moments], **pages, **about}
+        page = {} if self.sheet is None else {"sheet": str(self.sheet)}
+        about = {"model": self.model, "notes": list(self.notes), "sure": None if self.sure is None else asdict(self.sure)}
+        return {"moments": [each.as_json() for each in self.moments], **page, **about}
 
     def as_text(self) -> str:
         lines = []
         for each in self.moments:
             span = "        image      " if each.start_s is None else f"{each.start_s:8.1f} - {each.stop_s:8.1f}"
-            lines.append(f"{span}  {each.score:6.3f}  {each.path}")
+            lines.append(f"{span}  {each.cosine:6.3f}  {each.path}")
         lines += self.remarks()
-        lines += [f"{page}: {what}" for page, what in ((self.sheet, "images of them"), (self.map, "a map of all")) if page]
-        return "\n".join(lines)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PieceGroup:
-    """Pieces that belong together."""
-
-    name: str
-    pieces: int
-    """How many; `shown` may be fewer."""
-    shown: tuple[MomentMatch, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grouped(Result):
-    """Near duplicates, or clusters."""
-
-    what: str
-    """duplicates or clusters."""
-    groups: tuple[PieceGroup, ...]
-    sheet: Path | None = None
-    map: Path | None = None
-    model: str | None = None
-    notes: tuple[str, ...] = ()
-
-    def remarks(self) -> list[str]:
-        """Say which model answers."""
-        return [line for line in (self.model and describe_model(self.model), *self.notes) if line]
-
-    def as_json(self) -> dict[str, Any]:
-        pages = {name: str(page) for name in ("sheet", "map") if (page := getattr(self, name)) is not None}
-        groups = [{"name": g.name, "pieces": g.pieces, "shown": [each.as_json() for each in g.shown]} for g in self.groups]
-        return {self.what: groups, **pages, "model": self.model, "notes": list(self.notes)}
-
-    def as_text(self) -> str:
-        lines = [] if self.groups else [f"there are no {self.what}"]
-        for group in self.groups:
-            lines.append(f"{group.name} ({group.pieces})")
-            lines += [f"  {'' if each.start_s is None else f'{each.start_s:.1f} s  '}{each.path}" for each in group.shown]
-        lines += self.remarks()
-        lines += [f"{page}: {what}" for page, what in ((self.sheet, "images of them"), (self.map, "a map of all")) if page]
+        if self.sheet is not None:
+            lines.append(f"{self.sheet}: images of them")
         return "\n".join(lines)
 
 
@@ -166,7 +115,7 @@ class TimeSpan:
     rows: tuple[int, ...]
     best: "IndexedPiece"
     value: float
-    """How well the best of them fits."""
+    """Similarity of the best of them."""
 
 
 def join_spans(
@@ -214,7 +163,7 @@ def join_spans(
     return spans
 
 
-def moment_of(index: "MediaIndex", span: TimeSpan, *, by_tags: bool = False) -> MomentMatch:
+def moment_of(index: "MediaIndex", span: TimeSpan) -> MomentMatch:
     """Build the moment of a span, with thumbnails of its beginning, best second and end."""
     ends = index.pieces(sorted({span.rows[0], span.rows[-1]}))
     shown = [ends[0], span.best, ends[-1]] if len(span.rows) > 2 else ends
@@ -222,7 +171,6 @@ def moment_of(index: "MediaIndex", span: TimeSpan, *, by_tags: bool = False) -> 
         path=span.best.path,
         start_s=ends[0].start_s,
         stop_s=ends[-1].stop_s,
-        cosine=None if by_tags else span.value,
-        probability=span.value if by_tags else None,
+        cosine=span.value,
         thumbnails=tuple(piece.thumbnail for piece in shown if piece.thumbnail is not None),
     )

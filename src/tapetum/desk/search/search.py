@@ -1,7 +1,6 @@
 """`tapetum.search`: finds images and moments of films similar to words, an example or a moment, in an index or a table."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,23 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from tapetum.app.verb import File, Listener, one_text, verb
-from tapetum.bench.word_models import fetch_command
 from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import check_length
 from tapetum.desk.search.media_files import on_disk
-from tapetum.desk.search.media_index import MediaIndex, open_media_index
+from tapetum.desk.search.media_index import open_media_index
 from tapetum.desk.search.media_model import stored_reference
-from tapetum.desk.search.results import Grouped, MomentMatch, Searched, join_spans, moment_of, sureness
+from tapetum.desk.search.results import Searched, join_spans, moment_of, sureness
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from tapetum.desk.search.media_index import MediaIndex
     from tapetum.desk.search.media_model import MediaModel
 
 LONGEST_WORDS = 1000
 """Characters of a query; models read far fewer."""
-_PAGES = (".html", ".htm")
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,8 @@ class SearchOptions:
     """Find images and moments of films in an index of tapetum index, or in a table of tapetum embed.
 
     A line an image or a moment: from and to in seconds, how alike it is, the file. What is looked for is said in words, by an
-    example image, by a moment of a film, or by words and an example together; where the model of the index reads no words, the
-    names are searched that its classifier gave. `tapetum search WORDS --index TABLE` does the same.
+    example image, by a moment of a film, or by words and an example together. `tapetum search WORDS --index TABLE` does the
+    same.
     """
 
     place: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="INDEX")] = ""
@@ -53,17 +51,7 @@ class SearchOptions:
     model: Annotated[File | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """The weights that the index was made with, where they lie elsewhere now."""
     count: Annotated[int, tyro.conf.arg(metavar="N")] = 5
-    """Images and moments to give, at most; of duplicates and clusters, images of each."""
-    exact: bool = False
-    """Compare all vectors, also where an index of more than a million has lists for approximate search."""
-    duplicates: bool = False
-    """List groups of files that show nearly the same."""
-    alike: float = 0.97
-    """Cosine from which on two are near duplicates."""
-    clusters: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Divide all into N clusters, and name them."""
-    map: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
-    """Write a map of all: a page where what is alike lies together, by UMAP (pip install umap-learn), else by PCA."""
+    """Maximum number of images and moments."""
     sheet: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
     """Write a contact sheet: a page with images of each result, all in the one file."""
 
@@ -73,25 +61,12 @@ class SearchOptions:
         if not str(place):
             raise BadInput("there is no INDEX; make one: tapetum index FOLDER, then tapetum search FOLDER WORDS")
         check_length(words, "WORDS", LONGEST_WORDS)
-        queried = bool(words.strip()) or self.image is not None or self.moment is not None
-        if queried and (self.duplicates or self.clusters is not None):
-            raise BadInput("--duplicates and --clusters look at all of the index; leave out WORDS, --image and --moment")
-        if self.duplicates and self.clusters is not None:
-            raise BadInput("give --duplicates or --clusters, one at a time")
-        if not (queried or self.duplicates or self.clusters is not None or self.map is not None):
-            raise BadInput("there are no WORDS; say what to look for, or give --image, --moment, --duplicates or --clusters")
+        if not words.strip() and self.image is None and self.moment is None:
+            raise BadInput("there are no WORDS; say what to look for, or give --image or --moment")
         if self.count < 1:
             raise BadInput(f"--count is {self.count}; it must be 1 or more")
-        if not 0 < self.alike <= 1:
-            raise BadInput(f"--alike is {self.alike}; give a cosine above 0, at most 1")
-        if self.clusters is not None and not 2 <= self.clusters <= 1000:
-            raise BadInput(f"--clusters is {self.clusters}; give 2 to 1000")
-        for name in ("sheet", "map"):
-            page = getattr(self, name)
-            if page is not None and Path(page).suffix.lower() not in _PAGES:
-                raise BadInput(f"--{name} {page}: the ending must be .html")
-        if self.map is not None and self.sheet is not None and Path(self.map).absolute() == Path(self.sheet).absolute():
-            raise BadInput(f"--map and --sheet are both {self.map}; give two files")
+        if self.sheet is not None and Path(self.sheet).suffix.lower() not in (".html", ".htm"):
+            raise BadInput(f"--sheet {self.sheet}: the ending must be .html")
 
     def place_and_words(self) -> tuple[File, str]:
         """Find which word is the index and which are the query. Raises BadInput if either is given twice."""
@@ -105,32 +80,28 @@ class SearchOptions:
 
 
 @verb(SearchOptions)
-def search(options: SearchOptions, listener: Listener) -> Searched | Grouped:
-    """Find the images and moments most similar to a query, the best first; or near duplicates, clusters, a map.
+def search(options: SearchOptions, listener: Listener) -> Searched:
+    """Find the images and moments most similar to a query, the best first.
 
     Raises BadInput for an index or a table that cannot be read, or has vectors of another model, and for words if the model
-    reads none and no names are given.
+    reads none.
     """
     options.check()
     place, words = options.place_and_words()
     with open_media_index(place) as index:
-        reference = str(options.model or stored_reference(index.about))
-        models = SearchModel(index, reference, place)
-        if options.duplicates or options.clusters is not None:
-            from tapetum.desk.search.media_groups import find_groups
+        models = SearchModel(index, str(options.model or stored_reference(index.about)), place)
+        result = find_moments(options, index, words, models)
+        if options.sheet is None:
+            return result
+        from tapetum.desk.search.sheet import write_sheet
 
-            result: Searched | Grouped = find_groups(options, index, models, listener)
-        elif words.strip() or options.image is not None or options.moment is not None:
-            result = find_moments(options, index, words, models)
-        else:
-            result = Searched(moments=(), model=reference)
-        return _with_pages(result, options, index, words, listener)
+        return replace(result, sheet=write_sheet(words or "like the example", result, Path(options.sheet)))
 
 
 class SearchModel:
     """The model of an index, loaded on first use; `loaded` avoids that if it is the same."""
 
-    def __init__(self, index: MediaIndex, reference: str, place: File, loaded: "MediaModel | None" = None):
+    def __init__(self, index: "MediaIndex", reference: str, place: File, loaded: "MediaModel | None" = None):
         self.index, self.reference, self.place = index, reference, place
         self.loaded = loaded
 
@@ -148,19 +119,11 @@ class SearchModel:
             self.loaded = model
         return self.loaded
 
-    def reads_words(self) -> bool:
-        """Whether it has a text tower, as recorded in the index."""
-        noted = self.index.about.get("words")
-        return self().reads_words if noted is None else bool(noted)
 
-
-def find_moments(options: SearchOptions, index: MediaIndex, words: str, models: SearchModel) -> Searched:
+def find_moments(options: SearchOptions, index: "MediaIndex", words: str, models: SearchModel) -> Searched:
     """Find the moments most similar to a query in an open index. Raises BadInput as `search`."""
     import numpy as np
 
-    alone = options.image is None and options.moment is None
-    if words.strip() and alone and not models.reads_words():
-        return _find_by_tags(options, index, words, models)
     vectors, passed = [], list[int]()
     if words.strip():
         vectors.append(models().embed_words([words])[0])
@@ -172,7 +135,7 @@ def find_moments(options: SearchOptions, index: MediaIndex, words: str, models: 
     unit = query / np.linalg.norm(query)
     some = min(len(index), 16 * options.count + len(passed))
     while True:
-        nearest = index.nearest(unit[None], some, exact=options.exact)
+        nearest = index.nearest(unit[None], some)
         mean = float(nearest.mean[0])
         spans = join_spans(index, nearest.rows[0], nearest.cosines[0], lambda rows: index.vectors(rows) @ unit, mean, passed)
         if len(spans) >= options.count or some == len(index):
@@ -185,36 +148,7 @@ def find_moments(options: SearchOptions, index: MediaIndex, words: str, models: 
     return Searched(moments=moments, model=models.reference, sure=sure, notes=(remark,) if remark else ())
 
 
-def _find_by_tags(options: SearchOptions, index: MediaIndex, words: str, models: SearchModel) -> Searched:
-    """Search by a classifier's names, for models without a text tower."""
-    import numpy as np
-
-    from tapetum.desk.search.tag_search import SHARE, UNLIKELY, find_meanings, score_tags
-    from tapetum.encoders.imagenet import class_names
-
-    tags = dict(index.tags())
-    if not tags:
-        raise BadInput(
-            f"{models.reference} reads no words, and the index has no names of things; give --image or --moment, or "
-            f"{fetch_command()}, and make the index with it"
-        )
-    names = {name for each in tags.values() for name, _ in each} | set(class_names())
-    meanings, remarks = find_meanings(words, sorted(names))
-    scores = {row: score for row, each in tags.items() if (score := score_tags(each, meanings)) > 0}
-    best = max(scores.values(), default=0.0)
-    scores = {row: score for row, score in scores.items() if score >= SHARE * best}
-    rows = sorted(scores, key=lambda row: (-scores[row], row))
-    spans = join_spans(
-        index, rows, [scores[row] for row in rows], lambda film: np.array([scores.get(int(row), 0.0) for row in film]), 0.0
-    )
-    notes = ["found by names that the classifier gave, with their probabilities: the model reads no words", *remarks]
-    if best < UNLIKELY:
-        notes.append("nothing in the index is likely to be that")
-    moments = tuple(moment_of(index, span, by_tags=True) for span in spans[: options.count])
-    return Searched(moments=moments, model=models.reference, notes=tuple(notes))
-
-
-def _of_image(image: Any, index: MediaIndex, models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
+def _of_image(image: Any, index: "MediaIndex", models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
     """The vector of an example, and its own rows, which are excluded."""
     if image is None:
         return None, []
@@ -227,7 +161,7 @@ def _of_image(image: Any, index: MediaIndex, models: SearchModel) -> "tuple[np.n
     return vector, [] if in_memory(image) else index.rows_of(os.path.abspath(image)).tolist()
 
 
-def _of_moment(moment: str | None, index: MediaIndex, models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
+def _of_moment(moment: str | None, index: "MediaIndex", models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
     """The vector of a moment, from the index if present, and its own row."""
     if moment is None:
         return None, []
@@ -263,24 +197,3 @@ def parse_moment(text: str) -> tuple[str, float]:
     except ValueError:
         pass
     raise BadInput(f"--moment {text[:80]} is no FILE@SECONDS; give one such as film.mp4@75 or film.mp4@1:15")
-
-
-def _with_pages(
-    result: Searched | Grouped, options: SearchOptions, index: MediaIndex, words: str, listener: Listener
-) -> Searched | Grouped:
-    """Write the requested pages."""
-    if options.sheet is not None:
-        from tapetum.desk.search.sheet import write_sheet
-
-        groups: Sequence[tuple[str, Sequence[MomentMatch]]] = (
-            [("", result.moments)]
-            if isinstance(result, Searched)
-            else [(f"{group.name} ({group.pieces})", group.shown) for group in result.groups]
-        )
-        title = words or ("like the example" if isinstance(result, Searched) else result.what)
-        result = replace(result, sheet=write_sheet(title, groups, result.remarks(), Path(options.sheet)))
-    if options.map is not None:
-        from tapetum.desk.search.media_map import write_map
-
-        result = replace(result, map=write_map(index, Path(options.map), listener))
-    return result

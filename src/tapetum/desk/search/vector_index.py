@@ -2,41 +2,38 @@
 
     FOLDER/index.sqlite     about: model, channels, format, and what its maker notes; files: path, fingerprint,
                             size and time of change (ns) of one on disk;
-                            pieces: row, file, start_s, stop_s, thumbnail, tags (JSON: name and probability of each)
+                            pieces: row, file, start_s, stop_s, thumbnail, tags ("[]"; version 0.1.0 stored class names)
     FOLDER/vectors.f16      float16, a row a piece, of unit length; after each `compact` in turns vectors-2.f16 and this
 
 SQLite is authoritative: a row of `vectors.f16` that no piece names was left by a killed process, and is overwritten. One
 process writes at a time, any number read. Rows of removed files stay until `compact`.
 
 Search is exact (`tapetum.desk.search.vector_search`), in blocks of the mapped file, so memory use is the operating system's
-cache of it. float16 rounds a cosine by at most 0.001. With very many vectors it is approximate after a call of `prepare_search`
-(`tapetum.desk.search.approximate_search`).
+cache of it. float16 rounds a cosine by at most 0.001.
 """
 
-import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Float, Float32, Int64
 
 from tapetum.core.errors import BadInput
-from tapetum.core.reading import no_pipe, parse_json, scan
-from tapetum.desk.search.approximate_search import ApproximateSearch
+from tapetum.core.reading import no_pipe, scan
 from tapetum.desk.search.index_database import OTHER_VECTORS, VECTORS, create_database, open_database, read_about_table
-from tapetum.desk.search.vector_search import Nearest, find_nearest, group_duplicates
+from tapetum.desk.search.vector_search import Nearest, find_nearest
 
 _BLOCK = 1 << 16
-"""Rows that are copied at a time."""
+"""Number of rows copied at a time."""
 FileState = tuple[int, int]
 """Size of a file on disk, and time of its last change in ns: while they are the same, its content is."""
 _UNIT = 0.02
-"""How far from 1 the length of a vector may be, which float16 rounds."""
+"""Maximum deviation of a vector's length from 1; float16 rounds it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,24 +42,22 @@ class IndexedPiece:
 
     path: str
     start_s: float | None = None
-    """Where it begins in its file, in seconds; None for an image."""
+    """Start in the file, in seconds; None for an image."""
     stop_s: float | None = None
     thumbnail: bytes | None = None
     """A small JPEG."""
-    tags: tuple[tuple[str, float], ...] = ()
-    """Names of what a classifier sees in it, the likeliest first, with their probabilities."""
 
 
 @dataclass(frozen=True)
 class IndexedFile:
-    """What an index stores of a file."""
+    """A file to be indexed."""
 
     path: str
     fingerprint: str
     pieces: Sequence[IndexedPiece]
     vectors: Float[np.ndarray, "n channels"]
     state: FileState | None = None
-    """What it had as it was read."""
+    """Size and time when it was read."""
 
 
 class VectorIndex:
@@ -72,8 +67,8 @@ class VectorIndex:
     >>> with tempfile.TemporaryDirectory() as folder, VectorIndex.create(folder, "resnet-nano", 2) as index:
     ...     index.put("a.png", "f1", [IndexedPiece(path="a.png")], np.array([[3.0, 4.0]]))
     ...     index.put("b.png", "f2", [IndexedPiece(path="b.png")], np.array([[-1.0, 0.0]]))
-    ...     rows, cosines = index.search(np.array([[1.0, 0.0]]), 2)
-    ...     [piece.path for piece in index.pieces(rows[0])], cosines.astype(float).round(2).tolist()
+    ...     found = index.nearest(np.array([[1.0, 0.0]]), 2)
+    ...     [piece.path for piece in index.pieces(found.rows[0])], found.cosines.astype(float).round(2).tolist()
     (['a.png', 'b.png'], [[0.6, -1.0]])
     """
 
@@ -81,14 +76,13 @@ class VectorIndex:
         self.folder, self._database, self.writes = folder, database, writes
         about = read_about_table(database)
         self.model: str = about["model"]
-        """What made the vectors: vectors of different weights or preprocessing do not mix."""
+        """Identity of the weights and preprocessing that made the vectors."""
         self.channels = int(about["channels"])
         self.about: dict[str, str] = about
-        """All that the index says of itself."""
+        """Metadata."""
         self._live: Int64[np.ndarray, " n"] | None = None
         self._mapped: np.ndarray | None = None
         self._version: int | None = None
-        self._approximate = ApproximateSearch(folder, self.model)
 
     @classmethod
     def create(cls, folder: str | Path, model: str, channels: int, exist_ok: bool = False, **others: str) -> "VectorIndex":
@@ -182,8 +176,7 @@ class VectorIndex:
                         "insert into files (path, fingerprint, size, time) values (?, ?, ?, ?)", about
                     )
                     rows = [
-                        (row + k, number.lastrowid, p.start_s, p.stop_s, p.thumbnail, json.dumps(p.tags))
-                        for k, p in enumerate(file.pieces)
+                        (row + k, number.lastrowid, p.start_s, p.stop_s, p.thumbnail, "[]") for k, p in enumerate(file.pieces)
                     ]
                     self._database.executemany("insert into pieces values (?, ?, ?, ?, ?, ?)", rows)
                     row += len(rows)
@@ -213,7 +206,7 @@ class VectorIndex:
 
     def pieces(self, rows: Iterable[int]) -> list[IndexedPiece]:
         """Read the pieces of rows, in their order."""
-        query = "select path, start_s, stop_s, thumbnail, tags from pieces join files on files.id = file where row = ?"
+        query = "select path, start_s, stop_s, thumbnail from pieces join files on files.id = file where row = ?"
         return [_piece(self._database.execute(query, (int(row),)).fetchone()) for row in rows]
 
     def rows_of(self, path: str) -> Int64[np.ndarray, " n"]:
@@ -240,61 +233,25 @@ class VectorIndex:
             self._live = np.fromiter((row for (row,) in rows), np.int64)
         return self._live
 
-    def tags(self) -> Iterator[tuple[int, tuple[tuple[str, float], ...]]]:
-        """Read the tags of all pieces that have some, with their rows."""
-        for row, tags in scan(self._database, "select row, tags from pieces where tags != '[]' order by row"):
-            yield row, _tags(tags)
-
     def vectors(self, rows: Int64[np.ndarray, " n"] | None = None) -> Float32[np.ndarray, "n channels"]:
         """Read the vectors of rows, by default of all pieces."""
         vectors = self._matrix()[self.rows() if rows is None else rows].astype(np.float32)
         self._refuse_damage((np.abs(np.square(vectors).sum(1) - 1) < _UNIT).all())
         return vectors
 
-    def search(
-        self, queries: Float[np.ndarray, "q channels"], count: int, among: Bool[np.ndarray, " n"] | None = None
-    ) -> tuple[Int64[np.ndarray, "q k"], Float32[np.ndarray, "q k"]]:
-        """Find the rows with the most similar vectors, the best first, with their cosines; on ties the earlier row.
+    def nearest(self, queries: Float[np.ndarray, "q channels"], count: int) -> Nearest:
+        """Find the rows with the most similar vectors, the best first; on ties the earlier row.
 
         Args:
             queries: vectors of any length but 0.
             count: how many to find; fewer if the index has fewer.
-            among: the pieces to search, in the order of their rows; None: all.
 
         Raises:
             BadInput: queries of another width, that are not finite, or of length 0.
         """
-        nearest = self.nearest(queries, count, among)
-        return nearest.rows, nearest.cosines
-
-    def nearest(
-        self,
-        queries: Float[np.ndarray, "q channels"],
-        count: int,
-        among: Bool[np.ndarray, " n"] | None = None,
-        exact: bool = False,
-    ) -> Nearest:
-        """Find the same as `search`, with mean and deviation of the cosines of all pieces; `exact`: never approximately."""
-        rows, unit = self.rows(), self._unit(queries)
-        whole = among is None and not exact
-        approximate = self._approximate.nearest(self._matrix(), rows, unit, count) if whole else None
-        nearest = approximate or find_nearest(self._matrix(), rows if among is None else rows[among], unit, count)
+        nearest = find_nearest(self._matrix(), self.rows(), self._unit(queries), count)
         self._refuse_damage((np.abs(nearest.cosines) < 1 + _UNIT).all())
         return nearest
-
-    def prepare_search(self, progress: Callable[[int, int], None] | None = None) -> str | None:
-        """Build the lists for approximate search if worthwhile; returns a line that says so, or None."""
-        return self._approximate.renew(self._matrix(), self.rows(), progress)
-
-    def duplicates(self, cosine: float = 0.97) -> list[list[int]]:
-        """Group rows whose vectors are linked, directly or through others, by a cosine of at least `cosine`; no groups of one.
-
-        The largest group first, rows in order.
-        """
-        rows, matrix = self.rows(), self._matrix()
-        for first in range(0, len(rows), _BLOCK):
-            self.vectors(rows[first : first + _BLOCK])  # which says if one is damaged: it would be like no other
-        return group_duplicates(matrix, rows, cosine)
 
     def _refuse_damage(self, whole: bool | np.bool_) -> None:
         if not whole:
@@ -345,29 +302,9 @@ class VectorIndex:
 
 def _piece(entry: tuple[Any, ...] | None) -> IndexedPiece:
     """The piece in a row of the database."""
-    path, start, stop, thumbnail, tags = entry or (None,) * 5
+    path, start, stop, thumbnail = entry or (None,) * 4
     image = start is None and stop is None
     span = isinstance(start, float) and isinstance(stop, float) and 0 <= start <= stop < float("inf")
     if not (isinstance(path, str) and (image or span)):
         raise sqlite3.DatabaseError("a piece has no file, or no time in it")
-    return IndexedPiece(
-        path=path, start_s=start, stop_s=stop, thumbnail=thumbnail if isinstance(thumbnail, bytes) else None, tags=_tags(tags)
-    )
-
-
-def _tags(text: object) -> tuple[tuple[str, float], ...]:
-    try:
-        return tuple((str(name), float(probability)) for name, probability in parse_json(str(text)))
-    except (ValueError, TypeError) as error:
-        raise sqlite3.DatabaseError("a piece has tags that are no JSON of names and probabilities") from error
-
-
-def about_files(index: VectorIndex, files: Mapping[str, str]) -> dict[str, list[str]]:
-    """Compare an index with the present files, by path and fingerprint: which are new, changed, the same or gone."""
-    known = index.fingerprints()
-    return {
-        "new": sorted(files.keys() - known.keys()),
-        "changed": sorted(path for path, mark in files.items() if path in known and known[path] != mark),
-        "same": sorted(path for path, mark in files.items() if known.get(path) == mark),
-        "gone": sorted(known.keys() - files.keys()),
-    }
+    return IndexedPiece(path=path, start_s=start, stop_s=stop, thumbnail=thumbnail if isinstance(thumbnail, bytes) else None)

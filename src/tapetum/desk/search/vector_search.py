@@ -1,4 +1,4 @@
-"""Exact search among unit vectors: nearest neighbours by cosine, and groups of near duplicates. Does not itself import torch.
+"""Exact search among unit vectors: nearest neighbours by cosine. Does not itself import torch.
 
 Cosines are dot products in float32. A search scans all vectors: a first pass multiplies them as stored, in float16, with an
 error of at most `_ERROR`; vectors that may be among the nearest despite that error are then multiplied again in float32. So the
@@ -14,12 +14,12 @@ from jaxtyping import Float16, Float32, Int64
 from tapetum.core.errors import BadInput
 
 _BLOCK = 1 << 16
-"""Rows that are multiplied at a time."""
+"""Number of rows multiplied at a time."""
 _ERROR = 2e-3
 """Bound of the error of a cosine of the first pass: a query rounded to float16 (2^-11 at most), sums in float32, and the result
 rounded to float16 (2^-12 at most) come to half of it."""
 _MANY = 1 << 24
-"""Numbers of a matrix from which on torch multiplies it; a smaller one is done before torch is imported."""
+"""Matrix size from which torch multiplies it; smaller ones are faster than importing torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Nearest:
     """The nearest vectors of some queries, and how all others lie about them."""
 
     rows: Int64[np.ndarray, "q k"]
-    """Rows of the matrix, the most alike first; of equal ones the earlier row."""
+    """Rows of the matrix, most similar first; on ties the earlier row."""
     cosines: Float32[np.ndarray, "q k"]
     mean: Float32[np.ndarray, " q"]
     """Mean cosine of the query with all vectors."""
@@ -61,35 +61,6 @@ def find_nearest(
         mean=np.array([one[2] for one in each], np.float32),
         deviation=np.array([one[3] for one in each], np.float32),
     )
-
-
-def group_duplicates(matrix: Float16[np.ndarray, "m c"], rows: Int64[np.ndarray, " n"], cosine: float) -> list[list[int]]:
-    """Group rows whose vectors are linked, directly or through others, by at least `cosine`; drop groups of one.
-
-    The largest group first, rows in order.
-
-    >>> group_duplicates(np.array([[1, 0], [0, 1], [1, 0.01]], np.float16), np.arange(3), 0.97)
-    [[0, 2]]
-    """
-    parent = list(range(len(rows)))
-
-    def root(k: int) -> int:
-        while parent[k] != k:
-            parent[k] = k = parent[parent[k]]
-        return k
-
-    for number, block in enumerate(_blocks(rows, 2048)):
-        left, at = matrix[block].astype(np.float32), number * 2048
-        for other in range(at, len(rows), 2048):
-            right = matrix[rows[other : other + 2048]].astype(np.float32)
-            for i, j in zip(*np.nonzero(left @ right.T >= cosine), strict=True):
-                if at + i < other + j:
-                    first, second = root(at + int(i)), root(other + int(j))
-                    parent[max(first, second)] = min(first, second)
-    groups: dict[int, list[int]] = {}
-    for k in range(len(rows)):
-        groups.setdefault(root(k), []).append(int(rows[k]))
-    return sorted((group for group in groups.values() if len(group) > 1), key=lambda group: (-len(group), group[0]))
 
 
 def cosines_of(
@@ -146,7 +117,6 @@ def _block_of(matrix: Float16[np.ndarray, "m c"], block: Int64[np.ndarray, " n"]
     return matrix[block[0] : block[-1] + 1] if whole else matrix[block]
 
 
-def _blocks(rows: Int64[np.ndarray, " n"], size: int | None = None) -> Iterator[Int64[np.ndarray, " m"]]:
-    size = size or _BLOCK
-    for first in range(0, len(rows), size):
-        yield rows[first : first + size]
+def _blocks(rows: Int64[np.ndarray, " n"]) -> Iterator[Int64[np.ndarray, " m"]]:
+    for first in range(0, len(rows), _BLOCK):
+        yield rows[first : first + _BLOCK]

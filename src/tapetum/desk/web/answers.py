@@ -1,10 +1,12 @@
-"""Bodies of requests and responses: JSON within limits, and each error as one line of JSON with its status."""
+"""Bodies of requests and responses: JSON within limits, each error as one line of JSON with its status, and live updates."""
 
+import asyncio
 import json
 import os
 import re
 import sys
 import traceback
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,13 @@ from tapetum.core.files import cannot_write
 from tapetum.core.reading import parse_json
 
 JSON_BYTES = 1 << 20
-"""The most bytes of a body of JSON."""
+"""Maximum size of a JSON body, in bytes."""
 _PATH = re.compile(r"""(?<![\w.:/~-])/(?:[^\s/:;,'"()]+/)+([^\s/:;,'"()]+)""")
 """An absolute path of two parts or more."""
+_QUIET_S = 15.0
+"""Seconds without events after which a comment is sent, which notices closed connections."""
+_WAITING = 1000
+"""Maximum number of unread messages of a page; then its stream ends, and it connects again."""
 
 
 class Refused(TapetumError):
@@ -120,7 +126,7 @@ ERRORS: dict[Any, Any] = {
     HTTPException: _http_error,
     Exception: _unforeseen,
 }
-"""What answers each class of errors."""
+"""Error handler by class of the error."""
 
 
 def endpoint(work: Any, reads: bool = False) -> Any:
@@ -140,3 +146,56 @@ def endpoint(work: Any, reads: bool = False) -> Any:
 def dump(content: Any) -> str:
     """Write JSON on one line, in ASCII, since file names need not be UTF-8; NaN and infinity are null."""
     return json.dumps(_finite(content))
+
+
+class Events:
+    """Messages to all listening pages; thread-safe."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._listeners: set[asyncio.Queue[str | None]] = set()
+        self.closed = False
+
+    @property
+    def heard(self) -> bool:
+        """Check whether a page listens."""
+        return bool(self._listeners)
+
+    def send(self, **message: Any) -> None:
+        """Send a message to all pages."""
+        if self._loop is not None and not self._loop.is_closed() and self._listeners:
+            self._loop.call_soon_threadsafe(self._put, dump(message))
+
+    def close(self) -> None:
+        """End all streams; may be called from any thread or a signal handler."""
+        self.closed = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._put, None)
+
+    def _put(self, text: str | None) -> None:
+        for queue in list(self._listeners):
+            if queue.full():
+                self._listeners.discard(queue)
+                queue.get_nowait()
+                queue.put_nowait(None)
+            else:
+                queue.put_nowait(text)
+
+    async def stream(self) -> AsyncIterator[str]:
+        """Yield messages in the format of server-sent events, until the page or the server has gone."""
+        self._loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[str | None] = asyncio.Queue(_WAITING)
+        self._listeners.add(queue)
+        try:
+            yield ": here\n\n"
+            while not self.closed:
+                try:
+                    text = await asyncio.wait_for(queue.get(), _QUIET_S)
+                except TimeoutError:
+                    yield ": quiet\n\n"
+                    continue
+                if text is None:
+                    return
+                yield f"data: {text}\n\n"
+        finally:
+            self._listeners.discard(queue)

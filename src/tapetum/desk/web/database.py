@@ -21,7 +21,7 @@ from tapetum.desk.web.hidden import check_plain
 
 FILE = "projects.sqlite"
 _PATIENCE_S = 60.0
-"""How long a change waits for that of another process."""
+"""Seconds that a change waits for another process."""
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE items (id TEXT PRIMARY KEY, path TEXT NOT NULL, size INTEGER NOT NULL, time INTEGER NOT NULL, "
@@ -43,10 +43,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "places BLOB NOT NULL, poses BLOB NOT NULL)",
     ),
     ("CREATE TABLE masks (item TEXT PRIMARY KEY, signature TEXT NOT NULL, runs TEXT NOT NULL)",),
+    ("DROP TABLE runs", "DROP TABLE spaces", "DROP TABLE masks"),
 )
-"""Statements that lead from each version of the schema to the next; those that were released never change."""
-
-
+"""Statements that lead from each version of the schema to the next; released ones never change."""
 _ID = "length(id) = 16 AND id NOT GLOB '*[^0-9a-f]*'"
 _ROWS = {
     "items": f"{_ID} AND kind IN ('video', 'image', 'unreadable') AND frames BETWEEN 0 AND 1000000000 "
@@ -55,11 +54,8 @@ _ROWS = {
     "projects": "revision >= 0 AND position >= 0",
     "edits": "position >= 0",
     "tracks": "frames > 0 AND length(track) IN (16 * frames, 24 * frames) AND ifnull(length(backward) = 4 * frames, 1)",
-    "runs": _ID,
-    "masks": "length(signature) <= 32",
-    "spaces": "frames > 0 AND length(places) % (16 * frames) = 0 AND length(poses) = 48 * frames",
 }
-"""What holds for the rows of each table, beside the types of its columns."""
+"""Condition on the rows of each table, besides the types of its columns."""
 
 
 class Database:

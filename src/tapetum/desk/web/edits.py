@@ -1,4 +1,4 @@
-"""Edits of the points on a video: the effect of each, validated before it is saved.
+"""Points on each video, saved as edits: what each edit does, checked before it is saved; undo and redo step through them.
 
 A point has marks, at most one per frame: (frame, x, y) where a user saw it, or a frame where it is hidden. Its track passes
 through the marks where it is seen. After a hidden mark it counts as not visible until its next mark, or until a frame where a
@@ -7,28 +7,32 @@ user marked it as back. The first mark where it is seen is its query.
     sent          add_point, add_grid   move_point, hide_point   show_point   delete_point   edit_point   clear
     saved         add                   mark                     show         delete         edit         clear
 
-Clicks and boxes on the object of a mask are edits too (`prompts`).
-
-Saved edits are complete, including ids and colours, so that the same edits always produce the same points.
+Saved edits are complete, including ids and colours, so that the same edits always produce the same points. Of a project,
+`position` counts the edits that hold: those after it can be redone until another edit takes their place. `revision` counts
+edits, undos and redos, so that a page knows whether it is up to date.
 """
 
+import json
 import math
 import re
 import secrets
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from tapetum.core.reading import parse_json
 from tapetum.desk.web.answers import Refused
+from tapetum.desk.web.database import Database
 from tapetum.desk.web.items import MediaItem
-from tapetum.desk.web.prompts import KINDS as PROMPTS
 from tapetum.video.draw import APART, position_colours
 
 MOST_POINTS = 4096
 POINT = "point"
-"""Points that nobody has named are called so, with a number."""
+"""Name of unnamed points, followed by a number."""
+_OF_MASKS = "prompt", "clear_prompts"
+"""Edits of version 0.1.0, which had masks; they are skipped."""
 _LONGEST_NAME = 200
 _ID = re.compile("[0-9a-f]{12}")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -42,9 +46,9 @@ class EditedPoint:
     name: str
     color: str
     marks: dict[int, tuple[float, float, bool]] = field(default_factory=dict)
-    """By frame: x, y in raster pixels, and whether it is hidden; the query first."""
+    """x, y in raster pixels and whether the point is hidden, by frame; the query first."""
     returns: set[int] = field(default_factory=set)
-    """Frames on which it is back after it was hidden, where its track has it."""
+    """Frames on which it is visible again after it was hidden, at its tracked position."""
 
     @property
     def clicks(self) -> list[tuple[int, float, float]]:
@@ -67,7 +71,7 @@ Points = dict[str, EditedPoint]
 def apply(points: Points, edit: dict[str, Any]) -> None:
     """Apply a saved edit to points."""
     kind = edit["type"]
-    if kind in PROMPTS:
+    if kind in _OF_MASKS:
         return
     if kind == "add":
         for each in edit["points"]:
@@ -90,18 +94,12 @@ def apply(points: Points, edit: dict[str, Any]) -> None:
             point.name, point.color = edit.get("name", point.name), edit.get("color", point.color)
 
 
-def replay(edits: Iterable[dict[str, Any]]) -> Points:
-    """Apply edits one after the other, starting without points."""
-    points: Points = {}
-    for edit in edits:
-        apply(points, edit)
-    return points
-
-
 def read_points(texts: Iterable[str]) -> Points:
     """Read the points that result from saved edits, each as JSON. Raises Refused with 409 for edits no server saved."""
+    points: Points = {}
     try:
-        points = replay(map(parse_json, texts))
+        for text in texts:
+            apply(points, parse_json(text))
         whole = len(points) <= MOST_POINTS and all(map(_is_whole, points, points.values()))
     except (Refused, ValueError, LookupError, TypeError, AttributeError, OverflowError):
         whole = False
@@ -136,39 +134,20 @@ def read_edit(content: dict[str, Any], item: MediaItem, points: Points) -> dict[
         return _grid(content, item, points)
     if kind == "clear":
         return {"type": "clear"}
-    if kind == "clear_prompts":
-        return {"type": "clear_prompts"}
-    if kind == "prompt":
-        return _prompt(content, item)
     if kind not in ("move_point", "hide_point", "show_point", "delete_point", "edit_point"):
         raise Refused(400, f"there is no edit of the type {str(kind)[:40]!r}; reload the page")
     point = points.get(content["point"]) if isinstance(content.get("point"), str) else None
     if point is None:
         raise Refused(404, "that point is no longer there; somebody may have deleted it")
-    if kind == "move_point":
-        return {"type": "mark", "point": point.id, "frame": _frame(content, item), **_place(content, item), "hidden": False}
-    if kind == "hide_point":
-        return _hide(point, _frame(content, item))
-    if kind == "show_point":
-        return _show(point, _frame(content, item))
     if kind == "delete_point":
         return {"type": "delete", "point": point.id}
-    changed = {}
-    if "name" in content:
-        changed["name"] = _name(content["name"])
-    if "color" in content:
-        changed["color"] = _color(content["color"])
-    return {"type": "edit", "point": point.id, **changed}
-
-
-def _prompt(content: dict[str, Any], item: MediaItem) -> dict[str, Any]:
-    frame = {"type": "prompt", "frame": _frame(content, item)}
-    if "box" not in content:
-        return {**frame, **_place(content, item), "inside": content.get("inside") is not False}
-    x1, y1, x2, y2 = box = _box(content["box"], item)
-    if x1 >= x2 or y1 >= y2:
-        raise Refused(400, "the box is empty; draw it around the object")
-    return {**frame, "box": box}
+    if kind == "edit_point":
+        checks = {"name": _name, "color": _color}
+        return {"type": "edit", "point": point.id} | {name: checks[name](content[name]) for name in checks if name in content}
+    frame = _frame(content, item)
+    if kind == "move_point":
+        return {"type": "mark", "point": point.id, "frame": frame, **_place(content, item), "hidden": False}
+    return _hide(point, frame) if kind == "hide_point" else _show(point, frame)
 
 
 def _hide(point: EditedPoint, frame: int) -> dict[str, Any]:
@@ -279,3 +258,67 @@ def _count(content: dict[str, Any], name: str) -> int:
     if type(value) is not int or not 1 <= value <= MOST_POINTS:
         raise Refused(400, f"{name} is {str(value)[:40]}; give a whole number from 1 to {MOST_POINTS}")
     return value
+
+
+class Projects:
+    """All projects of a folder."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    def points(self, item: MediaItem) -> Points:
+        """Compute the points of a video."""
+        return self._read(item)[1]
+
+    def read(self, item: MediaItem) -> tuple[dict[str, Any], Points]:
+        """Read a project: revision, undo, redo, tracked_revision for the page; and its points."""
+        row, points = self._read(item)
+        return {**row, "points": [point.as_json() for point in points.values()]}, points
+
+    def edit(self, item: MediaItem, content: dict[str, Any]) -> int:
+        """Apply an edit and save it; returns the revision. Raises Refused as `read_edit`, and with 409 if it was based on
+        another revision than the current one."""
+        with self._database.transaction():
+            row, points = self._read(item)
+            if content.get("revision", row["revision"]) != row["revision"]:
+                raise Refused(409, "somebody has changed the points meanwhile; look at them, and do it again")
+            edit = read_edit(content, item, points)
+            position = row["undo"]
+            self._database.rows("DELETE FROM edits WHERE item = ? AND position >= ?", item.id, position)
+            values = item.id, position, json.dumps(edit), time.time()
+            self._database.rows("INSERT INTO edits (item, position, edit, time) VALUES (?, ?, ?, ?)", *values)
+            return self._save(item, row["revision"] + 1, position + 1)
+
+    def step(self, item: MediaItem, direction: int) -> int:
+        """Undo (-1) or redo (1) one edit; returns the revision. Raises Refused with 409 if there is none."""
+        with self._database.transaction():
+            row, _ = self._read(item)
+            if not row["undo" if direction < 0 else "redo"]:
+                raise Refused(409, f"there is nothing to {'undo' if direction < 0 else 'redo'}")
+            return self._save(item, row["revision"] + 1, row["undo"] + direction)
+
+    def note_tracked(self, item: str, revision: int) -> None:
+        """Record that the points of a revision are tracked."""
+        with self._database.transaction():
+            self._database.rows("UPDATE projects SET tracked_revision = ? WHERE item = ?", revision, item)
+
+    def _save(self, item: MediaItem, revision: int, position: int) -> int:
+        self._database.rows(
+            "INSERT INTO projects (item, revision, position) VALUES (?, ?, ?) "
+            "ON CONFLICT (item) DO UPDATE SET revision = excluded.revision, position = excluded.position",
+            *(item.id, revision, position),
+        )
+        return revision
+
+    def _read(self, item: MediaItem) -> tuple[dict[str, Any], Points]:
+        with self._database.transaction():  # row and edits of one moment
+            row = self._database.row("SELECT * FROM projects WHERE item = ?", item.id)
+            edits = self._database.rows("SELECT edit FROM edits WHERE item = ? ORDER BY position", item.id)
+        position = row["position"] if row else 0
+        about = {
+            "revision": row["revision"] if row else 0,
+            "undo": position,
+            "redo": len(edits) - position,
+            "tracked_revision": row["tracked_revision"] if row else None,
+        }
+        return about, read_points(each["edit"] for each in edits[:position])

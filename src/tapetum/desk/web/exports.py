@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from starlette.background import BackgroundTask
@@ -15,10 +16,11 @@ from tapetum.app.verb import Listener
 from tapetum.core.errors import MissingExtra
 from tapetum.core.files import plain_name, writable
 from tapetum.desk.web.answers import Refused
-from tapetum.desk.web.hidden import make_folder
-from tapetum.desk.web.masks import MASKS
-from tapetum.desk.web.space import Space
-from tapetum.desk.web.tracks import TrackedItem
+from tapetum.desk.web.database import FILE, Database
+from tapetum.desk.web.edits import Projects
+from tapetum.desk.web.hidden import HIDDEN, make_folder
+from tapetum.desk.web.items import Items
+from tapetum.desk.web.tracks import TrackedItem, TrackStore
 from tapetum.tracks.exchange import Layout, write_tracks
 from tapetum.video import open_video
 
@@ -35,13 +37,13 @@ FORMATS: dict[str, tuple[str, Layout | None]] = {
     "mp4": ("-overlay.mp4", None),
     "gif": ("-overlay.gif", None),
 }
-"""Ending of the file of each format, and its layout; None for the video with the tracks drawn on it."""
+"""File ending and layout of each format; None for the video with the tracks drawn on it."""
 DRAWN = frozenset(kind for kind, (_, layout) in FORMATS.items() if layout is None)
-"""Formats that take long, for each frame is drawn: jobs make them."""
-IN_SPACE = {"npz3d": "-3d.npz", "csv3d": "-3d.csv"}
-"""Formats of 3D tracks, and the endings of their files."""
+"""Formats in which each frame is drawn; jobs make them, since that takes long."""
 _PACKAGES = {"parquet": ("pyarrow", "tables"), "sleap": ("h5py", "tables")}
-"""Packages that formats need, and the extras that install them."""
+"""Package that a format needs, and the extra that installs it."""
+PLACE = "file"
+"""Folder of the one file in the folder of an export job."""
 _NEED_VIDEO = frozenset(("sleap", "coco", "tapvid", "mp4", "gif"))
 
 
@@ -54,13 +56,25 @@ def missing_packages() -> dict[str, str]:
     }
 
 
+def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
+    """Draw the tracks of a project, as a job. Raises as `write_export`."""
+    place, settings = make_folder(folder / HIDDEN, "jobs", job["id"], PLACE), job["settings"]
+    database = Database(folder / HIDDEN / FILE)
+    try:
+        item = Items(database, folder).get(job["item"])
+        tracked = TrackedItem(item, Projects(database).points(item), settings["model"], TrackStore(database))
+        path = write_export(tracked, settings["format"], place, settings.get("visible_above"), listener)
+        return {"result": {"file": path.name, "bytes": path.stat().st_size}}
+    finally:
+        database.close()
+
+
 def write_export(
     tracked: TrackedItem,
     kind: str,
     folder: Path,
-    listener: Listener | None = None,
     visible_above: float | None = None,
-    space: Space | None = None,
+    listener: Listener | None = None,
 ) -> Path:
     """Write the tracks of a project into a folder, in a format of `FORMATS`, with names; drawn tracks have colours too.
 
@@ -69,13 +83,9 @@ def write_export(
     Raises Refused with 400 for another format, with 409 if points are not tracked; BadInput and MissingExtra as `write_tracks`
     and `write_overlay`.
     """
-    if kind not in FORMATS and kind not in IN_SPACE:
-        raise Refused(400, f"there is no format {kind[:40]!r}; choose one of {', '.join((*FORMATS, *IN_SPACE, *MASKS))}")
+    if kind not in FORMATS:
+        raise Refused(400, f"there is no format {kind[:40]!r}; choose one of {', '.join(FORMATS)}")
     tracks = tracked.tracks(visible_above)
-    if kind in IN_SPACE:
-        if space is None:
-            raise Refused(409, "there are no 3D tracks; begin a job of the kind space")
-        return space.tracks(tracked, tracks).save(folder / f"{plain_name(tracked.item.path)}{IN_SPACE[kind]}")
     ending, layout = FORMATS[kind]
     path = folder / f"{plain_name(tracked.item.path)}{ending}"
     if kind not in _NEED_VIDEO:

@@ -16,11 +16,11 @@ from tapetum.video.images import IMAGES, OVERLAY, TRACKS, VIDEOS, image_size
 from tapetum.video.types import DEFAULT_RATE
 
 UNREADABLE = "unreadable"
-"""Kind of a file that looks like a video or an image and is none; it is not shown."""
+"""Kind of a file with the extension of a video or an image that cannot be read; it is not shown."""
 _MEDIA, _NUMBER = VIDEOS | IMAGES, re.compile("[0-9]+")
 
 About = tuple[int, int]
-"""Size of a file, and time of its last change in ns."""
+"""Size in bytes and modification time in ns."""
 
 
 def file_inside(folder: Path, name: str) -> Path | None:

@@ -4,8 +4,7 @@ Between two key frames, a frame can only be reached through those before it. So 
 video, in ascending order as far as possible:
 
     1. frames that requests wait for    the next one after the last that was decoded, else the first
-    2. frames before the last request   if requests go backward
-    3. the video after it, and before   as much as half of the memory holds, while nobody looks at another video
+    2. frames near the last request     those after it first, unless requests go backward; while nobody looks at another video
 """
 
 import io
@@ -22,28 +21,29 @@ from tapetum.video import Video, open_video
 
 QUALITY = 85
 KEPT_BYTES = 256 << 20
-"""Of JPEGs that are kept."""
+"""Maximum size of all cached JPEGs."""
 _OPEN = 4
-"""Videos whose decoders stay open, the last that were looked at."""
-_NEAR = 24
+"""Number of videos whose decoders stay open."""
+_BEFORE, _AFTER = 24, 96
+"""Number of frames before and after a request that are prefetched."""
 _LEAST_WIDTH = 16
 _ENDING = "the server is ending"
 
 _Key = tuple[str, int, int]
-"""MediaItem, frame, width."""
+"""Item, frame, width."""
 
 
 class Frames:
     """Encodes and caches JPEGs; thread-safe."""
 
     def __init__(self, kept_bytes: int = KEPT_BYTES):
-        self._kept: OrderedDict[_Key, bytes] = OrderedDict()
+        self.made: OrderedDict[_Key, bytes] = OrderedDict()
         self._most, self._bytes = kept_bytes, 0
         self._lock = threading.Lock()
         self._readers: OrderedDict[str, _Reader] = OrderedDict()
         self.pool = ThreadPoolExecutor(2 * _OPEN, "frames")
         self.last = ""
-        """Id of the item that was looked at last."""
+        """Id of the last item that was looked at."""
         self.closed = False
 
     def jpeg(self, item: MediaItem, frame: int, width: int | None = None) -> bytes:
@@ -54,9 +54,9 @@ class Frames:
         key, reader = (item.id, frame, width), self._reader(item)
         with self._lock:
             self.last = item.id
-            made = self._kept.get(key)
+            made = self.made.get(key)
             if made is not None:
-                self._kept.move_to_end(key)
+                self.made.move_to_end(key)
         if made is None:
             try:
                 image = reader.read(frame)
@@ -70,21 +70,12 @@ class Frames:
         """Encode a frame and cache it; the least recently used are evicted."""
         made = _encode(image, key[2])
         with self._lock:
-            if key not in self._kept:
-                self._kept[key] = made
+            if key not in self.made:
+                self.made[key] = made
                 self._bytes += len(made)
-            while self._bytes > self._most and len(self._kept) > 1:
-                self._bytes -= len(self._kept.popitem(last=False)[1])
+            while self._bytes > self._most and len(self.made) > 1:
+                self._bytes -= len(self.made.popitem(last=False)[1])
         return made
-
-    def has(self, key: _Key) -> bool:
-        """Check whether a frame is cached."""
-        return key in self._kept
-
-    def room(self) -> int:
-        """Count the frames that fit in half of the memory, by their mean size."""
-        with self._lock:
-            return self._most // 2 * len(self._kept) // max(self._bytes, 1)
 
     def refuse(self) -> None:
         """Decode nothing from now on; requests that wait for frames are refused with 409."""
@@ -137,11 +128,11 @@ class _Reader:
 
     def go_on_from(self, frame: int, width: int) -> None:
         """Prefetch the frames around one, unless others are requested."""
-        total, room = self.item.frames, self._frames.room()
         with self._lock:
-            before = range(max(frame - _NEAR, 0), frame) if frame < self._newest <= frame + _NEAR else range(0)
-            after = range(frame + 1, min(frame + room * 3 // 4, total))  # onward from where the decoder is
-            self._ahead = chain(before, after, range(max(frame - room // 4, 0), frame))
+            before = range(max(frame - _BEFORE, 0), frame)
+            after = range(frame + 1, min(frame + 1 + _AFTER, self.item.frames))
+            backward = frame < self._newest <= frame + _BEFORE
+            self._ahead = chain(before, after) if backward else chain(after, before)
             self._width, self._newest = width, frame
             self._begin()
 
@@ -199,7 +190,7 @@ class _Reader:
             return min(beyond or self._requested)
         if self._frames.last == self.item.id and not self._frames.closed:
             for number in self._ahead:
-                if not self._frames.has((self.item.id, number, self._width)):
+                if (self.item.id, number, self._width) not in self._frames.made:
                     return number
         return None
 

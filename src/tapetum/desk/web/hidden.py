@@ -11,8 +11,8 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import kind_of
 
 HIDDEN = ".tapetum-web"
-"""What is kept lies in this folder of the served one."""
-_FOLDERS = "exports", "features", "indexes", "jobs", "uploads"
+"""Name of the folder with the server's state, in the served folder."""
+_FOLDERS = "exports", "features", "jobs", "uploads"
 _STEP = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 

@@ -10,7 +10,6 @@ Paths stay in the database: the page sees only ids. The database is in the folde
 checks the path again: where it leads, and whether the file is still the same.
 """
 
-import hashlib
 import os
 import secrets
 import threading
@@ -18,6 +17,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -25,20 +25,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 
-from tapetum.core.files import writable
+from tapetum.core.errors import BadInput
+from tapetum.core.files import cannot_write, writable
 from tapetum.core.identity import fingerprint
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.folder_files import UNREADABLE, About, FileContent, file_inside, media_below, order_of, read_file
-from tapetum.desk.web.hidden import HIDDEN
+from tapetum.desk.web.hidden import HIDDEN, make_folder
+from tapetum.video import open_video
+from tapetum.video.images import IMAGES, VIDEOS
 
 PATH = "CAST(? AS TEXT)"
-"""Where a path goes into a statement, as bytes: a name need not be UTF-8."""
+"""Placeholder of a path in a statement; it is passed as bytes, since a name need not be UTF-8."""
 PAGE = 200
-"""Items of a page of the list."""
+"""Number of items in a page of the list."""
 _BATCH_S = 0.25
-"""After so many seconds the files that were read meanwhile are shown."""
+"""Seconds between two updates of the list while files are read."""
+UPLOAD_BYTES = 4 << 30
+"""Default maximum size of an uploaded file."""
+_LONGEST_NAME = 120
+_MOST_NAMES = 10_000
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ class MediaItem:
     path: Path
     """Absolute."""
     name: str
-    """Path below the folder, for people."""
+    """Displayed path below the folder."""
     content: str
     """Fingerprint of its bytes."""
     kind: str
@@ -58,7 +67,7 @@ class MediaItem:
     width: int
     height: int
     times: bytes | None = None
-    """float64: seconds of each frame, as far as tracking has settled them."""
+    """Seconds of each frame as float64; None before the video was tracked."""
 
     def as_json(self) -> dict[str, Any]:
         names = "id", "name", "kind", "frames", "fps", "width", "height"
@@ -78,13 +87,13 @@ class MediaItem:
 
 
 class _File:
-    """What the database has of a file."""
+    """A file as the database knows it."""
 
     def __init__(self, id_: str, path: str, size: int, time_: int, content: str, kind: str):
         self.id, self.path, self.about, self.content, self.kind = id_, path, (size, time_), content, kind
         name = writable(path)
         self.key = order_of(name), name, id_
-        """What the list is sorted by."""
+        """Sort key in the list."""
 
 
 class Items:
@@ -96,7 +105,7 @@ class Items:
         """Call `changed`, after the first look, with ids of new and renamed items, as the list has them, and of those gone."""
         self._database, self._folder, self._changed = database, folder, changed
         self._looking, self._lock = threading.RLock(), threading.RLock()
-        """One scan at a time; what follows, and the database, change together."""
+        """One scan at a time; the attributes below and the database change together."""
         self._files: dict[str, About] = {}
         self._unread: dict[str, About] = {}
         self._shown: list[tuple[str, str, str]] = []
@@ -168,11 +177,6 @@ class Items:
         rows = self._database.rows(f"SELECT * FROM items WHERE id IN ({','.join('?' * len(numbers))})", *numbers)
         described = {row["id"]: self._item(row).as_json() for row in rows}
         return [described[number] for number in numbers]
-
-    def signature(self) -> str:
-        """Compute what changes with the place, names, sizes and times of the files that were there at the last look."""
-        files = sorted((os.fsencode(self._folder / name), *about) for name, about in self._files.items())
-        return hashlib.sha256(repr(files).encode()).hexdigest()
 
     def get(self, number: str) -> MediaItem:
         """Get an item by its id. Raises Refused with 404 if there is none, or its file is gone or has changed."""
@@ -288,3 +292,72 @@ def check_same(folder: Path, number: str) -> None:
         Items(database, folder).get(number)
     finally:
         database.close()
+
+
+async def upload(request: Request, folder: Path, place: Path, items: Items, most: int) -> MediaItem:
+    """Save the body of a request as a file of the folder, under its name or a similar one; never overwrites another file.
+
+    It is streamed into `place`, checked, and only then moved. Raises Refused: 400 for a name or content that is not a video or
+    image, or a full disk; 413 for more than `most` bytes.
+    """
+    name = read_name(request.query_params.get("name", ""))
+    too_large = Refused(
+        413, f"{name} has more than {most:,} bytes, the most that is taken; start tapetum serve with a higher limit"
+    )
+    if int(request.headers.get("content-length", "0") or 0) > most:
+        raise too_large
+    part, received = place / f"{secrets.token_hex(8)}{Path(name).suffix.lower()}", 0
+    try:
+        make_folder(place.parent, place.name)
+        with open(part, "xb") as file:
+            async for chunk in request.stream():
+                received += len(chunk)
+                if received > most:
+                    raise too_large
+                await run_in_threadpool(file.write, chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        return await run_in_threadpool(_put_in_place, part, folder, name, items)
+    except OSError as error:
+        raise Refused(400, str(cannot_write(name, error))) from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def read_name(given: str) -> str:
+    """Check the name of an uploaded file: no folders, not hidden, with the extension of a video or an image.
+
+    Raises Refused with 400.
+
+    >>> read_name("clip 1.mp4")
+    'clip 1.mp4'
+    """
+    plain = given.isprintable() and "/" not in given and "\\" not in given and len(given.encode()) <= _LONGEST_NAME
+    if not plain or not given or given.startswith(".") or given != given.strip():
+        raise Refused(400, f"{given[:40]!r} is no name for a file; give one without folders, such as clip.mp4")
+    if Path(given).suffix.lower() not in VIDEOS | IMAGES:
+        raise Refused(400, f"{given} has the ending of neither a video nor an image; give one such as clip.mp4")
+    return given
+
+
+def _put_in_place(part: Path, folder: Path, name: str, items: Items) -> MediaItem:
+    try:
+        with open_video(part) as video:
+            video[0]
+    except (BadInput, IndexError) as error:
+        text = str(error).replace(str(part), name).replace(part.name, name)
+        raise Refused(400, text) from error
+    for number in range(1, _MOST_NAMES):
+        free = folder / (name if number == 1 else f"{Path(name).stem}-{number}{Path(name).suffix}")
+        try:
+            os.link(part, free)
+        except FileExistsError:
+            continue
+        except OSError:  # a disk that knows no second names
+            if os.path.lexists(free):
+                continue
+            os.rename(part, free)
+        if (item := items.add(free)) is not None:
+            return item
+    raise Refused(409, f"there is no free name like {name} in the folder; give another")

@@ -22,19 +22,18 @@ from tapetum.core.files import whole_file, write_text
 from tapetum.core.reading import parse_json
 from tapetum.desk.web.hidden import open_plain, read_plain
 
-KINDS = "track", "mask", "space", "export", "look", "index"
+KINDS = {"track": "track_job", "look": "look_job", "export": "exports"}
+"""Kinds of jobs, and the modules that do them: `work` takes the job, the served folder and a listener."""
 FINAL = frozenset(("done", "failed", "cancelled", "interrupted"))
-"""States of a job that is over; interrupted: its server ended before it was done, and only a person begins it again."""
-MEASURED = "measured.json"
-"""In the hidden folder: seconds that the last job of each kind and model took, by its size."""
+"""States of a finished job; interrupted: its server ended before it was done, and only a person starts it again."""
 STATES = FINAL | {"waiting", "running"}
 ID = re.compile("[0-9a-f]{16}")
-"""Of jobs and items."""
+"""Ids of jobs and items."""
 WAITING: dict[str, Any] = {"state": "waiting", "done": 0, "total": 0, "seconds_left": None, "message": ""}
 _MOST, MOST_RESULT = 1 << 24, 1 << 28
-"""Bytes of what is said of a job, and of its result, which may hold images."""
+"""Maximum size of a file about a job, and of its result, which may hold images, in bytes."""
 _LONGEST = 2000
-"""Letters of a message."""
+"""Maximum length of a message."""
 _TRIES, _PAUSE_S = 60, 0.05
 
 
@@ -54,16 +53,17 @@ def read(folder: Path, name: str, most: int = _MOST) -> Any:
 
 def read_jobs(folder: Path) -> list[dict[str, Any]]:
     """List the jobs whose folders are in a folder, the oldest first; incomplete jobs are skipped."""
-    read_all = ((name, read(folder / name, "job.json")) for name in os.listdir(folder) if ID.fullmatch(name))
-    jobs = [job for name, job in read_all if _is_job(job) and job["id"] == name]
+    jobs = [job for name in os.listdir(folder) if ID.fullmatch(name) and _is_job(job := read(folder / name, "job.json"), name)]
     return sorted(jobs, key=lambda job: (job["created"], job["id"]))
 
 
-def _is_job(job: Any) -> bool:
-    if not isinstance(job, dict) or job.get("kind") not in KINDS or not isinstance(job.get("settings"), dict):
+def _is_job(job: Any, name: str) -> bool:
+    if not isinstance(job, dict) or job.get("id") != name or not isinstance(job.get("settings"), dict):
         return False
-    item, created = job.get("item"), job.get("created")
-    return (item is None or (isinstance(item, str) and bool(ID.fullmatch(item)))) and _is_number(created)
+    if not isinstance(job.get("kind"), str) or job["kind"] not in KINDS:
+        return False
+    item = job.get("item")
+    return isinstance(item, str) and bool(ID.fullmatch(item)) and _is_number(job.get("created"))
 
 
 def _is_number(value: Any) -> bool:
@@ -90,12 +90,6 @@ def read_result(folder: Path) -> dict[str, Any]:
     read_ = read(folder, "result.json", MOST_RESULT)
     kinds = {"result": dict, "model": str}
     return {name: read_[name] for name, kind in kinds.items() if isinstance(read_, dict) and isinstance(read_.get(name), kind)}
-
-
-def read_measured(place: Path) -> dict[str, float]:
-    """Read the seconds of earlier jobs; those that are missing or damaged are left out."""
-    read_ = read(place, MEASURED)
-    return {str(key): value for key, value in read_.items() if _is_number(value)} if isinstance(read_, dict) else {}
 
 
 def mark_cancelled(folder: Path) -> None:
@@ -140,9 +134,8 @@ class Progress:
 
     EVERY_S = 0.2
 
-    def __init__(self, folder: Path, expected_s: float | None = None):
-        """`expected_s` is how long such a job may take, by an earlier one; the further this one is, the less that counts."""
-        self._file, self._expected = folder / "progress.json", expected_s
+    def __init__(self, folder: Path):
+        self._file = folder / "progress.json"
         self._begin, self._written = time.monotonic(), 0.0
         self._now = {**WAITING, "state": "running"}
         self.say()
@@ -156,15 +149,9 @@ class Progress:
         if done is not None and now - self._written < self.EVERY_S:
             return
         share = self._now["done"] / self._now["total"] if self._now["total"] else 0
-        self._now["seconds_left"] = self._seconds_left(now - self._begin, share)
+        self._now["seconds_left"] = round((now - self._begin) * (1 / share - 1), 1) if share else None
         write(self._file, self._now)
         self._written = now
-
-    def _seconds_left(self, passed: float, share: float) -> float | None:
-        whole = passed / share if share else self._expected
-        if whole is not None and self._expected is not None:
-            whole = share * whole + (1 - share) * self._expected
-        return None if whole is None else round(max(whole - passed, 0), 1)
 
     def end(self, state: str, message: str = "") -> None:
         """Report that the job is over."""

@@ -21,9 +21,6 @@ from tapetum.desk.web.items import check_same
 from tapetum.desk.web.job_files import FINAL, KINDS, WAITING, Progress
 from tapetum.hub.loading import keep_loaded
 
-_WORK = {kind: f"{kind}_job" for kind in KINDS}
-"""Module of each kind of job, whose function `work` takes the job, the served folder and a listener."""
-
 
 class ProgressListener(Listener):
     """Writes a verb's progress into the folder of the job."""
@@ -73,7 +70,7 @@ def serve(jobs: Path) -> None:
 
 
 def _module_of(kind: str) -> Any:
-    return import_module(f"tapetum.desk.web.{_WORK[kind]}")
+    return import_module(f"tapetum.desk.web.{KINDS[kind]}")
 
 
 def main(folder: Path, job: dict[str, Any]) -> bool:
@@ -82,7 +79,7 @@ def main(folder: Path, job: dict[str, Any]) -> bool:
         over = (job_files.read_progress(folder) or WAITING)["state"] in FINAL
         if not locked or over or (folder / "cancel").exists():
             return False
-        progress, served = Progress(folder, job.get("expected_s")), folder.parents[2]
+        progress, served = Progress(folder), folder.parents[2]
         try:
             warnings.simplefilter("ignore")
             module = _module_of(job["kind"])
@@ -90,8 +87,7 @@ def main(folder: Path, job: dict[str, Any]) -> bool:
             try:
                 result = module.work(job, served, listener)
             finally:
-                if job["item"] is not None:
-                    check_same(served, job["item"])  # of another file whatever came of it means nothing
+                check_same(served, job["item"])  # a result of another file means nothing
             job_files.write(folder / "result.json", result)
         except TapetumError as error:
             progress.end("failed", " ".join(hide_paths(str(error), served).split()))

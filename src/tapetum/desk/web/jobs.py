@@ -24,19 +24,18 @@ from tapetum.core.files import cannot_write, writable
 from tapetum.core.reading import read_bytes
 from tapetum.desk.web import job_files
 from tapetum.desk.web.answers import Refused
-from tapetum.desk.web.hidden import check_plain
 from tapetum.desk.web.job_files import FINAL, WAITING
 from tapetum.desk.web.workers import KEEP_S, JobWorker, Workers
 
 AT_ONCE = 2
 MOST_WAITING = 50
-"""Jobs that wait or run; more are refused."""
+"""Maximum number of jobs that wait or run."""
 _KEPT = 200
-"""Jobs whose folders are kept, the last ones."""
+"""Number of the last jobs whose folders are kept."""
 _OLD_S = 86400.0
-"""A new server removes jobs that were begun longer ago and are over, but for the last of each kind and item."""
+"""Age in seconds from which a new server removes finished jobs, except the last of each kind and item."""
 _GRACE_S = 3.0
-"""Between asking a process to end and making it end."""
+"""Seconds between asking a process to end and killing it."""
 _INTERRUPTED = "its server ended before it was done; what it had computed is kept: start it again"
 _KILLED = (
     "it ended before it was done (was it killed, or is there too little memory?); what it had computed is kept: start it again"
@@ -57,12 +56,8 @@ class Jobs:
         self._workers = Workers(folder, keep_s)
         self._lock = threading.RLock()
         self._own: set[str] = set()
-        """Jobs that this server was asked for: others it never begins."""
+        """Jobs requested from this server; it starts no others."""
         self._begun: dict[str, JobWorker] = {}
-        self._sizes: dict[str, float] = {}
-        self._times: dict[str, float] = {}
-        """When each began."""
-        self._measured = job_files.read_measured(folder.parent)
         self._cancelled: dict[str, float] = {}
         saved = job_files.read_jobs(folder)
         self._jobs = {job["id"]: {**job, **self._state_of(folder / job["id"])} for job in saved}
@@ -80,8 +75,8 @@ class Jobs:
         interrupted = {**progress, "state": "interrupted", "seconds_left": None, "message": _INTERRUPTED}
         return progress if progress["state"] in FINAL else interrupted
 
-    def submit(self, kind: str, item: str | None, size: float = 1.0, **settings: Any) -> dict[str, Any]:
-        """Add a job, which starts as soon as fewer than `at_once` run. The time that it takes is about proportional to `size`.
+    def submit(self, kind: str, item: str, **settings: Any) -> dict[str, Any]:
+        """Add a job, which starts as soon as fewer than `at_once` run.
 
         Raises Refused with 429 if `MOST_WAITING` wait or run, BadInput if its folder cannot be written.
         """
@@ -98,7 +93,6 @@ class Jobs:
                 raise cannot_write("the job", error) if isinstance(error, OSError) else error from error
             self._jobs[job["id"]] = {**job, **WAITING}
             self._own.add(job["id"])
-            self._sizes[job["id"]] = max(size, 1e-9)
             self._changed(self.get(job["id"]))
             self._forget(list(self._jobs)[: max(len(self._jobs) - _KEPT, 0)])
             self.poll()
@@ -115,7 +109,7 @@ class Jobs:
             shown |= job_files.read_result(self.folder / number)
         return shown
 
-    def latest(self, kind: str, item: str | None = None) -> dict[str, Any] | None:
+    def latest(self, kind: str, item: str) -> dict[str, Any] | None:
         """Describe the last job of a kind for an item; None if there is none."""
         with self._lock:
             numbers = [job["id"] for job in self._jobs.values() if (job["kind"], job["item"]) == (kind, item)]
@@ -174,7 +168,6 @@ class Jobs:
                     self._fail(number, error)
                 if job["state"] in FINAL:
                     self._workers.free(number)
-                    self._measure(number, job)
             self._workers.tend()
             for number, job in list(self._jobs.items()):
                 if number in self._own and job["state"] == "waiting" and running < self.at_once and not self._lives(number):
@@ -202,13 +195,6 @@ class Jobs:
             job.update(progress)
             self._changed(self.get(number))
 
-    def _measure(self, number: str, job: dict[str, Any]) -> None:
-        """Record how long a job took, for the estimates of later ones."""
-        if job["state"] == "done" and number in self._times:
-            self._measured[_key(job)] = (time.monotonic() - self._times[number]) / self._sizes[number]
-            with suppress(OSError, BadInput):  # a full disk
-                job_files.write(check_plain(self.folder.parent / job_files.MEASURED), self._measured)
-
     def _fail(self, number: str, error: Exception) -> None:
         """Record that a job cannot be read, or started."""
         text = f"{type(error).__name__}: {error}"
@@ -219,17 +205,13 @@ class Jobs:
 
     def _lives(self, number: str) -> bool:
         worker = self._begun.get(number)
-        return (worker is not None and worker.job == number and worker.lives) or self._holder(number) is not None
-
-    def _holder(self, number: str) -> int | None:
-        return job_files.holder(self.folder / number)
+        return (worker is not None and worker.job == number and worker.lives) or job_files.holder(
+            self.folder / number
+        ) is not None
 
     def _begin(self, number: str, job: dict[str, Any]) -> None:
         """Give a job to a worker; what it does it hears from here, not from its folder."""
         description = {name: job[name] for name in ("id", "kind", "item", "settings")}
-        if (rate := self._measured.get(_key(job))) is not None:
-            description["expected_s"] = rate * self._sizes[number]
-        self._times[number] = time.monotonic()
         with open(self.folder / number / "log.txt", "ab") as log:
             self._begun[number] = self._workers.run(description, log)
 
@@ -237,7 +219,7 @@ class Jobs:
         worker = self._begun.get(number)
         if worker is not None and worker.job == number:
             worker.kill(how)
-        elif (process := self._holder(number)) and _is_worker(process, self.folder):
+        elif (process := job_files.holder(self.folder / number)) and _is_worker(process, self.folder):
             with suppress(OSError):  # it may have ended
                 os.killpg(process, how)
 
@@ -245,16 +227,11 @@ class Jobs:
         """Remove the finished jobs among these, with their folders."""
         for number in [number for number in numbers if self._jobs[number]["state"] in FINAL]:
             del self._jobs[number]
-            for known in (self._begun, self._sizes, self._times):
-                known.pop(number, None)
+            self._begun.pop(number, None)
             shutil.rmtree(self.folder / number, ignore_errors=True)
 
 
-def _key(job: dict[str, Any]) -> str:
-    return " ".join([job["kind"], str(job["settings"].get("verb", "")), str(job["settings"].get("model"))])
-
-
 def _is_worker(process: int, folder: Path) -> bool:
-    """Whether a process, whose number was read from a file, is a worker for a folder of jobs."""
+    """Check whether a process, whose id was read from a file, is a worker for a folder of jobs."""
     line = Path(f"/proc/{process}/cmdline")
     return os.fsencode(folder) in read_bytes(line).split(b"\0") if line.exists() else not Path("/proc/self").exists()

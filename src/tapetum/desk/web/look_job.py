@@ -20,7 +20,7 @@ VERBS = ("ask", "caption", "detect", "segment", "classify")
 _LONGEST = 10_000
 _MOST_LABELS = 1000
 _SHOWN = 10
-"""Labels of an answer, the best."""
+"""Number of the best labels in an answer."""
 _IMAGENET = "{}: knows the 1,000 classes of ImageNet (animals, plants, food, tools, vehicles, places), not people"
 _WORDS = "{}: compares the image with the labels; a share says which label fits best, not that it is right"
 

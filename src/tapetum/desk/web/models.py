@@ -1,21 +1,24 @@
-"""Models on this machine that the page offers: their abilities and limits, and better ones to fetch."""
+"""Models on this machine that the page offers: trackers, and those that answer about frames, with their limits."""
 
+import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from tapetum.app.see.settings import CLASSIFIER
 from tapetum.bench.word_models import describe_model, fetch_command, installed_word_models, is_here, next_step
-from tapetum.core.errors import install_line
-from tapetum.desk.search.media_model import better_model, default_model
-from tapetum.desk.web.answers import Refused
-from tapetum.hub.registry import known
+from tapetum.core.errors import TapetumError, install_line
+from tapetum.desk.web import job_files
+from tapetum.desk.web.answers import Refused, hide_paths
+from tapetum.desk.web.folder_files import file_inside
+from tapetum.desk.web.hidden import check_plain
+from tapetum.hub.loading import find_loader
+from tapetum.hub.registry import known, missing, names_of
+from tapetum.hub.registry import resolve as resolve_weights
 
-
-def search_models() -> list[str]:
-    """List the names of models on this machine that embed images, the default first."""
-    names = [name for name, weights in known().items() if {"embed", "search"} & set(weights.verbs) and is_here(name)]
-    default = default_model()
-    return sorted(names, key=lambda name: (name != default, not reads_words(name)))
+_FILE = "tracker.json"
+"""File in the hidden folder: the chosen tracker, and the server's own when it was chosen."""
+_ENDING = ".safetensors"
 
 
 def answer_models() -> list[str]:
@@ -33,17 +36,9 @@ def label_models(given: str | None = None) -> dict[str, str]:
     return first | {name: name for name in installed_word_models() if name != given}
 
 
-def reads_words(name: str) -> bool:
-    """Check whether a model for search reads words; others are searched by the class names they assign, or by images."""
-    weights = known().get(name)
-    return weights is not None and "search" in weights.verbs
-
-
 def remarks_on(name: str) -> list[str]:
     """List remarks on a model: its name, its limits, how to fetch a better one."""
-    weights = known().get(name)
-    searches = weights is not None and bool({"embed", "search"} & set(weights.verbs))
-    better = next_step(name) or (better_model(reads_words(name)) if searches else None)
+    better = next_step(name)
     return [describe_model(name), *([better] if better else [])]
 
 
@@ -62,17 +57,87 @@ def describe_models(words: str | None = None) -> dict[str, Any]:
     `words` is a given image-text encoder. `missing` explains, for some uses, how to get a model if there is none.
     """
     lists = {
-        "search": search_models(),
         "answer": answer_models(),
         "classify": [CLASSIFIER] if is_here(CLASSIFIER) else [],
         "words": list(label_models(words)),
     }
     described: dict[str, Any] = {
-        use: [{"name": name, "remarks": remarks_on(name), "words": reads_words(name)} for name in names]
-        for use, names in lists.items()
+        use: [{"name": name, "remarks": remarks_on(name)} for name in names] for use, names in lists.items()
     }
     described["missing"] = {
         "words": f"no model of this machine compares images with labels of your own; {fetch_command()}",
         "classify": f"no classifier is on this machine; one comes with: {install_line('imagenet')}",
     }
     return described
+
+
+class Trackers:
+    """The trackers of a server, and the chosen one."""
+
+    def __init__(self, folder: Path, place: Path, given: str):
+        self._folder, self._place, self._given = folder, check_plain(place / _FILE), given
+        self._own = given if given in known() else Path(given).name
+        """The name under which the page shows what was given."""
+        saved = job_files.read(place, _FILE)
+        fits = isinstance(saved, dict) and saved.get("given") == given
+        self.name = saved["name"] if fits and self._reason(str(saved.get("name"))) is None else self._own
+
+    @property
+    def reference(self) -> str:
+        """Name or path that loads the chosen tracker."""
+        if self.name == self._own:
+            return self._given
+        return self.name if self.name in known() else str(self._folder / self.name)
+
+    def choose(self, name: Any) -> None:
+        """Choose a tracker by its name. Raises Refused with 400 for one that is not there, BadInput if that cannot be saved."""
+        if (reason := self._reason(str(name))) is not None:
+            raise Refused(400, reason)
+        job_files.write(check_plain(self._place), {"given": self._given, "name": name})
+        self.name = name
+
+    def describe(self) -> list[dict[str, Any]]:
+        """List the trackers: name, a line about each, and why it cannot be used, if so."""
+        names = dict.fromkeys([self._own, *names_of("track"), *self._files()])
+        reasons = {name: self._reason(name) for name in names}
+        hidden = {name: reason and hide_paths(reason, self._folder) for name, reason in reasons.items()}
+        return [{"name": name, "about": self._about(name), "missing": hidden[name]} for name in names]
+
+    def _about(self, name: str) -> str:
+        if (weights := known().get(name)) is None:
+            return "given to the server" if name == self._own else "a file of this folder"
+        parts = "bundled" if weights.bundled else weights.size_text, weights.licence, weights.score
+        return ", ".join(part for part in parts if part)
+
+    def _reason(self, name: str) -> str | None:
+        if name == self._own or name in self._files():
+            return None
+        if name not in names_of("track"):
+            return f"there is no tracker {name[:40]!r} here; choose another"
+        try:
+            resolve_weights(name)
+        except TapetumError:
+            return missing(known()[name])
+        return None
+
+    def _files(self) -> list[str]:
+        """List files of weights in the folder and below that hold a tracker."""
+        files = []
+        for place, folders, names in os.walk(self._folder):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                path = Path(place, name).relative_to(self._folder)
+                if path.suffix == _ENDING and (real := file_inside(self._folder, path.as_posix())) is not None:
+                    about = real.stat()
+                    if _is_tracker(str(real), about.st_size, about.st_mtime_ns):
+                        files.append(path.as_posix())
+        return files
+
+
+@lru_cache(maxsize=256)
+def _is_tracker(path: str, size: int, time: int) -> bool:
+    """Check whether a file holds a tracker; size and time are part of the cache's key."""
+    try:
+        return find_loader(path) in {known()[name].loader for name in names_of("track")}
+    except (TapetumError, OSError, ValueError):
+        return False

@@ -14,28 +14,19 @@ from starlette.responses import FileResponse, HTMLResponse, Response, StreamingR
 import tapetum
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import check_length
-from tapetum.desk.web.answers import Refused, answer_json
-from tapetum.desk.web.check import find_places
-from tapetum.desk.web.cleanup import remove_features
+from tapetum.desk.web.answers import Events, Refused, answer_json
 from tapetum.desk.web.database import FILE, Database
-from tapetum.desk.web.events import Events
-from tapetum.desk.web.export_job import PLACE
-from tapetum.desk.web.exports import DRAWN, export, missing_packages, send_once, write_export
+from tapetum.desk.web.edits import Points, Projects, read_points
+from tapetum.desk.web.exports import DRAWN, PLACE, export, missing_packages, send_once, write_export
+from tapetum.desk.web.folder_files import file_inside
 from tapetum.desk.web.frames import Frames
-from tapetum.desk.web.hidden import make_folder, open_hidden, open_plain
-from tapetum.desk.web.items import PAGE, Items, MediaItem
-from tapetum.desk.web.job_requests import BUSY, read_chance, read_job
+from tapetum.desk.web.hidden import check_plain, make_folder, open_hidden, open_plain
+from tapetum.desk.web.items import PAGE, Items, MediaItem, upload
 from tapetum.desk.web.jobs import FINAL, Jobs
 from tapetum.desk.web.look_job import read_look
-from tapetum.desk.web.masks import MASKS, MaskStore, signature, write_masks
-from tapetum.desk.web.models import describe_models, label_models
-from tapetum.desk.web.projects import Projects
-from tapetum.desk.web.runs import Runs
+from tapetum.desk.web.models import Trackers, describe_models, label_models
 from tapetum.desk.web.search import Search
-from tapetum.desk.web.space import SpaceStore, depth_beside
-from tapetum.desk.web.trackers import Trackers
-from tapetum.desk.web.tracks import TrackedItem, TrackStore
-from tapetum.desk.web.uploads import upload
+from tapetum.desk.web.tracks import TrackedItem, TrackStore, find_places
 from tapetum.hub.registry import known
 
 STATIC = Path(__file__).with_name("static")
@@ -43,9 +34,14 @@ STATIC = Path(__file__).with_name("static")
 _FILES = ("index.html", "app.js", "app.css")
 _NO_PAGE = "<!doctype html><title>tapetum</title><p>The page is not built: run npm ci and npm run build in the folder web."
 _PATIENCE_S = 0.5
-"""How long the state of a folder waits for files that are new; the page gets the others as they are read."""
+"""Seconds that the state of a folder waits for new files; the page gets the others as they are read."""
 _LONGEST = 1000
-"""Letters of a text that names are compared with."""
+"""Maximum length of a text that names are compared with."""
+_BUSY = {
+    "track": "this video is being tracked; wait for that, or cancel it",
+    "export": "a film of this video is being drawn; wait for that, or cancel it",
+}
+"""Error if a job of the kind is under way for the same video."""
 _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
@@ -79,13 +75,11 @@ class Page:
             raise
         self.trackers = Trackers(folder, self.place, model)
         self.items, self.projects = Items(self.database, folder, self._items_changed), Projects(self.database)
-        self.store, self.runs = TrackStore(self.database), Runs(self.database, folder)
-        self.spaces, self.masks = SpaceStore(self.database), MaskStore(self.database)
-        self.frames, self.events = Frames(), Events()
+        self.store, self.frames, self.events = TrackStore(self.database), Frames(), Events()
         self._beginning = threading.Lock()
         self.jobs = Jobs(make_folder(self.place, "jobs"), jobs_at_once, self._job_changed, keep_s)
-        remove_features(self.place, self.database, folder, self.jobs)
-        self.searching = Search(self.items, self.jobs, folder, device)
+        self._remove_features()
+        self.searching = Search(self.items, folder)
 
     def end_requests(self) -> None:
         """Answer the requests that wait for frames, and end the event streams, which do not end by themselves."""
@@ -107,6 +101,30 @@ class Page:
                 if type(revision) is int and 0 <= revision < 1 << 60:
                     self.projects.note_tracked(job["item"], revision)
         self.events.send(job=job)
+
+    def _remove_features(self) -> None:
+        """Remove the features of videos that are gone or have no points, unless a job is working on them.
+
+        They are large, and are recomputed when missing.
+        """
+        for path in check_plain(self.place / "features").glob("*"):
+            item = path.name.split(".")[0]
+            row = self.database.row("SELECT path FROM items WHERE id = ?", item)
+            there = row is not None and file_inside(self.folder, row["path"]) is not None
+            if not (there and self._has_points(item)) and not self.jobs.at_work_on(item):
+                with suppress(OSError):  # a folder
+                    path.unlink()
+
+    def _has_points(self, item: str) -> bool:
+        edits = self.database.rows(
+            "SELECT edit FROM edits WHERE item = ? AND position < (SELECT position FROM projects WHERE item = ?) "
+            "ORDER BY position",
+            *(item, item),
+        )
+        try:
+            return bool(read_points(each["edit"] for each in edits))
+        except Refused:
+            return True  # unknown
 
     def look_at_jobs(self) -> None:
         """Update the states of the jobs."""
@@ -196,6 +214,7 @@ class Page:
 
     def _project(self, item: MediaItem) -> dict[str, Any]:
         content, points = self.projects.read(item)
+        content["points"] = [point.as_json() for point in points.values()]
         missing = TrackedItem(item, points, self.model, self.store).missing if points else []
         if points and not missing:
             content["tracked_revision"] = content["revision"]
@@ -204,20 +223,17 @@ class Page:
         return {**content, "job": self.jobs.latest("track", item.id)}
 
     def edit(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
-        """Edit the points and prompts of a video."""
+        """Edit the points of a video."""
         item = self._item(request)
         revision = self.projects.edit(item, content)
         if content.get("type") in ("clear", "delete_point") and not self.projects.points(item):
-            remove_features(self.place, self.database, self.folder, self.jobs)
+            self._remove_features()
         self._warm(item)
         return self._edited(item, revision)
 
     def _edited(self, item: MediaItem, revision: int) -> dict[str, Any]:
         self.events.send(project={"item": item.id, "revision": revision})
-        content = self._project(item)
-        if not content["prompts"]:
-            self.masks.remove(item.id)  # those to come may be of another object
-        return content
+        return self._project(item)
 
     def _warm(self, item: MediaItem) -> None:
         """Load the tracker, and look at the video: both are wanted soon."""
@@ -237,17 +253,15 @@ class Page:
         return self._edited(item, self.projects.step(item, direction))
 
     def begin(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
-        """Start a job on the points or prompts of a video: track, mask, space or export."""
+        """Start a job on the points of a video: track or export."""
         item = self._item(request)
         project, points = self.projects.read(item)
         with self._beginning:  # of two requests at the same moment one is refused
-            kind, settings = read_job(content, item, points, project["prompts"], self.folder)
+            kind, settings = _read_job(content, item, points)
             latest = self.jobs.latest(kind, item.id)
             if latest is not None and latest["state"] not in FINAL:
-                raise Refused(409, BUSY[kind], job=latest)
-            waiting = len(self._tracked(request).missing) if kind == "track" else len(points)
+                raise Refused(409, _BUSY[kind], job=latest)
             more = {"revision": project["revision"], "model": self.model, "device": self.device}
-            more["size"] = item.frames * (8 + waiting)
             return self.jobs.submit(kind, item.id, **more, **settings)
 
     def look(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
@@ -284,59 +298,21 @@ class Page:
         data = tracked.chances().astype("<f4", copy=False).tobytes()
         return Response(data, media_type="application/octet-stream", headers={"X-Points": ids})
 
-    def describe_masks(self, request: Request) -> dict[str, Any]:
-        """Describe the mask of a video, frame by frame, whether it is that of the prompts as they are, and the job."""
-        item = self._item(request)
-        runs, current = self._masks(item)
-        return {"runs": runs, "current": current, "job": self.jobs.latest("mask", item.id)}
-
-    def _masks(self, item: MediaItem) -> tuple[list[str | None], bool]:
-        prompts = self.projects.read(item)[0]["prompts"]
-        made_from, runs = (self.masks.read(item.id) if prompts else None) or ("", [])
-        return runs, made_from == signature(self.model, item.content, prompts)
-
-    def space(self, request: Request) -> dict[str, Any]:
-        """Describe the 3D tracks of a video, the job that makes them, and the depth maps beside it."""
-        item, beside = self._item(request), None
-        space = self.spaces.read(item.id)
-        if item.kind == "video":
-            beside = depth_beside(item, self.folder)
-        depth_file = None if beside is None else beside.name
-        about = None if space is None else {**space.about, "frames": space.places.shape[1]}
-        return {"space": about, "depth_file": depth_file, "job": self.jobs.latest("space", item.id)}
-
-    def tracks3d(self, request: Request) -> Response:
-        """Respond with the 3D tracks of a video as numbers."""
-        tracked = self._tracked(request)
-        space = self.spaces.read(tracked.item.id)
-        if space is None:
-            raise Refused(404, "there are no 3D tracks; begin a job of the kind space")
-        ids = ",".join(point.id for point in tracked.points)
-        return Response(space.rows_of(tracked), media_type="application/octet-stream", headers={"X-Points": ids})
-
     def check(self, request: Request) -> dict[str, Any]:
         """List uncertain places in a video's tracks."""
         return find_places(self._tracked(request))
 
     def export(self, request: Request) -> Response:
-        """Respond with the tracks, or the masks, as a file."""
-        query, kind = request.query_params, request.query_params.get("format", "csv")
-        if kind in MASKS:
-            item = self._item(request)
-            runs, current = self._masks(item)
-            if not current:
-                raise Refused(409, "the mask is not computed from the clicks as they are now; press Mask first")
-            return export(self.place / "exports", lambda folder: write_masks(item, runs, kind, folder))
-        tracked = self._tracked(request)
-        above = query.get("visible_above")
+        """Respond with the tracks as a file."""
+        tracked, kind = self._tracked(request), request.query_params.get("format", "csv")
+        above = request.query_params.get("visible_above")
         try:
-            chance = None if above is None else read_chance(float(above))
+            chance = None if above is None else _read_chance(float(above))
         except ValueError:
             raise Refused(400, f"visible_above is {above!r:.40}; give a number from 0 to 1") from None
-        space = self.spaces.read(tracked.item.id)
         if kind in DRAWN:
             raise Refused(400, f"{kind} is drawn by a job; begin one of the kind export, and read its file")
-        return export(self.place / "exports", lambda folder: write_export(tracked, kind, folder, None, chance, space))
+        return export(self.place / "exports", lambda folder: write_export(tracked, kind, folder, chance))
 
     def search(self, request: Request) -> dict[str, Any]:
         """Find moments in the folder."""
@@ -346,21 +322,11 @@ class Page:
             if not (frame.isascii() and frame.isdecimal() and len(frame) < 12 and int(frame) < item.frames):
                 raise Refused(400, f"frame {frame[:40]} is not in {item.name}, which has frames 0 to {item.frames - 1}")
             like = item, int(frame)
-        return self.searching.find(query.get("text", ""), like, query.get("model"))
+        return self.searching.find(query.get("text", ""), like)
 
     def models(self, request: Request) -> dict[str, Any]:
         """List the models on this machine, by use."""
-        models = describe_models(self.words)
-        order = self.searching.models()
-        return {**models, "search": sorted(models["search"], key=lambda each: order.index(each["name"]))}
-
-    def list_runs(self, request: Request) -> dict[str, Any]:
-        """List the training runs in the folder."""
-        return self.runs.list_all()
-
-    def run(self, request: Request) -> dict[str, Any]:
-        """Describe a training run."""
-        return self.runs.get(request.path_params["run"])
+        return describe_models(self.words)
 
     async def upload(self, request: Request) -> Response:
         """Receive a new file."""
@@ -382,3 +348,34 @@ class Page:
                 return HTMLResponse(_NO_PAGE)
             raise Refused(404, "the page is not built")
         return FileResponse(path, headers={"Cache-Control": "no-cache"})
+
+
+def _read_job(content: dict[str, Any], item: MediaItem, points: Points) -> tuple[str, dict[str, Any]]:
+    """Read the kind and settings of a job.
+
+    Raises Refused: 400 for an invalid request, 404 for points that no longer exist, 409 if there are no points.
+    """
+    kind = content.get("kind")
+    if not isinstance(kind, str) or kind not in _BUSY:
+        raise Refused(400, f"there are no jobs of the kind {str(kind)[:40]!r}; give one of {', '.join(_BUSY)}")
+    if item.kind != "video":
+        raise Refused(400, f"{item.name} is an image; points are tracked through videos")
+    if not points:
+        raise Refused(409, "there are no points; add some first")
+    if kind == "track":
+        chosen = content.get("points") or list(points)
+        if not isinstance(chosen, list) or not all(isinstance(each, str) for each in chosen):
+            raise Refused(400, "points are no list of ids; give ids of points of this video")
+        if lacking := [each for each in chosen if each not in points]:
+            raise Refused(404, f"{len(lacking)} of these points are no longer there; somebody may have deleted them")
+        return kind, {"clicks": [points[each].clicks for each in chosen]}
+    format_, above = content.get("format"), content.get("visible_above")
+    if not isinstance(format_, str) or format_ not in DRAWN:
+        raise Refused(400, f"jobs draw {' and '.join(sorted(DRAWN))}, not {str(format_)[:40]!r}; ask for one of them")
+    return kind, {"format": format_, "visible_above": None if above is None else _read_chance(above)}
+
+
+def _read_chance(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= 1:
+        raise Refused(400, f"visible_above is {str(value)[:40]}; give a number from 0 to 1")
+    return float(value)

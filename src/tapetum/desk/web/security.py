@@ -39,7 +39,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""Of each answer."""
+"""Headers of every response."""
 _TOKEN, _SEAL = "token", "token.seal"
 _EVERYWHERE = ("", "0.0.0.0", "::")
 """Hosts that stand for all addresses of this machine."""
@@ -142,7 +142,7 @@ def served_hosts(host: str, port: int) -> Collection[str]:
 
 
 def _is_address(host: str, port: int) -> bool:
-    """Whether a Host header has an IP address, which cannot be a foreign name."""
+    """Check whether a Host header is an IP address, which cannot be a foreign name."""
     name, _, given = host.rpartition(":")
     try:
         ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))

@@ -13,10 +13,10 @@ from starlette.routing import Route
 
 from tapetum.core.errors import BadInput
 from tapetum.desk.web.answers import ERRORS, endpoint
+from tapetum.desk.web.items import UPLOAD_BYTES
 from tapetum.desk.web.jobs import AT_ONCE
 from tapetum.desk.web.page import Page
 from tapetum.desk.web.security import Guard
-from tapetum.desk.web.uploads import UPLOAD_BYTES
 from tapetum.desk.web.workers import KEEP_S
 
 
@@ -30,9 +30,6 @@ def routes(page: Page) -> list[Route]:
         item + "/frames/{number}.jpg": page.frame,
         item + "/project": page.project,
         item + "/tracks.bin": page.tracks,
-        item + "/masks": page.describe_masks,
-        item + "/space": page.space,
-        item + "/tracks3d.bin": page.tracks3d,
         item + "/check": page.check,
         item + "/export": page.export,
         "/api/jobs/{job}": page.job,
@@ -40,8 +37,6 @@ def routes(page: Page) -> list[Route]:
         "/api/models": page.models,
         "/api/trackers": page.list_trackers,
         "/api/search": page.search,
-        "/api/runs": page.list_runs,
-        "/api/runs/{run}": page.run,
         "/": page.file,
         "/{name}": page.file,
     }

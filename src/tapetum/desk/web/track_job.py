@@ -11,7 +11,7 @@ The network's features of the frames are saved (`systems.tap.tracking.feature_fi
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from tapetum.app.track.track_files import FEATURES_MIB, track_back
 from tapetum.app.verb import Listener, count_frames
 from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.hidden import HIDDEN, check_plain, make_folder
-from tapetum.desk.web.items import Items, MediaItem
+from tapetum.desk.web.items import Items
 from tapetum.desk.web.tracks import TrackStore, signature
 from tapetum.hub.loading import keeps_loaded
 from tapetum.tracks.points import PointRequest
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tapetum.systems.tap.tracking.feature_file import FeatureFile
 
 BLOCK = 64
-"""Points that are tracked together: as many as a network works on at a time, so that no block takes longer than it need."""
+"""Number of points tracked together: as many as a network processes at a time."""
 
 Clicks = Sequence[tuple[int, float, float]]
 
@@ -44,9 +44,9 @@ Clicks = Sequence[tuple[int, float, float]]
 def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
     """Track the points of a job, except those already tracked. Raises BadInput as `tapetum.track`."""
     place = folder / HIDDEN
-    database, settings = Database(place / FILE), job["settings"]
+    database = Database(place / FILE)
     try:
-        tracking = _Tracking(job["item"], Items(database, folder), TrackStore(database), settings, place, listener)
+        tracking = _Tracking(job["item"], Items(database, folder), TrackStore(database), job["settings"], place, listener)
         return {"result": tracking.track()}
     finally:
         database.close()
@@ -62,13 +62,13 @@ def load(model: str, device: str | None, path: str, content: str) -> None:
 
 
 _kept: dict[str, tuple[Video, dict[Any, Any]]] = {}
-"""The last video, by its path and content, in a process that keeps models: its next points cost little."""
+"""The last video, by its path and content, and its features, in a process that keeps models."""
 
 
 @contextmanager
 def open_kept(path: Path, content: str, listener: Listener) -> Iterator[Video]:
     """Open a video, and find its true number of frames."""
-    key = f"{path} {content}"
+    key = _key(path, content)
     if key in _kept:
         yield _kept[key][0]
         return
@@ -85,16 +85,8 @@ def open_kept(path: Path, content: str, listener: Listener) -> Iterator[Video]:
             video.close()
 
 
-def kept_features(item: MediaItem) -> dict[Any, Any] | None:
-    """Get where features of the last video are kept; None for another video."""
-    kept = _kept.get(f"{item.path} {item.content}")
-    return None if kept is None else kept[1]
-
-
-def settle(items: Items, item: MediaItem, video: Video) -> None:
-    """Record the true number of frames and their times."""
-    times = np.round(video.timestamps, 9).astype("<f8").tobytes() if video.clocked else None
-    items.settle(item.id, len(video), times)
+def _key(path: Path, content: str) -> str:
+    return f"{path} {content}"
 
 
 def _drop_kept() -> None:
@@ -109,7 +101,8 @@ class _Tracking:
         self.model, self.device = settings["model"], settings["device"]
         clicks = [[(int(t), float(x), float(y)) for t, x, y in each] for each in settings["clicks"]]
         self.requested: dict[str, Clicks] = {signature(self.model, self.item.content, each): each for each in clicks}
-        self.features = features_file(place, number)
+        self.features = check_plain(make_folder(place, "features") / f"{number}.bin")
+        check_plain(self.features.with_suffix(".new"))
         self.passes = self.done_passes = 0
 
     def track(self) -> dict[str, Any]:
@@ -127,7 +120,8 @@ class _Tracking:
             return {"points": len(self.requested), "computed": 0, "frames": self.item.frames}
         with open_kept(self.item.path, self.item.content, self.listener) as video:
             part = cut(video, CutSettings())
-            settle(self.items, self.item, video)
+            times = np.round(video.timestamps, 9).astype("<f8").tobytes() if video.clocked else None
+            self.items.settle(self.item.id, len(video), times)
             self.listener.status("loading the model")
             tracker = load_tracker(self.model, self.device)
             for block in blocks:
@@ -141,8 +135,24 @@ class _Tracking:
             frames = len(video)
         return {"points": len(self.requested), "computed": len(missing), "frames": frames}
 
-    def _open_features(self, tracker: Any) -> "AbstractContextManager[FeatureFile | None]":
-        return open_features(self.features, tracker, kept_features(self.item))
+    @contextmanager
+    def _open_features(self, tracker: Any) -> "Iterator[FeatureFile | None]":
+        """Open the saved frame features; new ones are written beside them, then replace them."""
+        if not hasattr(tracker, "correct"):  # it looks at no frames
+            yield None
+            return
+        from tapetum.systems.tap.tracking.feature_file import FeatureFile
+
+        path, there = self.features, self.features.is_file()
+        new = path.with_suffix(".new") if there else path  # killed, it has the frames that were done
+        kept = _kept.get(_key(self.item.path, self.item.content))
+        file = FeatureFile(path if there else None, new, FEATURES_MIB << 20, None if kept is None else kept[1])
+        try:
+            yield file
+        finally:
+            file.close()
+            if there and new.exists():
+                os.replace(new, path)
 
     def _save(self, block: Sequence[tuple[str, Clicks]], whole: Float[np.ndarray, "n t c"]) -> None:
         self.items.get(self.item.id)  # refused where it is another file now
@@ -165,32 +175,6 @@ class _Tracking:
             self.listener.progress("tracking", self.done_passes * frames + min(done, frames), self.passes * frames)
 
         return count
-
-
-def features_file(place: Path, number: str) -> Path:
-    """The file of an item's features. Raises BadInput if it, or the temporary file beside it, is a link."""
-    path = make_folder(place, "features") / f"{number}.bin"
-    check_plain(path.with_suffix(".new"))
-    return check_plain(path)
-
-
-@contextmanager
-def open_features(path: Path, tracker: Any, kept: dict[Any, Any] | None = None) -> "Iterator[FeatureFile | None]":
-    """Open the saved frame features; new ones are written beside them, then replace them."""
-    if not hasattr(tracker, "correct"):  # it looks at no frames
-        yield None
-        return
-    from tapetum.systems.tap.tracking.feature_file import FeatureFile
-
-    there = path.is_file()
-    new = path.with_suffix(".new") if there else path  # killed, it has the frames that were done
-    file = FeatureFile(path if there else None, new, FEATURES_MIB << 20, kept)
-    try:
-        yield file
-    finally:
-        file.close()
-        if there and new.exists():
-            os.replace(new, path)
 
 
 def _batches(every: Iterable[Any]) -> Iterator[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -21,12 +21,13 @@ from tapetum.desk.web.database import Database
 from tapetum.desk.web.edits import MOST_POINTS, POINT, EditedPoint, Points
 from tapetum.desk.web.items import MediaItem
 from tapetum.systems.tap.tracking.calibration import calibrated_confidence
+from tapetum.tracks.doubtful import expected_share, find_doubtful_places
 from tapetum.types import Tracks
 
 _MOST_BYTES = 4 << 30
-"""Of the tracks of a video."""
+"""Maximum size of the tracks of a video, in bytes."""
 _KEPT = 2 * MOST_POINTS
-"""Tracks that are kept of a video."""
+"""Maximum number of stored tracks per video."""
 
 
 class StoredTracks(NamedTuple):
@@ -100,10 +101,10 @@ class TrackedItem:
         read = store.read(item.id, self.signatures) if self.points else {}
         there = [read[name] for name in self.signatures if name in read]
         self.frames = len(there[0].track) if there else item.frames
-        """Of the tracks where there are some, else of the video."""
+        """Number of frames of the tracks if there are some, else of the video."""
         known = {name: stored for name, stored in read.items() if len(stored.track) == self.frames}
         self.stored = [known.get(name) for name in self.signatures]
-        """Of each point; None where it is not computed yet."""
+        """Track of each point; None if not computed yet."""
 
     @property
     def missing(self) -> list[EditedPoint]:
@@ -183,3 +184,37 @@ class TrackedItem:
             error_px=None if errors is None else errors[..., 0],
             chance_wrong=None if errors is None else errors[..., 1],
         )
+
+
+_MOST_PLACES = 200
+
+
+def find_places(tracked: TrackedItem) -> dict[str, Any]:
+    """List the uncertain places of all tracked points: point, frame, reason, score in 0..1; the most uncertain first.
+
+    Where errors are predicted, `expected_share` is the share of visible places that is expected wrong, and `share` of a place
+    what of it lies there. Frames with marks are left out, since a user has checked them.
+    """
+    rows = [row for row, stored in enumerate(tracked.stored) if stored is not None and stored.whole]
+    if not rows:
+        return {"places": [], "expected_share": None}
+    tracks, points = tracked.assemble(rows), [tracked.points[row] for row in rows]
+    checked, backward = np.zeros(tracks.visible.shape, bool), np.full(tracks.visible.shape, np.nan)
+    for k, (row, point) in enumerate(zip(rows, points, strict=True)):
+        checked[k, [frame for frame in (*point.marks, *point.returns) if frame < tracks.frames]] = True
+        stored = tracked.stored[row]
+        if stored is not None and stored.backward is not None:
+            backward[k] = stored.backward
+    places = find_doubtful_places(tracks, (tracked.item.width, tracked.item.height), backward, checked)
+    visible = max(int(tracks.visible.sum()), 1)
+    listed = [
+        {
+            "point": points[place.point].id,
+            "frame": place.frame,
+            "reason": place.reason,
+            "score": place.score,
+            "share": place.expected_wrong / visible,
+        }
+        for place in places[:_MOST_PLACES]
+    ]
+    return {"places": listed, "expected_share": expected_share(tracks)}

@@ -18,20 +18,20 @@ from tapetum.core.devices import resident_bytes
 from tapetum.core.plugins import is_reference
 from tapetum.core.threads import threads_each
 
-GROUPS = {"track": "track", "mask": "track", "space": "track", "look": "look", "index": "index"}
-"""Kinds of jobs whose workers are kept, grouped by the models that they use; workers of other kinds end with their job."""
+KEPT_KINDS = "track", "look"
+"""Kinds of jobs whose workers are kept, since they load models; workers of other kinds end with their job."""
 KEEP_S = 300.0
-"""How long an idle worker is kept."""
+"""Seconds that an idle worker is kept."""
 _SHARE = 0.25
-"""Of the machine's memory, for all idle workers together."""
+"""Share of the machine's memory for all idle workers together."""
 
 
 class JobWorker:
-    """A process that runs jobs of a group."""
+    """A process that runs jobs of one kind."""
 
-    def __init__(self, folder: Path, group: str, log: IO[bytes] | int):
+    def __init__(self, folder: Path, kind: str, log: IO[bytes] | int):
         """Start it, for jobs in `folder`. It imports nothing from the server's working directory, unlike Python by default."""
-        self.group, self.job = group, ""
+        self.kind, self.job = kind, ""
         self.loaded: dict[str, Any] = {}
         self.idle_since = time.monotonic()
         self.process = subprocess.Popen(
@@ -86,27 +86,27 @@ class Workers:
 
     def run(self, job: dict[str, Any], log: IO[bytes]) -> JobWorker:
         """Give a job to an idle worker, else to a new one. Raises OSError if none can be started."""
-        group = GROUPS.get(job["kind"], "")
         job = {**job, "threads": threads_each(1 + sum(bool(each.job) for each in self._all if each.lives))}
-        for worker in self._idle(group):
-            with suppress(OSError):  # it has just died
-                worker.send(job)
-                worker.job = job["id"]
-                return worker
-        worker = self._start(group, log)
+        for worker in self._idle():
+            if worker.kind == job["kind"]:
+                with suppress(OSError):  # it has just died
+                    worker.send(job)
+                    worker.job = job["id"]
+                    return worker
+        worker = self._start(job["kind"], log)
         worker.job = job["id"]
         worker.send(job)
-        if not group or not self._keep_s or is_reference(str(job["settings"].get("model")), "tracker"):  # of code as it is now
+        own_code = is_reference(str(job["settings"].get("model")), "tracker")  # it may change until the next job
+        if job["kind"] not in KEPT_KINDS or not self._keep_s or own_code:
             worker.close()
         return worker
 
     def warm(self, kind: str, **needed: Any) -> None:
         """Let a worker load what the next job needs, unless one has done so, or works."""
-        group = GROUPS[kind]
-        there = [each for each in self._all if each.open and each.group == group]
+        there = [each for each in self._all if each.open and each.kind == kind]
         if self._keep_s and not any(each.job or each.loaded == needed for each in there):
             with suppress(OSError):
-                worker = there[0] if there else self._start(group, subprocess.DEVNULL)
+                worker = there[0] if there else self._start(kind, subprocess.DEVNULL)
                 worker.loaded = needed
                 worker.send({"kind": kind, "load": needed, "threads": threads_each(1)})
 
@@ -119,12 +119,12 @@ class Workers:
     def tend(self) -> None:
         """End workers that were idle for long, are one too many, or use too much memory, the longest idle ones first."""
         self._all = [worker for worker in self._all if worker.lives]
-        groups, room = set[str](), _SHARE * _machine_bytes()
+        kinds, room = set[str](), _SHARE * _machine_bytes()
         for worker in sorted(self._idle(), key=lambda each: -each.idle_since):
             room -= worker.memory
-            if room < 0 or worker.group in groups or time.monotonic() - worker.idle_since > self._keep_s:
+            if room < 0 or worker.kind in kinds or time.monotonic() - worker.idle_since > self._keep_s:
                 worker.close()
-            groups.add(worker.group)
+            kinds.add(worker.kind)
 
     def close(self) -> None:
         """Let all end: at once those that are idle, the others after their jobs."""
@@ -134,11 +134,11 @@ class Workers:
             worker.kill(signal.SIGTERM)
             worker.process.wait()
 
-    def _idle(self, group: str | None = None) -> list[JobWorker]:
-        return [each for each in self._all if each.open and not each.job and group in (None, each.group)]
+    def _idle(self) -> list[JobWorker]:
+        return [each for each in self._all if each.open and not each.job]
 
-    def _start(self, group: str, log: IO[bytes] | int) -> JobWorker:
-        self._all.append(JobWorker(self._folder, group, log))
+    def _start(self, kind: str, log: IO[bytes] | int) -> JobWorker:
+        self._all.append(JobWorker(self._folder, kind, log))
         return self._all[-1]
 
 

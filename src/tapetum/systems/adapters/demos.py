@@ -161,7 +161,7 @@ def _episode(path: Path, action_size: int, own_size: int) -> RobotEpisode:
 
 
 def track_features(camera: str) -> tuple[str, str]:
-    """Name the features that `tapetum data annotate --grid` writes of a camera: positions in pixels, and what is visible."""
+    """Name the features of a camera with tracks: positions in pixels, and what is visible."""
     short = camera.rsplit(".", 1)[-1]
     return f"tracks.{short}.xy", f"tracks.{short}.visible"
 
@@ -191,7 +191,7 @@ def read_lerobot_demos(
     camera, numbers = data.camera(address.camera), data.select(address.first, address.last)
     names = tuple(columns(camera)) or ((STATE,) if STATE in data.features else ())
     if missing := [name for name in names if name not in data.features]:
-        raise BadInput(f"{data.folder} has no {missing[0]}; tapetum data annotate --grid 4 writes tracks into a copy of a set")
+        raise BadInput(f"{data.folder} has no {missing[0]}; tapetum.data.lerobot.copy_with_features writes it into a copy")
     frames, own, actions = [], [], []
     for done, number in enumerate(numbers):
         with EpisodeVideo(data, number, camera) as video:

@@ -56,8 +56,8 @@ class AdaptRun:
     own: Literal["none", "concat"] = "none"
     """Of clone: whether the head is told what the robot knows of itself."""
     observe: Literal["image", "tracks"] = "image"
-    """Of clone, of a LeRobot data set: whether the head is also told the tracks of points that tapetum data annotate --grid
-    wrote: in pixels, and which are visible."""
+    """Of clone, of a LeRobot data set: whether the head is also told the tracks of points that the set has, as
+    tracks.CAMERA.xy (pixels) and tracks.CAMERA.visible."""
     shift: int = 0
     """Pixels by which images are shifted at random while learning."""
     cache: bool = True

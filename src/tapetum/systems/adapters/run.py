@@ -119,7 +119,7 @@ def make_task(run: AdaptRun, say: Callable[[str], None] = lambda text: None) -> 
     if parse_episode_address(run.data) is not None:
         return _from_lerobot(run, trunk, say)
     if run.observe == "tracks":
-        raise BadInput(f"{run.data} is no data set of LeRobot, to which data annotate adds tracks; leave --observe out")
+        raise BadInput(f"{run.data} is no data set of LeRobot, which may have tracks; leave --observe out")
     demos = read_demos(Path(run.data))
     trunk = trunk_maker(run, int(demos.frames.shape[1]))
     say(f"{len(demos.seeds)} demonstrations of {demos.task} by camera {demos.camera}, {len(demos):,} frames")

@@ -80,43 +80,6 @@ class TapirConfig:
         return self.channels[3]
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrajanConfig:
-    """Sizes of the autoencoder of tracks (`tapetum.systems.tap.trajan`); the defaults are the published ones."""
-
-    frames: int = 150
-    """Frames of every track; shorter ones are padded."""
-    latents: int = 128
-    """Tokens into which all tracks of a video are encoded."""
-    latent_width: int = 64
-    """Numbers of each."""
-    frequencies: int = 32
-    """Of sines, and of cosines, that embed a number."""
-    track_scale: float = 1.0
-    """Coordinates are divided by it before they are embedded."""
-    time_scale: float = 150.0
-    """The frame of a query is divided by it, and rounded down."""
-    track_width: int = 256
-    """Channels of the tokens of a track."""
-    encoder_width: int = 512
-    """Channels of the latents in the encoder."""
-    decoder_width: int = 1024
-    """Channels of a query in the decoder."""
-    time_width: int = 128
-    """Channels of them that depend on the query's frame; the latents have the others."""
-    heads: int = 8
-    head_width: int = 64
-    hidden: tuple[int, int, int, int] = (1024, 2048, 2048, 1024)
-    """Of the MLPs: in a track, from tracks to latents, among latents, from latents to a track."""
-    depths: tuple[int, int, int, int] = (2, 6, 3, 4)
-    """Layers of the same four."""
-
-    def __post_init__(self) -> None:
-        check_fields(self, hidden="[1, inf)", depths="[1, inf)", track_scale="(0, inf)", time_scale="(0, inf)")
-        if not 0 < self.time_width < self.decoder_width:
-            raise BadInput(f"time_width is {self.time_width} of a decoder_width of {self.decoder_width}; give less of it")
-
-
 OFFICIAL = {
     "tapir": TapirConfig(),
     "causal-tapir": TapirConfig(causal=True, pyramid_level=1),
@@ -145,20 +108,10 @@ NANO = TapirConfig(
 2 MFLOP a point, frame and iteration, so that two laptop cores track 64 points in real time and can train it. A small video is
 enlarged to 384 pixels for a second refinement, which pays: the finest features have only a quarter of the resolution. What such
 a small network knows to a pixel or so is then made exact by aligning images."""
-SMALL = replace(
-    NANO,
-    channels=(48, 64, 128, 128),
-    blocks_per_group=(1, 1, 4, 1),
-    matching_channels=(16, 32, 16),
-    mixer_width=256,
-    mixer_blocks=8,
-)
-"""`tapir-small`: the same with more of everything behind the stride-4 features, in sizes into which the weights of `tapir-nano`
-can grow without a change of its tracks (`tapetum.systems.tap.growth`)."""
 CAUSAL_NANO = replace(NANO, causal=True, refine_at_most=(384, 384), second_pass=False)
 """`causal-tapir-nano`, which comes with the package too: the same for frames that arrive one by one. However large they are, it
 refines at 256 and 384 pixels, so that the network takes the same time for frames of any size. It has learned with four
 iterations; with two it is a quarter faster and as good to 0.002 (docs/evidence/tap-speed.md)."""
 
-ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO, "tapir-small": SMALL, "causal-tapir-nano": CAUSAL_NANO}
+ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO, "causal-tapir-nano": CAUSAL_NANO}
 """Configs by the name that `tapetum.systems.tap.build` takes."""

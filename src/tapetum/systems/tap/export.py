@@ -27,18 +27,18 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.config import TapirConfig
-from tapetum.systems.tap.second_pass import track_with_fixed_shapes
+from tapetum.systems.tap.second_pass import track_passes
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.systems.tap.types import QueryFeatures, Size, State
 from tapetum.tracks.programs import Program, Wrapped, check_sizes, spread_queries
 
 POLISH = "polish"
-"""What `left_out` calls the alignment of patches."""
+"""Name of the alignment of patches in `left_out`."""
 
 
 class _Clip(Wrapped):
     def forward(self, video: Tensor, queries: Tensor) -> tuple[Tensor, ...]:
-        out = track_with_fixed_shapes(self.model, video, queries)
+        out = track_passes(self.model, video, queries, fixed_shapes=True, query_chunk=None)[-1]
         return out.tracks, out.occlusion, out.expected_dist
 
 

@@ -10,7 +10,6 @@ from tapetum.hub.registry import Weights
 
 _OFFICIAL = "https://storage.googleapis.com/dm-tapnet/"
 _LOADER = "tapetum.systems.tap.tracking.tracker:load"
-_TRAJAN = "tapetum.systems.tap.trajan:load"
 _TAPIR, _BOOTS = "arXiv 2306.08637", "arXiv 2402.00847"
 _COMMON: dict[str, Any] = {"licence": "Apache-2.0", "loader": _LOADER}
 
@@ -53,22 +52,10 @@ PUBLISHED = (
     _official("bootstapir-jax", "the same, of the JAX release", "bootstap/bootstapir_checkpoint_v2.npy"),
     _official("causal-bootstapir", "BootsTAPIR that sees frames one by one", "bootstap/causal_bootstapir_checkpoint.pt"),
     _official("causal-bootstapir-jax", "the same, of the JAX release", "bootstap/causal_bootstapir_checkpoint.npy"),
-    Weights(
-        name="trajan",
-        architecture="trajan",
-        summary="autoencoder of tracks, which scores the motion of videos",
-        paper="arXiv 2505.00209",
-        file="track_autoencoder_ckpt.npz",
-        url=_OFFICIAL + "trajan/track_autoencoder_ckpt.npz",
-        converter="tapetum.systems.tap.trajan:convert",
-        verbs=("eval",),
-        licence="Apache-2.0",
-        loader=_TRAJAN,
-    ),
 )
-"""What `tapetum weights list` names of this system."""
+"""Weights of this system in `tapetum weights list`."""
 
-HEADERS = {"tapir_config": _LOADER, "": _LOADER, "trajan": _TRAJAN}
+HEADERS = {"tapir_config": _LOADER, "": _LOADER}
 """Entry in the header of a safetensors file to what loads it; "" for .npy files from elsewhere, which have none."""
 FOREIGN = "tapetum.systems.tap.weights:has_names_of_tapir", _LOADER
 """Says of the names of tensors in a file without header whether they are of TAPIR; and what loads it then."""

@@ -6,15 +6,14 @@
 Differs from the paper: `TapNano` is meant for two CPU cores and a few hours, not for 64 accelerators. It starts at 128x128
 pixels and 12 frames with two refinement iterations, where a step is cheap and the network learns to match, continues at 256x256
 and 24 frames with four, and ends with 12 frames that rotate and grow; a batch is a few clips of 64 points, half of whose
-queries are on first frames; `matching_loss` is added; gradients are clipped; weights are averaged. `tap-small` grows a larger
-network from these weights (`growth`), which learns from 12, then 24, then 48 frames.
+queries are on first frames; `matching_loss` is added; gradients are clipped; weights are averaged.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tapetum.systems.tap.config import CAUSAL_NANO, NANO, SMALL, TapirConfig
+from tapetum.systems.tap.config import CAUSAL_NANO, NANO, TapirConfig
 from tapetum.tracks.training.recipes import ClipPhase, SceneRun
 
 MATCHING_WEIGHT = 5.0
@@ -46,7 +45,7 @@ class TapNano(SceneRun):
     model: TapirConfig = NANO
     """Sizes of the network."""
     start: str | None = None
-    """Weights to start from, a name or a file, which may be of a smaller network; by default random ones."""
+    """Weights to start from, a name or a file, of a network of the same sizes; by default random ones."""
     bf16: bool = True
     """Compute under bfloat16 autocast; weights stay float32. Processors without instructions for it are many times slower."""
     phases: tuple[TapirPhase, ...] = (
@@ -66,23 +65,9 @@ TAP_NANO = {
     "more-tap-nano": TapNano(
         start="tapir-nano", phases=(replace(_SHORT, name="5-layers", steps=1000, clips=800, motion=0.4, image_clips=1600),)
     ),
-    "tap-small": TapNano(
-        name="tapir-small",
-        model=SMALL,
-        start="tapir-nano",
-        world="both",
-        bodies_share=0.2,
-        hard_share=0.4,
-        bf16=False,
-        phases=(
-            replace(_SHORT, name="1-wide", steps=380, lr=4e-4, clips=500, motion=0.3, image_clips=500),
-            replace(_LONG, name="2-long", steps=230, lr=3e-4, clips=500, iterations=2, motion=0.2, image_clips=250),
-            replace(_LONG, name="3-longer", frames=48, steps=50, lr=1.5e-4, clips=500, iterations=2),
-        ),
-    ),
 }
-"""Runs by name: the bundled tracker from nothing, from its weights the one for frames one by one, and further from them; and
-a larger one grown from them. `causal-tapir-nano` itself started from weights that had not yet learned from videos."""
+"""Runs by name: the bundled tracker from nothing, from its weights the one for frames one by one, and further from them.
+`causal-tapir-nano` itself started from weights that had not yet learned from videos."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,6 @@ from torch import nn
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.systems.tap.config import ARCHITECTURES
-from tapetum.systems.tap.growth import grow_network
 from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.recipes import MATCHING_WEIGHT, TapirPhase, TapKubric, TapNano
 from tapetum.systems.tap.task import TrackingTask, at_size, save_finished
@@ -49,13 +48,15 @@ class TapSceneTask(TrackingTask):
         self.config = replace(at_size(run.model, phase.size), iterations=phase.iterations)
 
     def model(self) -> nn.Module:
-        """Make the network, with the previous phase's weights, or grown from those of `TapNano.start`, if there are any."""
-        if self.start is None and self.run.start is not None:
-            model = grow_network(tracker.load(self.run.start).model, self.config)
-        else:
-            model = Tapir(self.config)
+        """Make the network, with the weights of the previous phase or of `TapNano.start`, if there are any."""
+        model = Tapir(self.config)
         if self.start is not None:
             model.load_state_dict(load_file(no_pipe(self.start)))
+        elif self.run.start is not None:
+            try:
+                model.load_state_dict(tracker.load(self.run.start).model.state_dict())
+            except RuntimeError:
+                raise BadInput(f"{self.run.start} has other sizes than {self.run.name}; expected weights of the same") from None
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def dataset(self) -> TapSamples:

@@ -25,35 +25,29 @@ VISIBLE = 0.5
 
 
 def track_passes(
-    model: nn.Module, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"], **chunks: Any
+    model: nn.Module,
+    video: Float[Tensor, "b t h w 3"],
+    queries: Float[Tensor, "b n 3"],
+    fixed_shapes: bool = False,
+    **chunks: Any,
 ) -> tuple[Trajectories, ...]:
-    """Run a `Tapir` or a compatible callable, with a second pass if its config asks for one; returns the last pass.
+    """Run a `Tapir` or a compatible callable, with a second pass if its config asks for one; returns all passes.
 
     `video` is in -1..1, `queries` are (t, x, y) in its raster pixels; `chunks` are those of `Tapir.trajectories`. Gradients
-    pass through the features that are averaged, not through the positions of the first pass.
+    pass through the features that are averaged, not through the positions of the first pass. With `fixed_shapes`, as exported
+    programs need, no shape depends on what is visible: features are read at all positions of the first pass, more slowly.
     """
     if not isinstance(model, Tapir) or not model.config.second_pass:
         return (model(video, queries, **chunks),)
     features = model.features(video)
     points, known = model.query_features(features, queries), places_of(queries, video.shape[1])
     first = model.trajectories(features, points, known, **chunks)
-    averaged = average_visible_features(model, features, points, first, queries[..., 0].round())
+    if fixed_shapes:
+        weight = _weights(features, first.tracks.float(), first.confidence, queries[..., 0].round())  # b n t
+        averaged = average_with_fixed_shapes(model, features, points, first.tracks.float(), weight)
+    else:
+        averaged = average_visible_features(model, features, points, first, queries[..., 0].round())
     return first, model.trajectories(features, averaged, known, **chunks)
-
-
-def track_with_fixed_shapes(model: Tapir, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> Trajectories:
-    """Compute the last pass of `track_passes` with shapes that do not depend on what is visible.
-
-    For exported programs: features are read at all positions of the first pass, visible or not, which takes longer.
-    """
-    features = model.features(video)
-    points, known = model.query_features(features, queries), places_of(queries, video.shape[1])
-    first = model.trajectories(features, points, known, query_chunk=None)
-    if not model.config.second_pass:
-        return first
-    weight = _weights(features, first.tracks.float(), first.confidence, queries[..., 0].round())  # b n t
-    mixed = average_with_fixed_shapes(model, features, points, first.tracks.float(), weight)
-    return model.trajectories(features, mixed, known, query_chunk=None)
 
 
 def average_with_fixed_shapes(

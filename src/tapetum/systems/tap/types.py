@@ -96,11 +96,11 @@ class Trajectories(TrackEstimate):
     unrefined: tuple[TrackEstimate, ...] = ()
     """All iterates but the last: matching first, then every refinement iteration."""
     state: State | None = field(default=None, repr=False)
-    """From a causal model that was asked for it: the state after the last frame."""
+    """State after the last frame, if requested from a causal model."""
     heatmap: Float[Tensor, "b n t h w"] | None = field(default=None, repr=False)
-    """From a model in training: matching's logits of every cell being the place of the point."""
+    """Matching logits of every cell, from a model in training."""
     peak: Float[Tensor, "b n t"] | None = field(default=None, repr=False)
-    """Where it was asked for: the logarithm of the share of matching's probability on the disc around its maximum."""
+    """Logarithm of the share of matching's probability on the disc around its maximum, if requested."""
 
 
 def join_trajectories(parts: list[Trajectories], batch: int) -> Trajectories:

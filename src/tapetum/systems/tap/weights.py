@@ -1,9 +1,8 @@
-"""Weights of TAPIR: renaming to and from the published names, our own files, and conversion of published files.
+"""Weights of TAPIR: renaming from the published names, our own files, and conversion of published files.
 
 The published PyTorch checkpoints (https://github.com/google-deepmind/tapnet) are plain state dicts. Their tensors are ours
-under other names; nothing is reshaped. Our own files are safetensors
-files with the config as JSON in the header. No file can run code: pickles are read with `weights_only=True`, or by
-`tapetum.hub.unpickle`.
+under other names; nothing is reshaped. Our own files are safetensors files with the config as JSON in the header. No file can
+run code: pickles are read with `weights_only=True`, or by `tapetum.hub.unpickle`.
 
 Names of a JAX checkpoint become those of PyTorch first. It is a pickled dict with the key `params`: {module: {leaf: array}}.
 Convolutions are stored height, width, in, out there, linear layers in, out, depthwise ones time, 1, channels; PyTorch has the
@@ -66,31 +65,6 @@ _STEM = "backbone.stem.weight"
 """A tensor by which our names are known."""
 
 
-def _reverse(rule: tuple[str, str]) -> tuple[str, str]:
-    """Invert a rule.
-
-    >>> _reverse((r"a\\.(\\d+)\\.b_([01])", r"c.\\1.d_\\2"))
-    ('c\\\\.(\\\\d+)\\\\.d_(\\\\d+)', 'a.\\\\1.b_\\\\2')
-    """
-    theirs, ours = rule
-    pattern = re.sub(r"\\\\\d", lambda _: r"(\d+)", re.escape(ours))
-    groups = iter(range(1, 10))
-    template = re.sub(r"\([^)]*\)", lambda _: rf"\{next(groups)}", theirs).replace(r"\.", ".")
-    return pattern, template
-
-
-_REVERSED = tuple(_reverse(rule) for rule in _RULES)
-
-
-def _rename(name: str, rules: tuple[tuple[str, str], ...], owner: str) -> str:
-    stem, _, leaf = name.rpartition(".")
-    for pattern, template in rules:
-        match = re.fullmatch(pattern, stem)
-        if match and leaf in ("weight", "bias"):
-            return f"{match.expand(template)}.{leaf}"
-    raise BadInput(f"tensor {name!r} is not one of {owner}; give the state dict of a TAPIR or BootsTAPIR network")
-
-
 def has_names_of_tapir(names: Collection[str]) -> bool:
     """Check whether these tensor names are TAPIR's, ours or published; some may be others."""
     stems = [name.rpartition(".")[0] for name in names]
@@ -100,12 +74,15 @@ def has_names_of_tapir(names: Collection[str]) -> bool:
 
 def from_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the tensors of a published state dict to our names. Raises BadInput for a tensor that does not belong."""
-    return {_rename(name, _RULES, "the published TAPIR weights"): tensor for name, tensor in state_dict.items()}
-
-
-def to_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the tensors of our state dict to the published names. Raises BadInput for a tensor that does not belong."""
-    return {_rename(name, _REVERSED, "tapetum's TAPIR weights"): tensor for name, tensor in state_dict.items()}
+    renamed = {}
+    for name, tensor in state_dict.items():
+        stem, _, leaf = name.rpartition(".")
+        matches = [(match, template) for pattern, template in _RULES if (match := re.fullmatch(pattern, stem))]
+        if not matches or leaf not in ("weight", "bias"):
+            raise BadInput(f"tensor {name!r} is not TAPIR's; give the published state dict of a TAPIR or BootsTAPIR network")
+        match, template = matches[0]
+        renamed[f"{match.expand(template)}.{leaf}"] = tensor
+    return renamed
 
 
 def infer_config(state_dict: dict[str, Tensor], *, causal: bool = False, softmax_temperature: float = 20.0) -> TapirConfig:

@@ -115,19 +115,6 @@ def test_masks_by_hand() -> None:
     assert keep_mask(labels, found, queries, 128, every)[0, 1].sum() == 0
 
 
-def test_before_its_query_a_causal_student_has_nothing_that_counts() -> None:
-    xy, hidden = torch.zeros(1, 2, 5, 2), torch.zeros(1, 2, 5, dtype=torch.bool)
-    labels = PseudoLabels(xy, hidden, ~hidden, torch.tensor([[True, True]]), torch.tensor([[3, 1]]), xy[:, :, 0])
-    queries = torch.tensor([[[1.0, 0, 0], [4.0, 0, 0]]])
-    found = estimate([[[[0, 0]] * 5] * 2], [[[0] * 5] * 2])
-    every = replace(BARE, cycle=True)
-    assert keep_mask(labels, found, queries, 256, BARE, causal=True)[0].tolist() == [[0, 0, 0, 1, 1], [0, 1, 1, 1, 1]]
-    # the way back of the first would end before the frame in which its student begins
-    assert keep_mask(labels, found, queries, 256, every, causal=True)[0].tolist() == [[0] * 5, [0, 1, 1, 1, 1]]
-    nearer = replace(BARE, proximity=True)
-    assert keep_mask(labels, found, queries, 256, nearer, causal=True)[0].tolist() == [[0] * 5, [0, 0, 0, 1, 1]]
-
-
 def test_places_go_through_their_frames_map_and_back_also_under_autocast() -> None:
     rng = np.random.default_rng(0)
     sample = show_clip(rng, np.zeros((6, 64, 64, 3), np.uint8), Ingredients(points=5), 64, 6, 1)

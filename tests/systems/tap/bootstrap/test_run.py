@@ -1,6 +1,5 @@
 """A folder of `tapetum bootstrap` is of one run: what belongs to another is refused or thrown away, nothing is half-written."""
 
-import fcntl
 import json
 import subprocess
 import sys
@@ -85,20 +84,6 @@ def test_videos_that_come_later_are_refused_and_nothing_is_lost(
     whole = bootstrap(videos, recipe, Launch(out=tmp_path / "whole", workers=0))
     assert whole is not None
     assert whole.file.read_bytes() == (out / "tracker.safetensors").read_bytes()
-
-
-@pytest.mark.slow
-def test_a_second_run_leaves_the_first_alone(videos: Path, recipe: BootstrapRun, tmp_path: Path, drift: Drift) -> None:
-    out = tmp_path / "out"
-    assert bootstrap(videos, recipe, Launch(out=out, workers=0, minutes=0)) is None
-    listed = (out / "footage" / "list.json").read_bytes()
-    (tmp_path / "in").mkdir()
-    write_video(tmp_path / "in" / "a.mp4", drift(5, 13), 25)
-    with (out / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(BadInput, match="another run is training in"):
-            bootstrap(tmp_path / "in", recipe, Launch(out=out, workers=0))
-    assert (out / "footage" / "list.json").read_bytes() == listed
 
 
 @pytest.mark.parametrize(

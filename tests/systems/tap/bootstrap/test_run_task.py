@@ -1,7 +1,6 @@
 """Whole runs of BootsTAP, made tiny: they stop, go on, leave out what they are told to, and end in a tracker."""
 
 import json
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,18 +14,15 @@ from torch import nn
 import tapetum
 from support.forks import Fork, Forks
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap import weights
 from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun, Ingredients
 from tapetum.systems.tap.bootstrap.family import TapirFamily
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.run import bootstrap
 from tapetum.systems.tap.bootstrap.samples import check_clips, split
 from tapetum.systems.tap.bootstrap.task import FootageTask
-from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.task import TrackingTask
 from tapetum.systems.tap.types import TrackEstimate, Trajectories
 from tapetum.tracks.training.clips import TrackedClip
-from tapetum.tracks.training.data import TapSamples
 from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
 
@@ -126,19 +122,10 @@ def test_weights_that_got_worse_are_not_kept(videos: Path, recipe: BootstrapRun,
 @pytest.mark.parametrize(
     "change",
     [
-        {"shrink": False},
-        {"spoil": False},
-        {"requery": False},
-        {"cycle": True},
-        {"proximity": False},
-        {"synthetic": False},
-        {"separate_moments": True},
-        {"stride": 1},
-        {"between": False},
-        {"moving": 0.0},
-        {"matching": False},
-        {"second_pass": False},
-        {"teacher": "start"},
+        {"shrink": False, "cycle": True, "between": False, "second_pass": False},
+        {"spoil": False, "proximity": False, "moving": 0.0, "teacher": "start"},
+        {"requery": False, "synthetic": False, "matching": False},
+        {"separate_moments": True, "stride": 1},
     ],
 )
 def test_every_ingredient_can_be_left_out(videos: Path, recipe: BootstrapRun, tmp_path: Path, change: dict) -> None:
@@ -167,7 +154,7 @@ def test_gradients_reach_every_parameter_from_footage_alone(begun: Path, recipe:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("polish", "stride", "most"), [(False, 1, 1.02), (True, 1, 1.06), (False, 3, 1.22)])
+@pytest.mark.parametrize(("polish", "stride", "most"), [(True, 1, 1.06), (False, 3, 1.22)])
 def test_a_step_costs_a_teachers_forward_and_a_students_forward_and_backward(
     videos: Path, recipe: BootstrapRun, tmp_path: Path, polish: bool, stride: int, most: float
 ) -> None:
@@ -181,27 +168,6 @@ def test_a_step_costs_a_teachers_forward_and_a_students_forward_and_backward(
     teacher = per_step["synthetic/forward"]  # the same network on a clip of the same size
     footage = per_step["footage/forward"] + per_step["footage/backward"]
     assert 0.98 < footage / (2 * teacher + per_step["synthetic/backward"]) < most
-
-
-@pytest.mark.slow
-def test_both_looks_learn_where_the_tracker_takes_two(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
-    start = Tapir(replace(tapetum.load(recipe.model).model.config, second_pass=True))
-    start.load_state_dict(tapetum.load(recipe.model).model.state_dict())
-    torch.nn.init.constant_(start.matching.occlusion_out.bias, -5.0)  # all is seen, so that both looks differ
-    weights.save(start, tmp_path / "twice.safetensors")
-    recipe = replace(recipe, model=str(tmp_path / "twice.safetensors"))
-    bootstrap(videos, recipe, Launch(out=tmp_path / "out", workers=0, threads=1, minutes=0))
-    found = {}
-    for twice in (True, False):
-        run = replace(recipe, settings=replace(recipe.settings, second_pass=twice))
-        task = FootageTask(run, tmp_path / "out" / "footage", tmp_path / "out")
-        model, teacher = task.model().train(), task.model().eval()
-        assert isinstance(model, Tapir)
-        assert model.config.second_pass is twice
-        batch = task.collate([task.dataset()[0]])
-        found[twice] = [task.loss(model, part, StepContext(teachers={"ema": teacher}))[0].item() for part in batch.values()]
-    assert all(abs(one - two) > 1e-4 for one, two in zip(found[True], found[False], strict=True))
-    assert TapirFamily(recipe).start().config.second_pass  # what comes out is used as before
 
 
 @pytest.mark.slow
@@ -226,21 +192,6 @@ def test_extra_convolutions_begin_as_norms(recipe: BootstrapRun) -> None:
     assert all(not block.narrow.weight.any() for block in larger.backbone.extra)
     known = tapetum.load(recipe.model).model.state_dict()
     assert all(torch.equal(larger.state_dict()[name], value) for name, value in known.items())
-
-
-@pytest.mark.slow
-def test_warped_clips_of_the_footage_are_shown_beside_scenes(begun: Path, recipe: BootstrapRun) -> None:
-    run = replace(recipe, scenes=2, image_clips=3, iterations=1)
-    task = FootageTask(run, begun / "footage", begun)
-    synthetic = task.samples()[1]
-    assert isinstance(synthetic, TapSamples)
-    assert len(synthetic.clips) == 5
-    warped = next(k for k in range(5) if synthetic.order(k) >= 2)
-    assert synthetic[warped].video.shape == (run.frames, run.size, run.size, 3)
-    model = task.model()
-    assert isinstance(model, Tapir)
-    assert model.config.iterations == 1
-    assert TapirFamily(run).start().config.iterations > 1
 
 
 @pytest.mark.slow
@@ -314,10 +265,3 @@ def test_two_processes_learn_as_one_and_kills_change_nothing(videos: Path, tiny:
         process.wait()
     assert alone("killed").wait() == 0, errors.read_text()
     assert files_of(killed) == files_of(tmp_path / "one")
-
-
-def test_a_model_that_is_not_there_leaves_nothing(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="no weights named"):
-        bootstrap(videos, replace(recipe, model="nobody"), Launch(out=tmp_path / "out", workers=0))
-    assert not (tmp_path / "out").exists()
-    shutil.rmtree(tmp_path, ignore_errors=True)

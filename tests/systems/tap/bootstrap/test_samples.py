@@ -1,7 +1,6 @@
 """What teacher and student are shown of a clip, and scores without labels, by hand."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +8,8 @@ import torch
 
 from support.bootstrap import BARE
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredients
-from tapetum.systems.tap.bootstrap.footage import FootageDataset
-from tapetum.systems.tap.bootstrap.run import bootstrap
-from tapetum.systems.tap.bootstrap.samples import CycleErrors, FootageSamples, cycle_errors, grid, moving_queries, show_clip
-from tapetum.train.launch_config import Launch
+from tapetum.systems.tap.bootstrap.config import Ingredients
+from tapetum.systems.tap.bootstrap.samples import CycleErrors, cycle_errors, grid, moving_queries, show_clip
 
 
 def test_what_the_student_sees() -> None:
@@ -44,18 +40,6 @@ def test_the_teacher_sees_the_frames_between(length: int, between: bool, apart: 
     assert len(sample.video) == settings.length(8) == 15  # so that samples make a batch
     assert (sample.video[:taught] == -1).flatten(1).all(1).sum() == 0
     assert (sample.video[taught:] == -1).all()  # nothing
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("most", [1, 2, 3])
-def test_strides_of_a_pair_cost_the_same(videos: Path, recipe: BootstrapRun, tmp_path: Path, most: int) -> None:
-    bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
-    footage = FootageDataset(tmp_path / "footage")
-    shown = FootageSamples(footage, range(3), replace(recipe.settings, stride=most), size=32, frames=5, seed=1)
-    samples = [shown[k] for k in range(40)]
-    assert [int(sample.frames[1]) for sample in samples] == [shown.stride(k) for k in range(40)]
-    assert {shown.stride(k) for k in range(40)} == set(range(1, most + 1))
-    assert {shown.stride(k) + shown.stride(k + 1) for k in range(0, 40, 2)} == {most + 1}
 
 
 def test_queries_are_drawn_where_the_image_changes() -> None:

@@ -103,17 +103,6 @@ def test_a_student_that_agrees_has_no_position_loss_and_one_that_is_off_has_hube
     assert float(free.footage_loss(student, unmoved, still)[1]["within_2px"]) == 0.5
 
 
-def test_rebalance_weighs_visible_frames_of_pseudo_labels() -> None:
-    xy, hidden, batch = scene()
-    teacher = Knows(xy, hidden, torch.eye(3).expand_as(batch.maps))
-    student = Knows(xy, hidden.logical_not(), batch.maps)
-    occlusion = []
-    for rebalance in (0.0, 1.0):
-        settings = Ingredients(points=6, rebalance=rebalance)
-        occlusion.append(alone(settings).footage_loss(student, batch, teacher)[1]["occlusion"])
-    assert float(occlusion[1]) == pytest.approx(2 * float(occlusion[0]), rel=1e-5)
-
-
 def test_losses_of_clips_and_footage_are_added_up_and_what_weighs_nothing_is_not_computed() -> None:
     xy, hidden, batch = scene()
     still = torch.eye(3).expand_as(batch.maps)

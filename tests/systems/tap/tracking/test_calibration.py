@@ -86,14 +86,3 @@ def test_saved_tracks_are_shown_and_converted_by_the_same_chance(tmp_path) -> No
         assert converted.tracks.visible.astype(int).tolist() == [visible]
     with pytest.raises(BadInput, match="--visible-above is 2; give a chance from 0 to 1"):
         tapetum.convert(file, tmp_path / "tracks.csv", visible_above=2)
-
-
-def test_track_times_its_stages() -> None:
-    video = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
-    done = tapetum.track(video, grid=2, timing=True)
-    assert done.stages is not None
-    assert {"load", "decode", "features", "refine", "polish", "track", "other"} <= set(done.stages)
-    assert done.as_json()["stages"] == done.stages
-    assert sum(done.stages.values()) >= done.seconds
-    assert done.peak_memory_bytes is None or done.peak_memory_bytes > 50 << 20
-    assert [line.split()[0] for line in done.as_text().splitlines()[-2:]] == ["all", "memory"]

@@ -84,16 +84,6 @@ def test_a_track_goes_exactly_through_all_clicks_of_its_point(config, options):
     np.testing.assert_array_equal(tracks.clicked, wanted)
 
 
-def test_points_that_are_clicked_once_are_tracked_as_ever():
-    tracker, video = network(), noise()
-    once, plain = tracker.track(video, CLICKS, ids=range(5)), tracker.track(video, CLICKS)
-    assert plain.clicked is None
-    assert once.clicked is not None
-    away = ~once.clicked
-    np.testing.assert_allclose(once.xy[away], plain.xy[away], atol=1e-5)
-    np.testing.assert_allclose(once.confidence[away], plain.confidence[away], atol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("ids", "message"),
     [([1, 2], "2 ids for 5 queries"), (["a", "a", "a", "a", "a"], None), (7, "int"), ([0, 1, 0, 0, 0], None)],
@@ -104,11 +94,6 @@ def test_ids_that_do_not_fit(ids, message):
         return
     with pytest.raises(BadInput, match=message):
         network().track(noise(), CLICKS, ids=ids)
-
-
-def test_two_clicks_of_a_point_in_one_frame_are_refused():
-    with pytest.raises(BadInput, match="point 'a' is clicked twice in frame 2"):
-        network().track(noise(), [[2, 5, 5], [2, 9, 9]], ids=["a", "a"])
 
 
 def test_a_correction_leaves_all_other_points_as_they_are():
@@ -215,16 +200,6 @@ def test_a_point_is_found_as_another_image_shows_it():
     assert not tracks.clicked.any()
     absent = tracker.track(video[8:], [[0, *middle[5]]], reference=reference)
     assert absent.visible.mean() < 0.3, "only its other side is to be seen"
-
-
-def test_several_looks_of_a_reference_are_one_point():
-    tracker, video = network(), noise()
-    tracks = tracker.track(video, CLICKS, ids=IDS, reference=noise(9, seed=4))
-    assert (tracks.points, tracks.frames) == (2, 8)
-    with pytest.raises(BadInput, match=r"t must be in 0\.\.8"):
-        tracker.track(video, [[9, 1, 1]], reference=noise(9, seed=4))
-    with pytest.raises(BadInput, match="more similar shape"):
-        tracker.track(video, [[0, 1, 1]], reference=noise(1, 8, 900))
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from tapetum.bench.baselines import OwnTracker
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import fingerprint
 from tapetum.hub.registry import known, location
-from tapetum.systems.tap.tracking.cues import FEW, LIVE, NETWORK, TrackCues, cue_array, group_cues, live_cue_array
+from tapetum.systems.tap.tracking.cues import FEW, LIVE, NETWORK, TrackCues, group_cues, live_cue_array
 from tapetum.systems.tap.tracking.error_model import (
     CueRecorder,
     ErrorModel,
@@ -66,28 +66,6 @@ def test_points_of_one_affine_motion_carry_each_other() -> None:
     assert moved[4, 3, 0] > np.log1p(15)  # none of its neighbours carries it there
     assert moved[4, 2, 2] < 0.01
     torch.testing.assert_close(group_cues(xy, visible, at, slice(3, 6)), moved[3:6], equal_nan=True)
-
-
-def test_hidden_neighbours_tell_nothing() -> None:
-    xy, visible = affine_tracks()
-    visible[5:] = False
-    visible[:5, 3] = False
-    apart = group_cues(xy, visible, torch.zeros(20, dtype=torch.long))
-    assert apart[0, 3, :3].isnan().all()
-    assert apart[0, 3, 3] == 0
-    assert group_cues(xy[:3], visible[:3], torch.zeros(3, dtype=torch.long))[..., 3].max() == 0
-
-
-def test_cues_of_some_points_are_those_among_all() -> None:
-    xy, _ = affine_tracks()
-    cues = TrackCues(20, FRAMES, (256, 256))
-    queries = torch.cat([torch.zeros(20, 1), xy[:, 0]], 1)
-    confidence = torch.rand(20, FRAMES, generator=torch.Generator().manual_seed(0))
-    every = cue_array(cues, xy, confidence, queries)
-    cues.network[7], cues.correlation[7] = 1.0, 0.5
-    part = cue_array(cues, xy, confidence, queries, slice(0, 7))
-    torch.testing.assert_close(part, every[:7], equal_nan=True)
-    assert every.shape[-1] > NETWORK
 
 
 def test_a_still_clip_is_matched_back_to_its_queries(tracker: TapirTracker) -> None:
@@ -141,13 +119,6 @@ def test_errors_are_in_pixels_of_the_video(tracker: TapirTracker) -> None:
     large = model.predict(TrackCues(20, FRAMES, (512, 512)), xy.numpy() * 2, sure, queries)
     np.testing.assert_allclose(large[0], 2 * small[0], rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(large[1], small[1], atol=1e-4)
-
-
-def test_only_whole_trackings_have_errors(tracker: TapirTracker) -> None:
-    video = np.stack([texture()] * 3)
-    assert tracker.track(video, QUERIES, polish=False).error_px is None
-    assert tracker.track(video, QUERIES, second_pass=False).error_px is None
-    assert tracker.track(video, QUERIES, reference=video[0]).error_px is None
 
 
 def test_corrections_have_errors_and_leave_others_alone(tracker: TapirTracker) -> None:
@@ -238,15 +209,6 @@ def test_a_copy_of_a_tracker_with_predicted_errors_tracks_by_itself(copied: Call
     np.testing.assert_array_equal((tracks := copy.track(video, queries)).xy, truth)
     assert tracks.chance_wrong is not None
     assert copy.error_model is not original.error_model
-
-
-def test_few_cues_are_those_of_the_tracks_alone() -> None:
-    xy, _ = affine_tracks()
-    queries = torch.cat([torch.zeros(20, 1), xy[:, 0]], 1)
-    cues = cue_array(TrackCues(20, FRAMES, (256, 256)), xy, torch.full((20, FRAMES), 0.7), queries)
-    assert cues.shape[-1] == NETWORK + FEW
-    assert cues[..., :NETWORK].isnan().all()
-    assert ErrorModel("", FEW)(cues).shape == (20, FRAMES, 2)
 
 
 def test_points_on_flat_ground_are_far_off_by_prediction(tracker: TapirTracker) -> None:

@@ -1,7 +1,6 @@
 """Alignment of first looks: exact where images agree, and nothing done where they do not."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,10 +10,9 @@ from numpy.testing import assert_allclose
 
 from support.networks import tracker
 from tapetum.systems.tap.config import CAUSAL_NANO, NANO
-from tapetum.systems.tap.tracking import polish
-from tapetum.systems.tap.tracking.polish import ACCEPTED, Anchors, polish_clip, polished
+from tapetum.systems.tap.tracking.polish import Anchors, polish_clip, polished
 from tapetum.systems.tap.tracking.tracker import TapirTracker
-from tapetum.tracks.patches import RADIUS, Patches, _slopes, grey
+from tapetum.tracks.patches import RADIUS, Patches, grey
 from tapetum.tracks.training.warping import warp_frames
 
 FRAMES, H, W = 9, 120, 160
@@ -140,36 +138,12 @@ def test_plain_surfaces_and_points_between_frames_are_left_alone(film, truth, ro
         assert torch.equal(sure, confidence)
 
 
-def test_points_do_not_know_of_each_other_nor_of_the_chunks(film, truth, rough, monkeypatch) -> None:
-    queries, xy = truth
-    confidence = torch.zeros(xy.shape[:2])
-    exact, sure = polished(of(film), queries, rough, confidence)
-    monkeypatch.setattr(polish, "IMAGES", 2)
-    monkeypatch.setattr(polish, "READ", 1)
-    monkeypatch.setattr(polish, "AT_A_TIME", 5)
-    chunked, also_sure = polished(of(film), queries, rough, confidence)
-    assert_allclose(chunked, exact, atol=1e-3)
-    assert_allclose(also_sure, sure, atol=1e-4)
-    alone, _ = polished(of(film), queries[7:8], rough[7:8], confidence[7:8])
-    assert_allclose(alone[0], exact[7], atol=1e-3)
-
-
 def test_a_large_video_is_aligned_at_a_smaller_size_and_answered_at_its_own(film, truth, rough) -> None:
     queries, xy = truth
     large = np.stack([cv2.resize(frame, (4 * W, 4 * H), interpolation=cv2.INTER_CUBIC) for frame in film])
     times = torch.tensor([1.0, 4, 4])
     exact, _ = polished(of(large), queries * times, 4 * rough, torch.zeros(xy.shape[:2]))
     assert (exact / 4 - xy).norm(dim=-1).max() < 0.15
-
-
-def test_a_image_of_the_query_frame_gives_the_query(film, truth) -> None:
-    queries, _ = truth
-    image = grey(film[:1])[0]
-    places = queries[queries[:, 0] == 0, 1:]
-    after, found, score = Anchors.at(image, places).follow(image, places + 3)
-    assert torch.equal(found, places)
-    assert (score == 1).all()
-    assert len(after.beside(after).select([0, 1])) == 2
 
 
 @pytest.fixture(scope="module")
@@ -182,17 +156,6 @@ def small() -> Callable[[bool], TapirTracker]:
         return tracker(base, initial_resolution=(64, 64), refine_at_least=None, **sizes)
 
     return build
-
-
-def test_the_config_says_whether_a_tracker_polishes(film, truth, small) -> None:
-    queries, _ = truth
-    tracker = small(False)
-    rough, both = (tracker.track(film, queries.numpy(), polish=p) for p in (False, None))
-    expected, _ = polished(of(film), queries, torch.from_numpy(rough.xy), torch.from_numpy(rough.confidence))
-    assert_allclose(both.xy, expected, atol=1e-3)
-    assert np.linalg.norm(both.xy - rough.xy, axis=-1).max() > 0.1
-    tracker.model.config = replace(tracker.model.config, polish=False)
-    assert_allclose(tracker.track(film, queries.numpy()).xy, rough.xy, atol=1e-4)
 
 
 def test_frame_by_frame_is_the_whole_clip(film, truth, small) -> None:
@@ -210,15 +173,6 @@ def test_frame_by_frame_is_the_whole_clip(film, truth, small) -> None:
         if t == 3:
             stream = tracker.keep(stream, [0, 2])
     assert np.isfinite(whole.xy).all()
-
-
-def test_slopes_are_central_differences_and_none_at_the_border() -> None:
-    image = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
-    across, down = _slopes(image)
-    for y in range(5):
-        for x in range(7):
-            assert across[y, x] == ((image[y, x + 1] - image[y, x - 1]) / 2 if 0 < x < 6 else 0)
-            assert down[y, x] == ((image[y + 1, x] - image[y - 1, x]) / 2 if 0 < y < 4 else 0)
 
 
 def test_it_is_what_is_done_on_a_cpu(film, truth, rough) -> None:
@@ -240,13 +194,3 @@ def test_it_is_what_is_done_on_a_cpu(film, truth, rough) -> None:
     assert (also_sure[(found != rough).any(-1)] > confidence.min()).all()
     assert torch.equal(rough, before[0])  # not changed in place
     assert torch.equal(confidence, before[1])
-
-
-def test_it_is_exact_at_the_size_of_the_images_that_are_aligned(film, truth, rough) -> None:
-    """A clip of 480 x 640 pixels, aligned at 256 x 341."""
-    queries, xy = truth
-    frames = torch.from_numpy(film).permute(0, 3, 1, 2).float()
-    large = torch.nn.functional.interpolate(frames, scale_factor=4, mode="bicubic").clamp(0, 255).byte().permute(0, 2, 3, 1)
-    exact, sure = polish_clip(large, queries * torch.tensor([1.0, 4, 4]), 4 * rough, torch.zeros(xy.shape[:2]))
-    assert (exact / 4 - xy).norm(dim=-1).max() < 0.15
-    assert (sure > ACCEPTED).all()

@@ -2,18 +2,13 @@
 
 import itertools
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 
-import tapetum
-from support.networks import tapir
 from support.networks import tracker as network
 from tapetum.core.errors import BadInput
-from tapetum.layers.cpu import FastLinear
 from tapetum.systems.tap.tracking import windows
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.systems.tap.tracking.windows import plan
@@ -47,12 +42,6 @@ def sliding(frames: int) -> tuple[np.ndarray, np.ndarray]:
     t = np.arange(frames)
     shift = 8 * np.round(np.stack([2 * np.sin(t / 9), np.cos(t / 7)], 1)).astype(int)
     return np.stack([image[32 - y : 128 - y, 32 - x : 128 - x] for x, y in shift]), shift
-
-
-def test_a_tracker_does_not_keep_what_training_needs():
-    model = tapir().train()
-    assert not TapirTracker(model).model.training
-    assert model(torch.zeros(1, 2, 64, 64, 3), torch.tensor([[[0.0, 5, 5]]])).heatmap is None
 
 
 def test_one_window_is_the_plain_network():
@@ -91,17 +80,6 @@ def test_a_long_video_in_windows_is_tracked_both_ways(window, overlap):
     np.testing.assert_allclose(tracks.xy, tracker.track(video, queries).xy, atol=1e-3)
     assert seen[-1] == (60, 60)
     assert seen == sorted(seen)
-
-
-def test_windows_with_enough_overlap_are_the_whole():
-    # Two blocks of two temporal convolutions reach 4 frames; four iterations 16; their ends less and less.
-    tracker, video = network(), noise(70)
-    queries = [[0, 10, 20], [35, 30, 30], [69, 50, 12]]
-    whole = tracker.track(video, queries)
-    far = tracker.track(video, queries, window=50, overlap=34, half_features=False)
-    np.testing.assert_allclose(far.xy, whole.xy, atol=1e-3)
-    near = tracker.track(video, queries, window=10, overlap=2)
-    assert np.abs(near.xy - whole.xy).max() > 1e-3, "the overlap does matter"
 
 
 @pytest.mark.parametrize("window", [24, 60])
@@ -233,12 +211,6 @@ def test_a_compiled_tracker_gives_the_same_tracks(causal):
     np.testing.assert_allclose(again.xy, network(causal=causal).track(noise(5, seed=1), queries[:2]).xy, atol=1e-3)
 
 
-def test_importing_the_package_does_not_import_torch():
-    code = "import sys, tapetum, tapetum.systems.tap; assert 'torch' not in sys.modules; print(tapetum.__version__)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == tapetum.__version__
-
-
 @pytest.mark.parametrize("window", [None, 10])
 @pytest.mark.parametrize("ids", [None, [0, 1, 0]])
 def test_parts_come_from_the_beginning_on_and_change_nothing(window: int | None, ids, monkeypatch) -> None:
@@ -258,10 +230,3 @@ def test_parts_come_from_the_beginning_on_and_change_nothing(window: int | None,
     assert all(
         xy.shape == plain.xy.shape and np.isfinite(xy[:, :count]).all() for (xy, _), count in zip(parts, counts, strict=True)
     )
-
-
-def test_a_tracker_that_was_built_is_as_fast_as_one_that_was_loaded() -> None:
-    built, loaded = tapetum.systems.tap.build("tapir-nano").model, tapetum.load("tapir-nano").model
-    kinds = [[type(part) for part in model.modules()] for model in (built, loaded)]
-    assert kinds[0] == kinds[1]
-    assert FastLinear in kinds[0]

@@ -172,16 +172,8 @@ def prepare_all(
         return prepare(video, relative_name(video, source), out, config)["key"]
 
     keys = dict(run_jobs(work, videos, engine=engine, progress=progress))
-    return collected([keys[number] for number in range(len(videos))], source, out, config)
-
-
-def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -> FootageDataset:
-    """Open the clips of the prepared videos with these keys, and make them the contents of `out`.
-
-    Raises BadInput, with what was wrong, if there is not a single clip.
-    """
     with whole_file(out / "list.json", own=True) as temporary:
-        write_text(temporary, json.dumps(keys))
+        write_text(temporary, json.dumps([keys[number] for number in range(len(videos))]))
     footage = FootageDataset(out)
     if len(footage):
         return footage
@@ -201,10 +193,19 @@ def write_report(footage: FootageDataset, file: Path) -> list[str]:
 
     These are one line for each video that could not be read to its end, and the last line of the file.
     """
-    lines = report(footage)
+    lines, trouble = [], []
+    for record in footage.records:
+        parts = [f"{len(record['clips'])} clips of {record['shots']} shots, {record['frames']} frames"]
+        if left := ", ".join(f"{count} {reason}" for reason, count in record["left_out"].items()):
+            parts.append(f"left out: {left}")
+        if record["trouble"]:
+            parts.append(record["trouble"])
+            trouble.append(f"{record['video']}: {record['trouble']}")
+        lines.append(f"{record['video']}: {'; '.join(parts)}")
+    frames = sum(clip.frames for clip in footage.clips)
+    lines.append(f"{len(footage)} clips of {frames} frames from {len(footage.records)} videos")
     with whole_file(file) as temporary:
         write_text(temporary, "\n".join(lines) + "\n")
-    trouble = [f"{record['video']}: {record['trouble']}" for record in footage.records if record["trouble"]]
     return [*trouble, f"{lines[-1]} ({file})"]
 
 
@@ -217,21 +218,8 @@ def _read(file: Path) -> Any:
         raise BadInput(f"cannot read {file} ({error}); delete {folder} and run again") from error
 
 
-def report(footage: FootageDataset) -> list[str]:
-    """Describe the outcome of each video in readable form: one line per video and a total."""
-    lines = []
-    for record in footage.records:
-        left = ", ".join(f"{count} {reason}" for reason, count in record["left_out"].items())
-        parts = [f"{len(record['clips'])} clips of {record['shots']} shots, {record['frames']} frames"]
-        parts += [f"left out: {left}"] if left else []
-        parts += [record["trouble"]] if record["trouble"] else []
-        lines.append(f"{record['video']}: {'; '.join(parts)}")
-    frames = sum(clip.frames for clip in footage.clips)
-    return [*lines, f"{len(footage)} clips of {frames} frames from {len(footage.records)} videos"]
-
-
 SMALL = (64, 36)
-"""Width and height of the copies on which shots and clips are judged."""
+"""Width and height of the small copies, on which shots and clips are judged."""
 
 
 @dataclass
@@ -241,8 +229,8 @@ class FootageShot:
     begin: int
     whole: bool
     """It goes to a cut or to the end: not so for the first frames of a long run."""
-    frames: list[UInt8[np.ndarray, "s s 3"]]
-    small: list[Float[np.ndarray, "36 64 3"]]
+    frames: list[tuple[UInt8[np.ndarray, "s s 3"], Float[np.ndarray, "36 64 3"]]]
+    """Each frame resized, and its small copy."""
 
 
 def shots(frames: Iterator[UInt8[np.ndarray, "h w 3"]], config: FootageConfig) -> Iterator[FootageShot]:
@@ -263,28 +251,24 @@ def shots(frames: Iterator[UInt8[np.ndarray, "h w 3"]], config: FootageConfig) -
         buffer.append((square, small))
         at = len(buffer) - 3
         if at > 0 and _is_cut(changes, at, config):
-            yield _shot(begin, True, buffer[:at])
+            yield FootageShot(begin, True, buffer[:at])
             begin, buffer, changes = begin + at, buffer[at:], [0.0, *changes[at + 1 :]]
         elif len(buffer) == config.longest + config.shortest + 2:
-            yield _shot(begin, False, buffer[: config.longest])
+            yield FootageShot(begin, False, buffer[: config.longest])
             begin, buffer, changes = begin + config.longest, buffer[config.longest :], changes[config.longest :]
     for at in (len(buffer) - 2, len(buffer) - 1):
         if at > 0 and _is_cut(changes, at, config):
-            yield _shot(begin, True, buffer[:at])
+            yield FootageShot(begin, True, buffer[:at])
             begin, buffer = begin + at, buffer[at:]
             break
     if buffer:
-        yield _shot(begin, True, buffer)
+        yield FootageShot(begin, True, buffer)
 
 
 def _is_cut(changes: Sequence[float], at: int, config: FootageConfig) -> bool:
     around = [changes[i] for i in (at - 2, at - 1, at + 1, at + 2) if 0 < i < len(changes)]
     usual = float(np.mean(around)) if around else 0.0
     return changes[at] >= config.cut_least and changes[at] >= config.cut_ratio * usual
-
-
-def _shot(begin: int, whole: bool, pairs: list[tuple[np.ndarray, np.ndarray]]) -> FootageShot:
-    return FootageShot(begin, whole, [square for square, _ in pairs], [small for _, small in pairs])
 
 
 def cut(
@@ -298,7 +282,8 @@ def cut(
     for number in range(pieces):
         begin, end = count * number // pieces, count * (number + 1) // pieces
         end = min(end, begin + config.longest)
-        yield begin, np.stack(shot.frames[begin:end]), np.stack(shot.small[begin:end])
+        squares, small = zip(*shot.frames[begin:end], strict=True)
+        yield begin, np.stack(squares), np.stack(small)
 
 
 def unfit(small: Float[np.ndarray, "t 36 64 3"], config: FootageConfig, frames: int) -> str | None:

@@ -43,9 +43,9 @@ from tapetum.train.process_group import join_process_group
 from tapetum.video.images import find_videos
 
 Prepare = Callable[[Path, Path, FootageConfig], FootageDataset]
-"""What makes clips of a folder of videos in another folder."""
+"""Function that makes clips of a folder of videos in another folder."""
 PREPARING = timedelta(days=7)
-"""How long the other processes wait while the main one makes clips of the videos."""
+"""Seconds that other processes wait while the main one makes clips of the videos."""
 
 
 @dataclass(frozen=True)

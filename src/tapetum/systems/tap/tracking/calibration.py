@@ -43,7 +43,7 @@ class Calibration:
 CALIBRATIONS: dict[str, Calibration] = {
     "tapir-nano": Calibration(bias=2.231, slopes=(1.065, 0.384, 0.79, 0.0, 0.334), age=0.364)
 }
-"""By name of the weights."""
+"""Calibration by name of the weights."""
 
 
 def features_of(confidence: Float[np.ndarray, "*s"], frames: Float[np.ndarray, "*s"]) -> Float[np.ndarray, "*s 7"]:

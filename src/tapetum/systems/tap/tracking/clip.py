@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tapetum.systems.tap.tracking.error_model import ErrorModel
 
 MOST = 8.0
-"""How many times as large a reference may become by being made longer."""
+"""Maximum factor by which padding may enlarge a reference."""
 
 
 class Reference:
@@ -103,7 +103,7 @@ class VideoTracking:
     partial: Callable[[np.ndarray, np.ndarray], None] | None = field(default=None, compare=False)
     kept: dict[Any, Any] | None = field(default=None, compare=False)
     sizes: tuple[Size, ...] = ()
-    """Of the features."""
+    """Resolutions of the features."""
     error_model: "ErrorModel | None" = field(default=None, compare=False)
     """Predicts how far tracks are off, if they have a second pass, are polished and begin in the video."""
 

@@ -48,7 +48,7 @@ class FeatureFile:
         self.source, self.target, self.room = source, target, min(room, free)
         self.kept = kept
         self.read = self.computed = 0
-        """How many frames' features were read, and how many were computed."""
+        """Numbers of frames whose features were read and computed."""
         self._places: dict[bytes, int] = {}
         self._header: dict[str, Any] | None = None
         self._records: np.ndarray | None = None

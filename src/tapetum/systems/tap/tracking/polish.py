@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from tapetum.systems.tap.tracking.cues import TrackCues
 
 ACCEPTED = 0.9
-"""Correlation from which on the aligned place is taken."""
+"""Minimum correlation for the aligned position to be used."""
 SURELY_SEEN = 0.95
-"""Correlation from which on a point counts as visible."""
+"""Minimum correlation for a point to count as visible."""
 AT_A_TIME = 256
-"""Points worked on at a time."""
+"""Number of points processed at a time."""
 IMAGES = 64
 """Grey images held at a time, since a video is read onwards only, and backwards in stretches."""
 READ = 4
-"""Frames read at a time."""
+"""Number of frames read at a time."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,15 @@ class Anchors(PointRows):
 
     patches: Patches
     xy: Float[Tensor, "n 2"]
-    """Where a point was when it was last found."""
+    """Position where each point was last found."""
     affine: Float[Tensor, "n 2 2"]
     """The warp of its patch there."""
     motion: Float[Tensor, "n 2"]
     """Since the frame before, if it was found in both."""
     aligned: Bool[Tensor, " n"]
-    """In the last frame."""
+    """Whether the patch was aligned in the last frame."""
     rough: Float[Tensor, "n 2"]
-    """Where the network put it in the last frame; NaN before the first."""
+    """The network's position in the last frame; NaN before the first."""
 
     @classmethod
     def at(cls, image: Float[Tensor, "y x"], places: Float[Tensor, "n 2"]) -> "Anchors":

@@ -183,8 +183,8 @@ class TapirTracker(OnlineTracker):
 def build(name: str, seed: int = 0) -> TapirTracker:
     """Build a tracker of a known architecture with random weights, the same for the same seed.
 
-    Names: tapir, causal-tapir, bootstapir, causal-bootstapir, tapir-nano, causal-tapir-nano,
-    tapir-small. Raises BadInput for others.
+    Names: tapir, causal-tapir, bootstapir, causal-bootstapir, tapir-nano, causal-tapir-nano.
+    Raises BadInput for others.
     """
     if name not in ARCHITECTURES:
         raise BadInput(f"there is no architecture named {name!r}; known names are {', '.join(ARCHITECTURES)}")

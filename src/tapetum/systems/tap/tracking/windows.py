@@ -32,7 +32,7 @@ from tapetum.systems.tap.tracking.cues import TrackCues, network_cues
 from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, Size, State
 
 MATCHED_AT_A_TIME = 8
-"""Frames in which a chunk of queries is matched at a time."""
+"""Number of frames in which a chunk of queries is matched at a time."""
 FeaturesOf = Callable[[int, int], FeatureGrids]
 """Computes the features of frames begin..end-1 of a video."""
 
@@ -99,9 +99,9 @@ class Reel:
 
 
 _STEP = 12
-"""Frames after which the tracks of a part are computed."""
+"""Number of frames between two parts."""
 _SHARE = 0.2
-"""Of the time, that parts may take."""
+"""Maximum share of the time spent on parts."""
 
 
 @dataclass(kw_only=True)

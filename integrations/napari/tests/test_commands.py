@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tapetum_napari.layers import KEY
 
-from tapetum.desk.napari.layers import KEY
-
-ROOT = Path(__file__).parents[3]
-MANIFEST = ROOT / "src" / "tapetum" / "desk" / "napari" / "napari.yaml"
+ROOT = Path(__file__).parents[1]
+MANIFEST = ROOT / "src" / "tapetum_napari" / "napari.yaml"
 
 
 def test_the_manifest_names_functions_that_are_there() -> None:
@@ -22,7 +21,7 @@ def test_the_manifest_names_functions_that_are_there() -> None:
         assert callable(getattr(import_module(module), function))
     assert set(re.findall(r"- command: (\S+)", text)) == set(re.findall(r"- id: (\S+)", text))
     entry = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["napari.manifest"]
-    package, file = entry["tapetum"].split(":")
+    package, file = entry["tapetum-napari"].split(":")
     assert Path(import_module(package).__path__[0]) / file == MANIFEST
 
 
@@ -30,13 +29,13 @@ def test_the_manifest_names_functions_that_are_there() -> None:
 def test_points_become_tracks_and_come_back_corrected() -> None:
     pytest.importorskip("napari", reason="napari is not installed")
     from napari.components import ViewerModel
+    from tapetum_napari.commands import correct_tracks, track_points
 
     from tapetum.core.errors import BadInput
-    from tapetum.desk.napari.commands import correct_tracks, track_points
-    from tapetum.world import SceneConfig, make_clip
 
     viewer = ViewerModel()
-    frames = np.asarray(make_clip(3, SceneConfig(size=(64, 96), frames=6), points=4).video)
+    wall = np.kron(np.random.default_rng(3).integers(0, 256, (16, 30, 3), np.uint8), np.ones((4, 4, 1), np.uint8))
+    frames = np.stack([wall[:, t : t + 96] for t in range(6)])
     image = viewer.add_image(frames, rgb=True, scale=(1, 2, 2))
     points = viewer.add_points([[0, 40, 60], [2, 50.5, 80]], name="clicks", ndim=3)  # in units of the world: two a pixel
     for made in track_points(image, points):

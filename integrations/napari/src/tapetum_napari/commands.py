@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.desk.napari.layers import find_corrections, frames_of, layers_of, places_name, queries_of, tracks_of
+from tapetum_napari.layers import find_corrections, frames_of, layers_of, places_name, queries_of, tracks_of
 
 MODEL = "tapir-nano"
 """The tracker that comes with the package."""

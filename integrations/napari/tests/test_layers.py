@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from tapetum_napari.layers import KEY, find_corrections, frames_of, layers_of, queries_of, tracks_of
 
 from tapetum.core.errors import BadInput
-from tapetum.desk.napari.layers import KEY, find_corrections, frames_of, layers_of, queries_of, tracks_of
 from tapetum.types import Tracks
 
 
