@@ -196,8 +196,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
     ),
     "Perception Test (2305.13786)": _parts(
         "eval perception-test",
-        ("annotations of all tasks", "systems.perception_test.annotations:read_annotations", "runs", f"{_PT}/test_reader.py",
-         "show perception-test"),
+        ("annotations of all tasks", "systems.perception_test.annotations:read_annotations", "runs", f"{_PT}/test_reader.py"),
         ("object tracking: mean IoU", "systems.perception_test.track_scores:score_objects", "public code, hand",
          f"{_PT}/test_scores.py"),
         ("point tracking: average Jaccard", "systems.perception_test.track_scores:score_points", "public code, hand",
