@@ -132,7 +132,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
          f"{_3D}/makers/test_adt.py"),
         ("DriveTrack: lidar points on vehicles", "systems.tapvid3d.makers.drivetrack:make_clip", "public code, truth",
          f"{_3D}/makers/test_drivetrack.py"),
-        ("Panoptic Studio: points carried by Gaussians", "systems.tapvid3d.makers.pstudio:make_clip", "loops, truth",
+        ("Panoptic Studio: images for published annotations", "systems.tapvid3d.makers.pstudio:annotated", "hand",
          f"{_3D}/makers/test_pstudio.py"),
         ("baseline: static", "systems.tapvid3d.baselines:Static3D", "hand", f"{_3D}/test_baselines.py",
          "eval tapvid3d --model static"),
