@@ -140,8 +140,6 @@ PARTS: Mapping[str, Sequence[Part]] = {
          "track --3d --depth zoedepth"),
         ("baseline: structure from motion", "systems.tapvid3d.adjust:reconstruct", "truth",
          f"{_3D}/test_adjust.py", "track --3d"),
-        ("two views: five-point method, plane, triangulation", "systems.tapvid3d.bundle:five_point",
-         "public code, truth", f"{_3D}/test_bundle.py", "track --3d"),
     ),
     "HiP (2202.10890)": _parts(
         "train hip",
