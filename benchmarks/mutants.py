@@ -55,7 +55,7 @@ MODULES = """
     systems/pretraining/heads systems/pretraining/losses systems/pretraining/methods/* systems/pretraining/task
     systems/tap/bootstrap/family systems/tap/bootstrap/task systems/tap/layers systems/tap/matching systems/tap/model
     systems/tap/second_pass systems/tap/task systems/tap/types systems/tap/tracking/polish
-    systems/tapvid3d/baselines systems/tapvid3d/bundle systems/tapvid3d/geometry systems/tapvid3d/metrics
+    systems/tapvid3d/baselines systems/tapvid3d/mapping systems/tapvid3d/geometry systems/tapvid3d/metrics
     tracks/camera tracks/metrics
     train/accumulation train/contrastive train/gather train/gradient_cache train/optim train/state
     train/stream

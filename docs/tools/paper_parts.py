@@ -132,7 +132,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
          f"{_3D}/makers/test_adt.py"),
         ("DriveTrack: lidar points on vehicles", "systems.tapvid3d.makers.drivetrack:make_clip", "public code, truth",
          f"{_3D}/makers/test_drivetrack.py"),
-        ("Panoptic Studio: points carried by Gaussians", "systems.tapvid3d.makers.pstudio:make_clip", "loops, truth",
+        ("Panoptic Studio: images for published annotations", "systems.tapvid3d.makers.pstudio:annotated", "hand",
          f"{_3D}/makers/test_pstudio.py"),
         ("baseline: static", "systems.tapvid3d.baselines:Static3D", "hand", f"{_3D}/test_baselines.py",
          "eval tapvid3d --model static"),
@@ -140,8 +140,6 @@ PARTS: Mapping[str, Sequence[Part]] = {
          "track --3d --depth zoedepth"),
         ("baseline: structure from motion", "systems.tapvid3d.adjust:reconstruct", "truth",
          f"{_3D}/test_adjust.py", "track --3d"),
-        ("two views: five-point method, plane, triangulation", "systems.tapvid3d.bundle:five_point",
-         "public code, truth", f"{_3D}/test_bundle.py", "track --3d"),
     ),
     "HiP (2202.10890)": _parts(
         "train hip",
@@ -195,8 +193,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
     ),
     "Perception Test (2305.13786)": _parts(
         "eval perception-test",
-        ("annotations of all tasks", "systems.perception_test.annotations:read_annotations", "runs", f"{_PT}/test_reader.py",
-         "show perception-test"),
+        ("annotations of all tasks", "systems.perception_test.annotations:read_annotations", "runs", f"{_PT}/test_reader.py"),
         ("object tracking: mean IoU", "systems.perception_test.track_scores:score_objects", "public code, hand",
          f"{_PT}/test_scores.py"),
         ("point tracking: average Jaccard", "systems.perception_test.track_scores:score_points", "public code, hand",

@@ -1,13 +1,13 @@
-"""Reconstruction from tracks, beside COLMAP's on the same matches: which finds the camera more often, and in what time.
+"""Reconstruction from tracks, beside COLMAP's own on the same matches: which finds the camera more often, and in what time.
 
-    pip install pycolmap        # into an environment of its own; nothing else of tapetum needs it
+    pip install '.[3d]'
     python evidence/tapvid3d-colmap/claims.py OUT.json [--scenes 1 13 21] [--noise 0 0.5] [--mistakes 0.03]
 
 Scenes are made: 16 frames of 256x256, a camera that moves, things that move by themselves, and exact tracks of a grid of
 points. To each place noise is added (a deviation in pixels), and a share of them is moved anywhere. Both sides get these tracks
 and the true intrinsics, ours as `Tracks`, COLMAP as keypoints and matches of all pairs of frames, verified by its own geometry;
 its mapper has its default settings, but for the intrinsics, which are fixed, models of three frames, one thread and one seed.
-`colmap-strict` lets places miss by as many pixels as ours (0.003 of the diagonal, 1.1) in place of its defaults (4, for poses
+Ours calls the same mapper, and then chooses the still points again and adjusts the cameras to these. `colmap-strict` lets places miss by as many pixels as ours (0.003 of the diagonal, 1.1) in place of its defaults (4, for poses
 12), which are meant for larger images. Pixels are not looked at, so this compares reconstruction, not features.
 
 A camera is right if all frames are placed, no turn since the first frame is off by more than 1.5 degrees, and its way by no
@@ -63,7 +63,7 @@ def add_noise(tracks: Tracks, noise: float, mistakes: float, seed: int) -> Track
 
 
 def reconstruct_here(tracks: Tracks, intrinsics: np.ndarray) -> dict[int, np.ndarray]:
-    """Place the frames by bundle adjustment of the tracks; none where it is refused."""
+    """Place the frames as `tapetum track --3d` does; none where it is refused."""
     try:
         poses = adjusted(tracks, (SIDE, SIDE), intrinsics).extrinsics_w2c
     except BadInput:

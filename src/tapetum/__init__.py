@@ -66,7 +66,7 @@ _BENCHMARKS = (
     *("votsp", "zero_shot"),
 )
 _VERBS = {
-    "app.track": ("convert", "show", "show_perception_test", "track", "track_live", "track_many", "track_things"),
+    "app.track": ("convert", "show", "track", "track_live", "track_many", "track_things"),
     "app.see": ("answer", "ask", "caption", "classify", "detect", "discover", "embed", "segment"),
     "app.learn": ("adapt",),
     "app.score": ("submit_perception_test",),

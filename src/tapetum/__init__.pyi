@@ -33,7 +33,6 @@ from tapetum.app.track.convert import convert as convert
 from tapetum.app.track.live import track_live as track_live
 from tapetum.app.track.many import track_many as track_many
 from tapetum.app.track.show import show as show
-from tapetum.app.track.show_perception_test import show_perception_test as show_perception_test
 from tapetum.app.track.track import track as track
 from tapetum.app.track.track_things import track_things as track_things
 from tapetum.desk.search.index import index as index

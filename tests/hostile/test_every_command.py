@@ -18,8 +18,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 WRITING = {
     "track": "track FILE --out FILE",
-    "show tracks": "show FILE FILE --out FILE",
-    "show perception-test": "show perception-test v --annotations FILE --out FILE",
+    "show": "show FILE FILE --out FILE",
     "convert": "convert FILE FILE",
     "ask": "ask FILE what? --out FILE",
     "classify": "classify FILE --report FILE",
@@ -34,7 +33,7 @@ WRITING = {
     "eval tapvid3d": "eval tapvid3d --gt FILE --predictions FILE --out FILE",
     "eval paligemma": "eval paligemma --task vqav2 --data FILE --save FILE",
     "eval longvideo": "eval longvideo --task nextqa --data FOLDER --model FILE --save FILE",
-    "eval perception-test": "eval perception-test --task object --annotations FILE --predictions FILE --report FILE",
+    "eval perception-test": "eval perception-test --task object --annotations FILE --predictions FILE --out FILE",
     "eval all": "eval all --model static --data FOLDER --out FILE",
     "eval davis": "eval davis --data FOLDER --predictions FILE --save-predictions FILE",
     "submit": "submit perception-test --task object --annotations FILE --predictions FILE --out FILE",

@@ -36,7 +36,7 @@ def commands() -> Iterator[str]:
         yield f"adapt verify {model}"
         yield f"ledger {model}"
     for file in ("PIPE.npz", "PIPE.csv", "PIPE.json", "PIPE.parquet", "PIPE.pkl", "DIR"):
-        yield f"show tracks {file} CLIP --out OUT.mp4"
+        yield f"show {file} CLIP --out OUT.mp4"
         yield f"convert {file} OUT.npz"
         yield f"track CLIP --model static --3d --depth {file}"
         yield f"track CLIP --model static --points {file}"
@@ -59,7 +59,6 @@ def commands() -> Iterator[str]:
     yield "study run --plan PIPE --out OUT --dry"
     yield "eval perception-test --task point --annotations PIPE.json --predictions PIPE.json"
     yield "eval perception-test --task point --annotations DIR --predictions PIPE.json"
-    yield "show perception-test VIDEO --annotations PIPE.json --videos DIR --out OUT.html"
     yield "submit perception-test --task point --annotations PIPE.json --predictions PIPE.json --out OUT"
     yield "eval tapvid3d --gt DIR --predictions PIPE"
     yield "track CLIP --model static --3d --intrinsics PIPE"
@@ -127,6 +126,6 @@ def test_sockets_are_no_files(run: Run, clip: Path, tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("s.npz")
-        for words in (["show", "tracks", "s.npz", clip], ["track", clip, "--model", "s.npz"], ["convert", "s.npz", "o.csv"]):
+        for words in (["show", "s.npz", clip], ["track", clip, "--model", "s.npz"], ["convert", "s.npz", "o.csv"]):
             code, _, err = run(*words)
             assert (code, err.count("\n")) == (2, 1)

@@ -140,7 +140,7 @@ def test_what_is_nested_too_deeply_is_damaged(parse: Callable[[str], object]) ->
         "study run --plan deep.toml --out out",
         "study report run",
         "convert deep.json out.npz",
-        "show tracks deep.json CLIP",
+        "show deep.json CLIP",
         "ledger run",
         "account run",
         "eval perception-test --task point --annotations deep.json --predictions deep.json",

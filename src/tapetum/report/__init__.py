@@ -1,9 +1,9 @@
 """Reports of verbs, `--report FILE.html`: one HTML file that needs no network, with the most important items first.
 
-page        the file: a head, a film with tracks, a table that sorts and filters
-film        some frames of a video as JPEG, and tracks over them
+page        the file: a head, a table that sorts and filters, thumbnails
 curves      curves of training as SVG
-view        the film alone, for notebooks
+images      plots of tracks, a frame with a ruler
+view        tracks on their video, for notebooks
 """
 
 from pathlib import Path

@@ -2,18 +2,18 @@
 
 import html
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
 from tapetum.core.reading import parse_json, read_text
 
 _WIDTH, _HEIGHT, _MARGIN = 460, 170, 46
-_DARK = "#1f4e8c"
 _POINTS = 400
-_SMOOTHED = 40
-"""Points of the running mean."""
+"""Maximum number of points of a curve; longer ones are averaged in so many parts."""
 
 
 def read_curves(log: Path) -> dict[str, list[tuple[float, float]]]:
@@ -36,64 +36,36 @@ def read_curves(log: Path) -> dict[str, list[tuple[float, float]]]:
 
 
 def write_curves(log: Path, path: Path) -> Path:
-    """Draw every curve of a log into one SVG file; for long runs, measured values are pale and their running mean dark."""
+    """Draw every curve of a log into one SVG file."""
     curves = read_curves(log)
     if not curves:
         raise BadInput(f"{log} has no steps yet; train first")
+    width, height = min(len(curves), 2) * _WIDTH, -(-len(curves) // 2) * _HEIGHT
+    lines = [
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}' viewBox='0 0 {width} {height}' "
+        "font-family='sans-serif' font-size='11'><rect width='100%' height='100%' fill='white'/>"
+    ]
+    for number, (name, points) in enumerate(curves.items()):
+        lines.append(f"<g transform='translate({number % 2 * _WIDTH},{number // 2 * _HEIGHT})'>")
+        lines += [*_panel(name, np.array(points)), "</g>"]
     with whole_file(path) as temporary:
-        write_text(temporary, curves_svg(curves))
+        write_text(temporary, "\n".join([*lines, "</svg>"]))
     return path
 
 
-def curves_svg(curves: dict[str, list[tuple[float, float]]]) -> str:
-    """Draw curves of (step, value) by name as one SVG; for long ones, measured values are pale and their running mean dark."""
-    return "\n".join(_drawing(curves))
-
-
-def _drawing(curves: dict[str, list[tuple[float, float]]]) -> Iterator[str]:
-    width, height = min(len(curves), 2) * _WIDTH, -(-len(curves) // 2) * _HEIGHT
-    yield (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}' viewBox='0 0 {width} {height}' "
-        "font-family='sans-serif' font-size='11'><rect width='100%' height='100%' fill='white'/>"
-    )
-    for number, (name, points) in enumerate(curves.items()):
-        yield f"<g transform='translate({number % 2 * _WIDTH},{number // 2 * _HEIGHT})'>"
-        yield from _panel(name, points)
-        yield "</g>"
-    yield "</svg>"
-
-
-def _panel(name: str, points: Sequence[tuple[float, float]]) -> Iterator[str]:
+def _panel(name: str, points: np.ndarray) -> Iterator[str]:
     left, right, top, bottom = _MARGIN, _WIDTH - 14, 24, _HEIGHT - 24
-    first, last = points[0][0], points[-1][0]
-    low, high = min(y for _, y in points), max(y for _, y in points)
+    points = np.stack([part.mean(axis=0) for part in np.array_split(points, min(len(points), _POINTS))])
+    (first, last), (low, high) = points[[0, -1], 0], (points[:, 1].min(), points[:, 1].max())
     if low == high:
         low, high = low - 0.5, high + 0.5
-
-    def line(shown: Sequence[tuple[float, float]], colour: str, width: float) -> str:
-        places = " ".join(
-            f"{left + (x - first) / max(last - first, 1) * (right - left):.1f},"
-            f"{bottom - (y - low) / (high - low) * (bottom - top):.1f}"
-            for x, y in shown
-        )
-        return f"<polyline points='{places}' fill='none' stroke='{colour}' stroke-width='{width}'/>"
-
+    x = left + (points[:, 0] - first) / max(last - first, 1) * (right - left)
+    y = bottom - (points[:, 1] - low) / (high - low) * (bottom - top)
+    places = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
     yield f"<text x='{left}' y='15' font-weight='bold'>{html.escape(name)}</text>"
     yield f"<path d='M{left} {top}V{bottom}H{right}' fill='none' stroke='#999'/>"
-    for value, y in ((high, top + 4), (low, bottom)):
-        yield f"<text x='{left - 4}' y='{y}' text-anchor='end' fill='#444'>{value:.3g}</text>"
-    for value, anchor, x in ((first, "start", left), (last, "end", right)):
-        yield f"<text x='{x}' y='{bottom + 15}' text-anchor='{anchor}' fill='#444'>step {value:,.0f}</text>"
-    every = max(1, len(points) // _POINTS)
-    if len(points) < 2 * _SMOOTHED:
-        yield line(points, _DARK, 1.6)
-        return
-    yield line(points[::every], "#b9cbe4", 1.0)
-    yield line(list(_means(points)), _DARK, 1.6)
-
-
-def _means(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    size = len(points) / _SMOOTHED
-    for part in range(_SMOOTHED):
-        own = points[round(part * size) : round((part + 1) * size)]
-        yield sum(x for x, _ in own) / len(own), sum(y for _, y in own) / len(own)
+    for value, at in ((high, top + 4), (low, bottom)):
+        yield f"<text x='{left - 4}' y='{at}' text-anchor='end' fill='#444'>{value:.3g}</text>"
+    for value, anchor, at in ((first, "start", left), (last, "end", right)):
+        yield f"<text x='{at}' y='{bottom + 15}' text-anchor='{anchor}' fill='#444'>step {value:,.0f}</text>"
+    yield f"<polyline points='{places}' fill='none' stroke='#1f4e8c' stroke-width='1.6'/>"

@@ -1,5 +1,7 @@
+"use strict";
 // Builds the table of a report, a part at a time, in the order of the doubt or of a column.
 const PART = 100;
+const element = (id) => document.getElementById(id);
 
 function startTable(table) {
   const body = element("rows"), more = element("more"), search = element("search"), count = element("count");
@@ -54,18 +56,6 @@ function startTable(table) {
       cell.textContent = value === null ? "" : typeof value === "number" ? value.toFixed(digits ?? 0) : value;
     });
     if (row.trouble) Object.assign(made.insertCell(), { colSpan: table.columns.length, textContent: row.trouble });
-    if (row.goes_to) {
-      made.classList.add("link");
-      made.tabIndex = 0;
-      const go = () => {
-        for (const each of body.children) each.removeAttribute("aria-selected");
-        made.setAttribute("aria-selected", "true");
-        goTo(...row.goes_to);
-        element("film").scrollIntoView({ block: "nearest" });
-      };
-      made.addEventListener("click", go);
-      made.addEventListener("keydown", (event) => { if (event.key === "Enter") go(); });
-    }
     return made;
   }
 
@@ -97,4 +87,4 @@ function startTable(table) {
   refresh();
 }
 
-if (data.table) startTable(data.table);
+startTable(JSON.parse(element("data").textContent).table);

@@ -1,29 +1,32 @@
 """Tracks on their video as a page in a notebook: the result of `Tracks.show` and of `tapetum.track`."""
 
+import base64
 import html
-from dataclasses import dataclass, replace
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
-from tapetum.report.film import FilmLimits, film_data
-from tapetum.report.page import ReportPage, report_html
 from tapetum.types import Tracks
+from tapetum.video import Video, draw_tracks, open_video, write_video
+from tapetum.video.types import ResizedVideo, VideoSubset
 
 MOST_BYTES = 2_000_000
-"""Of a view as a notebook stores it."""
-_LIMITS = FilmLimits(image_bytes=1_050_000, track_bytes=220_000, frames=240, side=560)
-_HEIGHT = 620
-"""Of the view in CSS pixels."""
+"""Maximum size of a view in a notebook."""
+_FRAMES, _SIDE = 240, 560
+"""Maximum number of frames, and of pixels along the longer side."""
 
 
 @dataclass(frozen=True)
 class TrackView:
-    """A page with a film that plays and its tracks; a notebook shows it, elsewhere `save` writes it."""
+    """A page with a film of the tracks; a notebook shows it, elsewhere `save` writes it."""
 
     page: str
-    """The page, HTML that needs nothing else."""
+    """HTML that needs no other file."""
 
     def save(self, path: str | Path) -> Path:
         """Write the page as a file. Raises BadInput if it cannot be written."""
@@ -32,8 +35,7 @@ class TrackView:
         return Path(path)
 
     def _repr_html_(self) -> str:
-        """Write an element that contains the page, for notebooks, isolated from the notebook around it."""
-        about = f"style='width:100%;height:{_HEIGHT}px;border:0' sandbox='allow-scripts' title='Tracks'"
+        about = "style='width:100%;height:620px;border:0' sandbox title='Tracks'"
         return f"<iframe {about} srcdoc='{html.escape(self.page, quote=True)}'></iframe>"
 
     def __repr__(self) -> str:
@@ -50,38 +52,45 @@ def view_tracks(tracks: Tracks, source: Any) -> TrackView:
     Raises:
         BadInput: the video cannot be opened, or is not that of the tracks; there is nothing to show.
     """
-    from tapetum.tracks.doubtful import find_doubtful_places
     from tapetum.tracks.exchange import check_video, tracked_part
-    from tapetum.video import Video, open_video
 
     if not tracks.points or not tracks.frames:
         raise BadInput(f"there is nothing to show: the tracks have {tracks.points} points in {tracks.frames} frames")
-    title = f"{tracks.points} points in {tracks.frames} frames"
     video = open_video(source)
     try:
         if not isinstance(source, Video):
             video.check()  # so that its true number of frames is known
         part = tracked_part(video, tracks)
         check_video(tracks, part)
-        places = find_doubtful_places(tracks, (part.width, part.height))
-        limits = _LIMITS
+        shown = np.unique(np.linspace(0, tracks.frames - 1, min(tracks.frames, _FRAMES)).round().astype(int))
+        lines = [f"{tracks.points} points in {tracks.frames} frames"]
+        if len(shown) < tracks.frames:
+            part = VideoSubset(part, shown.tolist())
+            lines.append(f"{len(shown)} of the frames are shown.")
+        side = min(_SIDE, max(part.width, part.height))
         while True:
-            film = film_data(part, tracks, places, limits)
-            view = TrackView(report_html(ReportPage(title=title, lines=_lines(film, tracks), film=film)))
-            if len(view._repr_html_().encode()) <= MOST_BYTES:
+            view = TrackView(_page(lines, _film(tracks, part, shown, side / max(part.width, part.height))))
+            share = MOST_BYTES / len(view._repr_html_().encode())
+            if share >= 1 or side < 32:
                 return view
-            image_bytes, track_bytes = limits.image_bytes * 3 // 4, limits.track_bytes * 3 // 4
-            limits = replace(limits, image_bytes=image_bytes, track_bytes=track_bytes)
+            side = int(side * 0.9 * share**0.5)
     finally:
         if video is not source:
             video.close()
 
 
-def _lines(film: dict[str, Any], tracks: Tracks) -> list[str]:
-    """What was omitted."""
-    lines = []
-    if (shown := len(film["frames"])) < tracks.frames:
-        lines.append(f"{shown} of the frames are shown.")
-    if (points := len(film["numbers"])) < tracks.points:
-        lines.append(f"{points:,} of the points are shown.")
-    return lines
+def _film(tracks: Tracks, video: Video, shown: np.ndarray, scale: float) -> bytes:
+    """Encode the frames `shown` with their tracks as mp4."""
+    small = ResizedVideo(video, max(round(video.width * scale), 2), max(round(video.height * scale), 2))
+    size = small.width / video.width, small.height / video.height
+    drawn = draw_tracks(small, tracks.xy[:, shown] * size, tracks.visible[:, shown], labels=tracks.names)
+    with tempfile.TemporaryDirectory() as folder:
+        return write_video(Path(folder) / "film.mp4", drawn, video.frame_rate).read_bytes()
+
+
+def _page(lines: list[str], film: bytes) -> str:
+    policy = "default-src 'none'; media-src data:"
+    head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}"><title>{lines[0]}</title>'
+    text = "".join(f"<p>{line}</p>" for line in lines)
+    data = f"data:video/mp4;base64,{base64.b64encode(film).decode()}"
+    return f'<!doctype html><html lang="en">{head}{text}<video controls loop autoplay muted width="100%" src="{data}"></video>'

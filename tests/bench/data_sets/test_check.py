@@ -147,7 +147,7 @@ def drives(folder: Path) -> tuple[str, str, int]:
 
 
 def studio(folder: Path) -> tuple[str, str, int]:
-    raw_pstudio.write_studio(folder, 2, spacing=0.2)
+    raw_pstudio.write_studio(folder, 2)
     return "panoptic-studio", "all", 1
 
 

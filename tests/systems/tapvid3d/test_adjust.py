@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.adjust import adjusted
-from tapetum.systems.tapvid3d.bundle import Bundle, Problem, five_point, homogeneous, rotation, tangents_at
 from tapetum.systems.tapvid3d.geometry import project, transform
 from tapetum.types import Tracks
 
@@ -18,7 +18,7 @@ def world(seed: int, moving: int = 0, noise: float = 0.0, travel: float = 1.0) -
     """Tracks of 80 points, `moving` of them by themselves; true positions in the cameras; which points stand still."""
     rng = np.random.default_rng(seed)
     time = np.linspace(0, 1, FRAMES)[:, None]
-    turns = rotation(time * [0.05, -0.25, 0.04])
+    turns = Rotation.from_rotvec(time * [0.05, -0.25, 0.04]).as_matrix()
     way = travel * time * [1.5, 0.3, 0.6]
     poses = np.tile(np.eye(4), (FRAMES, 1, 1))
     poses[:, :3, :3], poses[:, :3, 3] = turns, -(turns @ way[..., None])[..., 0]
@@ -72,36 +72,3 @@ def test_no_parallax_and_too_few_points_are_said_in_one_line() -> None:
     few = Tracks(xy=tracks.xy[:5], visible=tracks.visible[:5], confidence=tracks.confidence[:5], queries=tracks.queries[:5])
     with pytest.raises(BadInput, match=r"5 points are seen .* needs 8"):
         adjusted(few, SIZE, CAMERA)
-
-
-def test_five_points_give_the_true_essential_matrix() -> None:
-    rng = np.random.default_rng(0)
-    points = rng.uniform([-1, -1, 3], [1, 1, 6], (5, 3))
-    turn, shift = rotation(np.array([0.1, -0.2, 0.05])), np.array([0.8, -0.1, 0.3])
-    other = points @ turn.T + shift
-    a, b = points[:, :2] / points[:, 2:], other[:, :2] / other[:, 2:]
-    x, y, z = shift
-    truth = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ turn
-    truth /= np.linalg.norm(truth)
-    found = five_point(a[None], b[None])
-    assert np.minimum(abs(found - truth).max((1, 2)), abs(found + truth).max((1, 2))).min() < 1e-6
-    assert abs(np.einsum("ni,kij,nj->kn", homogeneous(b), found, homogeneous(a))).max() < 1e-9
-
-
-def test_derivatives_are_those_of_finite_differences() -> None:
-    """All kinds of numbers at once: turns, shifts, points (one far away), the focal length; errors large and small."""
-    rng = np.random.default_rng(0)
-    poses = np.concatenate([rotation(rng.normal(0, 0.2, (3, 3))), rng.normal(0, 0.5, (3, 3, 1))], 2)
-    points = np.concatenate([rng.uniform([-1, -1, 3], [1, 1, 5], (6, 3)), np.ones((6, 1))], 1)
-    points[0, 3] = 0.01
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    point, frame = np.repeat(np.arange(6), 3), np.tile(np.arange(3), 6)
-    rays = np.einsum("mij,mj->mi", poses[frame], points[point])
-    xy = rays[:, :2] / rays[:, 2:] * 280 + [160, 120] + rng.normal(0, 3, (18, 2))
-    free = np.ones(18 + 18 + 1, bool)
-    free[[0, 1, 2, 3, 4, 5, 10]] = False
-    problem = Problem(Bundle(poses, points, CAMERA), point, frame, xy, free, tangents_at(points), 2.0, 1.5, 0.1)
-    at = rng.normal(0, 0.02, int(free.sum()))
-    step = 1e-6
-    sides = [(problem.errors(at + step * e) - problem.errors(at - step * e)) / (2 * step) for e in np.eye(len(at))]
-    np.testing.assert_allclose(problem.jacobian(at).toarray(), np.stack(sides, 1), atol=2e-4, rtol=1e-5)

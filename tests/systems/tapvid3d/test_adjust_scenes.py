@@ -87,18 +87,28 @@ def test_opencv_places_the_cameras_where_we_do() -> None:
     tracks, _, camera, _ = scene(21)
     tracks = noisy(tracks, 0.3)
     found = reconstruct(tracks, SIZE, camera)
-    points = found.bundle.points[:, :3] / found.bundle.points[:, 3:]
+    mapping = found.mapping
     matrix = np.array([[camera[0], 0, camera[2]], [0, camera[1], camera[3]], [0, 0, 1]])
     for frame in range(0, FRAMES, 5):
-        use = found.still & tracks.visible[:, frame] & (found.depth_deviation < 0.1)
+        use = mapping.still & tracks.visible[:, frame] & (found.depth_deviation < 0.1)
+        points, pose = mapping.points[use], mapping.poses[frame]
         ok, turn, way, inliers = cv2.solvePnPRansac(
-            points[use], tracks.xy[use, frame].astype(np.float64), matrix, None, reprojectionError=1.5
+            points, tracks.xy[use, frame].astype(np.float64), matrix, None, reprojectionError=1.5
         )
         assert ok
         assert len(inliers) > 0.8 * use.sum()
-        turned = cv2.Rodrigues(turn)[0] @ found.bundle.poses[frame, :, :3].T
+        turned = cv2.Rodrigues(turn)[0] @ pose[:3, :3].T
         assert np.degrees(np.arccos(np.clip((np.trace(turned) - 1) / 2, -1, 1))) < 0.3
-        assert np.linalg.norm(way[:, 0] - found.bundle.poses[frame, :, 3]) < 0.05 * abs(points[use]).max()
+        assert np.linalg.norm(way[:, 0] - pose[:3, 3]) < 0.05 * abs(points).max()
+
+
+@pytest.mark.slow
+def test_frames_between_the_mapped_ones_are_placed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracks, _, camera, poses = scene(21)
+    monkeypatch.setattr("tapetum.systems.tapvid3d.mapping.KEYS", 6)
+    turn, way = off(adjusted(tracks, SIZE, camera), poses)
+    assert turn < 0.1
+    assert way < 0.01
 
 
 @pytest.mark.slow

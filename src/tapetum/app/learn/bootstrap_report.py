@@ -9,7 +9,6 @@ import numpy as np
 
 from tapetum.core.provenance import guarding_data
 from tapetum.hub.loading import load
-from tapetum.report.curves import curves_svg, read_curves
 from tapetum.report.page import ReportPage, TableColumn, TableRow, write_report
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.samples import CycleErrors, cycle_errors, grid, split
@@ -72,7 +71,6 @@ def write_bootstrap_report(
         columns=_COLUMNS,
         rows=rows,
         order="Clips that were left out, to their end and back; the largest error after first.",
-        charts=[curves_svg({name: points}) for name, points in read_curves(out / "run" / "log.jsonl").items()],
     )
     return write_report(report, page)
 

@@ -34,11 +34,10 @@ class Checked(Result):
     """Findings about a folder of clips."""
 
     files: int
-    """How many were looked at."""
     findings: tuple[dict[str, str], ...]
-    """What is wrong, each as file, kind and text; nothing where all is well."""
+    """File, kind and text of each finding."""
     sources: dict[str, dict[str, Any]]
-    """Counts of each source, see `tapetum.systems.tapvid3d.check.check`."""
+    """Counts by source."""
 
     def as_text(self) -> str:
         lines = [f"{'source':11} {'clips':>13} {'with frames':>12} {'frames':>9} {'tracks':>9} {'visible':>8}"]
@@ -97,13 +96,9 @@ class ClipsWritten(Result):
     """Synthetic clips in a folder."""
 
     folder: Path
-    """The folder."""
     clips: int
-    """How many."""
     frames: int
-    """Frames of each."""
     points: int
-    """Tracks of each."""
 
     def as_text(self) -> str:
         return f"wrote {self.clips} clips of {self.frames} frames and {self.points} tracks into {self.folder}"
@@ -143,42 +138,37 @@ def scenes(options: ScenesOptions, listener: Listener) -> ClipsWritten:
 
 @dataclass(frozen=True)
 class ClipsOptions:
-    """Make clips of TAPVid-3D from raw data: Aria Digital Twin, Waymo Open (DriveTrack) or Panoptic Studio (Gaussians).
+    """Make clips of TAPVid-3D from raw data: Aria Digital Twin or Waymo Open (DriveTrack).
 
     Clips that are in the folder already are kept, so that an interrupted run goes on when it is started again. With
-    --annotations only the images are added to downloaded annotations, as the official build does.
+    --annotations only the images are added to downloaded annotations, of Panoptic Studio too, as the official build does.
     """
 
     source: tyro.conf.Positional[Literal["adt", "drivetrack", "pstudio"]]
     """Which of the three."""
     raw: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="RAW")]
-    """adt: a folder of sequences (version 2); drivetrack: a split, such as training; pstudio: a folder with data and output."""
+    """adt: a folder of sequences (version 2); drivetrack: a split, such as training; pstudio: a folder with data."""
     _: KW_ONLY
     out: Annotated[File, tyro.conf.arg(metavar="DIR")]
     """Folder to write NAME.npz into."""
     annotations: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of downloaded annotations without images (adt or pstudio)."""
+    """Folder of downloaded annotations without images; pstudio needs it."""
     tracks: int | None = None
     """Points to sample for each clip; by default 1024 (adt) or 256."""
     frames: int = 300
     """adt: frames of each clip."""
     people: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
     """adt: folder with CLIP.npy, probabilities (t, h, w) that a pixel shows a person; points on people count as hidden."""
-    experiment: str = "pretrained"
-    """pstudio: folder in RAW/output."""
     seed: int = 0
     """The same seed makes the same clips."""
 
     def check(self) -> None:
         """Raise `BadInput` for conflicting options."""
-        given: dict[str, tuple[Any, str]] = {
-            "--people": (self.people, "adt"),
-            "--frames": (self.frames if self.frames != 300 else None, "adt"),
-            "--experiment": (self.experiment if self.experiment != "pretrained" else None, "pstudio"),
-        }
-        for option, (value, source) in given.items():
-            if value is not None and source != self.source:
-                raise BadInput(f"{option} is for {source}, not for {self.source}; leave it out")
+        for option, given in (("--people", self.people is not None), ("--frames", self.frames != 300)):
+            if given and self.source != "adt":
+                raise BadInput(f"{option} is for adt, not for {self.source}; leave it out")
+        if self.annotations is None and self.source == "pstudio":
+            raise BadInput("pstudio needs --annotations: how its tracks were made is not public; download them first")
         if self.annotations is not None and self.source == "drivetrack":
             raise BadInput("the annotations of drivetrack have their images already; leave --annotations out")
         if self.frames < 2 or (self.tracks is not None and self.tracks < 1):
@@ -187,16 +177,12 @@ class ClipsOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipsMade(Result):
-    """Report about the clips of a source."""
+    """Clips of a source."""
 
     source: str
-    """Which of the three."""
     raw: Path
-    """Folder of the raw data."""
     out: Path
-    """Folder of the clips."""
     report: "MakeReport"
-    """Names of clips that were made, kept, left out for want of a point, and failed, with the reason."""
 
     def as_json(self) -> dict[str, Any]:
         return {"source": self.source, "out": str(self.out), **vars(self.report)}
@@ -219,10 +205,9 @@ class ClipsMade(Result):
 
 @verb(ClipsOptions)
 def make(options: ClipsOptions, listener: Listener) -> ClipsMade:
-    """Make clips of TAPVid-3D from raw data: Aria Digital Twin, Waymo Open (DriveTrack) or Panoptic Studio (Gaussians).
+    """Make clips of TAPVid-3D from raw data, or add images to downloaded annotations.
 
-    Clips that are already in the folder are kept, so an interrupted run resumes when started again. Raises BadInput for
-    conflicting options, and for missing raw data; clips that fail are in the report.
+    Raises BadInput for conflicting options, and for missing raw data; clips that fail are in the report.
     """
     from tapetum.systems.tapvid3d.makers.common import run
 
@@ -247,8 +232,6 @@ def _jobs(options: ClipsOptions) -> "Iterator[ClipJob]":
     if source == "adt":
         people = None if options.people is None else Path(options.people)
         return adt.jobs(raw, length=options.frames, people=people, **sampled)
-    if source == "pstudio":
-        return pstudio.jobs(raw, experiment=options.experiment, **sampled)
     return drivetrack.jobs(raw, **sampled)
 
 

@@ -54,9 +54,7 @@ VERBS = {
     "track": Entry(
         "track", "track points through videos, a camera or a stream, in the image or in space", "app.track.many.track_any"
     ),
-    "show": Entry(
-        "track", "draw saved tracks on their video; a video of a benchmark as a page", "app.track.show_perception_test.COMMANDS"
-    ),
+    "show": Entry("track", "draw saved tracks on their video, or plot them", "app.track.show.show"),
     "convert": Entry("track", "turn tracks into tables of other programs, and back", "app.track.convert.convert"),
     "serve": Entry("track", "open a local page: place points, track them, put them right, ask models", "desk.serve.serve"),
     "classify": Entry("see", "say what is in images, by name", "app.see.classify.classify"),

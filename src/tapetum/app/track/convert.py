@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.track.show import SavedVisibilitySettings
+from tapetum.app.track.show import VisibilitySettings
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import same_place
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ConvertOptions(SavedVisibilitySettings):
+class ConvertOptions(VisibilitySettings):
     """Convert tracks between npz, csv, json, parquet, tables of DeepLabCut and napari, and pickles of TAP-Vid, and into files
     of SLEAP and COCO.
 
@@ -42,6 +42,8 @@ class ConvertOptions(SavedVisibilitySettings):
     pickle."""
     name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Which video of a TAP-Vid pickle that holds several."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME")] = "tapir-nano"
+    """With --visible-above, the tracker that made the tracks."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,7 +82,7 @@ def convert(options: ConvertOptions, listener: Listener) -> Converted:
     from tapetum.tracks.exchange import check_video, read_tracks, tracked_part, write_tracks
     from tapetum.video import open_video
 
-    options.check_visibility()
+    options.check()
     source, target = Path(options.source), Path(options.target)
     if same_place(target, source):
         raise BadInput(f"{source} would be overwritten by what is made of it; give OUT another name")

@@ -69,6 +69,8 @@ class TrackLiveOptions(TrackSettings):
             raise BadInput(f"--view {self.view} needs the whole video; without it, or with tapetum show afterwards")
         if self.visible_above is not None:
             raise BadInput("--visible-above needs the whole video; leave --online out, or give it to tapetum show afterwards")
+        if self.doubt:
+            raise BadInput("--doubt needs the whole video; leave --online out")
         if self.timing:
             raise BadInput("--timing is of a whole video; --online prints the latency of its frames; leave one out")
         if self.drop and Path(self.source).is_file():

@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -30,7 +30,7 @@ from tapetum.app.track.track import (
     track,
     track_into,
 )
-from tapetum.app.track.track_files import TRACKS, DoubtOptions, one_file
+from tapetum.app.track.track_files import TRACKS, one_file
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.devices import choose_dtype
 from tapetum.core.errors import BadInput, TapetumError
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from tapetum.core.identity import Outdated
 
 SUMMARY, TABLE = "summary.json", "videos.json"
-"""What is said of a video in its folder, and of all of them beside their folders."""
+"""Summary of a video, in its folder, and of all videos."""
 _POINT = re.compile(r"[^/,]{1,40}(,[-+.\de]{1,20}){2,3}")
 """Looks like a point, or a correction."""
-WITHOUT_EFFECT = {"device", "keep_features", "timing"}
-"""Settings that leave the tracks of a video as they are."""
+WITHOUT_EFFECT = {"device", "keep_features", "timing", "doubt", "until"}
+"""Settings that do not change the tracks of a video."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +74,11 @@ class TrackedMany(Result):
     """Results of several videos."""
 
     out: Path
-    """The folder in which each has its own, and videos.json with the summaries."""
+    """Folder with a folder per video, and videos.json with the summaries."""
     videos: Sequence[dict[str, Any]]
-    """For each what `Tracked.as_json` says of it; of one that could not be tracked its name and what the trouble is."""
+    """`Tracked.as_json` of each video; its name and the trouble if it could not be tracked."""
     no_overlay: bool = False
-    """None was asked for."""
     report: Path | None = None
-    """The page that was asked for."""
 
     @property
     def failed(self) -> list[dict[str, Any]]:
@@ -142,6 +140,8 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     named = find_sources(options.videos)
     if options.correct:
         raise BadInput("--correct works on the tracks of one video; give that one, without --engine ray")
+    if options.doubt:
+        raise BadInput("--doubt lists the spans of one video on this machine; give one, without --engine ray")
     out = Path(options.out or "tracks")
     if one_file(out) is not None:
         raise BadInput(f"--out {out} is one file, and {len(named)} videos are tracked, each into its own; give a folder")
@@ -155,7 +155,7 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     if options.engine == "ray":
         out, named = Path(os.path.realpath(out)), [(name, os.path.realpath(source)) for name, source in named]
     alone = options.engine == "local" and options.workers == 1
-    work = partial(_summary, given, settings, out, listener if alone else Listener())  # what other processes say, nobody hears
+    work = partial(_summary, given, settings, out, listener if alone else Listener())  # other processes print nothing
     outdated = Outdated(listener.note)
     results = ResultsOnDisk(len(named))
     for number, (name, source) in enumerate(named):
@@ -166,7 +166,7 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     for job, summary in run_jobs(
         work,
         jobs,
-        partial(_OneTracker, given),
+        partial(_loader, given),
         engine=options.engine,
         workers=options.workers,
         gpus=gpus_for(options.device),
@@ -177,18 +177,16 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
         results[waiting[job]] = summary
         if "trouble" in summary:
             listener.note(f"{jobs[job][0]}: {summary['trouble']}")
-    left = {}
-    for name, _ in named:
-        folder = out / name
-        if folder.parent not in left:  # one look at a folder of many
-            left[folder.parent] = sorted(folder.parent.glob(".*.tmp"))
-        remove_unfinished(file for file in left[folder.parent] if file.name.startswith(f".{folder.name}."))
+    folders = [out / name for name, _ in named]
+    unfinished = {parent: sorted(parent.glob(".*.tmp")) for parent in {folder.parent for folder in folders}}
+    for folder in folders:
+        remove_unfinished(file for file in unfinished[folder.parent] if file.name.startswith(f".{folder.name}."))
         remove_unfinished(folder.glob(".*.tmp"))
     write_items(out / TABLE, results)
     if report is not None:
         from tapetum.app.track.report import write_videos_report
 
-        write_videos_report(report, results, [out / name for name, _ in named], listener)
+        write_videos_report(report, results, folders, listener)
     tracked = TrackedMany(out=out, videos=results, no_overlay=options.no_overlay, report=report)
     if undrawn := tracked.undrawn:
         few = ", ".join(summary["video"] for summary in undrawn[:3])
@@ -238,7 +236,7 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _settings(given: TrackSettings) -> dict[str, Any]:
-    """What the tracks of a video depend on, as JSON: the settings, the contents of files they name, and the weights."""
+    """Describe what all tracks depend on, as JSON: the settings, the contents of files they name, and the weights."""
     from tapetum.core.identity import stamp
     from tapetum.hub.registry import weights_fingerprint
 
@@ -249,7 +247,7 @@ def _settings(given: TrackSettings) -> dict[str, Any]:
 
 
 def _stamp(settings: dict[str, Any], source: str) -> dict[str, Any]:
-    """Everything the tracks of one video depend on."""
+    """Describe everything the tracks of one video depend on."""
     from tapetum.core.identity import stamp
     from tapetum.video.episodes import files_of_episode
 
@@ -258,7 +256,7 @@ def _stamp(settings: dict[str, Any], source: str) -> dict[str, Any]:
 
 
 def _before(folder: Path, about: Callable[[], dict[str, Any]], outdated: "Outdated") -> dict[str, Any]:
-    """The summary of a video already tracked with the same settings and content; else an empty one."""
+    """Read the summary of a video already tracked with the same settings and content; else an empty one."""
     from tapetum.core.finished import read_finished
 
     before = read_finished(folder / SUMMARY, about, outdated)
@@ -267,16 +265,9 @@ def _before(folder: Path, about: Callable[[], dict[str, Any]], outdated: "Outdat
     return {key: value for key, value in before.items() if key != "stamp"}
 
 
-class _OneTracker:
-    """The tracker of a process, loaded for its first video."""
-
-    def __init__(self, given: TrackSettings):
-        self._given, self._tracker = given, None
-
-    def __call__(self) -> Any:
-        if self._tracker is None:
-            self._tracker = make_tracker(self._given, MODEL)
-        return self._tracker
+def _loader(given: TrackSettings) -> Callable[[], Any]:
+    """Load the tracker of a process when its first video asks for it."""
+    return cache(lambda: make_tracker(given, MODEL))
 
 
 def _summary(
@@ -285,9 +276,9 @@ def _summary(
     out: Path,
     listener: Listener,
     job: tuple[str, str],
-    load: _OneTracker,
+    load: Callable[[], Any],
 ) -> dict[str, Any]:
-    """The summary of a newly tracked video."""
+    """Track a video and write its summary."""
     from tapetum.core.finished import write_finished
 
     name, source = job
@@ -303,14 +294,14 @@ def _summary(
 
 
 def _trouble(job: tuple[str, str], error: Exception) -> dict[str, Any]:
-    """The message for a video that cannot be tracked."""
+    """Describe a video that could not be tracked."""
     if isinstance(error, TapetumError):
         return {"video": str(job[1]), "trouble": str(error)}
     return {"video": str(job[1]), "trouble": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackCommandOptions(DoubtOptions, TrackManyOptions):
+class TrackCommandOptions(TrackManyOptions):
     """Track points through a video.
 
     Writes overlay.mp4, tracks.npz (xy, visible, confidence, queries) and tracks.csv into a folder. Points are x, y in
@@ -340,7 +331,6 @@ class TrackCommandOptions(DoubtOptions, TrackManyOptions):
 @verb(TrackCommandOptions, data=("videos", *SHOWN_BY))
 def track_any(options: TrackCommandOptions, listener: Listener) -> "Tracked | TrackedMany | TrackedLive | None":
     """Run `tapetum track` with these options."""
-    options.check()
     if options.online:
         return _track_live(options, listener)
     if options.preview is not None:
@@ -352,8 +342,6 @@ def track_any(options: TrackCommandOptions, listener: Listener) -> "Tracked | Tr
         raise BadInput(f"{given} belongs to --online; without it the network looks at all frames (--stride leaves some out)")
     named = find_sources(options.videos)
     if len(named) > 1 or options.engine == "ray":
-        if options.doubt or options.until is not None:
-            raise BadInput("--doubt lists the spans of one video on this machine; give one, without --engine ray")
         return track_many.run(options, listener)
     out = options.out or Path(f"{plain_name(options.videos[0])}-tracks")
     return track.run(narrowed(TrackOptions, options, video=named[0][1], out=out), listener)
@@ -364,8 +352,6 @@ def _track_live(options: TrackCommandOptions, listener: Listener) -> "TrackedLiv
 
     if len(options.videos) != 1:
         raise BadInput(f"{len(options.videos)} videos were given; --online takes one")
-    if options.doubt or options.until is not None:
-        raise BadInput("--doubt needs the whole video; leave --online out")
     if options.report is not None:
         raise BadInput("--report shows a video that is there as a whole, and --online follows one as it comes; leave one out")
     source = options.videos[0]

@@ -1,7 +1,6 @@
-"""Reports of `tapetum track`: for one video its film and a row per point; for many videos a row per video."""
+"""Reports of `tapetum track`: a row per point of one video, or a row per video; what to look at first on top."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,11 @@ import numpy as np
 
 from tapetum.app.verb import Listener
 from tapetum.core.errors import TapetumError
-from tapetum.report.film import film_data
 from tapetum.report.page import ReportPage, TableColumn, TableRow, write_report
-from tapetum.tracks.doubtful import Place, find_doubtful_places
+from tapetum.tracks.doubtful import find_doubtful_places
 from tapetum.tracks.exchange import tracked_part
 from tapetum.types import Tracks
-from tapetum.video import TrackPainter, Video, open_video
-from tapetum.video.draw import point_colours
+from tapetum.video import TrackPainter, Video, draw_tracks, open_video
 
 POINT_COLUMNS = (
     TableColumn("point"),
@@ -25,8 +22,6 @@ POINT_COLUMNS = (
     TableColumn("forward and backward apart, px", 1),
     TableColumn("visible share", 2),
     TableColumn("mean confidence", 2),
-    TableColumn("lowest confidence", 2),
-    TableColumn("path, px", 0),
 )
 VIDEO_COLUMNS = (
     TableColumn("video"),
@@ -37,145 +32,104 @@ VIDEO_COLUMNS = (
     TableColumn("doubtful places", 0),
     TableColumn("most doubtful"),
 )
-_THUMBNAIL = 96
-"""Pixels of the image around a point."""
 MOST_ROWS, MOST_IMAGES = 10_000, 500
-"""Points of a video that have a row, the most doubtful; and of those, points with an image."""
-_FRAMES = 3
-"""Frames of a video side by side."""
+"""Maximum number of points with a row, and with an image."""
+_AROUND = 96
+"""Side of the image around a point, in pixels."""
 
 
 def write_track_report(
     path: Path, video: Video, tracks: Tracks, listener: Listener, lines: Sequence[str], backward: np.ndarray | None
 ) -> Path:
-    """Write the report of one video.
+    """Write the report of one video. Raises BadInput if the page cannot be written.
 
     Args:
-        path: of the page.
+        path: the page.
         video: the frames of the tracks.
         tracks: n points through t frames.
         listener: receives progress.
         lines: text at the head of the page.
         backward: distance of the path back from each position, (n, t) in pixels, if tracked back.
-
-    Raises BadInput if the page cannot be written.
     """
-    places = find_doubtful_places(tracks, (video.width, video.height), backward)
-    first = dict(reversed([(place.point, place) for place in places]))
-    rows = [_point_row(tracks, point, first.get(point), backward) for point in range(tracks.points)]
-    rows.sort(key=lambda row: -row.doubt)
-    if len(rows) > MOST_ROWS:
-        lines = [*lines, f"{MOST_ROWS:,} of {len(rows):,} points, the most doubtful, have a row."]
-        rows = rows[:MOST_ROWS]
-    rows = [*_with_images(rows[:MOST_IMAGES], video, tracks), *rows[MOST_IMAGES:]]
-    film = film_data(video, tracks, places, progress=partial(listener.progress, "report: frames"))
-    if len(film["frames"]) < tracks.frames:
-        lines = [*lines, f"The film shows {len(film['frames'])} of {tracks.frames} frames."]
-    report = ReportPage(
-        title=f"Tracks of {video.name}",
-        lines=lines,
-        columns=POINT_COLUMNS,
-        rows=rows,
-        order="A row leads to the frame to look at.",
-        film=film,
-    )
-    return write_report(path, report, partial(listener.progress, "report: points"))
-
-
-def _point_row(tracks: Tracks, point: int, place: Place | None, backward: np.ndarray | None) -> TableRow:
-    visible, confidence = tracks.visible[point], tracks.confidence[point]
+    first: dict[int, Any] = {}
+    for place in find_doubtful_places(tracks, (video.width, video.height), backward):
+        first.setdefault(place.point, place)
+    hidden = 1 - tracks.visible.mean(axis=1)
+    doubt = np.array([1 + first[point].score if point in first else 0.0 for point in range(tracks.points)]) + hidden
+    look = {
+        p: first[p].frame if p in first else int((tracks.confidence[p] + ~tracks.visible[p]).argmin())
+        for p in range(tracks.points)
+    }
+    order = np.argsort(-doubt, kind="stable")[:MOST_ROWS].tolist()
+    if len(order) < tracks.points:
+        lines = [*lines, f"{len(order):,} of {tracks.points:,} points, the most doubtful, have a row."]
+    images: dict[int, np.ndarray] = {}
+    for point in sorted(order[:MOST_IMAGES], key=lambda point: look[point]):  # one pass over the video
+        images[point] = _around(video[look[point]], tracks.xy[point, look[point]])
     numbers = np.arange(tracks.frames) if tracks.numbers is None else tracks.numbers
-    sure = np.where(visible, confidence, np.inf) if visible.any() else confidence
-    lowest = int(sure.argmin())
-    apart = None if backward is None or np.isnan(backward[point]).all() else float(np.nanmax(backward[point]))
-    steps = np.linalg.norm(np.diff(tracks.xy[point], axis=0), axis=1)
-    look = lowest if place is None else place.frame
-    name = tracks.names[point] if tracks.names is not None and tracks.names[point] else str(point)
-    return TableRow(
-        cells=(
-            name,
-            int(numbers[look]),
-            None if place is None else place.reason,
-            apart,
-            float(visible.mean()),
-            float(confidence.mean()),
-            float(confidence[lowest]),
-            float(steps[visible[1:] & visible[:-1]].sum()),
-        ),
-        doubt=(0.0 if place is None else 1 + place.score) + 1 - float(visible.mean()),
-        goes_to=(point, look),
-    )
-
-
-def _with_images(rows: Sequence[TableRow], video: Video, tracks: Tracks) -> list[TableRow]:
-    """Add to each point's row the image around it in the frame to check; the video is read in one pass."""
-    targets = [row.goes_to or (0, 0) for row in rows]
-    images: dict[tuple[int, int], np.ndarray] = {}
-    for frame in sorted({frame for _, frame in targets}):
-        image = video[frame]
-        images |= {each: _around(image, tracks.xy[each]) for each in targets if each[1] == frame}
-    return [replace(row, image=partial(images.__getitem__, each)) for row, each in zip(rows, targets, strict=True)]
+    rows = [
+        TableRow(
+            cells=(
+                (tracks.names[point] if tracks.names is not None else "") or str(point),
+                int(numbers[look[point]]),
+                first[point].reason if point in first else None,
+                None if backward is None or np.isnan(backward[point]).all() else float(np.fmax.reduce(backward[point])),
+                float(tracks.visible[point].mean()),
+                float(tracks.confidence[point].mean()),
+            ),
+            doubt=float(doubt[point]),
+            image=partial(images.get, point),
+        )
+        for point in order
+    ]
+    report = ReportPage(title=f"Tracks of {video.name}", lines=lines, columns=POINT_COLUMNS, rows=rows)
+    return write_report(path, report, partial(listener.progress, "report: points"))
 
 
 def _around(image: np.ndarray, xy: np.ndarray) -> np.ndarray:
     """Crop the image around a position, twice as large, and mark the position."""
-    side = min(_THUMBNAIL, *image.shape[:2])
-    x, y = xy.tolist()
-    left, top = (round(min(max(v - side / 2, 0), size - side)) for v, size in ((x, image.shape[1]), (y, image.shape[0])))
+    side = min(_AROUND, *image.shape[:2])
+    left, top = np.clip(np.round(xy - side / 2), 0, np.array(image.shape[1::-1]) - side).astype(int).tolist()
     piece = np.repeat(np.repeat(image[top : top + side, left : left + side], 2, axis=0), 2, axis=1)
     painter = TrackPainter(2 * side, 2 * side, np.array([[255, 255, 60]], np.uint8), trail=0, radius=4)
-    return painter.paint(piece, np.array([[2 * (x - left), 2 * (y - top)]], np.float32), np.zeros(1, bool))
+    return painter.paint(piece, 2 * (xy[None] - np.float32([left, top])), np.zeros(1, bool))
 
 
 def write_videos_report(path: Path, summaries: Sequence[dict[str, Any]], folders: Sequence[Path], listener: Listener) -> Path:
-    """Write the report of many videos: those that could not be tracked first, the others by their least certain position.
+    """Write the report of many videos: those that could not be tracked first, then the least certain.
 
-    Args:
-        path: of the page.
-        summaries: of each video, as `TrackedMany.videos` has them.
-        folders: where the results of each are.
-        listener: receives progress.
-
-    Raises BadInput if the page cannot be written.
+    `summaries` are those of `TrackedMany.videos`, `folders` the results of each. Raises BadInput if the page cannot be written.
     """
     rows = [_video_row(summary, folder) for summary, folder in zip(summaries, folders, strict=True)]
-    failed = sum(row.trouble is not None for row in rows)
-    lines = [f"{len(rows) - failed} of {len(rows)} videos were tracked."]
+    lines = [f"{sum(row.trouble is None for row in rows)} of {len(rows)} videos were tracked."]
     report = ReportPage(title="Tracks of many videos", lines=lines, columns=VIDEO_COLUMNS, rows=rows)
     return write_report(path, report, partial(listener.progress, "report: videos"))
 
 
 def _video_row(summary: dict[str, Any], folder: Path) -> TableRow:
-    name = summary["video"]
-    if "trouble" in summary:
-        return TableRow(cells=(name,), doubt=np.inf, trouble=summary["trouble"])
+    name, trouble = summary["video"], summary.get("trouble")
     try:
-        tracks = Tracks.load(folder / "tracks.npz")
+        tracks = None if trouble else Tracks.load(folder / "tracks.npz")
     except TapetumError as error:
-        return TableRow(cells=(name,), doubt=np.inf, trouble=str(error))
+        tracks, trouble = None, str(error)
+    if tracks is None:
+        return TableRow(cells=(name,), doubt=np.inf, trouble=trouble)
     places = find_doubtful_places(tracks, (summary["width"], summary["height"]))
     numbers = range(tracks.frames) if tracks.numbers is None else tracks.numbers.tolist()
-    worst = ", ".join(f"point {p.point} in frame {numbers[p.frame]}: {p.reason}" for p in places[:1])
+    worst = next((f"point {place.point} in frame {numbers[place.frame]}: {place.reason}" for place in places), None)
     visible = float(tracks.visible.mean())
-    numbers_of = tracks.points, tracks.frames, visible, float(tracks.confidence.mean()), len(places)
     return TableRow(
-        cells=(name, *numbers_of, worst or None),
+        cells=(name, tracks.points, tracks.frames, visible, float(tracks.confidence.mean()), len(places), worst),
         doubt=(1 + places[0].score if places else 0.0) + 1 - visible,
-        image=partial(_three_frames, name, tracks),
+        image=partial(_first_frame, name, tracks),
     )
 
 
-def _three_frames(source: str, tracks: Tracks) -> np.ndarray | None:
-    """Draw the points on the first, middle and last frame, side by side; None if the video has gone."""
+def _first_frame(source: str, tracks: Tracks) -> np.ndarray | None:
+    """Draw the points on the first frame; None if the video has gone."""
     try:
         with open_video(source) as video:
             part = tracked_part(video, tracks)
-            first = tracks.xy[np.arange(tracks.points), tracks.visible.argmax(axis=1)]
-            colours = point_colours(first, part.width, part.height)
-            drawn = []
-            for frame in np.linspace(0, tracks.frames - 1, min(_FRAMES, tracks.frames)).round().astype(int).tolist():
-                painter = TrackPainter(part.height, part.width, colours, trail=0)
-                drawn.append(painter.paint(part[frame], tracks.xy[:, frame], tracks.visible[:, frame]))
-            return np.concatenate(drawn, axis=1)
+            return next(iter(draw_tracks(part[:1], tracks.xy[:, :1], tracks.visible[:, :1])))
     except (TapetumError, IndexError):
         return None

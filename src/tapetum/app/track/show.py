@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tapetum.video.types import Frame
 
 MOST_DRAWN = 10_000
-"""Points that are drawn; of more, as many as that evenly."""
+"""Maximum number of points drawn; more are subsampled evenly."""
 _TRACKS = frozenset((".npz", ".csv", ".json", ".parquet", ".pkl", ".h5", ".hdf5"))
 """Extensions of files of tracks."""
 View = Literal["tracks", "rainbow"]
@@ -31,12 +31,17 @@ View = Literal["tracks", "rainbow"]
 
 @dataclass(frozen=True, kw_only=True)
 class VisibilitySettings:
-    """Settings of what counts as visible."""
+    """What counts as visible."""
 
     visible_above: Annotated[float | None, tyro.conf.arg(metavar="CHANCE")] = None
     """Call points visible where they are right with at least this chance, 0..1, in place of a confidence above 0.5: less shows
     more of them, more hides doubtful ones. Where errors are predicted (tapir-nano; tapetum bootstrap --calibrate) the chance is
     calibrated, so that of places with 0.8 about eight of ten are right; of other models it is the confidence."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for invalid options."""
+        if self.visible_above is not None and not 0 <= self.visible_above <= 1:
+            raise BadInput(f"--visible-above is {self.visible_above:g}; give a chance from 0 to 1, such as 0.8")
 
     def choose_visible(self, tracks: "Tracks", model: str) -> "Tracks":
         """Choose what counts as visible in tracks of `model`, as requested."""
@@ -46,23 +51,10 @@ class VisibilitySettings:
 
         return mark_visible(tracks, model, self.visible_above)
 
-    def check_visibility(self) -> None:
-        """Raise `BadInput` for what is no chance."""
-        if self.visible_above is not None and not 0 <= self.visible_above <= 1:
-            raise BadInput(f"--visible-above is {self.visible_above:g}; give a chance from 0 to 1, such as 0.8")
-
 
 @dataclass(frozen=True, kw_only=True)
-class SavedVisibilitySettings(VisibilitySettings):
-    """Settings of what counts as visible in saved tracks."""
-
-    model: Annotated[str, tyro.conf.arg(metavar="NAME")] = "tapir-nano"
-    """With --visible-above, the tracker that made the tracks."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrawSettings:
-    """Settings of the drawing of tracks."""
+class DrawSettings(VisibilitySettings):
+    """How tracks are drawn."""
 
     numbers: bool = False
     """Write the number of each point beside it, as it stands in the tables; points that have names show these anyway."""
@@ -88,10 +80,11 @@ class DrawSettings:
         labels = [name or (str(number) if self.numbers else "") for number, name in enumerate(names or [""] * points)]
         return labels if any(labels) else None
 
-    def check_drawing(self) -> None:
-        """Raise `BadInput` for invalid drawing options."""
+    def check(self) -> None:
+        """Raise `BadInput` for invalid options."""
         from tapetum.video.types import check_rate
 
+        super().check()
         if self.trail < 0:
             raise BadInput(f"--trail is {self.trail}; give a number of frames, 0 for no trails")
         if self.radius is not None and not 0 < self.radius <= 1000:
@@ -103,11 +96,11 @@ class DrawSettings:
 
 
 @dataclass(frozen=True)
-class ShowOptions(SavedVisibilitySettings, DrawSettings):
-    """Draw saved tracks on the video that they come from, as tapetum track does in overlay.mp4.
+class ShowOptions(DrawSettings):
+    """Draw saved tracks on the video that they come from; or plot them, or write a frame of a video.
 
     The tracks may be npz, csv, json or parquet of tapetum, a csv of DeepLabCut, a csv with the columns ID,T,Y,X of a
-    napari Tracks layer, or a pickle of TAP-Vid. No model is loaded.
+    napari Tracks layer, or a pickle of TAP-Vid. No model is loaded. TRACKS --plot needs no video, VIDEO --frame no tracks.
     """
 
     tracks: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="TRACKS")]
@@ -122,6 +115,15 @@ class ShowOptions(SavedVisibilitySettings, DrawSettings):
     """tracks: dots and fading paths; rainbow: the paths of what moves by itself, without the camera's motion."""
     name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Which video of a TAP-Vid pickle that holds several."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME")] = "tapir-nano"
+    """With --visible-above, the tracker that made the tracks."""
+    plot: bool = False
+    """Plot path, speed and confidence of each point as a PNG, and list the frames to check: where confidence is low or a point
+    jumps."""
+    frame: int | None = None
+    """Of a video in place of tracks, write this frame as an image, to click on or to read pixels from."""
+    ruler: bool = False
+    """With --frame, put numbers of pixels along two edges of the image."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,10 +155,10 @@ class DrawnTracks(Result):
 
 
 @verb(ShowOptions, data=("tracks", "video"))
-def show(options: ShowOptions, listener: Listener) -> DrawnTracks:
-    """Draw saved tracks on the video that they come from; no model is loaded.
+def show(options: ShowOptions, listener: Listener) -> "DrawnTracks | PlottedTracks | ShownFrame":
+    """Draw saved tracks on the video that they come from, plot them, or write a frame of a video; no model is loaded.
 
-    Raises BadInput for files that cannot be read or do not belong together, and if the overlay cannot be written.
+    Raises BadInput for files that cannot be read or do not belong together, and if the result cannot be written.
 
     >>> import tempfile
     >>> import numpy as np
@@ -167,16 +169,25 @@ def show(options: ShowOptions, listener: Listener) -> DrawnTracks:
     ...     tapetum.show(done.out / "tracks.npz", f"{folder}/clip.npy", out=f"{folder}/drawn.gif").overlay.name
     'drawn.gif'
     """
+    from tapetum.app.track.show_images import plot_tracks, show_frame
     from tapetum.tracks.exchange import check_video, read_tracks, tracked_part
     from tapetum.video import open_video
 
-    options.check_drawing()
-    options.check_visibility()
+    options.check()
+    out = None if options.out is None else Path(options.out)
+    if options.frame is None and options.ruler:
+        raise BadInput("--ruler belongs to --frame; add that, or leave it out")
+    if options.frame is not None:
+        if options.plot or options.video is not None:
+            raise BadInput("--frame shows a video and no tracks: tapetum show VIDEO --frame 43 --out frame.png")
+        return show_frame(options.tracks, options.frame, out, options.ruler, listener)
+    if options.plot:
+        return plot_tracks(Path(options.tracks), out, options.name, options.video)
     source, given = _both(options)
     file = Path(given) if isinstance(given, str | Path) else None
-    if file is None and options.out is None:
+    if file is None and out is None:
         raise BadInput("the video is in memory and has no name to call the overlay by; give out, such as out='drawn.mp4'")
-    out = Path(options.out or f"{plain_name(file or '')}-overlay.mp4")
+    out = out or Path(f"{plain_name(file or '')}-overlay.mp4")
     check(out)
     with open_video(given) as video:
         count_frames(video, given, listener)
@@ -186,46 +197,6 @@ def show(options: ShowOptions, listener: Listener) -> DrawnTracks:
         check_video(tracks, video)
         write_overlay(out, video, tracks, options.view, listener, options)
     return DrawnTracks(tracks_file=source, video=name, tracks=tracks, overlay=out)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShowCommandOptions(ShowOptions):
-    """Draw saved tracks on the video that they come from; or plot them, or write a frame of a video.
-
-    The tracks may be npz, csv, json or parquet of tapetum, a csv of DeepLabCut, a csv with the columns ID,T,Y,X of a
-    napari Tracks layer, or a pickle of TAP-Vid. No model is loaded. TRACKS --plot needs no video, VIDEO --frame no tracks.
-    """
-
-    plot: bool = False
-    """Plot path, speed and confidence of each point as a PNG, and list the frames to check: where confidence is low or a point
-    jumps."""
-    frame: int | None = None
-    """Of a video in place of tracks, write this frame as an image, to click on or to read pixels from."""
-    ruler: bool = False
-    """With --frame, put numbers of pixels along two edges of the image."""
-
-
-@verb(ShowCommandOptions, data=("tracks", "video"))
-def _show(options: ShowCommandOptions, listener: Listener) -> "DrawnTracks | PlottedTracks | ShownFrame":
-    """Run `tapetum show tracks` with these options."""
-    from tapetum.app.track.show_images import plot_tracks, show_frame
-
-    out = None if options.out is None else Path(options.out)
-    if options.frame is None and options.ruler:
-        raise BadInput("--ruler belongs to --frame; add that, or leave it out")
-    if options.frame is not None:
-        if options.plot or options.video is not None:
-            raise BadInput("--frame shows a video and no tracks: tapetum show VIDEO --frame 43 --out frame.png")
-        return show_frame(options.tracks, options.frame, out, options.ruler, listener)
-    if not options.plot:
-        return show.run(options, listener)
-    size = None
-    if options.video is not None:
-        from tapetum.video import open_video
-
-        with open_video(options.video) as video:
-            size = video.width, video.height
-    return plot_tracks(Path(options.tracks), out, options.name, size)
 
 
 def _both(options: ShowOptions) -> tuple[Path, Any]:
@@ -257,6 +228,8 @@ def write_overlay(
     colours: "np.ndarray | None" = None,
 ) -> None:
     """Write the video with its tracks drawn on it, in `colours`, uint8 (n, 3), if given. Raises `BadInput` as `write_video`."""
+    import numpy as np
+
     from tapetum.video import draw_tracks, write_video
     from tapetum.video.types import ResizedVideo
 
@@ -264,7 +237,7 @@ def write_overlay(
     labels = how.labels(tracks.points, tracks.names)
     if tracks.points > MOST_DRAWN:
         listener.note(f"{path.name} shows {MOST_DRAWN} of {tracks.points} points, more than which nobody can tell apart")
-        shown = _some(tracks.points)
+        shown = np.linspace(0, tracks.points - 1, MOST_DRAWN).round().astype(int)
         tracks = tracks.select(shown)
         labels = None if labels is None else [labels[number] for number in shown.tolist()]
         colours = None if colours is None else colours[shown]
@@ -297,10 +270,3 @@ def copies_of(number: int, frame_rate: float, target_rate: float | None) -> int:
     if target_rate is None:
         return 1
     return math.ceil((number + 1) * target_rate / frame_rate - 1e-6) - math.ceil(number * target_rate / frame_rate - 1e-6)
-
-
-def _some(points: int) -> "np.ndarray":
-    """Indices of `MOST_DRAWN` evenly spaced points."""
-    import numpy as np
-
-    return np.linspace(0, points - 1, MOST_DRAWN).round().astype(int)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tapetum.types import Tracks
 
 _LISTED = 20
-"""Places that the text lists."""
+"""Maximum number of places in the text."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,11 +23,8 @@ class PlottedTracks(Result):
     """Tracks that were plotted."""
 
     tracks_file: File
-    """Where the tracks were read from."""
     tracks: "Tracks"
-    """The points."""
     plot: Path
-    """The image."""
     places: "tuple[Place, ...]"
     """Doubtful places, the most doubtful first."""
 
@@ -53,14 +50,17 @@ class PlottedTracks(Result):
         return place.frame if self.tracks.numbers is None else int(self.tracks.numbers[place.frame])
 
 
-def plot_tracks(source: Path, out: Path | None, name: str | None, size: tuple[int, int] | None) -> PlottedTracks:
+def plot_tracks(source: Path, out: Path | None, name: str | None, video: Any) -> PlottedTracks:
     """Plot the tracks of a file; the image is `out`, by default the name of the file with -plot.png.
 
-    `name` is the video of a TAP-Vid pickle that holds several; `size` is the width and height of the video, if known. Raises
-    BadInput for a file that cannot be read, tracks without a point or frame, and an image that cannot be written.
+    `name` is the video of a TAP-Vid pickle that holds several; `video` is that of the tracks, if known. Raises BadInput for a
+    file that cannot be read, tracks without a point or frame, and an image that cannot be written.
     """
+    from PIL import Image
+
     from tapetum.tracks.doubtful import find_doubtful_places
     from tapetum.tracks.exchange import read_tracks
+    from tapetum.video import open_video
 
     out = out or Path(f"{plain_name(source)}-plot.png")
     if out.suffix.lower() != ".png":
@@ -69,12 +69,13 @@ def plot_tracks(source: Path, out: Path | None, name: str | None, size: tuple[in
     tracks = read_tracks(source, name=name)
     if not tracks.points or not tracks.frames:
         raise BadInput(f"{source} has {tracks.points} points in {tracks.frames} frames; there is nothing to plot")
+    size = None
+    if video is not None:
+        with open_video(video) as opened:
+            size = opened.width, opened.height
     places = find_doubtful_places(tracks, size)
-    image = draw_plot(tracks, places)
     with whole_file(out) as temporary:
-        from PIL import Image
-
-        Image.fromarray(image).save(temporary, "PNG")
+        Image.fromarray(draw_plot(tracks, places)).save(temporary, "PNG")
     return PlottedTracks(tracks_file=source, tracks=tracks, plot=out, places=tuple(places))
 
 
@@ -88,7 +89,6 @@ class ShownFrame(Result):
     video: str
     frame: int
     width: int
-    """Of the video in pixels."""
     height: int
     image: Path
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.app.track.point_tasks import CutSettings, find_point_task
-from tapetum.app.track.show import DrawSettings, View, VisibilitySettings
+from tapetum.app.track.show import DrawSettings, View
 from tapetum.app.track.track_files import (
     FEATURES,
     FILES,
     OVERLAY,
     TABLE,
     TRACKS,
-    DoubtOptions,
+    check_doubt,
     check_files,
     draw,
     file_lines,
+    find_spans,
     finish_features,
-    lifted,
     one_file,
     open_features,
     save,
@@ -44,15 +44,15 @@ if TYPE_CHECKING:
     from tapetum.types import Tracks, Tracks3D
 
 MODEL = "tapir-nano"
-"""Tracker of those who ask for none."""
+"""Default tracker."""
 SPACE = "tracks3d.npz", "tracks3d.csv"
-"""What lies there besides, of tracks in space."""
+"""Further results with --3d."""
 SHOWN_BY = "reference", "points", "region", "tracks", "depth"
-"""Settings that may name files, or addresses of some."""
+"""Settings that may be files or addresses."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackSettings(VisibilitySettings, DrawSettings, CutSettings):
+class TrackSettings(DrawSettings, CutSettings):
     """Settings of tracking, whatever the video."""
 
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
@@ -76,10 +76,9 @@ class TrackSettings(VisibilitySettings, DrawSettings, CutSettings):
     point is a number or a name. All other points stay as they are."""
     tracks: Annotated[File | None, tyro.conf.arg(metavar="TRACKS")] = None
     """With --correct, the tracks that are corrected."""
-    view: View | Literal["html", "still", "rerun"] = "tracks"
+    view: View | Literal["rerun"] = "tracks"
     """How overlay.mp4 is drawn. tracks: dots and fading paths; rainbow: the paths of what moves by itself, without the camera's
-    motion. Or, with --3d, another file to look at: html (a page with a view that turns), still (a PNG), rerun (needs
-    tapetum[view])."""
+    motion. Or, with --3d, rerun: tracks3d.rrd for the viewer of rerun (needs tapetum[view])."""
     three_d: Annotated[bool, tyro.conf.arg(name="3d")] = False
     """Put the points into space too: tracks3d.npz and tracks3d.csv, x right, y down, z forward from each frame's camera."""
     intrinsics: Annotated[str | None, tyro.conf.arg(metavar="fx,fy,cx,cy")] = None
@@ -108,14 +107,20 @@ class TrackSettings(VisibilitySettings, DrawSettings, CutSettings):
     """Say how long each stage took, and the most memory that was used."""
     compile: bool = False
     """Compile the network with torch.compile first: a minute or two, and a C++ compiler on a CPU; for long videos and GPUs."""
+    doubt: bool = False
+    """List the spans of frames in which a point is likely to be wrong, the worst first; of one video, by a bundled
+    tracker or one with an error model (tapetum bootstrap --calibrate)."""
+    until: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
+    """End that list where, once its spans are right, less than this share of the visible places is expected wrong."""
 
     def check(self) -> None:
         """Raise `BadInput` for conflicting options."""
-        self.check_drawing()
+        super().check()
         self._check_corrections()
-        self.check_visibility()
+        if self.until is not None and not (self.doubt and 0 <= self.until <= 1):
+            raise BadInput(f"--until is {self.until:g}; give it with --doubt, and a share from 0 to 1, such as 0.02")
         if self.keep_features is not None and self.keep_features < 0:
-            raise BadInput(f"--keep-features is {self.keep_features}; give MiB, or 0 to keep nothing")
+            raise BadInput(f"--keep-features is {self.keep_features}; expected MiB; 0 disables it")
         if self.three_d:
             return
         for option, given in (("--intrinsics", self.intrinsics), ("--depth", self.depth)):
@@ -144,7 +149,7 @@ class TrackSettings(VisibilitySettings, DrawSettings, CutSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackOptions(DoubtOptions, TrackSettings):
+class TrackOptions(TrackSettings):
     """Options of `track`."""
 
     video: Any = field(kw_only=False)
@@ -155,11 +160,6 @@ class TrackOptions(DoubtOptions, TrackSettings):
     report: File | None = None
     """HTML page with the film, the points drawn over it, and what to look at first; each point is tracked back for it."""
 
-    @property
-    def file(self) -> Path | None:
-        """Get the single file to write, if any."""
-        return one_file(self.out)
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tracked(Result):
@@ -168,41 +168,34 @@ class Tracked(Result):
     video: str
     """What was given, or the name of an array."""
     width: int
-    """Width of the video in pixels."""
     height: int
     frame_rate: float
-    """Frames per second."""
     frames_damaged: int
-    """Frames of the video that are damaged or missing."""
+    """Number of damaged or missing frames."""
     model: str
-    """Name or file of the tracker."""
     dtype: str
-    """Precision of most computation, as `auto` chose it where that was asked for."""
+    """Precision of most computation, as chosen by `auto`."""
     seconds: float
-    """Spent tracking."""
+    """Tracking time."""
     tracks: "Tracks"
-    """The points in the image."""
     tracks3d: "Tracks3D | None"
-    """The points in space, if that was asked for."""
     out: Path | None
-    """Folder of overlay.mp4, tracks.npz and tracks.csv, and of tracks3d.npz and tracks3d.csv; None where nothing is written."""
+    """Folder of results; None if nothing is written."""
     overlay: Path | None
-    """The video with the tracks drawn on it; None where nothing is written, or it cannot be drawn."""
+    """The video with its tracks; None if not written."""
     view: Path | None
-    """Another file to look at the points in space."""
+    """Recording for rerun, if requested."""
     file: Path | None = None
-    """The one file that was asked for, in place of a folder."""
+    """The single file written instead of a folder."""
     report: Path | None = None
-    """The page that was asked for."""
     doubt: "Sequence[Span] | None" = None
-    """The spans in which a point is likely to be wrong, if they were asked for."""
+    """Spans in which a point is likely to be wrong, if requested."""
     stages: Mapping[str, float] | None = None
-    """Seconds in each stage, if they were to be timed: load, decode, features, keep features, refine, polish, what else the
-    tracker did (track), write, overlay, and other."""
+    """Seconds by stage, if timed: load, decode, features, keep features, refine, polish, track, write, overlay, other."""
     peak_memory_bytes: int | None = None
-    """The most that the process has used, where the system says it and stages were to be timed."""
+    """Peak memory of the process, if timed and known."""
     source: Any = field(default=None, repr=False)
-    """The video, as it was given."""
+    """The video as given."""
 
     def show(self) -> "TrackView":
         """Build a view of the tracks over the video for a notebook. Raises BadInput as `Tracks.show`."""
@@ -274,13 +267,14 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
     >>> done.tracks.xy.tolist()
     [[[10.5, 20.0], [10.5, 20.0], [10.5, 20.0]]]
     """
-    return track_into(options, listener, options.file)
+    options.check()
+    return track_into(options, listener, one_file(options.out))
 
 
 def track_into(
     options: TrackOptions, listener: Listener, file: Path | None, load: "Callable[[], Tracker] | None" = None
 ) -> Tracked:
-    """Track as `track` does, into one `file`, or else into the folder `options.out`, whatever its extension.
+    """Track as `track` does, with checked options, into one `file`, or else into the folder `options.out`.
 
     `load` returns the tracker if it is already loaded.
     """
@@ -294,7 +288,6 @@ def track_into(
 def _track_into(options: TrackOptions, listener: Listener, file: Path | None, load: "Callable[[], Tracker] | None") -> Tracked:
     from tapetum.video import open_video
 
-    options.check()
     report_file = check_files(file, options)
     out = None if options.out is None or file is not None else Path(options.out)
     space, view, overlay, trouble = None, None, None, None
@@ -306,10 +299,16 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
             report = count_frames(video, options.video, listener)  # queries and tracks are held against the true number
         task = find_point_task(options, video, cleanup, listener)
         video = task.part.video
-        lifting = lifted(options, listener) if options.three_d else None
+        lifting = None
+        if options.three_d:
+            from tapetum.systems.tapvid3d.lifting import Lifting
+
+            device = choose_device(options.device)
+            lifting = Lifting(options.depth, options.intrinsics, options.model == "static", device, listener)
         with stage("load"):
             tracker = make_tracker(options, MODEL) if load is None else load()
-        options.check_doubt(tracker, options.reference)
+        if options.doubt:
+            check_doubt(tracker, options.reference)
         start = time.perf_counter()
         support = [] if lifting is None else lifting.support_points(video)
         features = open_features(options, written)
@@ -361,7 +360,7 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         view=None if out is None or view is None else out / view,
         file=file,
         report=report_file,
-        doubt=options.find_spans(tracks),
+        doubt=find_spans(tracks, options.until) if options.doubt else None,
         source=options.video,
     )
 

@@ -6,19 +6,16 @@ be lost: Kalal, Mikolajczyk and Matas, "Forward-Backward Error" (ICPR 2010).
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import tyro
+from typing import TYPE_CHECKING, Any
 
 from tapetum.app.track.point_tasks import Cut, NewPoints, Progress
 from tapetum.app.track.show import write_overlay
 from tapetum.app.verb import File, Listener
-from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import Results, same_place, second_name
 from tapetum.core.stages import stage
+from tapetum.report import check_report
 from tapetum.tracks.points import PointRequest
 
 if TYPE_CHECKING:
@@ -27,15 +24,14 @@ if TYPE_CHECKING:
 
     from tapetum.app.track.track import TrackOptions, TrackSettings
     from tapetum.systems.tap.tracking.feature_file import FeatureFile
-    from tapetum.systems.tapvid3d.lifting import Lifting
     from tapetum.tracks.doubtful import Span
     from tapetum.types import Tracks
     from tapetum.video import Video
 
 OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
-"""What lies in a folder of results."""
+"""Files in a folder of results."""
 FEATURES, FEATURES_MIB = "features.bin", 1024
-"""What the network saw of the frames, beside the tracks; and how large that may be if nothing else is asked for."""
+"""Cached network features of the frames, and their default maximum size."""
 FILES = {
     **dict.fromkeys((".mp4", ".webm", ".gif"), "overlay"),
     ".npz": "tracks",
@@ -43,36 +39,25 @@ FILES = {
     ".parquet": "tracks",
     ".csv": "table",
 }
-"""Endings of a single file that is written instead of a folder, and what it is."""
+"""Extensions of a single file written instead of a folder, and its content."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DoubtOptions:
-    """Options of the list of doubtful spans."""
+def check_doubt(tracker: Any, reference: Any) -> None:
+    """Raise BadInput if this tracker with its settings predicts no errors."""
+    model = getattr(tracker, "error_model", None)
+    polishes = getattr(getattr(getattr(tracker, "model", None), "config", None), "polish", False)
+    if model is None or reference is not None or not (polishes or model.few):
+        raise BadInput(
+            "--doubt needs predicted errors: take a bundled tracker as it is, or a tracker with an error "
+            "model (tapetum bootstrap --calibrate), and no --reference"
+        )
 
-    doubt: bool = False
-    """List the spans of frames in which a point is likely to be wrong, the worst first; of one video, by a bundled
-    tracker or one with an error model (tapetum bootstrap --calibrate)."""
-    until: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
-    """End that list where, once its spans are right, less than this share of the visible places is expected wrong."""
 
-    def check_doubt(self, tracker: Any, reference: Any) -> None:
-        """Raise BadInput if no errors are predicted with this tracker and its settings."""
-        if self.until is not None and not (self.doubt and 0 <= self.until <= 1):
-            raise BadInput(f"--until is {self.until:g}; give it with --doubt, and a share from 0 to 1, such as 0.02")
-        config, model = getattr(getattr(tracker, "model", None), "config", None), getattr(tracker, "error_model", None)
-        whole = getattr(config, "polish", False)
-        if self.doubt and (model is None or reference is not None or not (whole or model.few)):
-            raise BadInput(
-                "--doubt needs predicted errors: take a bundled tracker as it is, or a tracker with an error "
-                "model (tapetum bootstrap --calibrate), and no --reference"
-            )
+def find_spans(tracks: "Tracks", until: float | None) -> "Sequence[Span]":
+    """List the spans in which a point is likely to be wrong, the worst first."""
+    from tapetum.tracks.doubtful import find_doubtful_spans
 
-    def find_spans(self, tracks: "Tracks") -> "Sequence[Span] | None":
-        """List the spans in which a point is likely to be wrong, if they are asked for."""
-        from tapetum.tracks.doubtful import find_doubtful_spans
-
-        return find_doubtful_spans(tracks, self.until or 0.0) if self.doubt else None
+    return find_doubtful_spans(tracks, until or 0.0)
 
 
 def open_features(options: "TrackOptions", written: "Results | None") -> "FeatureFile":
@@ -113,10 +98,6 @@ def check_files(file: Path | None, options: "TrackOptions") -> Path | None:
     """Raise BadInput, before any work, if one file is not enough or cannot be written; return the page to write, if any."""
     if file is not None:
         _check_file(file, options)
-    if options.report is None:
-        return None
-    from tapetum.report import check_report
-
     return check_report(options.report)
 
 
@@ -210,14 +191,6 @@ def span_lines(spans: "Sequence[Span]", tracks: "Tracks") -> list[str]:
         for span in spans
     ] or ["doubt    none"]
     return [*lines, f"expected {share:.1%} of the visible places are wrong{last}"]
-
-
-def lifted(settings: "TrackSettings", listener: Listener) -> "Lifting":
-    """Build the lifting of the tracks into space."""
-    from tapetum.systems.tapvid3d.lifting import Lifting
-
-    static = settings.model == "static"
-    return Lifting(settings.depth, settings.intrinsics, static, choose_device(settings.device), listener)
 
 
 def save(tracks: "Tracks", folder: Path) -> None:

@@ -212,13 +212,8 @@ def read_waymo(folder: Path, split: str) -> Records:
 
 
 def read_panoptic(folder: Path, split: str) -> Records:
-    """List the sequences of Panoptic Studio; opening one reads its cameras and the images of the first."""
-    from tapetum.systems.tapvid3d.makers.pstudio import read_cameras, read_images
-
-    def read(sequence: Path) -> None:
-        read_images(sequence, read_cameras(sequence / "train_meta.json")[0].name)
-
-    return _sequences(folder, "data/*/train_meta.json", 1, read)
+    """List the sequences of Panoptic Studio."""
+    return _sequences(folder, "data/*/ims", 1, _ignore)
 
 
 def _sequences(folder: Path, pattern: str, up: int, read: Any) -> Records:

@@ -1,7 +1,7 @@
 """Lifting of 2D tracks to 3D, by depth maps, a depth network, or the tracks themselves: `tapetum track --3d`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tapetum.core.errors import BadInput, Listener
 from tapetum.core.tables import cells_of
@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     from tapetum.types import Tracks, Tracks3D
     from tapetum.video import Video
 
-View3D = Literal["html", "still", "rerun"]
-"""Ways to look at tracks in space."""
-FILES: dict[str, str] = {"html": "tracks3d.html", "still": "tracks3d.png", "rerun": "tracks3d.rrd"}
-"""Name of the file of each."""
+RECORDING = "tracks3d.rrd"
+"""Recording for rerun."""
 SPACE = "tracks3d.npz", "tracks3d.csv"
 """Names of the files of tracks in space."""
 
@@ -120,22 +118,11 @@ class Lifting:
 
 
 def write_space(tracks: "Tracks3D", video: "Video", view: str, folder: Path) -> str | None:
-    """Write tracks3d.npz, tracks3d.csv and, where `view` is a `View3D`, a file to look at, whose name is returned."""
+    """Write tracks3d.npz, tracks3d.csv and, if `view` is rerun, a recording, whose name is returned."""
     for name in SPACE:
         tracks.save(folder / name)
-    if view not in FILES:
+    if view != "rerun":
         return None
-    path = folder / FILES[view]
-    if view == "html":
-        from tapetum.systems.tapvid3d.views.page import write_html
+    from tapetum.systems.tapvid3d.recording import write_rerun
 
-        write_html(tracks, path, video=video, frame_rate=video.frame_rate)
-    elif view == "still":
-        from tapetum.systems.tapvid3d.views.still import write_still
-
-        write_still(tracks, path)
-    else:
-        from tapetum.systems.tapvid3d.views.page import write_rerun
-
-        write_rerun(tracks, path, video=video, frame_rate=video.frame_rate)
-    return path.name
+    return write_rerun(tracks, folder / RECORDING, video, video.frame_rate).name

@@ -1,6 +1,6 @@
 """`tapetum.evaluate_perception_test`: evaluates predictions, or a model that makes them, on the Perception Test."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,6 @@ import tyro
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
-from tapetum.core.files import refuse_folder
 from tapetum.core.identity import stamp
 from tapetum.hub.registry import weights_fingerprint
 
@@ -67,8 +66,6 @@ class PerceptionTestOptions:
     reading: Literal["default", "notebook", "tapvid-first"] = "default"
     """How rules are read of which the public notebooks make something else: default, the right way; notebook, theirs, to the
     last digit; tapvid-first, for points, TAP-Vid's own."""
-    report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
-    """Write a page with a table and an image of the scores by area, reasoning and tag, or by what the task has of these."""
 
     def check(self) -> dict[str, str]:
         """Choose the model of each task; none if predictions are given. Raises BadInput for options that conflict."""
@@ -136,8 +133,6 @@ def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener)
     from tapetum.systems.perception_test.evaluate import check_annotated, check_task, score
     from tapetum.systems.perception_test.predictions import read_predictions
 
-    if options.report is not None:
-        refuse_folder(Path(options.report))
     for task in options.task:
         check_task(task, options.reading)
     annotations = read_annotations(options.annotations)
@@ -158,8 +153,6 @@ def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener)
             listener.note(f"{remarks[0]}{more}; tapetum submit perception-test --check lists them")
         made = {"model": models[task], "predictions": file} if models else {}
         results.append(PerceptionTestScores(task=task, reading=options.reading, scores=scores, **made))
-    if options.report is not None:
-        _write_report(options, results, files, annotations)
     first, *others = reversed(results)
     for each in others:
         first = PerceptionTestScores(**{**vars(each), "others": (first, *first.others)})
@@ -200,22 +193,6 @@ def _predicted(
         progress=lambda done, total: listener.progress("videos", done, total),
         note=listener.note,
     )
-
-
-def _write_report(
-    options: PerceptionTestOptions,
-    results: "Sequence[PerceptionTestScores]",
-    files: Mapping[str, Path],
-    annotations: "Mapping[str, AnnotatedVideo]",
-) -> None:
-    """Write the report of the scores."""
-    from tapetum.systems.perception_test.views.report import ReportPart, write_report
-
-    parts = [
-        ReportPart(task=each.task, reading=each.reading, scores=each.scores, source=each.model or files[each.task].name)
-        for each in results
-    ]
-    write_report(Path(options.report or ""), parts, annotations, Path(options.annotations).name)
 
 
 def _table(result: PerceptionTestScores) -> str:
