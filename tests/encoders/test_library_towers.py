@@ -66,7 +66,7 @@ def test_naflex_from_a_folder(tmp_path):
     content = json.loads((tmp_path / "config.json").read_text())
     for vision, text in (
         ({"num_patches": 15}, "15 patches of 8"),
-        ({"hidden_act": "evil/kernel"}, "is not one of transformers"),
+        ({"hidden_act": "evil/kernel"}, "activation of this config"),
     ):
         content["vision_config"] |= vision
         (tmp_path / "config.json").write_text(json.dumps(content))
