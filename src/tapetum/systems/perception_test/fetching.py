@@ -7,8 +7,9 @@
     DIR/fetched/NAME.json           what NAME was: address, bytes, SHA-256, and the files that came of it
     DIR/.fetching/                  what has arrived so far
 
-An archive is fetched (going on where it stopped), compared with the SHA-256 that was recorded when it was first fetched, unpacked
-(`tapetum.hub.unzip`) and removed. A call that was stopped, by Ctrl-C or otherwise, loses nothing that has arrived or is unpacked.
+An archive is fetched (going on where it stopped), compared with the SHA-256 that was recorded when it was first fetched,
+unpacked (`tapetum.hub.unzip`) and removed. A call that was stopped, by Ctrl-C or otherwise, loses nothing that has arrived or
+is unpacked.
 """
 
 import json
