@@ -10,8 +10,6 @@ import torchvision
 from tests.golden.make_convolutional_golden import GOLDEN, NETWORKS, seen
 from timm.models import nfnet as timm_nfnet
 from torch import Tensor, nn
-from transformers import ResNetConfig as TheirResNetConfig
-from transformers import ResNetForImageClassification, ResNetModel
 
 import tapetum
 from tapetum.core.errors import BadInput
@@ -132,25 +130,6 @@ def test_the_whole_nfnet_f0_has_timms_shapes() -> None:
             changes = {} if name == "dm_nfnet_f0" else {"skip_gain": False, "same_padding": False, "gamma_in_weights": True}
             ours = to_state(tapetum.encoders.build("nfnet-f0", classes=1000, **changes), "timm")
         assert {key: tensor.shape for key, tensor in ours.items()} == wanted
-
-
-@pytest.mark.parametrize("block", ["basic", "bottleneck"])
-@pytest.mark.parametrize("classifier", [False, True])
-def test_resnets_of_transformers(block: str, classifier: bool) -> None:
-    widths = [8 * 2**i * (4 if block == "bottleneck" else 1) for i in range(4)]
-    config = TheirResNetConfig(embedding_size=8, hidden_sizes=widths, depths=[1, 2, 1, 1], layer_type=block, num_labels=4)
-    theirs = shuffled((ResNetForImageClassification if classifier else ResNetModel)(config))
-    encoder = from_state(theirs.state_dict(), "huggingface", config.to_dict())
-    x = images()
-    with torch.no_grad():
-        if classifier:
-            close(encoder.classify(x), theirs(x).logits)
-        else:
-            close(encoder(x).pooled, theirs(x).pooler_output.flatten(1))
-            close(encoder(x).maps[-1], theirs(x).last_hidden_state)
-    same_state(to_state(encoder, "huggingface"), theirs.state_dict())
-    with pytest.raises(BadInput, match="is none of ours"):
-        from_state(theirs.state_dict(), "huggingface", config.to_dict() | {"downsample_in_bottleneck": True})
 
 
 def test_a_key_too_many_too_few_or_misshapen_is_named() -> None:

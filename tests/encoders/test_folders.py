@@ -17,7 +17,6 @@ from support import encoder_folders
 from support.hub import serve
 from tapetum.core.errors import BadInput
 from tapetum.encoders import save
-from tapetum.encoders.published import draw_circles
 from tapetum.encoders.towers import Towers
 from tapetum.hub.download import sha256_of
 
@@ -262,31 +261,6 @@ def test_weights_are_checked(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     code, _, err = run("weights", "check", "siglip-base-16")
     assert (code, err.count("\n")) == (2, 1)
     assert "config.json has changed since it was fetched" in err
-
-
-def test_values_of_drawn_images_need_no_photograph(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
-    encoder_folders.siglip2(tmp_path / "google--siglip2-base-patch16-naflex")
-    code, out, _ = run("weights", "check", "siglip2-base-16-naflex", "--json")
-    values = {each["of"]: each for each in json.loads(out)["values"]}
-    assert (code, len(values)) == (2, 21)
-    long = values["blue circle with green border on red background, drawn on 1024 x 224"]
-    assert long["published"] == 6.3353
-    drawn = draw_circles()
-    ours = tapetum.load("siglip2-base-16-naflex").logits(drawn[2:], ["blue circle with green border on red background"])
-    assert long["computed"] == pytest.approx(float(ours[0, 0]), abs=1e-5)
-    code, _, err = run("weights", "check", "siglip2-base-16-naflex", "--image", "a.png")
-    assert (code, "leave --image out" in err) == (2, True)
-
-
-def test_circles_are_drawn_as_published() -> None:
-    square, large, long = draw_circles()
-    assert (square.shape, large.shape, long.shape) == ((224, 224, 3), (1024, 1024, 3), (224, 1024, 3))
-    for image, radius, border in ((square, 98, 11), (large, 448, 51), (long, 98, 51)):
-        middle, x = image[image.shape[0] // 2], image.shape[1] // 2
-        assert middle[x].tolist() == middle[x + radius - border - 1].tolist() == [0, 0, 255]
-        assert middle[x + radius - border + 2].tolist() == middle[x + radius - 1].tolist() == [0, 128, 0]
-        assert middle[x + radius + 2].tolist() == image[0, 0].tolist() == [255, 0, 0]
 
 
 @pytest.mark.slow

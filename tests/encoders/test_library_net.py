@@ -38,10 +38,10 @@ def test_a_model_of_timm_gives_what_timm_gives(name: str, tmp_path: Path) -> Non
     with torch.no_grad():
         found = encoder(x)
         torch.testing.assert_close(found.pooled, theirs(x), atol=1e-5, rtol=1e-5)
-        mean = found.maps[0].mean((2, 3))
+        mean = found.maps[-1].mean((2, 3))
         torch.testing.assert_close(found.tokens[:, -np.prod(found.grid) :].mean(1), mean, atol=1e-5, rtol=1e-5)
-    assert found.maps[0].shape == (2, *encoder.map_channels, *found.grid)
-    assert found.grid[0] * encoder.strides[0] == x.shape[2]
+    assert found.maps[-1].shape == (2, *encoder.map_channels[-1:], *found.grid)
+    assert found.grid[0] * encoder.strides[-1] == x.shape[2]
     assert found.pooled.shape == (2, encoder.width)
     assert encoder.preprocessing.mean == tuple(255 * each for each in cfg["mean"])
     assert encoder.preprocessing.crop_fraction == cfg["crop_pct"]
@@ -133,7 +133,7 @@ def test_the_class_of_a_plain_module_is_an_encoder(plain: Path, tmp_path: Path, 
         found, tokens = encoder(x), encoder.get_submodule("network")(x)
     assert torch.equal(found.tokens, tokens)
     assert torch.equal(found.pooled, tokens.mean(1))
-    assert (found.grid, encoder.strides, encoder.width, found.maps[0].shape) == ((4, 4), (4,), 6, (2, 6, 4, 4))
+    assert (found.grid, encoder.strides, encoder.width, found.maps[-1].shape) == ((4, 4), (4,), 6, (2, 6, 4, 4))
     assert encoder.adapter_addresses() == ("network.early", "network.late")  # in the order of the forward pass
     torch.save(
         {f"module.{name}": each for name, each in encoder.get_submodule("network").state_dict().items()}, tmp_path / "own.pth"

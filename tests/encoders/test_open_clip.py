@@ -98,7 +98,7 @@ def test_siglip_with_a_tower_of_timm_is_that_of_open_clip(monkeypatch: pytest.Mo
     ("changes", "message"),
     [
         ({"vision_cfg": {**VISION, "layers": [1, 1, 1, 1]}}, "ResNet"),
-        ({"vision_cfg": {"timm_model_name": "convnext_base", "timm_proj": "none"}}, "convnext_base"),
+        ({"vision_cfg": {"timm_model_name": "convnext_base", "timm_proj": "linear"}}, "convnext_base"),
         ({"text_cfg": {"hf_model_name": "roberta-base"}}, "roberta-base"),
     ],
 )

@@ -137,19 +137,9 @@ def test_positions_are_interpolated_as_transformers_does(grid, new):
     torch.testing.assert_close(interpolate(theirs.position_embeddings[0, 1:], grid, new, how="transformers"), want)
 
 
-@pytest.mark.parametrize("new", [(7, 5), (3, 2), (1, 9), (2, 12)])
-def test_positions_are_interpolated_as_naflex_does(new):
-    """By transformers' own weights, which it does not take from torch."""
-    transformers = pytest.importorskip("transformers")
-    table = torch.randn(16, 6)
-    resize = transformers.models.siglip2.modeling_siglip2.Siglip2VisionEmbeddings.resize_positional_embeddings
-    want = resize(table.reshape(4, 4, 6), torch.tensor([new]), new[0] * new[1])[0]
-    torch.testing.assert_close(interpolate(table, (4, 4), new, how="naflex"), want, atol=1e-6, rtol=0)
-
-
 def test_the_ways_differ_and_wrong_ones_are_refused():
     table = torch.randn(16, 3)
-    shrunk = [interpolate(table, (4, 4), (2, 3), how) for how in ("timm", "big_vision", "transformers", "naflex")]
+    shrunk = [interpolate(table, (4, 4), (2, 3), how) for how in ("timm", "big_vision", "transformers")]
     assert all((a - b).abs().max() > 0.01 for a, b in itertools.combinations(shrunk, 2))
     assert interpolate(table, (4, 4), (4, 4)) is table
     with pytest.raises(BadInput, match="16 positions are not a grid of 3 x 4"):
@@ -234,44 +224,22 @@ def turned(x: torch.Tensor, channels: tuple[int, int], angle: float) -> None:
 
 
 @pytest.mark.parametrize("prefix", [0, 3])
-@pytest.mark.parametrize("kind", ["dinov3", "pe"])
-def test_every_cell_is_rotated_as_the_papers_write(kind: str, prefix: int) -> None:
+def test_every_cell_is_rotated_as_the_paper_writes(prefix: int) -> None:
     (rows, columns), width = (3, 5), 8
     x = torch.randn(1, 1, prefix + rows * columns, width, generator=torch.Generator().manual_seed(0))
-    got = grid_rotation((rows, columns), width, kind, prefix).apply(x)[0, 0]
+    rotation = grid_rotation((rows, columns), width, prefix)
+    assert rotation.cos.dtype == rotation.sin.dtype == torch.float32
+    got = rotation.apply(x)[0, 0]
     want = x[0, 0].clone()
     for row in range(rows):
         for column in range(columns):
             for k in range(2):  # frequencies of an axis
-                if kind == "dinov3":
-                    speed = 100 ** -(k / 2)
-                    y, x_ = 2 * (row + 0.5) / rows - 1, 2 * (column + 0.5) / columns - 1
-                    angles = (2 * math.pi * y * speed, k), (2 * math.pi * x_ * speed, 2 + k)
-                else:
-                    speed, first = 10_000 ** -(k / 2), 1 if prefix else 0
-                    angles = ((column + first) * speed, k), ((row + first) * speed, 2 + k)
-                for angle, i in angles:
-                    pair = (i, i + 4) if kind == "dinov3" else (2 * i, 2 * i + 1)
-                    turned(want[prefix + row * columns + column], pair, angle)
+                speed = 100 ** -(k / 2)
+                y, x_ = 2 * (row + 0.5) / rows - 1, 2 * (column + 0.5) / columns - 1
+                for angle, i in ((2 * math.pi * y * speed, k), (2 * math.pi * x_ * speed, 2 + k)):
+                    turned(want[prefix + row * columns + column], (i, i + 4), angle)
     torch.testing.assert_close(got, want, atol=5e-6, rtol=1e-5)
     assert torch.equal(got[:prefix], x[0, 0, :prefix])
-
-
-@pytest.mark.parametrize("kind", ["dinov3", "pe"])
-def test_attention_depends_on_distances_alone(kind: str) -> None:
-    rotation = grid_rotation((4, 4), 8, kind)
-    q, k = (torch.randn(8, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
-    queries, keys = (rotation.apply(v.expand(1, 1, 16, 8))[0, 0] for v in (q, k))
-    products = (queries @ keys.T).unflatten(0, (4, 4)).unflatten(-1, (4, 4))  # (row, column) of query, then of key
-    torch.testing.assert_close(products[0, 1, 2, 3], products[1, 0, 3, 2], atol=1e-5, rtol=1e-5)
-    assert abs(products[0, 1, 2, 3] - products[0, 1, 3, 2]) > 1e-3
-    torch.testing.assert_close(queries.norm(dim=-1), q.norm().expand(16))
-
-
-def test_angles_are_of_float32_and_numbers_stay_in_their_precision() -> None:
-    rotation = grid_rotation((2, 3), 8, "pe", 1)
-    assert rotation.cos.dtype == rotation.sin.dtype == torch.float32
-    x = torch.randn(1, 2, 7, 8)
     rough = rotation.apply(x.bfloat16())
     assert rough.dtype == torch.bfloat16
     torch.testing.assert_close(rough, rotation.apply(x.bfloat16().float()).bfloat16())
@@ -280,7 +248,7 @@ def test_angles_are_of_float32_and_numbers_stay_in_their_precision() -> None:
 def test_attention_rotates_queries_and_keys_but_not_values() -> None:
     torch.manual_seed(0)
     attention, x = Attention(16, 2), torch.randn(1, 6, 16)
-    rotation = grid_rotation((2, 3), 8, "dinov3")
+    rotation = grid_rotation((2, 3), 8)
     with torch.no_grad():
         got = attention(x, rotary=rotation)
         query, key, value = (attention.split_heads(layer(x)) for layer in (attention.query, attention.key, attention.value))

@@ -98,7 +98,6 @@ ENCODERS: dict[str, dict[str, Any]] = {
         "final_width": 16,
     },
     "efficientnet-lite0": {"width_multiplier": 0.25},
-    "swin-t": {"width": 8, "depths": (1, 1, 2, 1), "heads": (1, 2, 2, 2), "window": 2},
 }
 
 

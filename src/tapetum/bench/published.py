@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_folder
-from tapetum.hub.download import Record, check, download, record_of, sha256_of, write_record
+from tapetum.hub.download import Record, check, download, sha256_of, write_record
 from tapetum.hub.registry import assets
 from tapetum.hub.unzip import unpack
 
@@ -151,8 +151,8 @@ def folder() -> Path:
 def fetch(name: str, progress: Callable[[str, int, int | None], None] = lambda task, done, total: None) -> Path:
     """Fetch a benchmark to this machine unless it is there; return the folder of its pickles.
 
-    `progress` receives a description and bytes. The next call resumes an interrupted download. Raises BadInput for an unknown
-    name, for what `download` raises, a damaged file, and a folder that cannot be written.
+    `progress` receives a description and bytes. Raises BadInput for an unknown name, for what `download` raises, a damaged
+    file, and a folder that cannot be written.
     """
     benchmark = find(name)
     place = folder() / name
@@ -160,14 +160,15 @@ def fetch(name: str, progress: Callable[[str, int, int | None], None] = lambda t
         _check(pickles)
         return place
     archive = folder() / f"{name}.zip"
-    download(benchmark.url, archive, sha256=benchmark.sha256, progress=lambda done, size: progress("fetching", done, size))
-    record = record_of(archive) or Record(source=benchmark.url, size=archive.stat().st_size, sha256=sha256_of(archive))
+    record = download(
+        benchmark.url, archive, sha256=benchmark.sha256, progress=lambda done, size: progress("fetching", done, size)
+    )
     try:
         with whole_folder(place) as temporary:
             _unpack(archive, temporary, record, lambda done, size: progress("unpacking", done, size))
     except OSError as error:
         raise cannot_write(place, error) from error
-    for file in (archive, archive.with_name(archive.name + ".json"), archive.with_name(archive.name + ".lock")):
+    for file in (archive, archive.with_name(archive.name + ".json")):
         file.unlink(missing_ok=True)
     return place
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from tapetum.hub.registry import Weights, known, resolve
 
 _VERBS = frozenset(("classify", "search"))
 """What encoders of images and words can do, and no other weights."""
-_MANY_LANGUAGES = "siglip2-base-32"
 
 
 def word_models() -> tuple[Weights, ...]:
@@ -52,27 +50,6 @@ def fetch_command() -> str:
     first = models[0]
     size = f"{first.size / 1e9:.1f} GB, " if first.size else ""
     return f"run: tapetum weights fetch {first.name} ({size}{first.licence})"
-
-
-def script_remark(name: str, model: Any, texts: Sequence[str]) -> str | None:
-    """Write a remark if texts are in a script that a model's text encoder cannot read; None if it reads all.
-
-    Args:
-        name: of the model, for the line.
-        model: the network; one without a tokenizer of `tapetum.encoders.tokenizers` reads bytes, without a remark.
-        texts: the texts to read.
-    """
-    from tapetum.encoders.scripts import unread_scripts
-    from tapetum.encoders.tokenizers import Tokenizer
-
-    tokenizer = getattr(model, "tokenizer", None)
-    scripts = unread_scripts(tokenizer, texts) if isinstance(tokenizer, Tokenizer) else ()
-    if not scripts:
-        return None
-    return (
-        f"{name} cannot read the {' or the '.join(scripts)} script, so that these words mean next to nothing to it; say it in "
-        f"English, or take a model of many languages: tapetum weights fetch {_MANY_LANGUAGES}"
-    )
 
 
 def portable(reference: str) -> str:

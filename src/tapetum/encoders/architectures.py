@@ -5,7 +5,6 @@ demand.
 """
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
@@ -38,12 +37,10 @@ def _family(module: str, model: str, config: str, named: str) -> Family:
 FAMILIES: dict[str, Family] = {
     "vit": _family("vit", "ViT", "config", "vit_sizes:VITS"),
     "towers": _family("towers", "Towers", "towers_config", "towers_config:NAMED"),
-    "vjepa2": _family("vjepa2", "VJEPA2", "vit_sizes", "vit_sizes:VJEPA2S"),
     "resnet": _family("resnet", "ResNet", "convolutional_config", "convolutional_config:RESNETS"),
     "nfnet": _family("nfnet", "NFNet", "convolutional_config", "convolutional_config:NFNETS"),
-    "swin": _family("swin", "Swin", "convolutional_config", "convolutional_config:SWINS"),
     "efficientnet_lite": _family("efficientnet_lite", "EfficientNetLite", "convolutional_config", "convolutional_config:LITES"),
-    "library": _family("library_net", "LibraryNet", "config", "config:LIBRARY_NETS"),
+    "library": _family("library_net", "LibraryNet", "config", "vit_sizes:LIBRARY_NETS"),
 }
 """Every family by the name that files carry."""
 
@@ -53,15 +50,11 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "tapetum.encoders.tables.convolutional:TIMM",
         "tapetum.encoders.tables.timm",
         "tapetum.encoders.tables.dinov3",
-        "tapetum.encoders.tables.perception_encoder",
         "tapetum.encoders.library_net",  # whatever timm has
     ),
     "torchvision": ("tapetum.encoders.tables.convolutional:TORCHVISION",),
     "huggingface": (
-        "tapetum.encoders.tables.huggingface_resnet",
-        "tapetum.encoders.tables.naflex",
-        "tapetum.encoders.tables.tipsv2",
-        "tapetum.encoders.vjepa2",
+        "tapetum.encoders.tables.library_towers",
         "tapetum.encoders.tables.huggingface",
         "tapetum.encoders.tables.dinov3",
         "tapetum.encoders.library_net",
@@ -128,8 +121,6 @@ def changed(base: Architecture, changes: Mapping[str, Any]) -> Architecture:
     if "image_size" in changes:
         preprocessing = replace(preprocessing, size=changes["image_size"])
     config: Any = replace(base.config, **changes)
-    if preprocessing.resize == "patches" and changes.keys() & {"image_size", "patch"}:
-        preprocessing = replace(preprocessing, patches=math.prod(config.grid), patch=config.patch)
     return replace(base, config=config, preprocessing=preprocessing)
 
 
@@ -174,12 +165,19 @@ def preprocessing_as_json(preprocessing: Any) -> dict[str, Any]:
 
 def from_json(header: Mapping[str, Any]) -> Architecture:
     """Read an architecture that `as_json` wrote. Raises KeyError, TypeError, ValueError or BadInput if it is something else."""
+    image = header["config"].get("image", header["config"])
+    if header["family"] in ("swin", "vjepa2") or _OF_0_1_0 & {str(value) for value in image.values()}:
+        raise BadInput("the file has a network that timm or transformers computes since; tapetum 0.1.0 reads the file")
     family = header["family"] if header["family"] in FAMILIES else given_reference(header["family"], "encoder")
     return Architecture(
         family=family,
         config=family_class(family, "config")(**_tuples(header["config"])),
         preprocessing=Preprocessing(**_tuples(header["preprocessing"])),
     )
+
+
+_OF_0_1_0 = {"pe", "naflex", "perception_models", "attention_all"}
+"""Values of fields of ViTs that later releases have not."""
 
 
 def _tuples(stored: Mapping[str, Any]) -> dict[str, Any]:

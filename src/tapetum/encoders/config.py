@@ -4,7 +4,7 @@ Configs of the other families are beside their named architectures (`convolution
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
@@ -134,10 +134,11 @@ class LibraryNetConfig(EncoderConfig):
     """Rows and columns of an image, where the network takes no others."""
 
 
-OF_TRANSFORMERS = "convnext", "convnextv2", "regnet", "mobilenet_v2"
+OF_TRANSFORMERS = (
+    *("convnext", "convnextv2", "regnet", "mobilenet_v2", "resnet"),
+    *("siglip2_vision_model", "tipsv2_vision_model", "vjepa2"),
+)
 """Networks that transformers computes, by the model_type in a config.json."""
-LIBRARY_NETS: dict[str, Architecture] = {}
-"""None has a name of ours."""
 
 
 def half(size: int, crop: float = 0.9) -> Preprocessing:
@@ -158,6 +159,19 @@ def clip(size: int) -> Preprocessing:
 def squashed(size: int) -> Preprocessing:
     """Prepare as SigLIP does: squash, to -1..1."""
     return Preprocessing(size=(size, size), resize="squash", mean=HALF, std=HALF)
+
+
+def naflex(patches: int = 256, patch: int = 16) -> Preprocessing:
+    """Prepare as SigLIP 2 NaFlex does: to at most this many patches at the image's aspect ratio, bilinear, to -1..1."""
+    side = math.isqrt(patches) * patch
+    return Preprocessing(
+        size=(side, side), resize="patches", interpolation="bilinear", mean=HALF, std=HALF, patches=patches, patch=patch
+    )
+
+
+def tipsv2(size: int) -> Preprocessing:
+    """Prepare as TIPSv2 does: squash, bilinear, to 0..1."""
+    return replace(squashed(size), interpolation="bilinear", mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))
 
 
 def check_stem(stem: str, blocks: int, patch: int, width: int) -> None:
@@ -195,11 +209,11 @@ class ViTConfig(EncoderConfig):
     """Tokens after the class token that are for the network's own use."""
     positions: Literal["learned", "sine", "none"] = "learned"
     """Added to the tokens; sine: fixed, as in MAE."""
-    rotary: Literal["dinov3", "pe"] | None = None
+    rotary: Literal["dinov3"] | None = None
     """By which queries and keys are rotated in every block, positions or not; see `tapetum.layers.patches`."""
     class_position: bool = True
     """The class token has a position too."""
-    resample: Literal["timm", "big_vision", "transformers", "perception_models", "naflex"] = "timm"
+    resample: Literal["timm", "big_vision", "transformers"] = "timm"
     """How positions are interpolated; see `tapetum.layers.patches`."""
     patch_bias: bool = True
     """The linear layer on the patches has a bias."""
@@ -220,15 +234,14 @@ class ViTConfig(EncoderConfig):
     layer_scale: float | None = None
     """First value of the numbers by which each block's parts are multiplied; None: there are none."""
     activation: Literal["gelu", "gelu_tanh", "quick_gelu", "silu"] = "gelu"
-    pooling: Literal["token", "mean", "attention", "attention_all"] = "token"
-    """How tokens become one vector: the class token, the mean of the grid, or a learned query that attends to the grid;
-    attention_all: to all tokens, by 8 heads and with an MLP of 4 times the width, as in Perception Encoder."""
+    pooling: Literal["token", "mean", "attention"] = "token"
+    """How tokens become one vector: the class token, the mean of the grid, or a learned query that attends to the grid."""
     pooler: bool = False
     """A linear layer and tanh after the pooling, as in transformers' ViTModel."""
     projection: int = 0
     """Channels of a linear layer without bias after the pooling (CLIP's, of an image tower by itself); 0: there is none."""
-    norm: Literal["tokens", "pooled", "none"] = "tokens"
-    """Where the last norm is: on all tokens before they are pooled, on the pooled vector (timm's fc_norm), or nowhere."""
+    norm: Literal["tokens", "pooled"] = "tokens"
+    """Where the last norm is: on all tokens before they are pooled, or on the pooled vector (timm's fc_norm)."""
     drop_path: float = 0.0
     """In training, the probability with which an example leaves out a part of the last block; earlier blocks have less."""
 
@@ -248,8 +261,6 @@ class ViTConfig(EncoderConfig):
             raise BadInput(f"sine positions want a width that is a multiple of 4, not {self.width}")
         if self.rotary and self.width // self.heads % 4:
             raise BadInput(f"rotary positions want heads of a multiple of 4 channels, not {self.width // self.heads}")
-        if self.pooling == "attention_all" and self.width % 8:
-            raise BadInput(f"pooling over all tokens has 8 heads, which do not divide a width of {self.width}")
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Configs of ResNets, NFNets, Swin transformers and EfficientNet-Lites, and the named ones. Imports no torch."""
+"""Configs of ResNets, NFNets and EfficientNet-Lites, and the named ones. Imports no torch."""
 
 from dataclasses import dataclass, replace
 from math import ceil
@@ -107,52 +107,6 @@ NFNETS = {
     )
 }
 """NFNets by name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SwinConfig(EncoderConfig):
-    """A transformer of shifted windows (arXiv 2103.14030, section 3.3)."""
-
-    width: int = 96
-    """Channels of the first stage; each later one has twice as many."""
-    depths: tuple[int, int, int, int] = (2, 2, 6, 2)
-    """Blocks of each stage."""
-    heads: tuple[int, int, int, int] = (3, 6, 12, 24)
-    """Attention heads of each stage."""
-    window: int = 7
-    """Cells along a side of a window."""
-    drop_path: float = 0.0
-    """Probability with which the last block's parts are left out in training; it rises linearly from 0 in the first."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fields(self, **dict.fromkeys(("depths", "heads", "width", "window"), "[1, inf)"))
-        if any(self.width * 2**i % heads for i, heads in enumerate(self.heads)):
-            raise BadInput(f"heads {self.heads} do not divide the stages' channels {self.channels}; change one")
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Channels of the four maps."""
-        return tuple(self.width * 2**i for i in range(4))
-
-
-SWIN_PREPROCESSING = Preprocessing(size=(224, 224), crop_fraction=0.9)
-"""As for the authors' weights."""
-
-
-def _swin(width: int, depths: tuple[int, int, int, int], heads: tuple[int, int, int, int]) -> Architecture:
-    return Architecture(
-        family="swin", config=SwinConfig(width=width, depths=depths, heads=heads), preprocessing=SWIN_PREPROCESSING
-    )
-
-
-SWINS = {
-    "swin-t": _swin(96, (2, 2, 6, 2), (3, 6, 12, 24)),
-    "swin-s": _swin(96, (2, 2, 18, 2), (3, 6, 12, 24)),
-    "swin-b": _swin(128, (2, 2, 18, 2), (4, 8, 16, 32)),
-    "swin-l": _swin(192, (2, 2, 18, 2), (6, 12, 24, 48)),
-}
-"""Swin transformers by name."""
 
 
 @dataclass(frozen=True, kw_only=True)

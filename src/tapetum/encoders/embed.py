@@ -3,7 +3,8 @@
 Any object from `tapetum.load` can embed files if it has a method `embedder()`, which returns an `Embedder`.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +17,7 @@ from torch import Tensor
 from tapetum.core.devices import choose_dtype, full_precision, knows_int8, processor
 from tapetum.core.errors import BadInput
 from tapetum.encoders.batching import look_by_size
-from tapetum.encoders.features import Encoder
+from tapetum.encoders.features import Encoder, check_finite
 from tapetum.layers.convolution import Int8Convolution
 from tapetum.layers.cpu import speed_up
 from tapetum.video import Video, open_video
@@ -160,3 +161,57 @@ class EncoderEmbedder:
         images = [piece.inputs["image"][None].to(parameter.device, parameter.dtype) for piece in pieces]
         with torch.inference_mode():
             return look_by_size(images, self.encoder.image_vectors, self.encoder).float().cpu().numpy()
+
+
+_CLIP_FRAME_RATE = 4.0
+"""Frames a second of the videos that V-JEPA 2 learned from."""
+
+
+class ClipEmbedder(EncoderEmbedder):
+    """Computes vectors of images, and of pieces of videos: the mean of the tokens of V-JEPA 2."""
+
+    takes_videos = True
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        watch: Callable[[Float[Tensor, "b t 3 h w"]], Float[Tensor, "b n d"]],
+        frames: int,
+        tubelet: int,
+    ):
+        """Make an embedder of pieces of `frames` frames, in tubelets of `tubelet` frames, whose tokens `watch` computes."""
+        super().__init__(encoder)
+        self.watch, self.frames, self.tubelet = watch, frames, tubelet
+
+    def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
+        """Make the pieces of a file; those of a video are encoded one by one, because many prepared ones fill the memory.
+
+        Raises BadInput if it cannot be read, or has only sound.
+        """
+        if is_image(path):
+            yield from super().pieces(path)
+            return
+        check_not_sound(path, "images and videos")
+        with open_video(path) as video:
+            times = video.timestamps - video.timestamps[0]
+            lasts, start = float(times[-1]) + 1 / video.frame_rate, 0.0
+            while start < lasts - 1e-6:
+                stop = min(lasts, start + self.frames / _CLIP_FRAME_RATE)
+                tubelets = math.ceil((stop - start) * _CLIP_FRAME_RATE / self.tubelet - 1e-6)
+                moments = start + np.arange(tubelets * self.tubelet) / _CLIP_FRAME_RATE
+                frames = video[np.searchsorted(times, moments + 1e-6, side="right") - 1]
+                vector = self._encode(torch.stack([self.prepare(frame) for frame in frames]))
+                yield EmbeddedPiece(label_of(path), start, stop, {"video": vector})
+                start = stop
+
+    @full_precision()
+    @torch.inference_mode()
+    def _encode(self, frames: Float[Tensor, "t 3 H W"]) -> Float[Tensor, " d"]:
+        parameter = next(self.encoder.parameters())
+        return check_finite(self.watch(frames[None].to(parameter.device, parameter.dtype)).mean(1)[0].float().cpu())
+
+    def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
+        """Compute a vector for each image; those of videos were already computed with the pieces."""
+        if "video" in pieces[0].inputs:
+            return np.stack([piece.inputs["video"].numpy() for piece in pieces])
+        return super().embed(pieces)

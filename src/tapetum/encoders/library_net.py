@@ -5,27 +5,59 @@
     folder of transformers  whose model_type is one of `config.OF_TRANSFORMERS`, likewise
 
 What such a module returns says what it is: (n, d) are vectors, (n, t, d) tokens, (n, d, h, w) a map. Of tokens the last fill
-the largest grid in the shape of the image, and those before it are class token and registers.
+the largest grid in the shape of the image, and those before it are class token and registers. timm's pyramids, such as Swin's,
+have a map a stage.
+
+V-JEPA 2 (arXiv 2506.09985) encodes videos by `watch`; an image is a video of one frame. Its pooled vector is the mean of the
+tokens, where the paper pools by attention, with a layer per task.
 """
 
 import difflib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput, MissingExtra
-from tapetum.encoders.config import OF_TRANSFORMERS, Architecture, EncoderConfig, LibraryNetConfig, Preprocessing
+from tapetum.encoders.config import (
+    OF_TRANSFORMERS,
+    Architecture,
+    EncoderConfig,
+    LibraryNetConfig,
+    Preprocessing,
+    imagenet,
+    naflex,
+)
 from tapetum.encoders.features import Encoder, Features
 from tapetum.encoders.tables.rows import NameRow, same
+from tapetum.layers.patches import to_patches
+
+if TYPE_CHECKING:
+    from tapetum.encoders.embed import EncoderEmbedder
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.\w+)?")
+_FINEST_STRIDE = 4
+"""Pixels to a cell of the finest map that is used, as of a ResNet."""
 _PREFIX_TOKENS = 9
 """Tokens before the grid, fewer than these."""
+
+
+class Output(NamedTuple):
+    """What a module computes of images."""
+
+    features: Any
+    """Vectors, tokens or the last map."""
+    pooled: Tensor | None = None
+    """None: the mean of the tokens."""
+    prefix: int | None = None
+    """Tokens before the grid; None if not known."""
+    finer: Sequence[Tensor] = ()
+    """Maps before the last."""
 
 
 class WrappedEncoder(Encoder):
@@ -40,18 +72,19 @@ class WrappedEncoder(Encoder):
         rows, columns = preprocessing.size
         with torch.no_grad():
             features = self(torch.zeros(1, 3, rows, columns, device=first.device, dtype=first.dtype))
-        self.width, self.map_channels = int(features.pooled.shape[1]), (int(features.maps[0].shape[1]),)
-        self.strides = (max(1, round(rows / features.grid[0])),)
+        self.width = int(features.pooled.shape[1])
+        self.map_channels = tuple(int(each.shape[1]) for each in features.maps)
+        self.strides = tuple(max(1, round(rows / each.shape[2])) for each in features.maps)
         if config.classes:
             self.head = nn.Linear(self.width, config.classes)
 
     def forward(self, images: Tensor) -> Features:
         """Encode prepared images."""
-        return _features(*self.outputs(self.checked(images)), images)
+        return _features(self.outputs(self.checked(images)), images)
 
-    def outputs(self, images: Tensor) -> tuple[Tensor, Tensor | None, int | None]:
-        """Compute tokens or maps, the pooled vector, and how many tokens are before the grid; None if not known."""
-        return self.network(images), None, None
+    def outputs(self, images: Tensor) -> Output:
+        """Compute what the module does of prepared images."""
+        return Output(self.network(images))
 
 
 def wrap(network: nn.Module, size: tuple[int, int] = (224, 224), preprocessing: Preprocessing | None = None) -> Encoder:
@@ -65,7 +98,8 @@ def wrap(network: nn.Module, size: tuple[int, int] = (224, 224), preprocessing: 
     return WrappedEncoder(network, EncoderConfig(), preprocessing or Preprocessing(size=size)).eval()
 
 
-def _features(out: Any, pooled: Tensor | None, prefix: int | None, images: Tensor) -> Features:
+def _features(output: Output, images: Tensor) -> Features:
+    out = output.features
     if not isinstance(out, Tensor) or out.ndim not in (2, 3, 4) or len(out) != len(images):
         shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise BadInput(
@@ -76,10 +110,11 @@ def _features(out: Any, pooled: Tensor | None, prefix: int | None, images: Tenso
         tokens, grid = out.flatten(2).mT, (int(out.shape[2]), int(out.shape[3]))
     else:
         tokens = out if out.ndim == 3 else out[:, None]
-        grid = _grid(int(tokens.shape[1]), prefix, int(images.shape[2]), int(images.shape[3]))
+        grid = _grid(int(tokens.shape[1]), output.prefix, int(images.shape[2]), int(images.shape[3]))
     cells = tokens[:, tokens.shape[1] - math.prod(grid) :]
-    maps = cells.mT.reshape(len(out), -1, *grid)
-    return Features(tokens=tokens, grid=grid, pooled=tokens.mean(1) if pooled is None else pooled, maps=(maps,))
+    last = cells.mT.reshape(len(out), -1, *grid)
+    pooled = tokens.mean(1) if output.pooled is None else output.pooled
+    return Features(tokens=tokens, grid=grid, pooled=pooled, maps=(*output.finer, last))
 
 
 def _grid(tokens: int, prefix: int | None, rows: int, columns: int) -> tuple[int, int]:
@@ -97,45 +132,101 @@ class LibraryNet(WrappedEncoder):
     config: LibraryNetConfig
 
     def __init__(self, config: LibraryNetConfig, preprocessing: Preprocessing):
-        network = (_of_timm if config.library == "timm" else _of_transformers)(config)
+        make = _of_timm if config.library == "timm" else _of_transformers
+        with torch.device("meta"):  # on which it costs nothing to find the shapes of the features
+            network = make(config)
         super().__init__(network, config, preprocessing)
+        self.network = make(config).eval()
 
-    def outputs(self, images: Tensor) -> tuple[Tensor, Tensor | None, int | None]:
+    def outputs(self, images: Tensor) -> Output:
         """Compute the library's features and its pooled vector, that before the classifier."""
         network: Any = self.network
         if self.config.library == "transformers":
-            out = network(images)
-            return out.last_hidden_state, out.pooler_output.flatten(1), None
+            return self._of_transformers(images)
         if not hasattr(network, "forward_head"):
-            return network(images), None, None
-        out = network.forward_features(images)
+            return Output(network(images))
+        stages = getattr(network, "feature_info", ())
+        finer: list[Tensor] = []
+        if isinstance(stages, list) and len({stage["reduction"] for stage in stages}) > 1:
+            out, maps = network.forward_intermediates(images)
+            finer = [each for stage, each in zip(stages[:-1], maps, strict=False) if stage["reduction"] >= _FINEST_STRIDE]
+        else:
+            out = network.forward_features(images)
         pooled = network.forward_head(out)
         if not isinstance(out, Tensor) or out.ndim not in (3, 4):  # several scales, or a vector
-            return pooled, pooled, None
+            return Output(pooled, pooled)
         if out.ndim == 4 and out.shape[1] != network.num_features == out.shape[3]:
             out = out.movedim(3, 1)
-        return out, pooled, getattr(network, "num_prefix_tokens", None)
+        return Output(out, pooled, getattr(network, "num_prefix_tokens", None), finer)
+
+    def _of_transformers(self, images: Tensor) -> Output:
+        network: Any = self.network
+        if self.config.model == "vjepa2":
+            return Output(self.watch(images[:, None]), prefix=0)
+        if self.config.model != "siglip2_vision_model":
+            out = network(images)
+            return Output(out.last_hidden_state, out.pooler_output.flatten(1))
+        patches = to_patches(images, network.config.patch_size)  # all images of a batch have one grid
+        grid = [int(side) // network.config.patch_size for side in images.shape[2:]]
+        out = network(patches, None, torch.tensor([grid] * len(images), device="cpu"))
+        return Output(out.last_hidden_state, out.pooler_output, prefix=0)
+
+    def watch(self, videos: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b n d"]:
+        """Compute the tokens of videos of prepared frames by V-JEPA 2, tubelet by tubelet, each row by row.
+
+        Raises BadInput for another network, and for videos of another shape.
+        """
+        network: Any = self.network
+        if self.config.model != "vjepa2":
+            raise BadInput(f"{self.config.model} takes images, and no videos; load V-JEPA 2, such as vjepa2-large")
+        if not isinstance(videos, Tensor) or videos.ndim != 5:
+            shown = tuple(videos.shape) if isinstance(videos, Tensor) else type(videos).__name__
+            raise BadInput(f"videos are {shown}; give floats (videos, frames, 3, rows, columns) of prepared frames")
+        sides = network.config.tubelet_size, network.config.patch_size
+        if (videos.shape[1] > 1 and videos.shape[1] % sides[0]) or any(side % sides[1] for side in videos.shape[3:]):
+            raise BadInput(f"tubelets of {sides[0]} frames and {sides[1]} pixels do not divide videos {tuple(videos.shape)}")
+        self.checked(videos.flatten(0, 1))
+        return network(pixel_values_videos=videos).last_hidden_state
+
+    def embedder(self) -> "EncoderEmbedder":
+        """Make the embedder; that of V-JEPA 2 also takes pieces of videos."""
+        from tapetum.encoders.embed import ClipEmbedder
+
+        if self.config.model != "vjepa2":
+            return super().embedder()
+        settings: Any = self.network.config
+        return ClipEmbedder(self, self.watch, settings.frames_per_clip, settings.tubelet_size)
+
+
+_ANY_SIZE = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+"""Arguments by which timm's transformers, and its Swins, take images of other sizes."""
 
 
 def _of_timm(config: LibraryNetConfig) -> nn.Module:
-    sizes = {} if config.image_size is None else {"img_size": config.image_size}
-    try:
-        return _timm().create_model(_checked(config.model), pretrained=False, num_classes=0, **sizes)
-    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise BadInput(f"timm cannot build {config.model} ({reason}); give another size, or another model") from error
+    name = _checked(config.model)
+    sizes = [{"img_size": config.image_size, **more} for more in _ANY_SIZE] if config.image_size else [{}]
+    for number, arguments in enumerate(sizes, 1):
+        try:
+            return _timm().create_model(name, pretrained=False, num_classes=0, **arguments)
+        except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+            if isinstance(error, TypeError) and number < len(sizes):
+                continue
+            reason = " ".join(str(error).split())[:100]
+            raise BadInput(f"timm cannot build {config.model} ({reason}); give another size, or another model") from error
+    raise AssertionError
 
 
 def _of_transformers(config: LibraryNetConfig) -> nn.Module:
-    library = _transformers()
+    library = transformers()
     if config.model not in OF_TRANSFORMERS:
         raise BadInput(f"a network of transformers is {config.model[:60]!r}; it is one of {', '.join(OF_TRANSFORMERS)}")
-    settings = _settings_of(config.model, dict(config.settings))  # those of a file may be any
+    settings = of_transformers(config.model, dict(config.settings)).settings  # those of a file may be any
     try:
-        return library.AutoModel.from_config(library.AutoConfig.for_model(config.model, **settings))
+        model = library.AutoModel.from_config(library.AutoConfig.for_model(config.model, **dict(settings)))
     except Exception as error:  # its configs check themselves, by classes of errors of their own
         reason = " ".join(str(error).split())[:100]
         raise BadInput(f"the config of a {config.model} is not one of transformers ({reason}); get it again") from error
+    return model.encoder if config.model == "vjepa2" else model  # without its predictor
 
 
 def _timm() -> Any:
@@ -146,12 +237,13 @@ def _timm() -> Any:
     return timm
 
 
-def _transformers() -> Any:
+def transformers() -> Any:
+    """Import the library. Raises MissingExtra if it is not installed."""
     try:
-        import transformers
+        import transformers as library
     except ImportError:
         raise MissingExtra("transformers", "depth", "a network of transformers that tapetum has no table for") from None
-    return transformers
+    return library
 
 
 def _checked(name: str) -> str:
@@ -183,23 +275,36 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
         if cfg.get("fixed_input_size"):
             config = replace(config, image_size=preprocessing.size)
         return _described(config, preprocessing, state, [classifier] if isinstance(classifier, str) else classifier, "")
-    kind = architecture.get("model_type")
+    kind = str(architecture.get("model_type"))
     if kind not in OF_TRANSFORMERS:
         return None
-    settings = _settings_of(kind, architecture)
-    config = LibraryNetConfig(library="transformers", model=str(kind), settings=tuple(settings.items()))
-    size = Preprocessing(size=(224, 224), crop_fraction=224 / 256, crop_offset="down")
-    return _described(config, size, state, ["classifier"], f"{kind}.")
+    config = of_transformers(kind, architecture)
+    usual = Preprocessing(size=(224, 224), crop_fraction=224 / 256, crop_offset="down")
+    if kind == "vjepa2":
+        if any(name.startswith(("vjepa2.", "pooler.", "classifier.")) for name in state):
+            raise BadInput("these weights are of a classifier of videos, which tapetum has not; give those of VJEPA2Model")
+        size = architecture.get("crop_size", 256)
+        usual = replace(imagenet(size), interpolation="bilinear", crop_offset="down")
+        return _described(config, usual, state, ["predictor"], "encoder.")
+    if kind == "siglip2_vision_model":
+        usual = naflex(architecture.get("num_patches", 256), architecture.get("patch_size", 16))
+        return _described(config, usual, state, (), "vision_model.")
+    return _described(config, usual, state, ["classifier"], f"{kind}.")
 
 
 _NOT_OF_THE_NETWORK = "architectures", "dtype", "torch_dtype", "id2label", "label2id", "model_type", "transformers_version"
 
 
-def _settings_of(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a config that describe the network, and are not the defaults of transformers."""
-    usual = _transformers().AutoConfig.for_model(kind).to_dict()
+def of_transformers(kind: str, given: Mapping[str, Any]) -> LibraryNetConfig:
+    """Make the config of a network of transformers: the fields that describe it and are not the library's defaults."""
+    library = transformers()
+    try:
+        usual = library.AutoConfig.for_model(kind).to_dict()
+    except ValueError:
+        raise BadInput(f"transformers {library.__version__} has no {kind}; bring it up to date") from None
     own = (name for name in usual if not name.startswith("_") and name not in _NOT_OF_THE_NETWORK)
-    return {name: given[name] for name in own if given.get(name, usual[name]) != usual[name]}
+    settings = tuple((name, given[name]) for name in own if given.get(name, usual[name]) != usual[name])
+    return LibraryNetConfig(library="transformers", model=kind, settings=settings)
 
 
 def _described(
@@ -216,7 +321,12 @@ def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
         return None
     if encoder.config.library != {"huggingface": "transformers"}.get(source, source):
         return None
-    return same({f"network.{name}": name for name in encoder.network.state_dict()})
+    return library_rows(encoder)
+
+
+def library_rows(encoder: LibraryNet, ours: str = "", theirs: str = "") -> list[NameRow]:
+    """List the library's names of the weights, each after a prefix."""
+    return same({f"{ours}network.{name}": f"{theirs}{name}" for name in encoder.network.state_dict()})
 
 
 def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:

@@ -179,16 +179,15 @@ def from_folder(reference: str | os.PathLike[str], device: Any = None, dtype: An
 
 
 def has_names_of_an_encoder(names: Collection[str]) -> bool:
-    """Check whether tensors with these names belong to another library's ViT, ResNet, Swin, NFNet or EfficientNet encoder."""
+    """Check whether tensors with these names belong to another library's ViT, ResNet, NFNet or EfficientNet encoder."""
     return any(all(name in names for name in marks) for marks in (*_MARKS, *_OURS)) or any(
         _TRANSFORMERS.match(name) for name in names
     )
 
 
 _MARKS = (
-    ("patch_embed.proj.weight",),  # timm's ViT and Swin
+    ("patch_embed.proj.weight",),  # timm's ViT
     ("layer1.0.conv1.weight",),  # torchvision's and timm's ResNet
-    ("features.1.0.attn.qkv.weight",),  # torchvision's Swin
     ("conv_stem.weight",),  # timm's EfficientNet
     ("_conv_stem.weight",),  # the port's
     ("stem.conv4.weight",),  # timm's NFNet

@@ -12,7 +12,7 @@ Sources: BERT (arXiv 1810.04805), SentencePiece (arXiv 1808.06226). WordPiece an
 """
 
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.reading import read_bytes
@@ -72,7 +72,7 @@ def _wordpiece(content: bytes, length: int) -> Tokenizer:
     form = Format(
         begin=vocabulary[_CLASS], end=vocabulary[_SEPARATOR], pad=0, length=_checked(length, 2), normalise=lambda text: text
     )
-    return _tokenizer(built, "wordpiece", form, len(vocabulary), content, vocabulary[_UNKNOWN])
+    return _tokenizer(built, "wordpiece", form, len(vocabulary), content)
 
 
 def _sentencepiece(content: bytes, length: int) -> Tokenizer:
@@ -87,14 +87,7 @@ def _sentencepiece(content: bytes, length: int) -> Tokenizer:
         raise BadInput(f"its piece 0 is {pieces.id_to_piece(0)!r}, and 0 is padding; train it with pad_id or unk_id 0")
     end = pieces.eos_id() if pieces.eos_id() > 0 else None
     form = Format(end=end, pad=0, length=_checked(length, 1), normalise=lambda text: text)
-    return Tokenizer(
-        pieces.encode,
-        "sentencepiece",
-        form,
-        pieces.get_piece_size(),
-        content,
-        lambda text: [pieces.is_unknown(k) or pieces.is_byte(k) for k in cast(list[int], pieces.encode(text))],
-    )
+    return Tokenizer(pieces.encode, "sentencepiece", form, pieces.get_piece_size(), content)
 
 
 def _json(content: bytes, length: int) -> Tokenizer:
@@ -123,14 +116,14 @@ def _json(content: bytes, length: int) -> Tokenizer:
         normalise=lambda text: text,
     )
     size = 1 + max(built.get_vocab(with_added_tokens=True).values())
-    return _tokenizer(built, "json", form, size, content, built.token_to_id(getattr(built.model, "unk_token", None) or ""))
+    return _tokenizer(built, "json", form, size, content)
 
 
-def _tokenizer(built: Any, kind: SubwordKind, form: Format, size: int, content: bytes, unknown: int | None) -> Tokenizer:
+def _tokenizer(built: Any, kind: SubwordKind, form: Format, size: int, content: bytes) -> Tokenizer:
     def encode(text: str) -> list[int]:
         return built.encode(text, add_special_tokens=False).ids
 
-    return Tokenizer(encode, kind, form, size, content, lambda text: [k == unknown for k in encode(text)])
+    return Tokenizer(encode, kind, form, size, content)
 
 
 def _checked(length: int, special: int) -> int:

@@ -67,9 +67,8 @@ class Tokenizer:
         form: Format,
         size: int,
         content: bytes,
-        unknown: Callable[[str], list[bool]] = lambda _: [],
     ):
-        self.kind, self.size, self.content, self._unknown = kind, size, content, unknown
+        self.kind, self.size, self.content = kind, size, content
         """Kind of the steps; number of pieces: ids are below it; the file that it was made of, for `from_content`."""
         self._encode, self._form = encode, form
 
@@ -93,10 +92,6 @@ class Tokenizer:
     def count(self, text: str) -> int:
         """Count the tokens of a text of any length, without begin, end and padding."""
         return len(self._encode(self._form.normalise(text)))
-
-    def unknown(self, text: str) -> list[bool]:
-        """Check for each token of a text whether it is unknown, or a single byte; byte pairs have no unknown tokens: []."""
-        return self._unknown(self._form.normalise(text))
 
     def _row(self, text: str, from_end: bool) -> list[int]:
         if not isinstance(text, str):
@@ -205,11 +200,7 @@ def _sentencepiece(model: bytes, kind: TokenizerKind, form: Format) -> Tokenizer
             f"the tokenizer ends texts with id {pieces.eos_id()}, and that of {kind} with {form.end}; it is another model's"
         )
 
-    def unknown(text: str) -> list[bool]:
-        ids = [k for k in pieces.encode(text) if pieces.id_to_piece(k) != "▁"]  # the space before a word
-        return [pieces.is_unknown(k) or pieces.is_byte(k) for k in ids]
-
-    return Tokenizer(pieces.encode, kind, form, pieces.get_piece_size(), model, unknown)
+    return Tokenizer(pieces.encode, kind, form, pieces.get_piece_size(), model)
 
 
 _BEGIN, _END = "<|startoftext|>", "<|endoftext|>"

@@ -34,8 +34,9 @@ from torch import Tensor, nn
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.encoders.batching import look_by_size
-from tapetum.encoders.config import Preprocessing
+from tapetum.encoders.config import Preprocessing, ViTConfig
 from tapetum.encoders.features import Encoder, Features, check_finite
+from tapetum.encoders.library_net import LibraryNet
 from tapetum.encoders.tokenizers import Tokenizer
 from tapetum.encoders.towers_config import TextConfig, TowersConfig
 from tapetum.encoders.vit import ViT
@@ -141,7 +142,7 @@ class Towers(Encoder):
 
     def __init__(self, config: TowersConfig, preprocessing: Preprocessing):
         super().__init__(config, preprocessing)
-        self.image = ViT(config.image, preprocessing)
+        self.image = (ViT if isinstance(config.image, ViTConfig) else LibraryNet)(config.image, preprocessing)  # pyright: ignore[reportArgumentType]
         self.text = TextTransformer(config.text)
         self.width, self.map_channels, self.strides = self.image.width, self.image.map_channels, self.image.strides
         self.head = None

@@ -1,18 +1,16 @@
 """Sizes of text transformers and of pairs of towers. Imports no torch.
 
-Sources: CLIP (arXiv 2103.00020), SigLIP (2303.15343), SigLIP 2 (2502.14786), PE-Core (2504.13181), TIPSv2
-(2604.12012), BERT (1810.04805).
+Sources: CLIP (arXiv 2103.00020), SigLIP (2303.15343), SigLIP 2 (2502.14786), TIPSv2 (2604.12012), BERT (1810.04805).
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields, check_types
-from tapetum.encoders.config import EPS, HALF, Architecture, EncoderConfig, Preprocessing, ViTConfig, squashed
-from tapetum.encoders.vit_sizes import PE, SIZES, VITS, as_dinov2, as_siglip, perception_encoder, prepare_pe, sized
+from tapetum.encoders.config import EPS, Architecture, EncoderConfig, LibraryNetConfig, ViTConfig, squashed
+from tapetum.encoders.vit_sizes import SIZES, VITS, as_siglip, sized
 
 _Pooling = Literal["end", "highest", "last", "mean"]
 _OTHERS = "'highest', 'last' and 'mean'"
@@ -66,18 +64,12 @@ class TextConfig:
             raise BadInput("the mean of tokens wants tokens that see all others; set causal to False")
 
 
-_C = TypeVar("_C")
-
-
-def _made(kind: type[_C], value: Any) -> _C:
-    return kind(**value) if isinstance(value, Mapping) else value
-
-
 @dataclass(frozen=True, kw_only=True)
 class TowersConfig(EncoderConfig):
     """A tower for images and one for text, whose outputs are compared."""
 
-    image: ViTConfig
+    image: ViTConfig | LibraryNetConfig
+    """Computed by timm or transformers, if it is a LibraryNetConfig."""
     text: TextConfig
     projection: int = 0
     """Channels to which both outputs are brought by linear layers without bias (CLIP); 0: there are none (SigLIP)."""
@@ -86,12 +78,16 @@ class TowersConfig(EncoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "image", _made(ViTConfig, self.image))  # dicts, where it comes from a file
-        object.__setattr__(self, "text", _made(TextConfig, self.text))
+        image: Any = self.image
+        if isinstance(image, Mapping):  # from a file, as the text
+            object.__setattr__(self, "image", (LibraryNetConfig if "library" in image else ViTConfig)(**image))
+        if isinstance(self.text, Mapping):
+            object.__setattr__(self, "text", TextConfig(**self.text))
         check_fields(self, projection="[0, inf)")
         if self.classes:
             raise BadInput("two towers have no classifier of their own; set classes of the image tower")
-        if not self.projection and (self.image.projection or self.image.width) != (self.text.projection or self.text.width):
+        width = getattr(self.image, "projection", 0) or getattr(self.image, "width", 0)  # a library's network knows its own
+        if not self.projection and width and width != (self.text.projection or self.text.width):
             raise BadInput("the two towers end in different widths; give a projection")
 
 
@@ -123,40 +119,6 @@ SIGLIP_TEXT = TextConfig(
 """SigLIP with an image tower of base size."""
 SIGLIP2_TEXT = replace(SIGLIP_TEXT, vocabulary=256_000)
 """SigLIP 2 with an image tower of base size."""
-TIPSV2_TEXT = TextConfig(
-    width=768,
-    depth=12,
-    heads=12,
-    mlp_width=3072,
-    vocabulary=32_000,
-    length=64,
-    causal=False,
-    pooling="mean",
-    activation="relu",
-    positions="sine",
-    scale_embedding=True,
-)
-"""TIPSv2 with an image tower of base size."""
-
-
-def naflex(patches: int = 256, patch: int = 16) -> Preprocessing:
-    """Prepare as SigLIP 2 NaFlex does: to at most this many patches at the image's aspect ratio, bilinear, to -1..1."""
-    side = math.isqrt(patches) * patch
-    return Preprocessing(
-        size=(side, side), resize="patches", interpolation="bilinear", mean=HALF, std=HALF, patches=patches, patch=patch
-    )
-
-
-def tipsv2(size: int) -> Preprocessing:
-    """Prepare as TIPSv2 does: squash, bilinear, to 0..1."""
-    return Preprocessing(
-        size=(size, size), resize="squash", interpolation="bilinear", mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0)
-    )
-
-
-def as_tipsv2(config: ViTConfig) -> ViTConfig:
-    """Change a plain ViT into that of TIPSv2: DINOv2's with one register, which is a second class token."""
-    return replace(as_dinov2(config, registers=1), layer_scale=1.0, resample="naflex")
 
 
 def _towers(image: str, text: TextConfig, projection: int = 0, logit_bias: bool = False) -> Architecture:
@@ -164,28 +126,6 @@ def _towers(image: str, text: TextConfig, projection: int = 0, logit_bias: bool 
     assert isinstance(tower.config, ViTConfig)
     config = TowersConfig(image=tower.config, text=text, projection=projection, logit_bias=logit_bias)
     return Architecture(family="towers", config=config, preprocessing=tower.preprocessing)
-
-
-_PE_TEXTS = {"tiny": (512, 12, 8, 32), "small": (512, 12, 8, 32), "base": (1024, 24, 16, 32), "large": (1024, 24, 16, 32)}
-_PE_TEXTS |= {"gigantic": (1280, 24, 20, 72)}
-"""Width, depth, heads and length of the text towers of PE-Core; both towers end in the width."""
-
-
-def _pe_core(size: str) -> Architecture:
-    width, depth, heads, length = _PE_TEXTS[size]
-    text = TextConfig(
-        width=width,
-        depth=depth,
-        heads=heads,
-        mlp_width=4 * width,
-        vocabulary=CLIP_TEXT.vocabulary,
-        length=length,
-        causal=True,
-        pooling="highest",
-        activation="gelu",
-    )
-    config = TowersConfig(image=perception_encoder(size, "core"), text=text, projection=width)
-    return Architecture(family="towers", config=config, preprocessing=prepare_pe(PE[size][5]))
 
 
 def _resized_text(text: TextConfig, width: int, depth: int, heads: int, mlp_width: int) -> TextConfig:
@@ -200,22 +140,7 @@ def _siglip2(size: str, patch: int, image: int) -> Architecture:
     return Architecture(family="towers", config=config, preprocessing=replace(squashed(image), interpolation="bilinear"))
 
 
-def _naflex(size: str) -> Architecture:
-    fixed = _siglip2(size, 16, 256)
-    assert isinstance(fixed.config, TowersConfig)
-    image = replace(fixed.config.image, resample="naflex")
-    return replace(fixed, config=replace(fixed.config, image=image), preprocessing=naflex())
-
-
-def _tipsv2(size: str, text: tuple[int, int, int, int]) -> Architecture:
-    plain: Any = VITS["dinov2-giant"].config if size == "giant" else sized(size, 14)
-    image = as_tipsv2(replace(plain, image_size=(448, 448)))
-    config = TowersConfig(image=image, text=_resized_text(TIPSV2_TEXT, *text))
-    return Architecture(family="towers", config=config, preprocessing=tipsv2(448))
-
-
 NAMED: dict[str, Architecture] = {
-    **{f"pe-core-{size}-{PE[size][4]}": _pe_core(size) for size in PE},
     "clip-base-32-towers": _towers("clip-base-32", CLIP_TEXT, 512),
     "clip-base-16-towers": _towers("clip-base-16", CLIP_TEXT, 512),
     "clip-large-14-towers": _towers("clip-large-14", replace(CLIP_TEXT, width=768, heads=12, mlp_width=3072), 768),
@@ -230,11 +155,5 @@ NAMED: dict[str, Architecture] = {
     "siglip2-large-16-256-towers": _siglip2("large", 16, 256),
     "siglip2-so400m-14-towers": _siglip2("so400m", 14, 224),
     "siglip2-so400m-16-256-towers": _siglip2("so400m", 16, 256),
-    "siglip2-base-16-naflex": _naflex("base"),
-    "siglip2-so400m-16-naflex": _naflex("so400m"),
-    "tipsv2-base": _tipsv2("base", (768, 12, 12, 3072)),
-    "tipsv2-large": _tipsv2("large", (1024, 12, 16, 4096)),
-    "tipsv2-so400m": _tipsv2("so400m", SIZES["so400m"]),
-    "tipsv2-giant": _tipsv2("giant", (1536, 12, 24, 6144)),
 }
 """Published pairs."""

@@ -1,5 +1,5 @@
 """The vision transformer (arXiv 2010.11929) and its relatives: DeiT III, DINO, DINOv2 with registers, DINOv3, MAE, CLIP,
-SigLIP, Perception Encoder.
+SigLIP.
 
     image -> patches + positions -> [class token, registers, grid] -> (norm) -> blocks -> norm -> tokens -> pooled (-> head)
 
@@ -43,12 +43,10 @@ class ViT(Encoder):
         self.norm_before = self._norm() if config.norm_before else nn.Identity()
         last = max(config.depth - 1, 1)
         self.blocks = nn.ModuleList(self._block(config.drop_path * i / last) for i in range(config.depth))
-        self.norm = nn.Identity() if config.norm == "none" else self._norm()
+        self.norm = self._norm()
         self.pool = None
         if config.pooling == "attention":
             self.pool = AttentionPooling(width, config.heads, config.mlp_width, config.activation, config.norm_eps)
-        elif config.pooling == "attention_all":
-            self.pool = AttentionPooling(width, 8, 4 * width, config.activation, config.norm_eps)
         self.pooler = nn.Linear(width, width) if config.pooler else None
         self.projection = nn.Linear(width, config.projection, bias=False) if config.projection else None
         self.head = nn.Linear(self.width, config.classes) if config.classes else None
@@ -117,7 +115,7 @@ class ViT(Encoder):
         config = self.config
         if config.rotary is None:
             return None
-        return grid_rotation(grid, config.width // config.heads, config.rotary, config.prefix, next(self.parameters()).device)
+        return grid_rotation(grid, config.width // config.heads, config.prefix, next(self.parameters()).device)
 
     def forward(
         self,
@@ -141,7 +139,7 @@ class ViT(Encoder):
     def _pooled(self, tokens: Tensor, cells: Tensor) -> Tensor:
         pooled = tokens[:, 0]
         if self.pool is not None:
-            pooled = self.pool(tokens if self.config.pooling == "attention_all" else cells)
+            pooled = self.pool(cells)
         elif self.config.pooling == "mean":
             pooled = cells.mean(1)
         if self.config.norm == "pooled":

@@ -1,18 +1,15 @@
-"""Vision transformers, of images and of videos, by size and by name. Imports no torch.
+"""Vision transformers by size and by name. Imports no torch.
 
 `vit-*` are those of the ViT and AugReg papers (arXiv 2010.11929, 2106.10270), `deit3-*` of DeiT III (2204.07118), `dino-*` of
 DINO (2104.14294), `dinov2-*` of DINOv2 and, with `-reg`, of registers (2304.07193, 2309.16588), `dinov3-*` of DINOv3
-(2508.10104), `mae-*` of MAE (2111.06377), `clip-*` of CLIP (2103.00020), `siglip-*` of SigLIP (2303.15343), `pe-core-*` and
-`pe-spatial-*` of Perception Encoder (2504.13181), `vjepa2-*` the video encoders of V-JEPA 2 (2506.09985). `vit-nano` is this
-project's own, for tests.
+(2508.10104), `mae-*` of MAE (2111.06377), `clip-*` of CLIP (2103.00020), `siglip-*` of SigLIP (2303.15343). `vit-nano` is
+this project's own, for tests. `swin-*` (2103.14030) are timm's (`tapetum.encoders.library_net`).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
-from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
-from tapetum.encoders.config import Architecture, EncoderConfig, Preprocessing, ViTConfig, clip, half, imagenet, squashed
+from tapetum.encoders.config import Architecture, LibraryNetConfig, Preprocessing, ViTConfig, clip, half, imagenet, squashed
 
 SIZES: dict[str, tuple[int, int, int, int]] = {
     "tiny": (192, 12, 3, 768),
@@ -68,15 +65,6 @@ DINOV3: dict[str, tuple[int, int, int, int, bool]] = {
 }
 """Width, depth, heads, hidden channels of the MLP, and whether that is gated; tiny is EUPE's, of the same kind."""
 
-PE: dict[str, tuple[int, int, int, int, int, int, int]] = {
-    "tiny": (192, 12, 3, 768, 16, 384, 512),
-    "small": (384, 12, 6, 1536, 16, 384, 512),
-    "base": (768, 12, 12, 3072, 16, 224, 512),
-    "large": (1024, 24, 16, 4096, 14, 336, 448),
-    "gigantic": (1536, 50, 16, 8960, 14, 448, 448),
-}
-"""Width, depth, heads, hidden channels of the MLP, side of a patch, sides of the images of PE-Core and of PE-Spatial."""
-
 
 def dinov3(size: str, image: int = 224, bias: bool = True) -> ViTConfig:
     """Make the ViT of DINOv3 of a size of `DINOV3`; `bias`: query and value have one, which is 0 in published weights."""
@@ -99,41 +87,9 @@ def dinov3(size: str, image: int = 224, bias: bool = True) -> ViTConfig:
     )
 
 
-def perception_encoder(size: str, kind: Literal["core", "spatial"]) -> ViTConfig:
-    """Make the image encoder of PE-Core, without its projection, or of PE-Spatial, of a size of `PE`.
-
-    PE-Spatial has no pooling of its own: the pooled vector is the mean of the grid, as in timm.
-    """
-    width, depth, heads, mlp_width, patch, *images = PE[size]
-    core, gigantic = kind == "core", size == "gigantic"
-    side = images[0 if core else 1]
-    return ViTConfig(
-        width=width,
-        depth=depth,
-        heads=heads,
-        mlp_width=mlp_width,
-        patch=patch,
-        image_size=(side, side),
-        class_token=not gigantic,
-        rotary="pe",
-        resample="perception_models",
-        patch_bias=False,
-        norm_before=True,
-        norm_eps=1e-5,
-        layer_scale=0.1 if gigantic and not core else None,
-        pooling="attention_all" if core else "mean",
-        norm="tokens" if core else "none",
-    )
-
-
 def prepare_dinov3(side: int) -> Preprocessing:
     """Prepare as DINOv3 does: squash, bilinear, then ImageNet's mean and standard deviation."""
     return Preprocessing(size=(side, side), resize="squash", interpolation="bilinear")
-
-
-def prepare_pe(side: int) -> Preprocessing:
-    """Prepare as Perception Encoder does: squash, bilinear, to -1..1."""
-    return replace(squashed(side), interpolation="bilinear")
 
 
 def _vit(config: ViTConfig, preprocessing: Preprocessing) -> Architecture:
@@ -163,7 +119,6 @@ VITS: dict[str, Architecture] = {
     "dinov2-giant": _vit(as_dinov2(_GIANT), imagenet(518, 1.0)),
     "dinov2-giant-reg": _vit(as_dinov2(_GIANT, 4), imagenet(518, 1.0)),
     **{f"dinov3-{size.replace('_', '-')}": _vit(dinov3(size), prepare_dinov3(224)) for size in DINOV3 if size != "tiny"},
-    **{f"pe-spatial-{size}-{PE[size][4]}": _vit(perception_encoder(size, "spatial"), prepare_pe(PE[size][6])) for size in PE},
     **{f"mae-{size}": _vit(as_mae(sized(size)), imagenet(224)) for size in ("base", "large")},
     "clip-base-32": _vit(as_clip(sized("base", 32)), clip(224)),
     "clip-base-16": _vit(as_clip(sized("base", 16)), clip(224)),
@@ -174,61 +129,10 @@ VITS: dict[str, Architecture] = {
 """Vision transformers by name, without classifier."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class VJEPA2Config(EncoderConfig):
-    """A vision transformer on tubelets."""
-
-    width: int
-    """Channels of a token."""
-    depth: int
-    """Blocks."""
-    heads: int
-    """Heads of the attention in each block."""
-    mlp_width: int
-    """Hidden channels of the MLP in each block."""
-    patch: int = 16
-    """Rows and columns of a tubelet, in pixels."""
-    tubelet: int = 2
-    """Frames of a tubelet."""
-    image_size: tuple[int, int] = (256, 256)
-    """Rows and columns of the frames that the network learned from; positions are whole numbers, and others will do."""
-    frames: int = 64
-    """Frames of the videos that the network learned from."""
-    frame_rate: float = 4.0
-    """Frames a second of these."""
-    norm_eps: float = 1e-6
-    qkv_bias: bool = True
-    """Query, key and value have a bias."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        sizes = "width", "depth", "heads", "mlp_width", "patch", "tubelet", "image_size", "frames"
-        check_fields(self, **dict.fromkeys(sizes, "[1, inf)"), frame_rate="(0, 1000]")
-        if self.width % self.heads or self.width // self.heads < 6:
-            raise BadInput(
-                f"{self.heads} heads of a width of {self.width}; they divide it, into 6 or more channels: two for each axis"
-            )
-        if self.frames % self.tubelet or any(side % self.patch for side in self.image_size):
-            raise BadInput(
-                f"tubelets of {self.tubelet} frames and {self.patch} pixels do not divide {self.frames} frames of"
-                f" {self.image_size}; choose multiples"
-            )
+def _swin(size: str) -> Architecture:
+    config = LibraryNetConfig(library="timm", model=f"swin_{size}_patch4_window7_224", image_size=(224, 224))
+    return Architecture(family="library", config=config, preprocessing=imagenet(224, 0.9))
 
 
-def clips(size: int) -> Preprocessing:
-    """Prepare frames as V-JEPA 2 does: the shorter side to 256 / 224 of the size, bilinear, crop, ImageNet's mean and
-    standard deviation."""
-    return replace(imagenet(size), interpolation="bilinear", crop_offset="down")
-
-
-def _named(width: int, depth: int, heads: int, mlp_width: int) -> Architecture:
-    config = VJEPA2Config(width=width, depth=depth, heads=heads, mlp_width=mlp_width)
-    return Architecture(family="vjepa2", config=config, preprocessing=clips(256))
-
-
-VJEPA2S: dict[str, Architecture] = {
-    "vjepa2-large": _named(1024, 24, 16, 4096),
-    "vjepa2-huge": _named(1280, 32, 16, 5120),
-    "vjepa2-giant": _named(1408, 40, 22, 6144),
-}
-"""The published sizes."""
+LIBRARY_NETS = {f"swin-{size[0]}": _swin(size) for size in ("tiny", "small", "base", "large")}
+"""Networks of timm that presets of Odin name."""

@@ -1,34 +1,30 @@
-"""Resumable HTTP downloads, each with a record of the file beside it.
+"""Downloads of plain addresses by pooch, each with a record of the file beside it; repositories come by `tapetum.hub.fetch`.
 
     FILE             the whole file, whose SHA-256 matches the record
-    FILE.json        the record: address, size, SHA-256, and the server's identifier of this version
-    FILE.part        the part received so far, with FILE.part.json to check whether the rest still belongs to it
+    FILE.json        the record: address, size and SHA-256
+    FILE.part        what has arrived so far, with the server's identifier of the version in FILE.part.version
 
 A file without a record was put there by the user, and is used as it is.
 """
 
-import base64
 import hashlib
-import http.client
 import json
 import time
-import urllib.error
-import urllib.request
-import warnings
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache, partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from tapetum.core.errors import BadInput, Remark, install_line
+from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
-from tapetum.core.limits import USUAL, Limits, check_size
 from tapetum.core.reading import open_file, read_json
-from tapetum.hub.connection import Response, Unreachable, check_address, connect
 
-_BETWEEN = 64 << 20
-"""Bytes after which the disk is looked at again."""
+Progress = Callable[[int, int | None], None]
+_TIMEOUT = 30.0
+"""Seconds in which a server must send something."""
+_TRIES, _PAUSE = 4, 1.0
+"""In one call, and seconds between them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +37,7 @@ class Record:
     """Bytes."""
     sha256: str
     version: str | None = None
-    """The server's ETag."""
+    """The server's identifier of the version, in records of tapetum 0.1.0."""
 
 
 def record_of(path: Path) -> Record | None:
@@ -96,25 +92,20 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def crc32c(pieces: Iterable[bytes]) -> int | None:
-    """Compute the CRC-32C (RFC 3720) of bytes in pieces; None, with one remark, if google-crc32c is not installed."""
-    if (extend := _crc32c_extend()) is None:
-        return None
-    value = 0
-    for piece in pieces:
-        value = extend(value, piece)
-    return value
+def check_address(url: str) -> None:
+    """Raise BadInput for text that is not the address of a file on a server.
 
-
-@cache
-def _crc32c_extend() -> Callable[[int, bytes], int] | None:
+    >>> check_address("http://[::1")
+    Traceback (most recent call last):
+    tapetum.core.errors.BadInput: 'http://[::1' is no address to fetch from; give one such as https://example.org/folder
+    """
     try:
-        from google_crc32c import extend
-    except ImportError:
-        text = f"CRC-32C sums are not checked, for google-crc32c is not installed: {install_line('addresses')}"
-        warnings.warn(text, Remark, stacklevel=3)
-        return None
-    return extend
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    if not (good and url.isascii() and url.isprintable() and " " not in url):
+        raise BadInput(f"{url[:200]!r} is no address to fetch from; give one such as https://example.org/folder")
 
 
 def download(
@@ -122,190 +113,131 @@ def download(
     target: Path,
     *,
     sha256: str | None = None,
-    size: int | None = None,
-    progress: Callable[[int, int | None], None] = lambda done, size: None,
-    pause: float = 1.0,
-    limits: Limits = USUAL,
-    headers: Mapping[str, str] | None = None,
+    progress: Progress = lambda done, size: None,
+    most: int = 1 << 41,
 ) -> Record:
-    """Download `url` to `target`, unless it exists; resume an earlier call.
+    """Download `url` to `target`, unless it exists, and write its record; resume an earlier call.
 
     Args:
         sha256: of the file, if known; otherwise it is recorded, and checked from then on.
-        size: of the file in bytes, if known.
-        progress: called with the bytes received and the total, None if the server does not state it; also about
-            once a second while nothing arrives.
-        pause: seconds before the second try; doubled after each try without progress.
-        limits: on time, size and tries.
-        headers: for the server only, not for one that it redirects to.
+        progress: called with the bytes received and the total, None if the server does not state it.
+        most: bytes of the file that are accepted.
 
     Raises:
-        BadInput: the address is invalid, the server does not have it, cannot be reached or is too slow, the data is too large
-            or damaged, or it cannot be written. Received data is kept unless it is damaged.
+        BadInput: the address is invalid, the server does not have it or cannot be reached, the data is too large or not what
+            was published, or it cannot be written.
     """
-    from huggingface_hub.utils import WeakFileLock
-
     check_address(url)
+    if target.exists():
+        check(target)
+        return record_of(target) or Record(source=url, size=target.stat().st_size, sha256=sha256_of(target))
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("ERROR")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with WeakFileLock(target.with_name(target.name + ".lock")):
-            if target.exists():
-                check(target)
-                if size not in (None, have := target.stat().st_size):
-                    raise BadInput(f"{target} has {have} bytes, and {size} were announced; remove it and fetch it again")
-                return record_of(target) or Record(source=url, size=target.stat().st_size, sha256=sha256_of(target))
-            return _Download(url, target, progress, pause, limits, headers or {}).run(sha256, size)
+        downloader = _Resuming(target.with_name(target.name + ".part"), progress, most)
+        pooch.retrieve(url, sha256 and f"sha256:{sha256}", target.name, target.parent, downloader=downloader)
+        record = Record(source=url, size=target.stat().st_size, sha256=sha256_of(target))
+        write_record(target, record)
+    except requests.HTTPError as error:
+        code = error.response.status_code
+        raise BadInput(f"{url} cannot be had ({code} {error.response.reason}); check the name or try later") from error
+    except requests.RequestException as error:
+        reason = " ".join(str(error).split())[:120]
+        raise BadInput(f"{url} cannot be reached ({reason}); what has come is kept, run again to go on") from error
+    except ValueError as error:  # another hash than known, or a length that is no number
+        raise BadInput(f"what came from {url} is not what it should be ({' '.join(str(error).split())[:120]})") from error
     except OSError as error:
         raise cannot_write(target, error) from error
+    return record
 
 
 @dataclass
-class _Download:
-    url: str
-    target: Path
-    progress: Callable[[int, int | None], None]
-    pause: float
-    limits: Limits
-    headers: Mapping[str, str]
-    size: int | None = None
+class _Resuming:
+    """A downloader for pooch that keeps what has arrived in a file, and requests the rest, a few times or in the next call."""
 
-    def __post_init__(self) -> None:
-        self.part = self.target.with_name(self.target.name + ".part")
-        self.note = self.target.with_name(self.target.name + ".part.json")
+    part: Path
+    progress: Progress
+    most: int
 
-    def run(self, sha256: str | None, announced: int | None) -> Record:
-        fails, most = 0, self._arrived()
-        while True:
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        import requests
+
+        version = self.part.with_name(self.part.name + ".version")
+        for left in reversed(range(_TRIES)):
             try:
-                headers, size = self._receive()
+                self._receive(url, version)
                 break
-            except urllib.error.HTTPError as error:
-                if error.code < 500 and error.code not in (408, 429):
-                    raise BadInput(
-                        f"{self.url} cannot be had ({error.code} {error.reason}); check the name or try later"
-                    ) from error
-                reason = f"{error.code} {error.reason}"
-            except Unreachable as error:
-                reason = str(error)
-            have = self._arrived()
-            fails = 0 if have - most >= max(self.limits.least, (self.size or 0) // 1000) else fails + 1
-            most = max(most, have)  # of all tries: one that starts over brings nothing until it is beyond the others
-            if fails >= self.limits.tries:
-                raise BadInput(f"{self.url} cannot be reached ({reason}); {have} bytes are kept, run again to go on")
-            time.sleep(self.pause * 2**fails)
-        if announced not in (None, size):
-            self._drop()
-            raise BadInput(f"{self.url} has {size} bytes, and {announced} were announced; fetch it again")
-        record = Record(source=self.url, size=size, sha256=sha256_of(self.part), version=headers.get("ETag"))
-        self._judge(headers, record, sha256)
-        write_record(self.target, record)
-        self.part.replace(self.target)
-        self.note.unlink(missing_ok=True)
-        return record
+            except requests.RequestException as error:
+                if not left or (error.response is not None and error.response.status_code < 500):
+                    raise
+                time.sleep(_PAUSE)
+        self.part.replace(output_file)
+        version.unlink(missing_ok=True)
 
-    def _drop(self) -> None:
-        self.part.unlink()
-        self.note.unlink(missing_ok=True)
+    def _receive(self, url: str, version: Path) -> None:
+        import requests
 
-    def _arrived(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
-
-    def _version(self) -> str | None:
-        """The server's identifier of the version of the existing part, if the rest can be requested."""
-        try:
-            note = read_json(self.note)
-            return note["version"] if note["source"] == self.url and self.part.exists() else None
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-
-    def _receive(self) -> tuple[http.client.HTTPMessage, int]:
-        """Append the missing data; returns the headers and the total size once complete."""
-        version, have = self._version(), self._arrived()
-        request = urllib.request.Request(self.url, headers={"User-Agent": "tapetum", "Accept-Encoding": "identity"})
-        for name, value in self.headers.items():
-            request.add_unredirected_header(name, value)
-        if version and have:
-            request.add_header("Range", f"bytes={have}-")
-            request.add_header("If-Range", version)
-        try:
-            with connect(request, self.limits, lambda: self.progress(self._arrived(), self.size)) as answer:
-                return answer.headers, self._written(answer, have)
-        except urllib.error.HTTPError as error:
-            if error.code != 416:
-                raise
-            self.part.unlink(missing_ok=True)  # nothing of it is left to send: what is here is not a part of that
-            raise Unreachable("the server has another file now") from error
-
-    def _written(self, answer: Response, have: int) -> int:
-        """Write the data after the `have` bytes received so far, or instead of them; returns the total size."""
-        if answer.status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            self.part.unlink(missing_ok=True)
-            raise Unreachable("the server sent another part than was asked for")
-        if answer.status != 206:
-            have = 0
-            strong = answer.headers.get("ETag", "")
-            note = {"source": self.url, "version": None if strong.startswith("W/") else strong or None}
-            with whole_file(self.note, own=True) as temporary:
-                write_text(temporary, json.dumps(note))
-        length = answer.length
-        self.size = None if length is None else have + length
-        check_size(self.url, self.size or have, length or 0, self.part.parent, self.limits)
-        looked = have
-        with open(self.part, "ab" if have else "wb") as file:
-            for piece in answer.pieces():
-                have += len(piece)
-                if have > self.limits.most or have - looked >= _BETWEEN:
-                    check_size(self.url, have, len(piece), self.part.parent, self.limits)
-                    looked = have
-                file.write(piece)
-                self.progress(have, self.size)
-        if self.size is not None and have < self.size:
-            raise Unreachable(f"the connection ended after {have} of {self.size} bytes")
-        return have
-
-    def _judge(self, headers: http.client.HTTPMessage, record: Record, sha256: str | None) -> None:
-        """Raise BadInput, and delete the data, unless it has the known checksums."""
-        sums = _announced_sums(headers)
-        bad = sha256 is not None and record.sha256 != sha256
-        if "md5" in sums:
-            with open_file(self.part) as file:
-                digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
-            bad |= digest != sums["md5"]
-        elif "crc32c" in sums:  # all that the store knows of what was uploaded in parts
-            with open_file(self.part) as file:
-                crc = crc32c(iter(partial(file.read, 1 << 20), b""))
-            bad |= crc is not None and crc.to_bytes(4, "big") != sums["crc32c"]
-        if bad:
-            self._drop()
-            raise BadInput(f"what came from {self.url} is not what it should be (SHA-256 {record.sha256}); fetch it again")
+        have = self.part.stat().st_size if self.part.exists() and version.exists() else 0
+        headers = {"User-Agent": "tapetum", "Accept-Encoding": "identity"}
+        if have:
+            headers |= {"Range": f"bytes={have}-", "If-Range": version.read_text()}
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+            if response.status_code == 416:
+                self.part.unlink()  # the server has a shorter file now
+                raise requests.ConnectionError("the server has another file now")
+            response.raise_for_status()
+            have = have if response.status_code == 206 else 0
+            tag = response.headers.get("ETag", "")
+            version.unlink(missing_ok=True)
+            if tag and not tag.startswith("W/"):
+                version.write_text(tag)
+            length = response.headers.get("Content-Length")
+            total = None if length is None else have + int(length)
+            with self.part.open("ab" if have else "wb") as file:
+                for piece in response.iter_content(1 << 16):
+                    have += len(piece)
+                    if max(have, total or 0) > self.most:
+                        self.part.unlink()
+                        raise BadInput(f"{url} has more than {self.most:,} bytes, which is not accepted; check the address")
+                    file.write(piece)
+                    self.progress(have, total)
 
 
-def _announced_sums(headers: http.client.HTTPMessage) -> dict[str, bytes]:
-    """Checksums that Google's store states for a file, by name."""
-    sums = {}
-    for value in headers.get_all("x-goog-hash") or []:
-        for each in value.split(","):
-            name, _, text = each.strip().partition("=")
-            with suppress(ValueError):
-                sums[name] = base64.b64decode(text)
-    return sums
+def announced_size(url: str) -> int | None:
+    """Request the size of a file in bytes; None if the server does not state it, or cannot be reached at present.
 
-
-def announced_size(url: str, limits: Limits = USUAL, waiting: Callable[[], None] = lambda: None) -> int | None:
-    """Request the size of a file in bytes; None if the server does not state it; `waiting` is called as by `connect`.
-
-    Raises BadInput if the address is invalid, or the server says that the file does not exist or is not accessible;
-    Unreachable if it does not respond at present.
+    Raises BadInput if the address is invalid, or the server says that the file does not exist or is not accessible.
     """
     check_address(url)
-    request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "tapetum", "Accept-Encoding": "identity"})
+    import requests
+
     try:
-        with connect(request, limits, waiting) as answer:
-            return answer.length
-    except urllib.error.HTTPError as error:
-        if error.code in (401, 403, 404, 410):
-            raise BadInput(f"{url} cannot be had ({error.code} {error.reason}); check the name or try later") from error
+        answer = requests.head(url, headers={"Accept-Encoding": "identity"}, allow_redirects=True, timeout=_TIMEOUT)
+    except (requests.RequestException, ValueError):
         return None
+    if answer.status_code in (401, 403, 404, 410):
+        raise BadInput(f"{url} cannot be had ({answer.status_code} {answer.reason}); check the name or try later")
+    length = answer.headers.get("Content-Length", "")
+    return int(length) if answer.ok and length.isascii() and length.isdecimal() else None
+
+
+@contextmanager
+def loading_by_name() -> Iterator[None]:
+    """Raise ConnectionError for the errors of libraries that fetch by themselves, each with its own classes."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _NETWORKING:
+            raise
+        raise ConnectionError(" ".join(str(error).split())[:200] or type(error).__name__) from error
+
+
+_NETWORKING = "httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3", "huggingface_hub"
 
 
 def _record(path: Path) -> Path:

@@ -2,22 +2,21 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, write_text
-from tapetum.core.limits import USUAL, Limits
 from tapetum.hub import registry
-from tapetum.hub.connection import check_address, within
-from tapetum.hub.download import Record, discard, download
+from tapetum.hub.download import Progress, check_address, discard, download, sha256_of
 from tapetum.hub.loading import named
 from tapetum.hub.repositories import RECORD_FILE, files_to_fetch, is_folder
 
-Progress = Callable[[int, int | None], None]
+_TIMEOUT = 20.0
+"""Seconds in which the hub must answer."""
 
 
 def fetch(name: str, progress: Progress = lambda done, size: None, note: Callable[[str], None] = lambda line: None) -> Path:
@@ -38,8 +37,7 @@ def fetch(name: str, progress: Progress = lambda done, size: None, note: Callabl
     if not target.exists():
         source = registry.location(entry)
         note(f"{entry.name}: {entry.url}, licence {entry.licence}")
-        limits = USUAL if entry.size is None else Limits(most=2 * entry.size)
-        download(entry.url, source, sha256=entry.sha256, progress=progress, limits=limits)
+        download(entry.url, source, sha256=entry.sha256, progress=progress, most=2 * entry.size if entry.size else 1 << 41)
         if entry.converter is None:
             return source
         try:
@@ -58,24 +56,22 @@ def hub() -> str:
 def fetch_folder(
     entry: registry.Weights,
     progress: Progress = lambda done, size: None,
-    limits: Limits = USUAL,
-    pause: float = 1.0,
     note: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Fetch the files of a repository into a folder, which gets its name once all are there.
+    """Fetch the files of a repository by huggingface_hub into a folder, which gets its name once all are there.
 
-    huggingface_hub lists them; they are downloaded like all files (`download`). `note` receives size, licence, revision
-    and gate before the download starts; these and the SHA-256 of each file are stored beside the files (`RECORD_FILE`).
+    An interrupted call resumes. `note` receives size, licence, revision and gate before the download starts; these and the
+    SHA-256 of each file are stored beside the files (`RECORD_FILE`).
 
-    Raises:
-        BadInput: as `download`; the repository does not exist or is closed to this account, or lacks config or safetensors.
+    Raises BadInput: the repository does not exist or is closed to this account, lacks config or safetensors, cannot be reached,
+    or a file is not what the hub announced.
     """
     from huggingface_hub.utils import WeakFileLock
 
     target = registry.location(entry)
     if is_folder(target):
         return target
-    about = _described(entry, limits, lambda: progress(0, None))
+    about = _asked(entry, partial(_describe, entry))
     repository = str(about.id or entry.repository)  # its new name, where it has moved
     names = set(files_to_fetch([file.rfilename for file in about.siblings or []], entry.files, repository))
     files = [file for file in about.siblings or [] if file.rfilename in names]
@@ -88,53 +84,93 @@ def fetch_folder(
         target.parent.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(target.with_name(f"{target.name}.lock")):  # of two processes the second finds what the first brought
             if not is_folder(target):
-                part = target.with_name(f"{target.name}.part")
-                sums = _fetch_files(
-                    files, part, repository, about.sha, lambda have: progress(have, total), pause, limits, entry
-                )
+                part, done, sums = target.with_name(f"{target.name}.part"), 0, {}
+                for file in files:
+                    received = _reporting(lambda have, before=done: progress(before + have, total))
+                    sums[file.rfilename] = _asked(entry, partial(_fetch_file, repository, about.sha, file, part, received))
+                    done += file.size or 0
+                shutil.rmtree(part / ".cache", ignore_errors=True)  # huggingface_hub's own records
                 kept = {"repository": repository, "revision": about.sha, "licence": licence, "files": sums}
                 write_text(part / RECORD_FILE, json.dumps(kept, indent=1) + "\n")
                 part.rename(target)
+                progress(total, total)
     except OSError as error:
         raise cannot_write(target, error) from error
     return target
 
 
-def _fetch_files(
-    files: Sequence[Any],
-    part: Path,
-    repository: str,
-    revision: str,
-    progress: Callable[[int], None],
-    pause: float,
-    limits: Limits,
-    entry: registry.Weights,
-) -> dict[str, dict[str, Any]]:
-    """Fetch the files of a repository into `part`; returns SHA-256 and size of each."""
-    from huggingface_hub import hf_hub_url
-    from huggingface_hub.utils import build_hf_headers
+def _describe(entry: registry.Weights) -> Any:
+    """List the files of a repository."""
+    from huggingface_hub import HfApi
 
-    headers = {name: value for name, value in build_hf_headers().items() if name.lower() == "authorization"}
-    sums: dict[str, dict[str, Any]] = {}
-    done = 0
-    for file in files:
-        record = _fetch_file(
-            hf_hub_url(repository, file.rfilename, revision=revision, endpoint=hub()),
-            part / file.rfilename,
-            sha256=file.lfs.sha256 if file.lfs else None,
-            size=file.size,
-            progress=lambda have, size, before=done: progress(before + have),
-            pause=pause,
-            limits=limits if file.size is None else replace(limits, most=file.size),
-            headers=headers,
-            closed=_closed(entry),
-        )
-        sums[file.rfilename] = {"sha256": record.sha256, "size": record.size}
-        done += file.size or 0
-    for file in files:
-        for ending in (".json", ".lock"):  # the records of the downloads, which are no files of the repository
-            (part / f"{file.rfilename}{ending}").unlink(missing_ok=True)
-    return sums
+    check_address(hub())
+    api = HfApi(endpoint=hub())
+    return api.model_info(str(entry.repository), revision=entry.revision, files_metadata=True, timeout=_TIMEOUT)
+
+
+def _fetch_file(repository: str, revision: str, file: Any, part: Path, received: type) -> dict[str, Any]:
+    """Fetch a file of a repository into `part`; returns its SHA-256 and size."""
+    from huggingface_hub import hf_hub_download
+
+    hf_hub_download(
+        repository,
+        file.rfilename,
+        revision=revision,
+        local_dir=part,
+        endpoint=hub(),
+        etag_timeout=_TIMEOUT,
+        tqdm_class=received,
+    )
+    path = part / file.rfilename
+    size, sha256 = path.stat().st_size, sha256_of(path)
+    if file.size not in (None, size) or (file.lfs and file.lfs.sha256 != sha256):
+        path.unlink()
+        raise BadInput(f"{file.rfilename} has {size} bytes, and {file.size} were announced; fetch it again")
+    return {"sha256": sha256, "size": size}
+
+
+def _reporting(progress: Callable[[int], None]) -> type:
+    """A progress bar of huggingface_hub that draws nothing, and passes on the bytes of a file."""
+    from huggingface_hub.utils import tqdm
+
+    class Reporting(tqdm):
+        def __init__(self, *args: Any, **kwargs: Any):
+            super().__init__(*args, **{**kwargs, "disable": True})
+            self.have = int(kwargs.get("initial") or 0)
+
+        def update(self, n: float | None = 1) -> None:
+            self.have += int(n or 0)
+            progress(self.have)
+
+    return Reporting
+
+
+def _asked(entry: registry.Weights, ask: Callable[[], Any]) -> Any:
+    """Call huggingface_hub, and raise BadInput in place of its errors."""
+    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
+
+    repository, place = entry.repository, registry.location(entry)
+    try:
+        return ask()
+    except (GatedRepoError, RepositoryNotFoundError) as error:  # who is not logged in is told that there is no such thing
+        page = f"https://huggingface.co/{repository}"
+        advice = entry.gate or f"check the name, or ask for access at {page}, then: hf auth login"
+        raise BadInput(f"{repository} is not open to this account{'' if entry.gate else ', or not there'}; {advice}") from error
+    except RevisionNotFoundError as error:
+        raise BadInput(
+            f"{repository} has no revision {entry.revision!r}; give a branch, a tag or a hash that it has"
+        ) from error
+    except OfflineModeIsEnabled as error:
+        raise BadInput(
+            f"{repository} cannot be had, for HF_HUB_OFFLINE is set; unset it, or put its files into {place}"
+        ) from error
+    except BadInput:
+        raise
+    except Exception as error:  # of whatever library that speaks HTTP for huggingface_hub in its version
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk
+            raise
+        reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+        raise BadInput(f"{repository} cannot be had ({reason}); what has come is kept, run again to go on") from error
 
 
 def _licence(about: Any) -> str | None:
@@ -149,42 +185,3 @@ def _closed(entry: registry.Weights) -> str:
     page = f"https://huggingface.co/{entry.repository}"
     advice = entry.gate or f"check the name, or ask for access at {page}, then: hf auth login"
     return f"{entry.repository} is not open to this account{'' if entry.gate else ', or not there'}; {advice}"
-
-
-def _fetch_file(url: str, target: Path, closed: str, **how: Any) -> Record:
-    """Fetch one of them; raises BadInput with the text `closed` if this account has no access."""
-    try:
-        return download(url, target, **how)
-    except BadInput as error:
-        if isinstance(error.__cause__, HTTPError) and error.__cause__.code in (401, 403):
-            raise BadInput(closed) from error
-        raise
-
-
-def _described(entry: registry.Weights, limits: Limits, waiting: Callable[[], None]) -> Any:
-    """List the files of a repository."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
-
-    check_address(hub())
-    api = HfApi(endpoint=hub())
-    repository, revision = str(entry.repository), entry.revision
-
-    def ask() -> Any:
-        return api.model_info(repository, revision=revision, files_metadata=True, timeout=limits.answer)
-
-    try:
-        return within(limits.answer, ask, waiting)
-    except (GatedRepoError, RepositoryNotFoundError) as error:  # who is not logged in is told that there is no such thing
-        raise BadInput(_closed(entry)) from error
-    except RevisionNotFoundError as error:
-        raise BadInput(f"{repository} has no revision {revision!r}; give a branch, a tag or a hash that it has") from error
-    except OfflineModeIsEnabled as error:
-        raise BadInput(
-            f"{repository} cannot be had, for HF_HUB_OFFLINE is set; unset it, or put its files into {registry.location(entry)}"
-        ) from error
-    except TimeoutError as error:
-        raise BadInput(f"{hub()} cannot be reached (no answer in {limits.answer:g} seconds); try later") from error
-    except Exception as error:  # of whatever library that speaks HTTP for huggingface_hub in its version
-        reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
-        raise BadInput(f"{repository} cannot be had ({reason}); what has come is kept, run again to go on") from error

@@ -212,7 +212,7 @@ def _loader(path: Path, trackers: bool) -> str:
     shown = ", ".join(name[:60] for name in dict.fromkeys((some[0], some[len(some) // 2], some[-1]))) if some else "none"
     raise BadInput(
         f"{path} has {len(some)} tensors ({shown}), which are of no encoder that is recognised, and of no tracker; read are "
-        "ViT, ResNet, Swin, NFNet and EfficientNet-Lite of timm and torchvision, all else of timm with its name, "
+        "ViT, ResNet, NFNet and EfficientNet-Lite of timm and torchvision, all else of timm with its name, "
         f"timm:NAME={path}, your own class with its file, my_net.py:MyNet={path}, folders of transformers with their "
         "config.json, TAPIR and TAPNext"
     )

@@ -13,8 +13,6 @@ How a learned grid of positions is interpolated for another size, by library or 
     timm          bicubic, corners on corners of the raster, widened filter when shrinking (antialias)
     transformers  bicubic, corners on corners of the raster, the filter never widened
     big_vision    linear, centres of the corner cells on centres of the corner cells (scipy's zoom of order 1)
-    perception_models  linear, corners on corners of the raster, the filter never widened (Perception Encoder, arXiv 2504.13181)
-    naflex        linear, corners on corners of the raster, widened filter when shrinking (SigLIP 2 NaFlex, arXiv 2502.14786)
 
 Differs from 2106.14881: residual blocks (arXiv 1512.03385) may stand between the convolutions of stride 2; the paper's stem has
 as many parameters as one block of the transformer, this one as many as its settings make it. A video's frames pass the
@@ -22,14 +20,14 @@ convolutions one by one; the last, 1x1, layer joins the frames of a tubelet.
 
 Rotary positions: pairs of channels of a query or key are rotated by an angle that depends on its position.
 
-    text               angle = position * wavelength ** (-2 i / d), for a token's place in a sequence
-    grid, "dinov3"     the first half of the angles by row, the second by column; each axis runs from -1 to 1, whatever its
-                       length, times 2 pi; base 100; channel i is rotated with channel i + d / 2 (halves)
-    grid, "pe"         the first half of the angles by column, the second by row; whole numbers; base 10000; channel 2 i is
-                       rotated with channel 2 i + 1 (pairs)
+    text    angle = position * wavelength ** (-2 i / d), for a token's place in a sequence
+    grid    the first half of the angles by row, the second by column; each axis runs from -1 to 1, whatever its length, times
+            2 pi; d / 4 frequencies 100 ** (-4 k / d) per axis
+
+Channel i is rotated with channel i + d / 2.
 
 Sources: RoFormer (arXiv 2104.09864); halves of a head instead of neighbours, GPT-NeoX (2204.06745) and Gemma (2403.08295);
-DINOv3 (2508.10104); Perception Encoder (2504.13181). A grid has d / 4 frequencies base ** (-4 k / d) per axis.
+the grid, DINOv3 (2508.10104).
 
 Differs from DINOv3: coordinates are not shifted and scaled at random in training, and frequencies are float32, as in
 transformers and timm (the original stores its periods in bfloat16).
@@ -45,9 +43,8 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 
-Rotary = Literal["dinov3", "pe"]
-"""Whose rotary positions of a grid."""
-_BASES: dict[Rotary, float] = {"dinov3": 100.0, "pe": 10_000.0}
+_GRID_BASE = 100.0
+"""Of the frequencies of rotary positions of a grid."""
 
 
 def rotary_angles(
@@ -62,12 +59,10 @@ def rotary_angles(
 
 
 def apply_rotary(
-    x: Float[Tensor, "b h n d"], cos: Float[Tensor, "*#s n d"], sin: Float[Tensor, "*#s n d"], pairs: bool = False
+    x: Float[Tensor, "b h n d"], cos: Float[Tensor, "*#s n d"], sin: Float[Tensor, "*#s n d"]
 ) -> Float[Tensor, "b h n d"]:
-    """Rotate channels i and i + d / 2 of each head, or with `pairs` 2 i and 2 i + 1; the sine of the first of two is
-    negated."""
-    swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) if pairs else x.roll(x.shape[-1] // 2, -1)
-    return torch.addcmul(x * cos, swapped, sin).to(x.dtype)
+    """Rotate channels i and i + d / 2 of each head; the sine of the first of two is negated."""
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin).to(x.dtype)
 
 
 class Rotation(NamedTuple):
@@ -75,43 +70,31 @@ class Rotation(NamedTuple):
 
     cos: Float[Tensor, "n d"]
     sin: Float[Tensor, "n d"]
-    pairs: bool
 
     def apply(self, x: Float[Tensor, "b h n d"]) -> Float[Tensor, "b h n d"]:
         """Rotate queries or keys."""
-        return apply_rotary(x, self.cos, self.sin, self.pairs)
+        return apply_rotary(x, self.cos, self.sin)
 
 
-def grid_rotation(
-    grid: tuple[int, int], width: int, kind: Rotary, prefix: int = 0, device: torch.device | None = None
-) -> Rotation:
+def grid_rotation(grid: tuple[int, int], width: int, prefix: int = 0, device: torch.device | None = None) -> Rotation:
     """Compute the rotation of the cells of a grid of (rows, columns), row by row, after `prefix` tokens that are not rotated.
 
     Args:
-        grid: rows and columns of any size; those of "pe" are never scaled to the training grid, as in the authors'
-            code (timm's `ref_feat_shape` scales them).
+        grid: rows and columns of any size.
         width: channels of a head, a multiple of 4.
-        kind: "dinov3" or "pe"; with a prefix, whose angle is 0, whole numbers begin at 1.
         prefix: tokens before the grid.
         device: of the result.
     """
     rows, columns = (torch.arange(count, device=device, dtype=torch.float32) for count in grid)
-    if kind == "dinov3":
-        rows, columns = (2 * math.pi * (2 * (at + 0.5) / len(at) - 1) for at in (rows, columns))
-    elif prefix:
-        rows, columns = rows + 1, columns + 1
-    speed = _BASES[kind] ** -(torch.arange(width // 4, device=device, dtype=torch.float32) / (width // 4))
+    rows, columns = (2 * math.pi * (2 * (at + 0.5) / len(at) - 1) for at in (rows, columns))
+    speed = _GRID_BASE ** -(torch.arange(width // 4, device=device, dtype=torch.float32) / (width // 4))
     by_row, by_column = rows.repeat_interleave(grid[1])[:, None] * speed, columns.repeat(grid[0])[:, None] * speed
-    pairs = kind == "pe"
-    angle = torch.cat((by_column, by_row) if pairs else (by_row, by_column), -1)  # (rows * columns, width / 2)
-    angle = F.pad(angle, (0, 0, prefix, 0))
+    angle = F.pad(torch.cat((by_row, by_column), -1), (0, 0, prefix, 0))  # (prefix + rows * columns, width / 2)
     cos, sin = angle.cos(), angle.sin()
-    if pairs:
-        return Rotation(cos.repeat_interleave(2, -1), torch.stack((-sin, sin), -1).flatten(-2), True)
-    return Rotation(torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1), False)
+    return Rotation(torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1))
 
 
-Resample = Literal["timm", "big_vision", "transformers", "perception_models", "naflex"]
+Resample = Literal["timm", "big_vision", "transformers"]
 """Whose interpolation of a learned grid of positions."""
 
 
@@ -321,10 +304,6 @@ def interpolate(
     x = positions.to(torch.promote_types(positions.dtype, torch.float32)).unflatten(0, grid).movedim(-1, 0)[None]
     if how == "big_vision":
         x = F.interpolate(x, size=new_grid, mode="bilinear", align_corners=True)
-    elif how == "perception_models":
-        x = F.interpolate(x, size=new_grid, mode="bilinear", align_corners=False)
-    elif how == "naflex":
-        x = F.interpolate(x, size=new_grid, mode="bilinear", align_corners=False, antialias=True)
     else:
         x = F.interpolate(x, size=new_grid, mode="bicubic", align_corners=False, antialias=how == "timm")
     return x[0].movedim(0, -1).flatten(0, 1).to(positions.dtype)

@@ -48,13 +48,7 @@ def encoder_layers(encoder: Encoder) -> Layers:
         *(module for name, module in encoder.named_children() if re.match(r"(stem|patches|norm_before)", name)),
         *(p for name, p in encoder.named_parameters(recurse=False) if name in ("positions", "class_token", "registers")),
     ]
-    merges = getattr(encoder, "merges", ())  # of Swin, before the first block of a stage
-    layers: list[list[nn.Module | nn.Parameter]] = [first]
-    for name in blocks:
-        _, *place = name.split(".")
-        before = [merges[int(place[0]) - 1]] if merges and place[1:] == ["0"] and place[0] != "0" else []
-        layers.append([*before, encoder.get_submodule(name)])
-    return layers
+    return [first, *([encoder.get_submodule(name)] for name in blocks)]
 
 
 class FineTuneScores(Protocol):

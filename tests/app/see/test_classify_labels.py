@@ -10,12 +10,10 @@ import pytest
 import tapetum
 from support.colour_words import ColourWords, install
 from support.files import make_image
-from support.tokenizers import train_pairs
 from tapetum.app.see import classify_labels
 from tapetum.app.see.classify_labels import LabelsFitted
 from tapetum.bench import word_models
 from tapetum.core.errors import BadInput
-from tapetum.encoders.tokenizers import clip
 from tapetum.hub import registry
 from tapetum.hub.registry import Weights
 from tapetum.transfer.zero_shot import LabelClassifier
@@ -116,16 +114,6 @@ def test_images_are_looked_at_a_few_at_a_time(model: ColourWords, photos: Path, 
     monkeypatch.setattr(classify_labels, "_PIXELS", 300)
     assert tapetum.classify(photos, labels=("red",), model="colours") == whole
     assert sizes == [3, 2, 1]  # images of 240 pixels
-
-
-def test_labels_in_a_script_that_the_model_cannot_read_are_remarked_on(model: ColourWords, photos: Path, run: Run) -> None:
-    pairs, merges = train_pairs()
-    model.tokenizer = clip(pairs, merges)
-    code, _, err = run("classify", photos / "a.png", "--model", "colours", "--labels", "red", "ყვითელი")
-    assert code == 0
-    assert "colours cannot read the Georgian script" in err
-    assert "tapetum weights fetch siglip2-base-32" in err
-    assert "cannot read" not in run("classify", photos / "a.png", "--model", "colours", "--labels", "red", "blå")[2]
 
 
 @pytest.mark.usefixtures("model")

@@ -54,17 +54,6 @@ def test_the_trackers_trunk_is_adapted_and_given_back() -> None:
         assert torch.equal(model(video, queries).tracks, wanted)
 
 
-def test_a_swin_takes_adapters_after_its_blocks_and_on_its_pooled_vector() -> None:
-    encoder = build("swin-t", width=16, depths=(1, 1, 1, 1), heads=(1, 2, 4, 8))
-    adapted = attach(encoder, [*encoder.adapter_addresses(), ""])
-    x = torch.randn(2, 3, *encoder.preprocessing.size)
-    with torch.no_grad():
-        assert torch.equal(adapted(x).pooled, encoder(x).pooled)
-        shake(adapted, "default", 0)
-        assert not torch.equal(adapted(x).pooled, encoder(x).pooled)
-    adapted.verify()
-
-
 @pytest.mark.parametrize("pooling", ["mean", "attention"])
 def test_mcvit_is_adapted_in_one_call_and_in_a_stream_and_given_back(pooling: str) -> None:
     encoder = build_video("mcvit-nano", depth=2, size=(32, 32), segment_frames=4, pooling=pooling).eval()

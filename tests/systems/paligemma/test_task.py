@@ -87,7 +87,7 @@ def test_what_cannot_be_a_vision_encoder_is_refused() -> None:
         adopted_encoder("random:vit-nano", 30)
     with pytest.raises(BadInput, match="last norm is on the pooled vector"):
         adopt(encoders.build("vit-base-16", **SMALL, norm="pooled"), 32)
-    for changes in ({"rotary": "pe"}, {"positions": "none"}):
+    for changes in ({"rotary": "dinov3"}, {"positions": "none"}):
         with pytest.raises(BadInput, match="positions are rotary or there are none"):
             adopt(encoders.build("vit-base-16", **SMALL, **changes), 32)
     with pytest.raises(BadInput, match="the other weights have an encoder of their own; leave one out"):

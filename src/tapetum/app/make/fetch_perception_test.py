@@ -71,8 +71,7 @@ def fetch_perception_test(options: PerceptionTestFetchOptions, listener: Listene
     out = Path(options.out)
     chosen = choose(options.split, options.tasks, options.parts)
     listener.progress("asking for sizes", 0, None)
-    planned = plan_files(chosen, out, options.source, lambda: listener.progress("asking for sizes", 0, None))
-    listener.progress("asking for sizes", 1, 1)
+    planned = plan_files(chosen, out, options.source)
     result = FetchedPerceptionTest(out=out, files=planned, fetched=not options.sizes)
     if options.sizes:
         return result

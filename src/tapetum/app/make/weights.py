@@ -103,8 +103,8 @@ class WeightsConvertOptions:
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE.safetensors")] = None
     """Where to write what was converted; by default beside the file. For huggingface a folder."""
     to: Literal["timm", "torchvision", "huggingface"] | None = None
-    """Write an encoder of ours (a file, a name, or the folder of a run of pretrain) under the names of that library; for
-    huggingface also a PaliGemma, with its processor and tokenizer."""
+    """Write an encoder of ours (a file, a name, or the folder of a run of pretrain) under the names of timm or torchvision;
+    for huggingface a PaliGemma, with its processor and tokenizer."""
     causal: bool | None = None
     """Whether the network in the file is causal; by default its name decides."""
     softmax_temperature: Annotated[float | None, tyro.conf.arg(metavar="T")] = None
@@ -183,9 +183,11 @@ def _refuse_settings_of_trackers(options: WeightsConvertOptions, but: str) -> No
 def _for_library(options: WeightsConvertOptions, library: str) -> WeightsConverted:
     """Convert one of our encoders, or a PaliGemma, for another library."""
     import tapetum
-    from tapetum.encoders.exchange import write_for
+    from tapetum.core.files import whole_file
+    from tapetum.encoders.factory import to_state
     from tapetum.encoders.features import Encoder
     from tapetum.hub.loading import header_of
+    from tapetum.hub.state_dicts import write_finite
 
     _refuse_settings_of_trackers(options, "and --to is for encoders")
     source = Path(options.source)
@@ -202,7 +204,16 @@ def _for_library(options: WeightsConvertOptions, library: str) -> WeightsConvert
     encoder = tapetum.load(options.source)
     if not isinstance(encoder, Encoder):
         raise BadInput(f"{options.source} holds a {type(encoder).__name__}; --to {library} writes encoders")
-    return WeightsConverted(source=source, path=target, python=write_for(encoder, library, target))
+    if library == "huggingface":
+        raise BadInput(
+            f"{options.source} holds an encoder, and --to huggingface writes a PaliGemma; give --to timm or torchvision"
+        )
+    with whole_file(target) as temporary:
+        write_finite(
+            {name: each.contiguous() for name, each in to_state(encoder, library).items()}, {"format": "pt"}, temporary
+        )
+    python = f"model.load_state_dict(safetensors.torch.load_file({str(target)!r}))"
+    return WeightsConverted(source=source, path=target, python=python)
 
 
 def _entry(weights: registry.Weights) -> KnownWeights:

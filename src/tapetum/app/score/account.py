@@ -160,7 +160,7 @@ def _of_step(options: AccountOptions) -> Cost:
     assert method is not None
     _known_name(options.what)
     presets = RECIPES.get(method) or {"vit": PretrainRun(method=method)}
-    convolves = options.what.startswith(("resnet", "nfnet", "efficientnet", "swin"))
+    convolves = options.what.startswith(("resnet", "nfnet", "efficientnet"))
     preset = "resnet" if convolves and "resnet" in presets else "vit"
     run = replace(presets[preset], encoder=options.what, size=options.size or 224, batch_size=batch, change=())  # type: ignore[index]
     closed_form, counted = account_step(run) if method in METHODS else None, count_step(run)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tapetum.app.verb import Listener, Result
 from tapetum.bench.image_jobs import ImageJobs, Source, look_at_images, looked_at, read_source
-from tapetum.bench.word_models import fetch_command, installed_word_model, script_remark
+from tapetum.bench.word_models import fetch_command, installed_word_model
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_text
@@ -152,8 +152,6 @@ def fit_labels(
     jobs = jobs or ImageJobs()
     name, encoder = load_word_model(model, jobs.device if jobs.alone else "cpu")
     listener.line(f"{name} compares images with words")
-    if remark := script_remark(name, encoder, labels):
-        listener.note(remark)
     classifier = LabelClassifier(encoder)
     work = BatchedWork(
         read=read_source,

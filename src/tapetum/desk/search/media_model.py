@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tapetum.bench.word_models import fetch_command, identity_of, installed_word_model, is_here, script_remark
+from tapetum.bench.word_models import fetch_command, identity_of, installed_word_model, is_here
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import is_reference, split_reference
 
@@ -76,10 +76,6 @@ class MediaModel:
         if not self.reads_words:
             raise BadInput(f"{self.reference} reads no words; give --image or --moment, or {fetch_command()}")
         return self._model.embed_texts(texts)
-
-    def script_remark(self, words: str) -> str | None:
-        """Write a remark if words are in a script that the model cannot read; None if it reads them."""
-        return script_remark(self.reference, self._model, [words])
 
     def embed_image(self, frame: "np.ndarray") -> "np.ndarray":
         """Compute the vector of an image, uint8 (h, w, 3): float32 (channels)."""

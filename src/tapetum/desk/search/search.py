@@ -144,8 +144,7 @@ def find_moments(options: SearchOptions, index: "MediaIndex", words: str, models
     spans = spans[: options.count]
     sure = sureness(spans[0].value, mean, float(nearest.deviation[0]), len(index)) if spans else None
     moments = tuple(moment_of(index, span) for span in spans)
-    remark = models().script_remark(words) if words.strip() else None
-    return Searched(moments=moments, model=models.reference, sure=sure, notes=(remark,) if remark else ())
+    return Searched(moments=moments, model=models.reference, sure=sure)
 
 
 def _of_image(image: Any, index: "MediaIndex", models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":

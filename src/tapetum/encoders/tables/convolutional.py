@@ -16,12 +16,11 @@ from torch import Tensor, nn
 
 from tapetum.encoders.architectures import changed
 from tapetum.encoders.config import HALF, Architecture, Preprocessing, half, imagenet
-from tapetum.encoders.convolutional_config import LITES, NFNETS, RESNETS, SWIN_PREPROCESSING, SWINS
+from tapetum.encoders.convolutional_config import LITES, NFNETS, RESNETS
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.nfnet import NFNet
 from tapetum.encoders.resnet import ResNet
-from tapetum.encoders.swin import Swin
 from tapetum.encoders.tables.rows import NameRow, layers, same
 
 _COUNTER = "num_batches_tracked"
@@ -55,14 +54,6 @@ def resnets_like(state: Mapping[str, Tensor]) -> Iterator[str]:
             yield name.replace("-", "")
 
 
-def swins_like(state: Mapping[str, Tensor], stem: str, depths: tuple[int, ...]) -> Iterator[str]:
-    """Name the Swins with these numbers of blocks and of channels after the stem."""
-    width = state[stem].shape[0] if stem in state else 0
-    for name, named in SWINS.items():
-        if (named.config.width, named.config.depths) == (width, depths):  # pyright: ignore[reportAttributeAccessIssue]
-            yield name
-
-
 def lites_like(state: Mapping[str, Tensor], ending: str) -> Iterator[str]:
     """Name the EfficientNet-Lites with this number of convolutions whose names have this ending: one per block."""
     count = sum(name.endswith(ending) for name in state)
@@ -79,7 +70,7 @@ def norms(pairs: Mapping[str, str]) -> list[NameRow]:
     return same({f"{ours}.{leaf}": f"{theirs}.{leaf}" for ours, theirs in pairs.items() for leaf in leaves})
 
 
-def _blocks(encoder: ResNet | NFNet | EfficientNetLite | Swin) -> list[tuple[int, int, int, nn.Module]]:
+def _blocks(encoder: ResNet | NFNet | EfficientNetLite) -> list[tuple[int, int, int, nn.Module]]:
     """Stage, index in the stage, overall index, and module of every block."""
     blocks = [(i, j, block) for i, stage in enumerate(encoder.stages.children()) for j, block in enumerate(stage.children())]
     return [(i, j, k, block) for k, (i, j, block) in enumerate(blocks)]
@@ -101,71 +92,6 @@ def resnet_rows(encoder: ResNet) -> list[NameRow]:
             convs[f"{ours}.shortcut"] = f"{theirs}.downsample.0"
             batch_norms[f"{ours}.shortcut_norm"] = f"{theirs}.downsample.1"
     return layers(convs, bias=False) + norms(batch_norms) + _head(encoder, "fc")
-
-
-def swin_rows(encoder: Swin) -> list[NameRow]:
-    """Name a Swin's tensors as timm does."""
-    named = {"stem": "patch_embed.proj", "stem_norm": "patch_embed.norm", "norm": "norm"}
-    for i, j, _, _ in _blocks(encoder):
-        named |= _swin_block(f"stages.{i}.{j}", f"layers.{i}.blocks.{j}", ("fc1", "fc2"))
-    merges = {f"merges.{i}.norm": f"layers.{i + 1}.downsample.norm" for i in range(3)}
-    reductions = {f"merges.{i}.reduction": f"layers.{i + 1}.downsample.reduction" for i in range(3)}
-    return (
-        layers(named | merges)
-        + layers(reductions, bias=False)
-        + _swin_biases(encoder, "layers.{}.blocks.{}")
-        + _head(encoder, "head.fc")
-    )
-
-
-def torchvision_swin_rows(encoder: Swin) -> list[NameRow]:
-    """Name a Swin's tensors as torchvision does: stages are features 1, 3, 5, 7, merges between them 2, 4, 6."""
-    named = {"stem": "features.0.0", "stem_norm": "features.0.2", "norm": "norm"}
-    rows = []
-    for i, j, _, block in _blocks(encoder):
-        theirs = f"features.{2 * i + 1}.{j}"
-        named |= _swin_block(f"stages.{i}.{j}", theirs, ("0", "3"))
-        offsets = block.attention.offsets.flatten()  # pyright: ignore
-        rows.append(NameRow(f"{theirs}.attn.relative_position_index", (), fill=offsets, optional=True))
-    merges = {f"merges.{i}.norm": f"features.{2 * i + 2}.norm" for i in range(3)}
-    reductions = {f"merges.{i}.reduction": f"features.{2 * i + 2}.reduction" for i in range(3)}
-    return (
-        rows
-        + layers(named | merges)
-        + layers(reductions, bias=False)
-        + _swin_biases(encoder, "features.{}.{}", 2)
-        + _head(encoder, "head")
-    )
-
-
-def _swin_biases(encoder: Swin, theirs: str, step: int = 1) -> list[NameRow]:
-    names = {f"stages.{i}.{j}": theirs.format(step * i + step - 1, j) for i, j, _, _ in _blocks(encoder)}
-    return same({f"{ours}.attention.offset_bias": f"{name}.attn.relative_position_bias_table" for ours, name in names.items()})
-
-
-def _swin_block(ours: str, theirs: str, mlp: tuple[str, str]) -> dict[str, str]:
-    return {
-        f"{ours}.attention_norm": f"{theirs}.norm1",
-        f"{ours}.mlp_norm": f"{theirs}.norm2",
-        f"{ours}.attention.qkv": f"{theirs}.attn.qkv",
-        f"{ours}.attention.out": f"{theirs}.attn.proj",
-        f"{ours}.mlp.hidden": f"{theirs}.mlp.{mlp[0]}",
-        f"{ours}.mlp.out": f"{theirs}.mlp.{mlp[1]}",
-    }
-
-
-def huggingface_resnet_rows(encoder: ResNet, prefix: str) -> list[NameRow]:
-    """Name a ResNet's tensors as transformers' ResNetModel does, or with the prefix "resnet." as its classifier."""
-    units = {("stem", "stem_norm"): f"{prefix}embedder.embedder"}
-    for i, j, _, block in _blocks(encoder):
-        ours, theirs = f"stages.{i}.{j}", f"{prefix}encoder.stages.{i}.layers.{j}"
-        for k in range(len(block.convs)):  # pyright: ignore[reportArgumentType]
-            units[f"{ours}.convs.{k}", f"{ours}.norms.{k}"] = f"{theirs}.layer.{k}"
-        if block.shortcut is not None:
-            units[f"{ours}.shortcut", f"{ours}.shortcut_norm"] = f"{theirs}.shortcut"
-    convs = {conv: f"{theirs}.convolution" for (conv, _), theirs in units.items()}
-    batch_norms = {norm: f"{theirs}.normalization" for (_, norm), theirs in units.items()}
-    return layers(convs, bias=False) + norms(batch_norms) + _head(encoder, "classifier.1")
 
 
 def nfnet_rows(encoder: NFNet) -> list[NameRow]:
@@ -285,10 +211,6 @@ def _timm_lite(number: int, crop: float) -> tuple[Architecture, str]:
 
 def _timm_candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
     yield from resnets_like(state)
-    depths = tuple(blocks_in(state, f"layers.{i}.blocks.{{}}.attn.qkv.weight") for i in range(4))
-    sizes = {"t": "tiny", "s": "small", "b": "base", "l": "large"}
-    for name in swins_like(state, "patch_embed.proj.weight", depths):
-        yield f"swin_{sizes[name[-1]]}_patch4_window7_224"
     if "stem.conv4.weight" in state:
         yield "dm_nfnet_f0" if any(name.endswith("skipinit_gain") for name in state) else "nfnet_f0"
     yield from (f"tf_{name.replace('-', '_')}" for name in lites_like(state, ".conv_dw.weight"))
@@ -316,37 +238,18 @@ def _timm_tagged(name: str, base: Architecture) -> Architecture:
 TIMM = ConvolutionalTable(
     {
         **{name.replace("-", ""): (base, "fc.bias") for name, base in RESNETS.items()},
-        **{
-            f"swin_{size}_patch4_window7_224": (SWINS[f"swin-{size[0]}"], "head.fc.bias")
-            for size in ("tiny", "small", "base", "large")
-        },
         "nfnet_f0": _timm_nfnet(True),
         "dm_nfnet_f0": _timm_nfnet(False),
         **{f"tf_efficientnet_lite{number}": _timm_lite(number, crop) for number, crop in ((0, 0.875), (1, 0.882), (2, 0.89))},
     },
-    {ResNet: resnet_rows, NFNet: nfnet_rows, Swin: swin_rows, EfficientNetLite: timm_lite_rows},
+    {ResNet: resnet_rows, NFNet: nfnet_rows, EfficientNetLite: timm_lite_rows},
     _timm_candidates,
     _timm_tagged,
 )
 
 
-def _torchvision_candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
-    yield from resnets_like(state)
-    depths = tuple(blocks_in(state, f"features.{2 * i + 1}.{{}}.attn.qkv.weight") for i in range(4))
-    yield from (f"swin_{name[-1]}" for name in swins_like(state, "features.0.0.weight", depths) if name != "swin-l")
-
-
-def _torchvision_swin(size: str, side: int) -> tuple[Architecture, str]:
-    return replace(SWINS[f"swin-{size}"], preprocessing=replace(SWIN_PREPROCESSING, crop_fraction=224 / side)), "head.bias"
-
-
 TORCHVISION = ConvolutionalTable(
-    {
-        **{name.replace("-", ""): (base, "fc.bias") for name, base in RESNETS.items()},
-        **{f"swin_{size}": _torchvision_swin(size, side) for size, side in (("t", 232), ("s", 246), ("b", 238))},
-    },
-    {ResNet: resnet_rows, Swin: torchvision_swin_rows},
-    _torchvision_candidates,
+    {name.replace("-", ""): (base, "fc.bias") for name, base in RESNETS.items()}, {ResNet: resnet_rows}, resnets_like
 )
 PORT = ConvolutionalTable(
     {name: (base, "_fc.bias") for name, base in LITES.items()},

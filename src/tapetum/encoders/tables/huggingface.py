@@ -205,13 +205,13 @@ def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     Dinov2WithRegistersModel if there is layer scale; otherwise ViTForImageClassification, ViTModel or ViTMAEModel.
     """
     if isinstance(encoder, Towers):
-        return None if encoder.config.image.rotary else _towers(encoder.config)
+        image = encoder.config.image
+        return None if not isinstance(image, ViTConfig) or image.rotary else _towers(encoder.config)
     if not isinstance(encoder, ViT) or encoder.config.norm != "tokens":
         return None
     config = encoder.config
     scaled = config.layer_scale is not None
-    others = config.rotary or config.positions == "none" or not config.key_bias or config.pooling == "attention_all"
-    if others or (config.mlp == "gated" and not scaled):
+    if config.rotary or config.positions == "none" or not config.key_bias or (config.mlp == "gated" and not scaled):
         return None
     if config.norm_before or not config.class_token:
         more = config.classes or config.registers or scaled or config.pooler or not config.qkv_bias
@@ -299,8 +299,13 @@ def _contrastive(config: ViTConfig, ours: str = "", theirs: str = "") -> list[Na
 
 def _towers(config: TowersConfig) -> list[NameRow]:
     """CLIPModel and SiglipModel."""
-    table = _contrastive(config.image, "image.", "vision_model.")
-    table += same({"text.embedding.weight": "text_model.embeddings.token_embedding.weight"})
+    assert isinstance(config.image, ViTConfig)
+    return _contrastive(config.image, "image.", "vision_model.") + text_rows(config)
+
+
+def text_rows(config: TowersConfig) -> list[NameRow]:
+    """Make the rows of the text tower, the projections and the scale of the logits of CLIPModel and SiglipModel."""
+    table = same({"text.embedding.weight": "text_model.embeddings.token_embedding.weight"})
     table += same({"text.positions": "text_model.embeddings.position_embedding.weight"})
     for i in range(config.text.depth):
         table += clip_block(f"text.blocks.{i}", f"text_model.encoder.layers.{i}")

@@ -3,8 +3,8 @@
 One layout for CLIP of OpenAI, LAION, DataComp and MetaCLIP, for mirrors of SigLIP and, with a timm tower, for others:
 
     CLIP             visual.*                      text at the top level: token_embedding, transformer.resblocks.*, ln_final
-    CustomTextCLIP   visual.* or visual.trunk.*    text.*; the towers of SigLIP end in a bias of all logits, and the head of the
-                                                   trunk of PE-Core (arXiv 2504.13181) is the projection of images
+    CustomTextCLIP   visual.* or visual.trunk.*    text.*; the towers of SigLIP end in a bias of all logits, and the head of a
+                                                   trunk that timm computes, as of PE-Core (arXiv 2504.13181), projects images
 
 Matrices that open_clip multiplies from the right (`visual.proj`, `text_projection`) are our linear layers, transposed.
 
@@ -19,9 +19,10 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.config import CLIP_MEAN, CLIP_STD, HALF, Architecture, Preprocessing, ViTConfig
+from tapetum.encoders import library_net
+from tapetum.encoders.config import CLIP_MEAN, CLIP_STD, HALF, Architecture, LibraryNetConfig, Preprocessing, ViTConfig
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.tables import perception_encoder, timm
+from tapetum.encoders.tables import timm
 from tapetum.encoders.tables.rows import NameRow, layers, same
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.towers_config import TextConfig, TowersConfig
@@ -47,13 +48,17 @@ def describe(architecture: Any, state: _State) -> tuple[Architecture, _State] | 
     if "hf_model_name" in text_given:
         raise BadInput(f"the text tower is {text_given['hf_model_name']!r} of transformers; tapetum has open_clip's own")
     text, bias = _text_config(model, text_given), "logit_bias" in state or model.get("init_logit_bias") is not None
-    vision = _timm_vision(vision_given, state) if "timm_model_name" in vision_given else _vision_config(model, vision_given)
+    if "timm_model_name" in vision_given:
+        vision, size = _timm_vision(vision_given, state)
+    else:
+        vision = _vision_config(model, vision_given)
+        size = vision.image_size
     embed = int(model["embed_dim"])
     own_head = custom and bias  # SigLIP: the vision tower's pooling gives the vector, the text's has a layer with a bias
     if own_head:
         text = TextConfig(**{**text.__dict__, "projection": embed})
     config = TowersConfig(image=vision, text=text, projection=0 if own_head else embed, logit_bias=bias)
-    return Architecture(family="towers", config=config, preprocessing=_preprocessing(prepared, vision)), state
+    return Architecture(family="towers", config=config, preprocessing=_preprocessing(prepared, size)), state
 
 
 def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
@@ -61,9 +66,11 @@ def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     if not isinstance(encoder, Towers):
         return None
     config = encoder.config
-    pe = config.image.rotary == "pe"
-    custom = config.logit_bias or pe
-    table = _timm_rows(encoder) if custom else _vision_rows(config)
+    by_timm = isinstance(encoder.image, library_net.LibraryNet)
+    if by_timm and encoder.image.config.library != "timm":
+        return None
+    custom = config.logit_bias or by_timm
+    table = _trunk_rows(encoder) if custom else _vision_rows(config)
     pre = "text." if custom else ""
     table += [NameRow(f"{pre}token_embedding.weight", ("text.embedding.weight",))]
     table += [NameRow(f"{pre}positional_embedding", ("text.positions",))]
@@ -75,8 +82,8 @@ def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     if config.projection:
         table += [NameRow(f"{pre}text_projection", ("text_projection.weight",), order=(1, 0))]
         head = NameRow("visual.trunk.head.weight", ("image_projection.weight",))
-        table += [head if pe else NameRow("visual.proj", ("image_projection.weight",), order=(1, 0))]
-        table += [NameRow("visual.trunk.head.bias", (), shape=(config.projection,), optional=True)] if pe else []
+        table += [head if by_timm else NameRow("visual.proj", ("image_projection.weight",), order=(1, 0))]
+        table += [NameRow("visual.trunk.head.bias", (), shape=(config.projection,), optional=True)] if by_timm else []
     table += same({"logit_scale": "logit_scale"})
     return table + (same({"logit_bias": "logit_bias"}) if config.logit_bias else [])
 
@@ -123,23 +130,26 @@ def _vision_config(model: Mapping[str, Any], given: Mapping[str, Any]) -> ViTCon
     )
 
 
-def _timm_vision(given: Mapping[str, Any], state: _State) -> ViTConfig:
+def _timm_vision(given: Mapping[str, Any], state: _State) -> tuple[ViTConfig | LibraryNetConfig, tuple[int, int]]:
+    """The config of a trunk of timm, and the size of its images."""
     name = str(given["timm_model_name"])
     trunk = {key.removeprefix("visual.trunk."): value for key, value in state.items() if key.startswith("visual.trunk.")}
-    answer = timm.describe(name, trunk) or perception_encoder.describe(name, trunk)
     if "head.bias" in trunk and trunk["head.bias"].any():
         raise BadInput(f"the projection of the vision tower, timm's {name!r}, has a bias; that of PE-Core is 0, and left out")
-    if answer is None or not isinstance(answer[0].config, ViTConfig) or given.get("timm_proj") not in (None, "none", ""):
+    if given.get("timm_proj") not in (None, "none", ""):
         raise BadInput(f"the vision tower is timm's {name!r} with {given.get('timm_proj')!r}; tapetum has not that one")
-    return replace(answer[0].config, classes=0)
+    answer = timm.describe(name, trunk) or library_net.describe(name, trunk)
+    assert answer is not None
+    config: Any = replace(answer[0].config, classes=0)
+    return config, answer[0].preprocessing.size
 
 
-def _preprocessing(given: Mapping[str, Any], vision: ViTConfig) -> Preprocessing:
+def _preprocessing(given: Mapping[str, Any], size: tuple[int, int]) -> Preprocessing:
     interpolation, mode = given.get("interpolation", "bicubic"), given.get("resize_mode", "shortest")
     if interpolation not in _INTERPOLATIONS or mode not in ("shortest", "squash"):
         raise BadInput(f"images are resized by {interpolation!r} with mode {mode!r}; tapetum does not")
     return Preprocessing(
-        size=vision.image_size,
+        size=size,
         resize="squash" if mode == "squash" else "crop",
         interpolation=interpolation,
         mean=_levels(given.get("mean")) or CLIP_MEAN,
@@ -171,6 +181,7 @@ def _block(ours: str, theirs: str) -> list[NameRow]:
 
 
 def _vision_rows(config: TowersConfig) -> list[NameRow]:
+    assert isinstance(config.image, ViTConfig)
     table = [
         NameRow("visual.conv1.weight", ("image.patches.weight",)),
         NameRow("visual.class_embedding", ("image.class_token",)),
@@ -182,9 +193,10 @@ def _vision_rows(config: TowersConfig) -> list[NameRow]:
     return table
 
 
-def _timm_rows(encoder: Towers) -> list[NameRow]:
-    image_rows = timm.rows(encoder.image, "timm") or perception_encoder.rows(encoder.image, "timm") or []
+def _trunk_rows(encoder: Towers) -> list[NameRow]:
+    if isinstance(encoder.image, library_net.LibraryNet):
+        return library_net.library_rows(encoder.image, "image.", "visual.trunk.")
     return [
         NameRow(f"visual.trunk.{row.theirs}", tuple(f"image.{name}" for name in row.ours), lead=row.lead, shape=row.shape)
-        for row in image_rows
+        for row in timm.rows(encoder.image, "timm") or []
     ]

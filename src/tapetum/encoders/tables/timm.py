@@ -142,12 +142,9 @@ def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     if not isinstance(encoder, ViT) or encoder.config.pooler or (encoder.config.registers and encoder.config.class_position):
         return None
     config = encoder.config
-    others = config.projection or config.rotary or config.mlp != "plain" or not config.key_bias or config.norm == "none"
-    return None if others or config.positions == "none" or config.pooling == "attention_all" else vit_rows(config)
-
-
-def vit_rows(config: ViTConfig) -> list[NameRow]:
-    """Make the table of names of timm's VisionTransformer; the related Eva shares them, except for layer scale."""
+    others = config.projection or config.rotary or config.mlp != "plain" or not config.key_bias
+    if others or config.positions == "none":
+        return None
     table = [NameRow("pos_embed", ("positions",), lead=1), *layers({"patches": "patch_embed.proj"}, bias=config.patch_bias)]
     if config.class_token:
         table.append(NameRow("cls_token", ("class_token",), lead=2))
@@ -157,9 +154,8 @@ def vit_rows(config: ViTConfig) -> list[NameRow]:
         table += layers({"norm_before": "norm_pre"})
     for i in range(config.depth):
         table += _block(f"blocks.{i}", config)
-    if config.norm != "none":
-        table += layers({"norm": "norm" if config.norm == "tokens" else "fc_norm"})
-    if config.pooling in ("attention", "attention_all"):
+    table += layers({"norm": "norm" if config.norm == "tokens" else "fc_norm"})
+    if config.pooling == "attention":
         table += [NameRow("attn_pool.latent", ("pool.query",), lead=1)]
         table += [NameRow(f"attn_pool.kv.{leaf}", _parts("pool.attention", "key value", leaf)) for leaf in ("weight", "bias")]
         table += layers({"pool.attention.query": "attn_pool.q", "pool.attention.out": "attn_pool.proj"})

@@ -18,7 +18,7 @@ from tapetum.core.reading import check_length, no_pipes_in
 from tapetum.encoders import byte_text
 from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.decoder import Decoder, DecoderCache
-from tapetum.hub.connection import loading_by_name
+from tapetum.hub.download import loading_by_name
 
 
 class ByteLanguage(nn.Module):

@@ -7,9 +7,9 @@
     DIR/fetched/NAME.json           what NAME was: address, bytes, SHA-256, and the files that came of it
     DIR/.fetching/                  what has arrived so far
 
-An archive is fetched (going on where it stopped), checked by the sums that the server says, compared with the SHA-256 that was
-recorded when it was first fetched, unpacked (`tapetum.hub.unzip`) and removed. A call that was stopped, by Ctrl-C or otherwise,
-loses nothing that has arrived or is unpacked.
+An archive is fetched (going on where it stopped), compared with the SHA-256 that was recorded when it was first fetched,
+unpacked (`tapetum.hub.unzip`) and removed. A call that was stopped, by Ctrl-C or otherwise, loses nothing that has arrived or
+is unpacked.
 """
 
 import json
@@ -21,10 +21,8 @@ from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
-from tapetum.core.limits import USUAL, Limits
 from tapetum.core.provenance import check
 from tapetum.core.reading import read_json
-from tapetum.hub.connection import Unreachable
 from tapetum.hub.download import Record, announced_size, download, record_of, sha256_of
 from tapetum.hub.unzip import unpack
 from tapetum.systems.perception_test.public_files import SOURCE, Public
@@ -46,16 +44,10 @@ class PlannedFile:
     here: bool
 
 
-def plan_files(
-    files: Sequence[Public],
-    out: Path,
-    source: str = SOURCE,
-    waiting: Callable[[], None] = lambda: None,
-    limits: Limits = USUAL,
-) -> list[PlannedFile]:
-    """List how large files are and which are here already, without fetching anything; `waiting` is called as by `connect`.
+def plan_files(files: Sequence[Public], out: Path, source: str = SOURCE) -> list[PlannedFile]:
+    """List how large files are and which are here already, without fetching anything.
 
-    A server that does not answer once is not asked again. Raises BadInput where the server has one no more.
+    A server that does not state a size once is not asked again. Raises BadInput where the server has one no more.
     """
     planned, answers = [], True
     for file in files:
@@ -63,10 +55,8 @@ def plan_files(
         if here:
             size = _note(file, out).get("size")
         elif answers:
-            try:
-                size = announced_size(f"{source.rstrip('/')}/{file.below}", limits, waiting)
-            except Unreachable:
-                answers = False
+            size = announced_size(f"{source.rstrip('/')}/{file.below}")
+            answers = size is not None
         planned.append(PlannedFile(file=file, size=size or file.stated, here=here))
     return planned
 
@@ -110,10 +100,10 @@ def fetch(
     if not file.endings:
         check(target)
     url = f"{source.rstrip('/')}/{file.below}"
-    limits = USUAL if file.stated is None else Limits(most=2 * file.stated + _SLACK)  # what the README states is rough
+    most = 1 << 41 if file.stated is None else 2 * file.stated + _SLACK  # what the README states is rough
     if not file.endings:
-        limits = Limits(most=_LARGEST_LIST)
-    record = download(url, packed, progress=lambda done, size: progress(f"fetching {file.name}", done, size), limits=limits)
+        most = _LARGEST_LIST
+    record = download(url, packed, progress=lambda done, size: progress(f"fetching {file.name}", done, size), most=most)
     _compare(file, out, packed, record)
     try:
         if file.endings:
@@ -176,5 +166,5 @@ def _note(file: Public, out: Path) -> dict[str, Any]:
 
 
 def _remove(packed: Path) -> None:
-    for ending in ("", ".json", ".lock", ".part", ".part.json"):
+    for ending in ("", ".json", ".part", ".part.version"):
         packed.with_name(packed.name + ending).unlink(missing_ok=True)

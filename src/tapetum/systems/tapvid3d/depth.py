@@ -12,8 +12,6 @@ determine positions.
 """
 
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,9 +22,8 @@ from PIL import Image
 
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput, MissingExtra
-from tapetum.core.limits import Limits
 from tapetum.core.reading import no_pipe, no_pipes_in
-from tapetum.hub.connection import Unreachable, connect, loading_by_name
+from tapetum.hub.download import loading_by_name
 from tapetum.hub.fetch import hub
 from tapetum.systems.tapvid3d.npz import Npz
 
@@ -132,13 +129,13 @@ def reachable(patience: float = PATIENCE) -> bool:
     """Check whether the Hub answers within `patience` seconds, through configured proxies; skipped in offline mode."""
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
         return False
+    from huggingface_hub.utils import get_session
+
     try:
-        with connect(urllib.request.Request(hub(), method="HEAD"), Limits(answer=patience)):
-            return True
-    except urllib.error.HTTPError:
-        return True  # an answer
-    except (Unreachable, ValueError):  # ValueError: the address is none
+        get_session().head(hub(), timeout=patience)
+    except Exception:  # of whatever library that speaks HTTP for huggingface_hub in its version
         return False
+    return True
 
 
 class DepthNetwork:

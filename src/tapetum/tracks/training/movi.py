@@ -18,19 +18,20 @@ Frames, object masks and instance data are read. Point tracks are computed from 
 """
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, Remark, install_line
 from tapetum.core.reading import open_file
 from tapetum.data.entries import JsonEntry, one_of, read_json
 from tapetum.data.files import StoredFile, opened_image, stored_file
-from tapetum.hub.download import crc32c
 
 LAYERS = ("rgba", "segmentation", "depth", "forward_flow", "backward_flow", "normal", "object_coordinates")
 """Names of the files that the renderer writes for each frame."""
@@ -172,8 +173,20 @@ def _records(path: Path, read: bool) -> Iterator[bytes]:
 
 
 def _has_sum(data: bytes, stored: bytes) -> bool:
-    crc = crc32c([data])
-    return crc is None or mask_sum(crc) == struct.unpack("<I", stored)[0]
+    crc32c = _crc32c_of()
+    return crc32c is None or mask_sum(crc32c(data)) == struct.unpack("<I", stored)[0]
+
+
+@cache
+def _crc32c_of() -> Callable[[bytes], int] | None:
+    """The CRC-32C of google-crc32c; None, with one remark, if it is not installed."""
+    try:
+        from google_crc32c import value
+    except ImportError:
+        text = f"CRC-32C sums are not checked, for google-crc32c is not installed: {install_line('addresses')}"
+        warnings.warn(text, Remark, stacklevel=3)
+        return None
+    return value
 
 
 def mask_sum(crc: int) -> int:
