@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from tapetum.train.rendezvous import agree_on_start
 
 from tapetum.core.errors import TapetumError
 from tapetum.train import Task, TrainConfig, fit
 from tapetum.train.process_group import ProcessGroup, _explain_lost_peers, clip_gradients
-from tapetum.train.rendezvous import agree_on_start
 
 
 def test_settle_waits_until_another_thread_has_let_go_of_the_tensors():

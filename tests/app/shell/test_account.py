@@ -87,7 +87,7 @@ def test_other_models(run: Run, name: str) -> None:
 
         model = load(name)
         model = getattr(model, "model", model)
-        from tapetum.systems.hip.plan import plan
+        from tapetum.systems.hip.grouping import plan
 
         assert cost["macs_hardware"] == plan(model.config, model.modalities).macs(1)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tapetum.systems.pretraining.run_plan import plan_run
 from torch import nn
 
 from systems.pretraining.conftest import RESNET, SETTINGS, VIT, begun, tiny
@@ -28,7 +29,6 @@ from tapetum.systems.pretraining.heads import (
 )
 from tapetum.systems.pretraining.methods import Byol, Dino, DinoV2, Method, task_of
 from tapetum.systems.pretraining.run import loop_config, task_for
-from tapetum.systems.pretraining.run_plan import plan_run
 from tapetum.systems.pretraining.task import PATIENCE, SURE
 from tapetum.train import StepContext, fit
 from tapetum.train.launch_config import Launch

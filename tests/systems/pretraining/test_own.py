@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tapetum.systems.pretraining.run_plan import plan_run
 
 from support.docs_pages import DOCS, blocks
 from support.forks import Forks
@@ -17,7 +18,6 @@ from tapetum.encoders.factory import load as load_file
 from tapetum.encoders.references import load
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe
 from tapetum.systems.pretraining.run import pretrain, task_for
-from tapetum.systems.pretraining.run_plan import plan_run
 from tapetum.train.launch_config import Launch
 
 METHOD = '''

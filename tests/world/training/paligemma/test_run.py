@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tapetum.world.training.paligemma.run_plan import plan_run
 
 from support.scene_folder import write_scene_folder
 from tapetum.core.errors import BadInput
@@ -22,7 +23,6 @@ from tapetum.train.launch_config import Launch
 from tapetum.world.training.paligemma import stages
 from tapetum.world.training.paligemma.dense_task import CELL
 from tapetum.world.training.paligemma.recipes import RECIPES, NanoRun
-from tapetum.world.training.paligemma.run_plan import plan_run
 from tapetum.world.training.paligemma.scene_images import SceneFolder
 from tapetum.world.training.paligemma.stages import texts_of, train_nano, train_phases
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tapetum.systems.pretraining.run_plan import account_step, parameters, step_on_meta
 
 from systems.pretraining.conftest import RESNET, SETTINGS, VIT, tiny
 from tapetum.account.flops import by_part, count_flops
@@ -13,7 +14,6 @@ from tapetum.systems.pretraining.methods import METHODS, Byol, Dino, Mae, Method
 from tapetum.systems.pretraining.methods.dinov2 import DinoV2
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.systems.pretraining.run import loop_config, task_for
-from tapetum.systems.pretraining.run_plan import account_step, parameters, step_on_meta
 from tapetum.train import StepContext, fit
 from tapetum.train.launch_config import Launch
 
