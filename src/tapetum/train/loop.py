@@ -82,7 +82,7 @@ class FitResult:
     @property
     def scores(self) -> dict[str, float]:
         """Read the task's scores after the last step from the log, of a run that evaluates (`TrainConfig.eval_every`)."""
-        from tapetum.train.run_status import read_tail
+        from tapetum.train.run_files import read_tail
 
         scored = (record["eval"] for record in reversed(read_tail(self.log)) if record.get("eval"))
         return next(scored, {})

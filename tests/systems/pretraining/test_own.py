@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tapetum.systems.pretraining.run_plan import plan_run
 
 from support.docs_pages import DOCS, blocks
 from support.forks import Forks
 from systems.pretraining.conftest import RESNET, tiny
+from tapetum.bench.plans import plan_run
 from tapetum.core.errors import BadInput
 from tapetum.encoders.factory import load as load_file
 from tapetum.encoders.references import load

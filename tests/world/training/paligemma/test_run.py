@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tapetum.world.training.paligemma.run_plan import plan_run
 
 from support.scene_folder import write_scene_folder
+from tapetum.bench.plans import plan_run
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.paligemma import config as configs
@@ -136,7 +136,9 @@ def test_a_config_says_a_merge_only_where_there_is_one() -> None:
 def test_a_plan_has_the_phases_of_the_run() -> None:
     run = RECIPES["nano-2"]
     plan = plan_run(run)
-    assert {phase.name: phase.steps for phase in plan.phases} == {name: stage.steps for name, stage in run.phases().items()}
+    assert {phase.name: phase.config.steps for phase in plan.phases} == {
+        name: stage.steps for name, stage in run.phases().items()
+    }
     assert plan.phases[-1].step.learning == sum(p.numel() for p in build(run.model).parameters())
 
 
