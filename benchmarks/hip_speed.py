@@ -9,8 +9,7 @@ transformers with the settings of Perceiver IO on ImageNet (512 latents x 1024, 
 decoder and given inputs that are embedded already, which flatters it. All have random weights, one example, float32.
 
 Every row runs in a process of its own, one after the other: CPU seconds are the least of the rounds after one to warm up,
-memory is the peak of the process less what it had before the model was made. FLOPs are counted by the ledger, and for HiP
-foreseen by `tapetum.systems.hip.plan` (the same to the last digit, or the row says so).
+memory is the peak of the process less what it had before the model was made. FLOPs are counted by the ledger.
 """
 
 import argparse
@@ -38,12 +37,11 @@ def hip(name, size):
 
     from tapetum.systems.hip.config import Modality, variant
     from tapetum.systems.hip.model import Hip
-    from tapetum.systems.hip.plan import plan
 
     modalities = {k: Modality(*shape) for k, shape in shapes(size).items()}
     model = Hip(variant(name), modalities).eval()
     inputs = {k: torch.randn(1, m.length, m.channels) for k, m in modalities.items()}
-    return lambda: model(inputs), model, 2 * plan(variant(name), modalities).macs()
+    return lambda: model(inputs), model
 
 
 def flat(size):
@@ -63,7 +61,7 @@ def flat(size):
     )
     model = PerceiverModel(config).eval()
     inputs = torch.randn(1, elements(size), 512)
-    return lambda: model(inputs), model, None
+    return lambda: model(inputs), model
 
 
 def measure(name, size, rounds, threads):
@@ -76,7 +74,7 @@ def measure(name, size, rounds, threads):
     if name == FLAT:
         import transformers.models.perceiver.modeling_perceiver  # noqa: F401
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    run, model, foreseen = flat(size) if name == FLAT else hip(name, size)
+    run, model = flat(size) if name == FLAT else hip(name, size)
     times = []
     with torch.no_grad():
         for _ in range(rounds + 1):
@@ -87,7 +85,7 @@ def measure(name, size, rounds, threads):
         flops = count_flops(run).forward
     cpu, wall = (min(row[k] for row in times[1:]) for k in range(2))
     parameters = sum(p.numel() for p in model.parameters())
-    return {"cpu": cpu, "wall": wall, "peak": peak, "flops": flops, "foreseen": foreseen, "parameters": parameters}
+    return {"cpu": cpu, "wall": wall, "peak": peak, "flops": flops, "parameters": parameters}
 
 
 def main(args):
@@ -103,11 +101,10 @@ def main(args):
             command = [sys.executable, __file__, "--row", name, size, *options]
             row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
             rows[name, size] = row
-            same = "" if row["foreseen"] in (None, row["flops"]) else f"  foreseen {row['foreseen'] / 1e9:.3f}"
             per_second = row["flops"] / row["cpu"] / 1e9
             print(
                 f"{size:>6} {elements(size):9} {name:>13} {row['parameters'] / 1e6:9.1f} {row['flops'] / 1e9:9.2f} "
-                f"{row['cpu']:8.2f} {per_second:8.1f} {row['peak'] / 2**20:9.0f}{same}",
+                f"{row['cpu']:8.2f} {per_second:8.1f} {row['peak'] / 2**20:9.0f}",
                 flush=True,
             )
     if args.json:

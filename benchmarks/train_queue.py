@@ -12,7 +12,7 @@ logged, and tried again by the next start.
     command = "train tapnext --preset nano"    words of tapetum; --out, --threads 1, --workers 0 are added
     core_hours = 20.0                          the training is stopped after so much CPU time
     prepare = ["python make.py {folder}/data"] commands to run before, not counted in core_hours: tapetum or python
-    score = ["tapetum train status {out}"]     commands to run afterwards
+    score = ["tapetum ledger {out}"]     commands to run afterwards
 
 In commands {out} is the folder of the run, {folder} that of the queue, {code} the checkout; other paths are as seen from the
 current folder. CHECKOUT is a clone of its own that nobody edits while trainings run: they and the scoring run its code.

@@ -13,7 +13,7 @@ from tapetum.account.machine import without_paths
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
 from tapetum.core.reading import parse_toml, read_json, read_text
-from tapetum.train.run_status import find_runs, read_status
+from tapetum.train.run_files import read_tail
 
 TAIL = 12
 """Lines of the output of a failed command that are logged."""
@@ -127,7 +127,7 @@ def printed_result(file: Path) -> Any:
 def write_evidence(folder: Path, training: Training, record: Record) -> None:
     """Write the compact tables of a finished training."""
     out, made = folder / training.name, folder / "evidence" / training.name
-    runs = {run.name: run for run in find_runs(out) if (run / "log.jsonl").is_file() and (run / "ledger.json").is_file()}
+    runs = {run.name: run for run in find_runs(out) if (run / "ledger.json").is_file()}
     ledgers = {name: read_ledger(run / "ledger.json") for name, run in runs.items()}
     totals = [ledger["total"] for ledger in ledgers.values()]
     (made / "curves").mkdir(parents=True, exist_ok=True)
@@ -146,13 +146,20 @@ def write_evidence(folder: Path, training: Training, record: Record) -> None:
     write_json(made / "results.json", without_paths(results))
 
 
+def find_runs(folder: Path) -> list[Path]:
+    """List the runs in a folder: itself, or those below it, such as the phases of a run."""
+    return sorted(log.parent for log in folder.rglob("log.jsonl"))
+
+
 def status_table(trainings: Sequence[Training], folder: Path) -> str:
     """Write a table of the trainings: state, steps of the newest phase, core-hours and their bound, sessions, commit."""
     rows = [["training", "state", "step", "core-hours", "sessions", "commit"]]
     for training in trainings:
         record, out = Record(folder, training), folder / training.name
-        run = read_status(runs[-1]) if out.is_dir() and (runs := find_runs(out)) else None
-        step = f"{run.run.name} {run.step:,}" + (f" of {run.steps:,}" if run.steps else "") if run else ""
+        step = ""
+        if runs := find_runs(out):
+            records = read_tail(runs[-1] / "log.jsonl")
+            step = f"{runs[-1].name} {records[-1]['step'] if records else 0:,}"
         sessions = record.content["sessions"]
         hours = f"{record.cpu_seconds / 3600:.3g} of {training.core_hours:.3g}"
         commit = (sessions[-1]["commit"] or "none")[:8] if sessions else ""

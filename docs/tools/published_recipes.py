@@ -7,34 +7,27 @@ python docs/tools/published_recipes.py NAME ...     rows of some presets
 import argparse
 import re
 
-from tapetum.account.cluster import GIB
-from tapetum.account.run_plan import RunPlan, two_digits
-from tapetum.app.learn.dry import plan_run
+from tapetum.account.config import LedgerConfig
+from tapetum.account.machine import of_flops
+from tapetum.account.plan import GIB
 from tapetum.app.shell.main import parse
+from tapetum.bench.plans import MACHINE, Plan, plan_run
 from tapetum.bench.published import PRESETS
 
 _STEPS = re.compile(r"(mae-)?steps\b|epochs\b")
 """Begins the line of a plan which says that its steps are not published."""
 
 
-def _days(plan: RunPlan, gpus: int) -> str:
-    days = plan.days(gpus)
-    if days is None:
-        return f"no: {plan.excess(gpus) / GIB:.1f} GiB too much"
-    return f"{two_digits(days.value)}{' (again)' if plan.needs_checkpointing(gpus) else ''}"
-
-
-def row(name: str, plan: RunPlan) -> str:
-    """Write a preset as a row: its command, weights that learn, steps, batch, FLOPs, memory of a device of 8, and days."""
+def row(name: str, plan: Plan) -> str:
+    """Write a preset as a row: command, weights that learn, steps, batch, FLOPs, memory alone and in shards, core-hours."""
     last = plan.phases[-1]
-    share = last.share(8)
-    days = " | ".join(_days(plan, gpus) for gpus in (8, 64))
     steps = f"{plan.steps:,}{'*' if any(map(_STEPS.match, plan.unpublished)) else ''}"
-    compute = "bfloat16" if plan.bf16 else "float32"
-    memory = f"{share.memory.total / GIB:.1f} | {share.checkpointed.total / GIB:.1f}"
-    weights = f"{last.step.learning / 1e6:,.1f}"
-    start = f"| `{name}` | `tapetum {' '.join(PRESETS[name].command)}` | {weights}"
-    return f"{start} | {steps} | {last.batch_size:,} | {plan.flops:.2g} | {compute} | {memory} | {days} |"
+    memory = " | ".join(f"{last.memory(processes).total / GIB:.1f}" for processes in (1, MACHINE))
+    hours = of_flops(plan.flops, LedgerConfig())[0].value
+    start = f"| `{name}` | `tapetum {' '.join(PRESETS[name].command)}` | {last.step.learning / 1e6:,.1f}"
+    return (
+        f"{start} | {steps} | {last.config.batch_size:,} | {last.micro_batch:,} | {plan.flops:.2g} | {memory} | {hours:.2g} |"
+    )
 
 
 def main() -> None:
@@ -42,10 +35,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     print(
-        "| preset | command | million weights that learn | steps | batch | FLOPs | in | GiB a GPU of 8 | blocks again "
-        "| days, 8 | days, 64 |"
+        "| preset | command | million weights that learn | steps | batch | at a time | FLOPs | GiB | GiB in each of 8 "
+        "| core-hours |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for name in parser.parse_args().names or PRESETS:
         print(row(name, plan_run(parse([*PRESETS[name].command, "--dry"]).recipe)), flush=True)
 

@@ -4,7 +4,7 @@
 
 Every point is a process of its own (a fork, which has loaded torch), so that peaks are its own; the order goes round the forms,
 since machines are shared. Time is CPU time of one thread, the least of several calls; memory is by how much the peak of the
-process grows in a call; FLOPs are counted while it runs. What `tapetum.systems.longvideo.cost` says, the equations of MC-ViT's
+process grows in a call; FLOPs are counted while it runs. What `equations.py` says, the equations of MC-ViT's
 section 3, is drawn as lines over the counted points.
 
 Streams are of a smaller network. Short ones without a cap say what an added segment costs more than the one before; short
@@ -34,10 +34,10 @@ from typing import Any
 
 import torch
 
+from equations import compute_cost
 from tapetum.account.flops import count_flops
 from tapetum.core.files import whole_file
 from tapetum.systems.longvideo.config import VideoConfig, named
-from tapetum.systems.longvideo.cost import compute_cost
 from tapetum.systems.longvideo.encoder import VideoEncoder
 
 FORMS = "joint", "streaming", "augmented", "consolidated"

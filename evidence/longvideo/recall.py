@@ -8,7 +8,7 @@ done again. Small is: one block of 48 channels; five segments of 16 tokens, of w
 first four, of 4 keys and 4 values (chance is a quarter). --full is four blocks of 96 channels; eight segments of 128 tokens, of
 which 16 are remembered; 28 pairs of 32 keys.
 
-OUT/results.json has all scores, curves and costs (multiply-adds of one video, as `tapetum.systems.longvideo.cost` counts them);
+OUT/results.json has all scores, curves and costs (multiply-adds of one video, as `equations.py` counts them);
 the table is printed, with what the claims say of it; OUT/recall.png shows it (with matplotlib: the extra view):
 
     C1    k-means and coreset find the value at least 10 points more often than random memories of the same number
@@ -31,13 +31,13 @@ from typing import Any
 
 from tapetum.core.files import whole_file
 from tapetum.systems.longvideo.config import VideoConfig
-from tapetum.systems.longvideo.cost import compute_cost
 from tapetum.train import TrainConfig, fit
 from tapetum.world.recall import RecallConfig
 from tapetum.world.training.recall import SMALL, RecallRun, RecallTask, accuracy
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
+from equations import compute_cost
 from plus_minus import Part, verdict
 
 FORMS: Mapping[str, Mapping[str, Any]] = {

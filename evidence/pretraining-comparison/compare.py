@@ -28,10 +28,10 @@ from tapetum.account.ledger import read
 from tapetum.core.devices import processor
 from tapetum.data.labelled import labelled_images
 from tapetum.encoders.features import Encoder
+from tapetum.systems.pretraining.cost import count_step
 from tapetum.systems.pretraining.methods import Dino, DinoV2
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe
 from tapetum.systems.pretraining.run import first_encoder, run_task, task_for
-from tapetum.systems.pretraining.run_plan import account_step
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.probes import knn_accuracy, linear_probe
 from tapetum.transfer.probing import Labelled, features_of
@@ -55,7 +55,7 @@ def planned(method: str, data: str, seed: int, budget: float) -> tuple[PretrainR
     """Make a run of as many steps as the budget has FLOPs for, and count those of a step."""
     run = recipe(method, data, seed=seed, base_lr=2e-3, **COMMON, **SETTINGS[method])
     run = replace(run, change=("patch=8", *(text for text in run.change if text != "patch=8"), "depth=4"))
-    step = account_step(run).total
+    step = count_step(run).total
     return replace(run, steps=max(1, round(budget / step))), step
 
 

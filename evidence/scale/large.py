@@ -6,8 +6,8 @@
 The default has 1.0 billion parameters, float32: 16 GB with its optimiser, for 4 processes of a machine with 24 GB. Each
 process makes its rows of the weights, trains on random images and texts, and saves after each step. When there is a checkpoint
 after the second step, the last process is killed; the same command goes on. The finished weights are then read here by slices.
-The memory of a process at each moment, as `memory.py` measures it, is printed beside what `tapetum.account.cluster` computes;
-a start from a checkpoint makes the rows of the weights and then has what a save has: moments and averages, too.
+The memory of a process at each moment, as `memory.py` measures it, is printed, and what `tapetum.account.plan` computes of a
+step.
 """
 
 import argparse
@@ -22,19 +22,17 @@ import torch
 from torch import Tensor, nn
 
 from memory import mark, measure, phase
-from tapetum.account.cluster import Layout, count_memory
 from tapetum.account.machine import machine
+from tapetum.account.plan import measure_step, process_memory
 from tapetum.core.devices import resident_bytes
 from tapetum.encoders.config import DecoderConfig
 from tapetum.hub.state_dicts import TensorFile, shards
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.train import StepContext, Task, TrainConfig, fit
-from tapetum.train.measure_step import measure_step, record_units
-from tapetum.train.task import repeated_blocks
 
 MOMENTS = {"start": "start", "steps": "step", "save": "save", "end": "end"}
-"""Phases of `memory.py`, and what the formulas call them."""
+"""Phases of `memory.py`, and their names in the table; the formula is of a step."""
 
 
 class PaliGemmaLayout(Task):
@@ -96,7 +94,7 @@ def train(args: argparse.Namespace, out: Path) -> None:
 
 
 def formula(args: argparse.Namespace) -> dict[str, Any]:
-    """Compute a process's bytes by moment, and its bytes of each part."""
+    """Compute a process's bytes in a step, by part."""
     task = PaliGemmaLayout(args)
     with torch.device("meta"):
         model = PaliGemma(task.config)
@@ -109,9 +107,8 @@ def formula(args: argparse.Namespace) -> dict[str, Any]:
         return model.language.logits(read[:, -4:]).float().log_softmax(-1).mean()
 
     step = measure_step(loss, {"model": model})
-    units = record_units([model], repeated_blocks(model), lambda: torch.empty(()))
-    memory = count_memory(units, Layout(shards=args.processes), round(step.activations))
-    return {"parameters": step.learning, "by_moment": memory.by_moment, "parts": vars(memory)}
+    memory = process_memory(step, 1, args.processes)
+    return {"parameters": step.learning, "step": memory.total, "parts": vars(memory)}
 
 
 def read_by_slices(folder: Path, processes: int) -> dict[str, int]:
@@ -153,15 +150,13 @@ def main() -> None:
         assert resumed, said[-2000:]
         assert steps == list(range(1, args.steps + 1)), steps
         slices = read_by_slices(folder / "run/weights", args.processes)
-    print("| moment | formula MB | largest process MB | ratio |\n|---|---|---|---|")
+    print(f"a step by the formula: {planned['step'] / 1e6:,.0f} MB\n| moment | largest process MB |\n|---|---|")
     rows = {}
-    formulas = planned["by_moment"]
     runs = {"start": [killed], "start from a checkpoint": [whole]}
     for own, called in (*MOMENTS.items(), ("start", "start from a checkpoint")):
-        mb = formulas.get(called, max(formulas["start"], formulas["save"])) / 1e6
         largest = max(rank["peak_mb"][own] for run in runs.get(called, [killed, whole]) for rank in run["ranks"])
-        rows[called] = {"formula_mb": round(mb), "largest_mb": largest, "ratio": round(largest / mb, 2)}
-        print(f"| {called} | {mb:,.0f} | {largest:,} | {largest / mb:.2f} |")
+        rows[called] = {"largest_mb": largest}
+        print(f"| {called} | {largest:,} |")
     print(f"went on after the death: {resumed}; weights by slices: {slices}")
     if args.json:
         settings = {key: value for key, value in vars(args).items() if key not in ("json", "train")}

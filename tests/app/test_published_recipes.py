@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-
-from support.scripts import script
 from tapetum.account.cluster import GIB, H100, Unit
 from tapetum.account.run_plan import MeasuredStep, PhasePlan, RunPlan
+
+from support.scripts import script
 from tapetum.app.learn.dry import PlannedRun, plan_run
 from tapetum.app.shell.main import parse
 from tapetum.bench.published import PRESETS

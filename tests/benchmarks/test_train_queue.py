@@ -26,7 +26,7 @@ queue = script("benchmarks/train_queue.py")
 
 STEPS = 48
 ENTRY = '[[training]]\nname = "{name}"\ncommand = "{command}"\ncore_hours = {hours}\n'
-SCORE = 'score = ["tapetum train status {out} --json", "python -c \'print(1); print(2)\'"]\n'
+SCORE = 'score = ["tapetum ledger {out} --json", "python -c \'print(1); print(2)\'"]\n'
 
 
 def make_data(folder: Path) -> str:
@@ -152,7 +152,7 @@ def test_a_queue_that_is_stopped_and_killed_ends_as_one_that_is_not(
     made = out / "evidence" / "killed"
     results = json.loads((made / "results.json").read_text())
     status, printed = results["scores"].values()
-    assert status["runs"][0]["step"] == STEPS
+    assert status["runs"][0]["total"]["steps"] == STEPS
     assert printed == ["1", "2"]
     assert results["seed"] == 1
     ledger = json.loads((made / "ledgers.json").read_text())["killed"]
@@ -202,7 +202,7 @@ def test_nothing_is_trained_before_what_prepares_it_succeeded(tmp_path: Path, st
     toml, out = tmp_path / "queue.toml", tmp_path / "runs"
     (tmp_path / "make.py").write_text("import sys, pathlib; pathlib.Path(sys.argv[1]).touch(exist_ok=False); print('made')")
     make = [f"python {tmp_path / 'make.py'} {{folder}}/{name}" for name in ("first", "second")]
-    text = ENTRY.format(name="a", command="train status {folder}", hours=1)  # ends with an error, at once
+    text = ENTRY.format(name="a", command="ledger {folder}", hours=1)  # ends with an error, at once
     toml.write_text(text + f"prepare = {json.dumps(make)}\n")
     out.mkdir()
     (out / "second").touch()

@@ -37,7 +37,7 @@ from tapetum.train import (
     fit,
     fsdp,
     loop,
-    rendezvous,
+    process_group,
 )
 from tapetum.train.checkpoint import CheckpointStore
 from tapetum.train.contrastive import clip_loss, info_nce, nt_xent, siglip_loss
@@ -403,7 +403,7 @@ def wait_at_a_barrier(out: str) -> None:
 
 def join_again(out: str) -> None:
     """Join three times, with the store in a process that outlives each, as torchrun's own does."""
-    rendezvous.JOIN_TIMEOUT = timedelta(seconds=120)  # it was for ever that the second time took
+    process_group.JOIN_TIMEOUT = timedelta(seconds=120)  # it was for ever that the second time took
     os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
     main_rank, port = os.environ["RANK"] == "0", int(os.environ["MASTER_PORT"])
     store = TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False) if main_rank else None

@@ -2,7 +2,6 @@
 
 import glob
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from tapetum.core.errors import MissingExtra, TapetumError, install_line
+from tapetum.core.errors import MissingExtra, install_line
 from tapetum.train import Task, TrainConfig, fit
-from tapetum.train.loggers import Loggers, RunRecord, open_loggers
+from tapetum.train.loggers import Loggers
 
 CONFIG = TrainConfig(steps=4, batch_size=2, lr=0.05, checkpoint_every=2, threads=1, tensorboard=False)
 
@@ -76,21 +75,6 @@ def test_tensorboard_has_the_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_mlflow_has_the_log_in_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mlflow = pytest.importorskip("mlflow")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    run_twice(tmp_path, "mlflow")
-    client = mlflow.MlflowClient(tracking_uri=(tmp_path / "mlruns").as_uri())
-    experiment = client.get_experiment_by_name("tapetum")
-    [run] = client.search_runs([experiment.experiment_id])
-    assert run.info.status == "FINISHED"
-    assert run.data.params["config.lr"] == "0.05"
-    for name, values in logged(tmp_path).items():
-        history = client.get_metric_history(run.info.run_id, name)
-        assert [(metric.step, metric.value) for metric in history] == values
-
-
-@pytest.mark.slow
 def test_wandb_has_the_log_of_both_sessions_under_one_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -135,13 +119,10 @@ def leveldb_records(content: bytes) -> Iterator[bytes]:
             parts = []
 
 
-@pytest.mark.parametrize(("name", "package", "extra"), [("wandb", "wandb", "wandb"), ("mlflow", "mlflow", "mlflow")])
-def test_a_missing_package_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, package: str, extra: str
-) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtra, match=rf"needs the package {package}, .* pip install 'tapetum\[{extra}\]'"):
-        fit(Line(), replace(CONFIG, log_to=(name,)), tmp_path / "run")
+def test_a_missing_package_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(MissingExtra, match=r"needs the package wandb, .* pip install 'tapetum\[wandb\]'"):
+        fit(Line(), replace(CONFIG, log_to=("wandb",)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -176,24 +157,13 @@ class Broken:
 
 def test_a_service_that_fails_is_left_out_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     broken = Broken()
-    loggers = Loggers({"mlflow": broken})
+    loggers = Loggers({"wandb": broken})
     for step in range(1, 6):
         loggers.write({"step": step, "loss": 1.0, "metrics": {}})
     loggers.close("finished")
     assert broken.steps == [1, 2]
     said = capsys.readouterr().err
-    assert said == "warning: nothing more is logged to mlflow: the server is gone; log.jsonl goes on\n"
-
-
-@pytest.mark.slow
-def test_a_server_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("mlflow")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(TapetumError, match=r"^cannot begin a run of MLflow at http://127\.0\.0\.1:9 ") as error:
-        open_loggers(("mlflow",), RunRecord(tmp_path, 0, {}), tensorboard=False)
-    assert "\n" not in str(error.value)
-    assert not os.listdir(tmp_path)
+    assert said == "warning: nothing more is logged to wandb: the server is gone; log.jsonl goes on\n"
 
 
 @pytest.mark.slow

@@ -387,23 +387,8 @@ def test_a_run_that_goes_on_in_fewer_processes_says_how(
     assert config == replace(CONFIG, accumulation=2)
     assert run == identity(task, CONFIG, 2, model)
     assert "accumulates 2 micro-batches in each of 1 processes" in capsys.readouterr().err
-
-
-def test_micro_batches_that_do_not_divide_go_on_smaller_where_examples_do_not_depend_on_each_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    task, model, config = Line(), nn.Linear(3, 1), replace(CONFIG, batch_size=12)
-    (tmp_path / "state.json").write_text(json.dumps({"run": identity(task, config, 4, model)}))
-    three, five = (ProcessGroup(0, size, torch.device("cpu")) for size in (3, 5))
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "of a test")
-    smaller, run = continued_config(tmp_path, task, config, three, model)
-    assert (smaller.accumulation, smaller.micro_batch(3)) == (2, 2)
-    assert run == identity(task, config, 4, model)  # what four processes go on with later
-    assert "accumulates 2 micro-batches of 2 instead of 3 in each of 3 processes" in capsys.readouterr().err
-    with pytest.raises(BadInput, match="5 processes cannot make of batch_size 12; start a number that divides 12 of them"):
-        continued_config(tmp_path, task, config, five, model)
-    with pytest.raises(BadInput, match="3 processes cannot make of batch_size 12; start a number that divides 4 of them"):
-        continued_config(tmp_path, task, config, three, nn.BatchNorm1d(3))
+    with pytest.raises(BadInput, match="3 processes cannot make of batch_size 4; start a number that divides 2 of them"):
+        continued_config(tmp_path, task, CONFIG, ProcessGroup(0, 3, torch.device("cpu")), model)
 
 
 def test_an_average_in_shards_goes_on_from_whole_tensors(tmp_path: Path) -> None:

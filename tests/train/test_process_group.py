@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -13,7 +12,6 @@ import torch
 from tapetum.core.errors import TapetumError
 from tapetum.train import Task, TrainConfig, fit
 from tapetum.train.process_group import ProcessGroup, _explain_lost_peers, clip_gradients
-from tapetum.train.rendezvous import agree_on_start
 
 
 def test_settle_waits_until_another_thread_has_let_go_of_the_tensors():
@@ -54,15 +52,6 @@ def test_a_lost_peer_is_one_line_and_other_errors_stay():
         raise torch.distributed.DistNetworkError("timed out after 600s waiting for clients")
     with pytest.raises(RuntimeError, match="shapes"), _explain_lost_peers():
         raise RuntimeError("shapes do not match")
-
-
-def test_each_start_agrees_on_a_number_of_its_own_in_a_store_that_outlives_them():
-    store = torch.distributed.HashStore()
-    store.set("question 1", "asked by a process that was killed before it was answered")
-    assert store.add("starts", 1) == 1
-    for number in (2, 3):
-        with ThreadPoolExecutor(3) as pool:
-            assert list(pool.map(lambda rank: agree_on_start(store, rank, 3), range(3))) == [number] * 3
 
 
 def test_signals_are_wishes_while_the_world_parts_too(tmp_path, monkeypatch):

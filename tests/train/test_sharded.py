@@ -108,24 +108,6 @@ def test_a_run_goes_on_in_fewer_processes_where_its_batches_can_be_kept(jobs: An
 
 
 @pytest.mark.slow
-def test_four_processes_then_three_then_four_have_the_losses_of_one(jobs: Any, tmp_path: Path) -> None:
-    """Three cannot make micro-batches of three out of twelve samples; they make twice as many of two."""
-    trained(jobs, tmp_path / "one", batch_size=12)
-    out, config = tmp_path / "run", {"batch_size": 12, "parallel": "fsdp", "elastic": True, **SHARDED}
-    trained(jobs, out, 4, max_minutes=0, **config)
-    said = trained(jobs, out, 5, codes=(2,), **config)
-    assert said.startswith("step_00000001 is of a run with micro_batch 3, which 5 processes cannot make of batch_size 12;")
-    said = trained(jobs, out, 3, max_minutes=0, **config)
-    assert said.count("accumulates 2 micro-batches of 2 instead of 3 in each of 3 processes, as batch_size stays") == 1
-    assert "goes on after step 2 of 6" in trained(jobs, out, 4, **config)
-    assert len(log_of(out)) == 6
-    for ours, theirs in zip(log_of(out), log_of(tmp_path / "one"), strict=True):
-        for name in ("loss", "grad_norm"):
-            assert ours[name] == pytest.approx(theirs[name], rel=1e-9)
-    assert log_of(out)[-1]["eval"]["loss"] == pytest.approx(log_of(tmp_path / "one")[-1]["eval"]["loss"], rel=1e-9)
-
-
-@pytest.mark.slow
 def test_a_full_disk_and_a_death_while_saving_beside_the_training_lose_nothing(jobs: Any, tmp_path: Path) -> None:
     config = {"parallel": "fsdp", "checkpoint_every": 2, **SHARDED}
     trained(jobs, tmp_path / "whole", 2, **config)
@@ -226,19 +208,6 @@ def test_a_process_reads_only_its_rows_of_a_file_of_an_encoder(tmp_path: Path) -
                 assert torch.equal(parameter.weight.rows, whole[name][512 * rank : 512 * rank + 512] + 1), name
     assert shares[0] >= 0.99
     assert max(shares[1:]) <= 0.6
-
-
-def test_what_does_not_fit_is_refused_with_the_number_that_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = ProcessGroup(0, 1, torch.device("cpu"))
-    model, config = nn.Sequential(nn.Linear(1024, 1024, bias=False), nn.Linear(1024, 1024, bias=False)), CONFIG
-    monkeypatch.setattr(fsdp, "free_bytes", lambda: 41 << 20)
-    parts = "weights 8 MiB, gradients 8 MiB, moments 16 MiB, averages 8 MiB"
-    moments = "start 20 MiB, step 40 MiB, save 32 MiB, end 36 MiB"
-    text = f"each of 1 processes holds, beside activations, {moments}; in a step {parts}"
-    assert fsdp.plan_memory(model, [*model], config, alone) == text
-    monkeypatch.setattr(fsdp, "free_bytes", lambda: 30 << 20)
-    with pytest.raises(BadInput, match=r"of memory one has 30 MiB; start 3 or more, as many a machine"):  # 16 MiB are gathered
-        fsdp.plan_memory(model, [*model], config, alone)
 
 
 def test_the_machine_with_the_least_memory_counts_on_all(monkeypatch: pytest.MonkeyPatch) -> None:

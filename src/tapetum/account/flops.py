@@ -13,11 +13,12 @@ Conventions: attention counts as dense, whether masked, causal or neither. Its f
 recomputes the scores (unfused: twice). Activations recomputed in backward (checkpointing) count as backward. Both are work
 that the hardware does and the mathematics does not require: `recomputed`.
 
-The first of two engines; the second, `closed_form`, knows the layers and not the operations. Parts are tracked by hooks on
-modules' calls; models and losses need no code for it:
+On the device "meta" tensors have shapes and no memory, so a step of any size can be counted: `count_on_meta`.
+
+Parts are tracked by hooks on modules' calls; models and losses need no code for it:
 
     with by_part({"encoder": model.encoder, "teacher": teacher}):
-        count_flops(loss)               both engines divide their counts by these names
+        count_flops(loss)
 
 The innermost named module wins. Computation in a loss outside of all of them is `loss`; without names everything is `model`.
 Backward passes are a separate part, `backward`.
@@ -32,11 +33,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
-
-from tapetum.account.products import attention, block, matmul
 
 UNNAMED = "model"
 """The part of everything where no parts are named."""
@@ -50,27 +51,6 @@ _stacks: list[list[str]] = []
 def current() -> str:
     """Get the name of the part that is being computed."""
     return _stacks[-1][-1] if _stacks else UNNAMED
-
-
-@contextmanager
-def observed_layers(enter: Callable[[nn.Module], Any], leave: Callable[..., Any]) -> Iterator[None]:
-    """Call `enter(layer)` and `leave(layer, args, kwargs, output)` around those of this thread; output None: one failed."""
-    own = get_ident()  # torch's hooks are of the whole process
-
-    def before(layer: nn.Module, _: Any) -> None:  # what a hook returns would take the place of the arguments
-        if get_ident() == own:
-            enter(layer)
-
-    def after(*call: Any) -> None:
-        if get_ident() == own:
-            leave(*call)
-
-    hooks = register_module_forward_pre_hook(before), register_module_forward_hook(after, with_kwargs=True, always_call=True)
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @contextmanager
@@ -90,17 +70,42 @@ def by_part(parts: Mapping[str, nn.Module]) -> Iterator[None]:
         yield
         return
     names = {id(module): name for name, part in parts.items() for module in part.modules()}
-    stack = [OUTSIDE]
+    stack, own = [OUTSIDE], get_ident()  # torch's hooks are of the whole process
+
+    def enter(layer: nn.Module, _: Any) -> None:
+        if get_ident() == own:
+            stack.append(names.get(id(layer), stack[-1]))
+
+    def leave(*_: Any) -> None:
+        if get_ident() == own:
+            stack.pop()
+
+    hooks = register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)
     _stacks.append(stack)
     try:
-        with observed_layers(lambda layer: stack.append(names.get(id(layer), stack[-1])), lambda *_: stack.pop()):
-            yield
+        yield
     finally:
         _stacks.pop()
+        for hook in hooks:
+            hook.remove()
 
 
 aten = torch.ops.aten
 Shape = Sequence[int]
+
+
+def matmul(rows: int, inner: int, columns: int) -> int:
+    """Count the multiply-adds of the product (rows, inner) x (inner, columns)."""
+    return rows * inner * columns
+
+
+def attention(queries: int, keys: int, width: int, value_width: int | None = None) -> int:
+    """Count the multiply-adds of scores and sums of values, of all heads together, without projections.
+
+    >>> attention(4, 4, 8)
+    256
+    """
+    return matmul(queries, width, keys) + matmul(queries, keys, width if value_width is None else value_width)
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,43 @@ def count_flops(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Flops:
     by_part = {name: sum(counts.values()) for name, counts in forward.flop_counts.items() if name != _ALL}
     by_part = {name: count for name, count in by_part.items() if count} | ({"backward": total} if total else {})
     return Flops(sum(first.values()), total, by_op, by_part, backward.recomputed)
+
+
+def count_on_meta(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Flops:
+    """Count a call whose models and inputs are on "meta" as it would run elsewhere, where attention is fused.
+
+    >>> with torch.device("meta"):
+    ...     layer, rows = nn.Linear(3, 5), torch.empty(2, 3)
+    >>> count_on_meta(layer, rows).by_part
+    {'model': 60, 'backward': 60}
+    """
+    with FusedAttention():
+        return count_flops(fn, *args, **kwargs)
+
+
+class FusedAttention(TorchFunctionMode):
+    """Runs attention on "meta" as the CPU's fused operation; torch would take the plain one, which saves all scores."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention:
+            return _fused_attention(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _fused_attention(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
+    is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
+) -> Tensor:  # fmt: skip
+    shapes_fit = query.dim() == 4 and query.shape[-1] == value.shape[-1]  # all that the fused operation takes
+    learned_mask = attn_mask is not None and attn_mask.requires_grad
+    if query.device.type != "meta" or not shapes_fit or learned_mask:
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+        )
+    if enable_gqa:
+        times = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(times, 1), value.repeat_interleave(times, 1)
+    return aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, is_causal, scale=scale)[0]
 
 
 _ALL = "Global"
@@ -233,7 +275,7 @@ def _encoder_layer(x: Tensor, width: int, *rest: Any, out_val: Any = None, **__:
     """A whole encoder layer in one operation; padding that was removed (a nested tensor) costs nothing."""
     lengths = [len(row) for row in x.unbind()] if x.is_nested else [x.shape[1]] * x.shape[0]
     hidden = rest[_FFN_WEIGHT_1].shape[0]
-    return 2 * (block(sum(lengths), width, hidden) + sum(attention(n, n, width) for n in lengths))
+    return 2 * (sum(lengths) * width * (4 * width + 2 * hidden) + sum(attention(n, n, width) for n in lengths))
 
 
 _encoder_layer._get_raw = True  # the counter then gives tensors, not shapes, which nested tensors don't have

@@ -95,8 +95,6 @@ class TrainConfig:
     """Samples per optimiser step, over all processes and all accumulated micro-batches."""
     accumulation: int = 1
     """Micro-batches per process and step; batch_size must divide by accumulation times the number of processes."""
-    sharing: int = 1
-    """Neighbouring processes that get the same samples, each to compute a part of their loss, such as a span of frames."""
     seed: int = 0
     """Root of all randomness of the run: initial weights, order of data, augmentation, dropout."""
 
@@ -186,7 +184,7 @@ class TrainConfig:
     """Steps between lines of log.jsonl."""
     tensorboard: bool = True
     """Also write TensorBoard event files, when tensorboardX is installed."""
-    log_to: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+    log_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """Loggers that get every line of log.jsonl too, and whose packages must be there (`tapetum.train.loggers`)."""
     eval_every: int = 0
     """Steps between evaluations, which also happen after the last step; 0: never."""
@@ -298,11 +296,6 @@ class TrainConfig:
 
     def micro_batch(self, world_size: int) -> int:
         """Count the samples in one micro-batch of one process; BadInput if batch_size is not divisible."""
-        if world_size % self.sharing:
-            raise BadInput(
-                f"samples are shared by {self.sharing} processes, of {world_size}; start a multiple of {self.sharing}"
-            )
-        world_size //= self.sharing
         parts = world_size * self.accumulation
         if self.batch_size % parts:
             raise BadInput(

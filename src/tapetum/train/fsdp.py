@@ -14,11 +14,9 @@ Checkpoints hold whole tensors, so any number of processes, with DDP or FSDP, ma
 The rest of the loop accesses it through `process_group` only: importing torch's FSDP2 takes seconds, which other runs avoid.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,14 +31,10 @@ from torch.distributed.fsdp._fully_shard._fsdp_collectives import DefaultAllGath
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.utils._pytree import tree_leaves, tree_map
 
-from tapetum.account.cluster import Layout, count_memory, least_shards
-from tapetum.core.devices import free_bytes, memory_size
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.reading import no_pipe
 from tapetum.hub.state_dicts import OWN_ROWS, TensorFile, shards
-from tapetum.train import launch
 from tapetum.train.config import TrainConfig
-from tapetum.train.measure_step import record_units
 from tapetum.train.process_group import ProcessGroup
 from tapetum.train.state import new_model
 from tapetum.train.task import Task
@@ -84,32 +78,6 @@ def shard(module: nn.Module, parts: Sequence[nn.Module], processes: ProcessGroup
             if name in rows:
                 parameter.to_local().copy_(rows.pop(name))  # pyright: ignore[reportAttributeAccessIssue]
     return module
-
-
-def plan_memory(model: nn.Module, parts: Sequence[nn.Module], config: TrainConfig, processes: ProcessGroup) -> str:
-    """Say in closed form what each process will hold; all processes must call it alike.
-
-    Raises BadInput in all of them if one has less than that, with its memory and the number of processes that would do.
-    """
-    units, averages = record_units([model], parts, lambda: torch.empty(())), len(config.every_average)
-    layout = Layout(shards=processes.size // config.replicas, weight_bytes=2 if config.gather_bf16 else 4)
-    moments = 2 if config.optimizer == "adamw" else 1
-    memory = count_memory(units, layout, 0, averages, moments)
-    parts_of = {name: size for name, size in asdict(memory).items() if size and name != "largest"}
-    listed, by_moment = (
-        ", ".join(f"{name} {memory_size(size)}" for name, size in sizes.items()) for sizes in (parts_of, memory.by_moment)
-    )
-    text = f"each of {processes.size} processes holds, beside activations, {by_moment}; in a step {listed}"
-    if processes.device.type == "cuda" and not config.offload:
-        room: float = torch.cuda.mem_get_info(processes.device)[0]
-    else:
-        room = (free_bytes() or math.inf) / launch.processes_here(processes.size)
-    room = float(processes.concatenate(torch.tensor([room], dtype=torch.float64)).min())  # a machine may have less than others
-    if max(memory.by_moment.values()) > room:
-        enough = least_shards(units, layout, 0, room, averages, moments)
-        advice = f"start {enough * config.replicas} or more, as many a machine" if enough else "use machines with more"
-        raise BadInput(f"{text}; of memory one has {memory_size(room)}; {advice}")
-    return text
 
 
 SMALL = 1 << 16

@@ -44,8 +44,8 @@ def processes_here(size: int) -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", size))
 
 
-def is_elastic() -> bool:
-    """Check whether torchrun started this process; it may change the number of processes as machines leave or join."""
+def under_torchrun() -> bool:
+    """Check whether torchrun started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 

@@ -59,8 +59,8 @@ class Launch:
     """Steps between checkpoints; by default as the recipe has it."""
     save_minutes: float = 2.0
     """Minutes between checkpoints, beside those by step: the most that a crash costs."""
-    log_to: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
-    """Log every line of log.jsonl there too; each needs its package: tapetum[logs], tapetum[wandb], tapetum[mlflow]."""
+    log_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Log every line of log.jsonl there too; each needs its package: tapetum[logs], tapetum[wandb]."""
     settings: str | None = None
     """Text of settings.toml, which the run keeps in `out`: how the command line says all of it (`app.shell.settings`)."""
 
@@ -93,7 +93,7 @@ def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int 
     known |= {"workers": workers, **settings}
     requested = {"workers": launch.workers, "checkpoint_every": launch.save_every}
     known |= {name: value for name, value in requested.items() if value is not None}
-    at_once = micro_batch * max(1, environment.world_size() // known.get("sharing", 1))
+    at_once = micro_batch * environment.world_size()
     by_micro_batch = max(1, known["batch_size"] // at_once)
     return TrainConfig(
         **known,

@@ -25,7 +25,7 @@ from tapetum.train.launch import say
 from tapetum.train.loggers import Loggers, RunRecord, open_loggers
 from tapetum.train.machines import Machines, gpus_of
 from tapetum.train.process_group import ProcessGroup
-from tapetum.train.run_status import read_tail
+from tapetum.train.run_files import read_tail
 
 PLAIN_SECONDS = 10.0
 """Seconds between lines of progress where stderr is not a terminal."""

@@ -1,13 +1,11 @@
-"""Loggers: the numbers of a run in TensorBoard, Weights & Biases and MLflow, beside its log.jsonl.
+"""Loggers: the numbers of a run in TensorBoard and Weights & Biases, beside its log.jsonl.
 
-All three share one interface, `Logger`. Only the process that writes log.jsonl uses loggers. A resumed run continues the same
+Both share one interface, `Logger`. Only the process that writes log.jsonl uses loggers. A resumed run continues the same
 run in each service: its id there is saved in loggers.json. If a service or a disk fails during training, one line reports it
 and the run continues without it; log.jsonl is always complete.
 """
 
 import os
-import re
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -214,78 +212,4 @@ class WandbLogger:
         self._run.finish(exit_code=1 if outcome == "failed" else 0)
 
 
-class MlflowLogger:
-    """A run of MLflow; MLFLOW_TRACKING_URI sets its server, by default the folder mlruns/ in the folder of the run.
-
-    MLFLOW_EXPERIMENT_NAME sets its experiment, by default tapetum.
-    """
-
-    def __init__(self, record: RunRecord):
-        place = os.environ.get("MLFLOW_TRACKING_URI")
-        if place is None:
-            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # from 3.x on it refuses folders otherwise
-        try:
-            import mlflow  # pyright: ignore[reportMissingImports]
-            from mlflow.entities import Metric, Param  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise MissingExtra("mlflow", "mlflow", "logging to MLflow") from error
-        self._metric: Any = Metric
-        place = place or (record.out.resolve() / "mlruns").as_uri()
-        experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "tapetum")
-        try:
-            self._client: Any = mlflow.MlflowClient(tracking_uri=place)
-            self._id = record.ids.get("mlflow") or self._new_run(experiment, record.name)
-            self._client.update_run(self._id, status="RUNNING")
-            if "mlflow" not in record.ids:
-                flat = _flat_settings(without_paths(record.settings))
-                self._client.log_batch(self._id, params=[Param(name, value) for name, value in flat.items()])
-        except Exception as error:
-            raise TapetumError(
-                f"cannot begin a run of MLflow at {place} ({_reason(error)}); set MLFLOW_TRACKING_URI, or leave mlflow out of "
-                "--log-to"
-            ) from error
-        record.keep_id("mlflow", self._id)
-        say(f"logs to MLflow: run {self._id} of {experiment}, at {place}")
-
-    def _new_run(self, experiment: str, name: str) -> str:
-        known = self._client.get_experiment_by_name(experiment)
-        number = known.experiment_id if known else self._client.create_experiment(experiment)
-        return self._client.create_run(number, run_name=name, tags={"mlflow.source.name": Path(sys.argv[0]).name}).info.run_id
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Log one step in one request."""
-        now = int(time.time() * 1000)
-        metrics = [self._metric(_plain_name(name), value, now, step) for name, value in values.items()]
-        self._client.log_batch(self._id, metrics=metrics)
-
-    def close(self, outcome: Outcome) -> None:
-        """Report how the session ended."""
-        state = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}[outcome]
-        self._client.set_terminated(self._id, status=state)
-
-
-def _plain_name(name: str) -> str:
-    """Replace characters that MLflow does not allow in names.
-
-    >>> _plain_name("train/loss (mean)")
-    'train/loss _mean_'
-    """
-    return re.sub(r"[^\w\-. /]", "_", name)
-
-
-def _flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Flatten settings to texts of at most 500 characters, with dotted names.
-
-    >>> _flat_settings({"lr": 0.1, "ledger": {"energy": "auto"}})
-    {'lr': '0.1', 'ledger.energy': 'auto'}
-    """
-    flat: dict[str, str] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flat_settings(value, f"{prefix}{name}.")
-        else:
-            flat[_plain_name(f"{prefix}{name}")] = str(value)[:500]
-    return flat
-
-
-_KINDS: dict[str, Any] = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger, "mlflow": MlflowLogger}
+_KINDS: dict[str, Any] = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger}

@@ -82,7 +82,7 @@ class FitResult:
     @property
     def scores(self) -> dict[str, float]:
         """Read the task's scores after the last step from the log, of a run that evaluates (`TrainConfig.eval_every`)."""
-        from tapetum.train.run_status import read_tail
+        from tapetum.train.run_files import read_tail
 
         scored = (record["eval"] for record in reversed(read_tail(self.log)) if record.get("eval"))
         return next(scored, {})
@@ -154,12 +154,6 @@ class _Run:
             config, self.identity = continued_config(newest, task, config, processes, objective.model)
         else:
             self.identity = identity(task, config, processes.size, objective.model)
-        if self.sharded:
-            from tapetum.train.fsdp import plan_memory
-
-            forecast = plan_memory(objective.model, task.shards(objective.model), config, processes)
-            if processes.main and not newest:
-                say(forecast)
         self.task, self.config, self.out, self.processes = task, config, out, processes
         if config.activation_checkpointing:
             checkpoint_activations(task.shards(objective.model))
@@ -202,7 +196,7 @@ class _Run:
 
     def train(self, request: StopRequest, enough: Callable[[float], bool]) -> None:
         """Step until the end or a request to stop; finishes with a checkpoint."""
-        from tapetum.train.measure_step import report_flops
+        from tapetum.train.count_step import report_flops
 
         state, config = self.state, self.config
         with ExitStack() as stack:

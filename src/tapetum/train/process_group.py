@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
@@ -25,6 +26,8 @@ from tapetum.train import launch
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
+JOIN_TIMEOUT = timedelta(minutes=10)
+"""How long the first processes of a run wait for the last one to start."""
 TIMEOUT = timedelta(hours=1)
 """How long processes wait for each other: the main one evaluates and saves while the others wait."""
 _BACKENDS = {"cuda": "nccl", "xpu": "xccl"}
@@ -235,6 +238,18 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
     return device
 
 
+_joins: list[c10d.Store] = []
+"""The store of each group that this process has joined."""
+
+
+@cache
+def _meet() -> tuple[c10d.Store, int, int]:
+    """Find the other processes by torchrun's environment: their common store, this process's rank, and how many they are."""
+    store, rank, size = next(c10d.rendezvous("env://", timeout=JOIN_TIMEOUT))  # pyright: ignore[reportPrivateImportUsage]
+    store.set_timeout(JOIN_TIMEOUT)
+    return store, rank, size
+
+
 @contextmanager
 def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
     """Join this process's group: of one process, unless torchrun's environment says otherwise.
@@ -247,8 +262,6 @@ def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
         with _entered(ProcessGroup(0, 1, pick_device(device_name))) as processes:
             yield processes
         return
-    from tapetum.train.rendezvous import JOIN_TIMEOUT, rendezvous
-
     device = pick_device(device_name, launch.local_rank())
     if device.type in _BACKENDS:
         torch.get_device_module(device).set_device(device)
@@ -257,9 +270,11 @@ def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
     mine = not dist.is_initialized()
     with _explain_lost_peers():
         if mine:
-            store, rank, size = rendezvous()
+            store, rank, size = _meet()
+            _joins.append(store)
             backend = f"cpu:gloo,{kind}:{_BACKENDS[kind]}" if (kind := device.type) in _BACKENDS else "gloo"
-            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=JOIN_TIMEOUT)
+            world = c10d.PrefixStore(f"world {len(_joins)}", store)  # the store outlives a group, whose addresses would stay
+            dist.init_process_group(backend, store=world, rank=rank, world_size=size, timeout=JOIN_TIMEOUT)
             c10d._set_pg_timeout(TIMEOUT)
         processes = ProcessGroup(dist.get_rank(), dist.get_world_size(), device)
         timeout = 10.0

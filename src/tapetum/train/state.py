@@ -250,48 +250,39 @@ def continued_config(
 ) -> tuple[TrainConfig, dict[str, Any]]:
     """Find config and identity to continue a checkpoint's run with another number of processes: its batches stay the same.
 
-    If torchrun started the processes (possibly fewer than before), each accumulates as many micro-batches as needed; smaller
-    ones where those of the run do not divide its batch, if no example depends on others. Otherwise BadInput states how many;
-    it is also raised if this number of processes cannot form the run's batches.
+    Under torchrun each process accumulates as many micro-batches as needed; otherwise BadInput states how many. It is also
+    raised if this number of processes cannot form the run's batches.
     """
     before = _flat(read_json(path / checkpoint.STATE)["run"])
-    name = "joint_batch" if "joint_batch" in before else "micro_batch"
+    required = {key: before[key] for key in ("joint_batch", "micro_batch") if key in before}
 
-    def divide(accumulation: int) -> dict[str, int]:
-        """Describe how a batch is divided, with this number of micro-batches per process."""
-        if not accumulation or config.batch_size % (processes.size * accumulation):
-            return {}
-        now = _flat(identity(task, replace(config, accumulation=accumulation), processes.size, model))
+    def divided(config: TrainConfig) -> dict[str, Any]:
+        """Describe how this number of processes divides a batch."""
+        now = _flat(identity(task, config, processes.size, model))
         return {key: now[key] for key in ("joint_batch", "micro_batch") if key in now}
 
-    required = {key: before[key] for key in ("joint_batch", "micro_batch") if key in before}
-    now = divide(config.accumulation)
+    dividable = config.batch_size % (processes.size * config.accumulation) == 0
+    now = divided(config) if dividable else {}
     if now == required or before.get("batch_size") != config.batch_size:
         return config, identity(task, config, processes.size, model)
-    at_once = before[name] * (1 if name == "joint_batch" else processes.size)
-    accumulation, by_example = config.batch_size // at_once, launch.is_elastic() and not holds_batch_statistics(model)
-    if divide(accumulation) != required:
+    name = "joint_batch" if "joint_batch" in before else "micro_batch"
+    accumulation = config.batch_size // (before[name] * (1 if name == "joint_batch" else processes.size))
+    other = replace(config, accumulation=max(accumulation, 1))
+    if config.batch_size % (processes.size * other.accumulation) or divided(other) != required:
         says = " and ".join(f"{key} {value}" for key, value in required.items())
         possible = f"a number that divides {before[name] if name == 'joint_batch' else config.batch_size // before[name]}"
         if len(required) == 2:
             possible = str(before["joint_batch"] // before["micro_batch"])
-        elif name == "micro_batch" and by_example:
-            possible, counts = f"a number that divides {config.batch_size}", range(accumulation or 1, config.batch_size + 1)
-            accumulation = next((n for n in counts if divide(n).get(name, math.inf) <= before[name]), 0)
-        if not (by_example and divide(accumulation).keys() == {"micro_batch"}):
-            raise BadInput(
-                f"{path.name} is of a run with {says}, which {processes.size} processes cannot make of batch_size "
-                f"{config.batch_size}; start {possible} of them"
-            )
-    if not launch.is_elastic():
+        raise BadInput(
+            f"{path.name} is of a run with {says}, which {processes.size} processes cannot make of batch_size "
+            f"{config.batch_size}; start {possible} of them"
+        )
+    if not launch.under_torchrun():
         says = ", ".join(f"{key} {value} (now {now.get(key)})" for key, value in required.items() if value != now.get(key))
         raise BadInput(f"{path.name} is of a run with {says}; give accumulation {accumulation}, and it goes on as it was")
-    config = replace(config, accumulation=accumulation)
     if processes.main:
-        of = "" if divide(accumulation) == required else f" of {config.micro_batch(processes.size)} instead of {before[name]}"
-        launch.say(f"accumulates {accumulation} micro-batches{of} in each of {processes.size} processes, as batch_size stays")
-    run = identity(task, config, processes.size, model)
-    return config, {**run, "config": {**run["config"], **required}}
+        launch.say(f"accumulates {accumulation} micro-batches in each of {processes.size} processes, as batch_size stays")
+    return other, identity(task, other, processes.size, model)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

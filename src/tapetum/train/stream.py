@@ -41,7 +41,7 @@ def sample_numbers(step: int, part: int, rank: int, world_size: int, config: Tra
     range(12, 14)
     """
     size = config.micro_batch(world_size)
-    first = step * config.batch_size + (part * (world_size // config.sharing) + rank // config.sharing) * size
+    first = step * config.batch_size + (part * world_size + rank) * size
     return range(first, first + size)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tapetum.account.cluster import H100
 
 from support.paligemma_folder import tiny_folder
-from tapetum.account.cluster import H100
 from tapetum.app.learn.dry import PlannedRun, parse_prices, plan_run
 from tapetum.core.errors import BadInput
 from tapetum.systems.odin.recipes import recipe as odin

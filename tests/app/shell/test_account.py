@@ -28,7 +28,7 @@ def told(run: Run, *words: object) -> dict:
 
 def test_an_encoder_by_name(run: Run) -> None:
     cost = told(run, "vit-base-16")
-    assert cost["flops_model"] == cost["engines"]["closed_form"] == cost["engines"]["counted"] == 35_126_120_448  # the notes'
+    assert cost["flops_model"] == 35_126_120_448  # the notes'
     assert cost["macs_hardware"] * 2 == cost["flops_hardware"]
     assert cost["parameters"]["encoder"] == 85_798_656
     assert not cost["measured"]
@@ -50,8 +50,7 @@ def test_a_step_has_phases(run: Run) -> None:
     code, out, _ = run("account", "vit-nano", "--size", 32, "--method", "byol", "--batch-size", 4)
     assert code == 0
     rows = {line[:11].strip(): line for line in out.splitlines()}
-    assert {"teacher", "encoder", "heads", "backward", "in all", "model", "check", "energy", "CO2"} <= set(rows)
-    assert "+0.00%" in rows["check"]
+    assert {"teacher", "encoder", "heads", "backward", "in all", "model", "energy", "CO2"} <= set(rows)
     assert rows["energy"].endswith("estimated, not measured")
     assert "Ember" in out
     code, _, err = run("account", "vit-nano", "--method", "simclr")
@@ -78,18 +77,6 @@ def test_other_models(run: Run, name: str) -> None:
     cost = told(run, name, "--size", 64)
     assert cost["flops_hardware"] > 1e7
     assert sum(cost["parameters"].values()) > 1e5
-    if name == "paligemma-masks":
-        code, out, _ = run("account", name, "--size", 64)
-        assert code == 0
-        assert "check       none: operations were counted as they ran" in out
-    if name == "hip-nano":
-        from tapetum.hub.loading import load
-
-        model = load(name)
-        model = getattr(model, "model", model)
-        from tapetum.systems.hip.plan import plan
-
-        assert cost["macs_hardware"] == plan(model.config, model.modalities).macs(1)
 
 
 @pytest.mark.slow

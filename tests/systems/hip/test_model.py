@@ -12,10 +12,10 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip import layers
 from tapetum.systems.hip.config import NANO, HipConfig, Modality, variant
+from tapetum.systems.hip.grouping import grouping
 from tapetum.systems.hip.layers import fourier_features, variance_scaling
 from tapetum.systems.hip.masking import draw_mask
 from tapetum.systems.hip.model import Hip
-from tapetum.systems.hip.plan import grouping
 
 SMALL = HipConfig(
     groups=(4, 1, 4), latents=(4, 4, 4), channels=(8, 16, 8), self_layers=(1, 1, 1), self_heads=(2, 2, 2), embedding=8

@@ -13,8 +13,8 @@ from support.sharding import check_shards
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip.config import Masked, Modality
 from tapetum.systems.hip.data import TARGET, HipExamples, ModalityField
+from tapetum.systems.hip.grouping import grouping
 from tapetum.systems.hip.masking import cosines, draw_mask, hidden_elements, neighbour_cosines, similarity_sheet
-from tapetum.systems.hip.plan import grouping
 from tapetum.systems.hip.task import ClassTask, HipClassifier, MaskedTask, Standardize, masked_losses
 from tapetum.train import StepContext, TrainConfig, fit
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from systems.pretraining.conftest import RESNET, SETTINGS, VIT, begun, tiny
 from tapetum.account.ledger import read
+from tapetum.bench.plans import plan_run
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build, byte_text, save
 from tapetum.systems.pretraining import losses
@@ -28,7 +29,6 @@ from tapetum.systems.pretraining.heads import (
 )
 from tapetum.systems.pretraining.methods import Byol, Dino, DinoV2, Method, task_of
 from tapetum.systems.pretraining.run import loop_config, task_for
-from tapetum.systems.pretraining.run_plan import plan_run
 from tapetum.systems.pretraining.task import PATIENCE, SURE
 from tapetum.train import StepContext, fit
 from tapetum.train.launch_config import Launch
@@ -365,7 +365,7 @@ def test_the_last_steps_of_dinov2_see_larger_crops(data: Path, tmp_path: Path) -
         assert batch["hidden"].shape == (8, 2, (side // 4) ** 2)
     fit(task, loop_config(task, Launch(out=out, workers=0, threads=1)), out)
     planned = plan_run(run)
-    assert [(phase.name, phase.steps) for phase in planned.phases] == [("from step 1", 2), ("from step 3", 1)]
+    assert [(phase.name, phase.config.steps) for phase in planned.phases] == [("from step 1", 2), ("from step 3", 1)]
     total = read(out / "ledger.json")["total"]
     assert total["flops_forward"] + total["flops_backward"] == pytest.approx(planned.flops, rel=0.03)
     assert planned.phases[1].step_flops > 2 * planned.phases[0].step_flops

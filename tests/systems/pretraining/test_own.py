@@ -12,12 +12,12 @@ import torch
 from support.docs_pages import DOCS, blocks
 from support.forks import Forks
 from systems.pretraining.conftest import RESNET, tiny
+from tapetum.bench.plans import plan_run
 from tapetum.core.errors import BadInput
 from tapetum.encoders.factory import load as load_file
 from tapetum.encoders.references import load
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe
 from tapetum.systems.pretraining.run import pretrain, task_for
-from tapetum.systems.pretraining.run_plan import plan_run
 from tapetum.train.launch_config import Launch
 
 METHOD = '''

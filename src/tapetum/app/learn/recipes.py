@@ -23,9 +23,7 @@ class RecipeOptions:
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
     """File of settings, such as the settings.toml of every run; what the command line says wins."""
     dry: bool = False
-    """Only say what the run costs: steps, parameters, FLOPs, memory and days on GPUs. Counts data that are there."""
-    price: tuple[str, ...] = ()
-    """With --dry: what an hour of a GPU costs, such as H100=2.5 L4=0.8, in any currency."""
+    """Only say what the run costs: steps, warm-up, parameters, FLOPs, memory, time and energy. Counts data that are there."""
     recipe: Any
     launch: LaunchOptions
 
@@ -57,12 +55,13 @@ def recipe_command(
 
     def work(given: Any, listener: Listener) -> Result:
         if given.dry:
-            from tapetum.app.learn.dry import PlannedRun, parse_prices, plan_run
+            from tapetum.app.learn.dry import PlannedRun
+            from tapetum.bench.plans import plan_run
 
-            prices, plan = parse_prices(given.price), plan_run(given.recipe)
+            plan = plan_run(given.recipe, given.launch)
             first = plan.phases[0]
-            each = first.step_flops / first.batch_size * min(first.micro_batch, first.batch_size)
-            return PlannedRun(plan, prices, measure(given.recipe, given.launch, each))
+            micro_batch = first.step_flops / first.config.batch_size * first.micro_batch
+            return PlannedRun(plan, measure(given.recipe, given.launch, micro_batch))
         return train(given, given.launch, listener) or Stopped(given.launch.out, product)
 
     return Command(with_json(given_options), work, recipe=name)

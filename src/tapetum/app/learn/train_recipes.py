@@ -5,11 +5,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from tapetum.app.commands import Command, Group
+from tapetum.app.commands import Group
 from tapetum.app.learn.options import options
 from tapetum.app.learn.recipes import recipe_command, recipe_options
 from tapetum.app.learn.train import TrainedModel, train
-from tapetum.app.learn.train_status import status
 from tapetum.app.verb import Listener
 from tapetum.systems.hip.recipes import RECIPES as HIP
 from tapetum.systems.hip.recipes import HipRun
@@ -180,11 +179,7 @@ def _work(given: Any, launch: Launch, listener: Listener) -> TrainedModel | None
     return train(given.recipe, launch, listener.line)
 
 
-def _command(name: str) -> Command:
-    return recipe_command(name, _OPTIONS[name], _work)
-
-
 COMMANDS = Group(
-    """Train a model; the same command goes on where a run was stopped. `tapetum train status RUN` says how far a run is.""",
-    {**{name: _command(name) for name in _OPTIONS}, "status": status},
+    """Train a model; the same command goes on where a run was stopped.""",
+    {name: recipe_command(name, options, _work) for name, options in _OPTIONS.items()},
 )

@@ -65,7 +65,7 @@ def _files(run: Path) -> list[Path]:
 
 def _read(file: Path) -> dict[str, Any]:
     from tapetum.account.ledger import ENDS, SUMMED
-    from tapetum.train.run_status import read_costs
+    from tapetum.train.run_files import read_costs
 
     try:
         content = read_costs(file)

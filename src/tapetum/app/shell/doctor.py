@@ -17,7 +17,6 @@ EXTRAS = {
     "supervision": (("supervision",), "tracks as KeyPoints of supervision"),
     "logs": (("tensorboardX",), "TensorBoard curves of training runs"),
     "wandb": (("wandb",), "training runs in Weights & Biases: --log-to wandb"),
-    "mlflow": (("mlflow-skinny",), "training runs in MLflow: --log-to mlflow"),
     "export": (("onnx", "onnxscript"), "tapetum export to ONNX"),
     "cluster": (("ray",), "many videos at a time, on one machine or several"),
     "addresses": (

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from tapetum.core.files import whole_file
 from tapetum.systems.hip.config import HipConfig, Masked, Modality
-from tapetum.systems.hip.plan import Grouping, grouping
+from tapetum.systems.hip.grouping import Grouping, grouping
 from tapetum.train.launch import is_main
 
 

@@ -27,9 +27,9 @@ from torch.utils.checkpoint import checkpoint
 from tapetum.core.devices import all_finite
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip.config import HipConfig, Modalities, Preparation
+from tapetum.systems.hip.grouping import Grouping, grouping
 from tapetum.systems.hip.layers import CrossAttention, Linear, PositionCodes, SelfAttention, variance_scaling
 from tapetum.systems.hip.masking import VisibleElements
-from tapetum.systems.hip.plan import Grouping, grouping
 
 if TYPE_CHECKING:
     from tapetum.systems.hip.embed import HipEmbedder

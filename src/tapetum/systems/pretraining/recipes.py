@@ -249,7 +249,7 @@ class PretrainRun(MethodSettings, ImageRun):
     @property
     def views(self) -> tuple[int, ...]:
         """List the side length of each view of an image."""
-        from tapetum.systems.pretraining.run_plan import blank_source
+        from tapetum.systems.pretraining.cost import blank_source
 
         return tuple(view.size for view in task_of(self.method)(self, blank_source()).views())
 

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
+from operator import mul
 from typing import Any
 
 import torch
@@ -193,7 +195,7 @@ def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Pr
 
     Later steps that cost other FLOPs count in proportion to these.
     """
-    from tapetum.systems.pretraining.run_plan import plan_run
+    from tapetum.systems.pretraining.cost import count_step
 
     device = find_device(config.device)
     cuda = torch.cuda if device.type == "cuda" else None
@@ -201,8 +203,10 @@ def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Pr
     measured = rehearse(task, config, seconds, most=_FORECAST_S)
     later = 1.0
     if task.cost_changes:
-        plan = plan_run(task.run)
-        later = plan.flops / (plan.steps * plan.phases[0].step_flops)
+        starts = (0, *task.cost_changes)
+        each = [count_step(task.run, 2, step=start).total for start in starts]
+        lengths = [end - start for start, end in pairwise((*starts, config.steps))]
+        later = sum(map(mul, each, lengths)) / (each[0] * config.steps)
     world = processes.world_size()
     samples, size = task.dataset(), config.micro_batch(world)
     began = time.perf_counter()

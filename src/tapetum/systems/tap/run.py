@@ -139,14 +139,14 @@ def train_tap_kubric(run: TapKubric, launch: Launch) -> Path | None:
     or a sequence is damaged.
     """
     task = KubricTask(run)
-    result = fit(task, _kubric_config(run, launch, len(task.held_out) > 0), launch.out, began=launch.began)
+    result = fit(task, kubric_config(run, launch, len(task.held_out) > 0), launch.out, began=launch.began)
     if result.state == "stopped":
         return None
     target = launch.out / f"{run.model if run.start is None else Path(run.start).stem}.safetensors"
     return save_finished(task.architecture, result.weights / "model.safetensors", target, torch.float32)
 
 
-def _kubric_config(run: TapKubric, launch: Launch, scored: bool) -> TrainConfig:
+def kubric_config(run: TapKubric, launch: Launch, scored: bool) -> TrainConfig:
     save_every = launch.save_every or 500
     return train_config(
         run,

@@ -30,7 +30,6 @@ from tapetum.layers.sampling import constant, scale_xy
 from tapetum.layers.transformer import Attention, Block, Mlp
 from tapetum.systems.tapnext.config import TapNextConfig
 from tapetum.systems.tapnext.layers import RecurrentBlock, RecurrentState, compute_certainty, decode_positions, embed_positions
-from tapetum.systems.tapnext.time_shards import TimeShards
 
 TEMPERATURE = 0.5
 """Factor on the logits of coordinates before the softmax."""
@@ -104,19 +103,13 @@ class SpaceTimeBlock(nn.Module):
         first: bool,
         mask: Bool[Tensor, "1 1 1 n"] | None = None,
         rows: slice | None = None,
-        shards: TimeShards | None = None,
     ) -> tuple[Float[Tensor, "b t m c"], RecurrentState]:
         """Run over t frames, of which the `first` has no past.
 
         `mask`: which tokens of a frame are attended to. `rows`: those whose result is of use, by default all; to the others of
-        the last block nobody looks, so that they need keys and values only. `shards`: other processes have the frames before
-        and after.
+        the last block nobody looks, so that they need keys and values only.
         """
-        if shards:
-            state = shards.receive(state)
         x, state = self.temporal(x, state, first)
-        if shards:
-            x = shards.send(x, state)
         tokens = x.flatten(0, 1)
         if rows is None:
             return self.spatial(tokens, mask=mask).unflatten(0, x.shape[:2]), state
@@ -201,23 +194,17 @@ class TapNext(nn.Module):
         state, layers = self._run(state, frames)
         return state, self._predict(self.norm(layers[-1]), state.size)
 
-    def predict_layers(
-        self, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b q 3"], shards: TimeShards | None = None
-    ) -> list[TapNextPredictions]:
+    def predict_layers(self, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b q 3"]) -> list[TapNextPredictions]:
         """Predict by the tokens after each block: what training learns from (2504.05579; the public JAX tracker).
 
         The last predictions are those of `forward`; the heads see the other blocks' tokens as they are, without the last norm.
-        With `shards`, predictions are of this process's span of the frames.
         """
         state = self.start(queries, (video.shape[2], video.shape[3]))
-        if shards:
-            span = shards.span(video.shape[1])
-            state, video = replace(state, step=span.start), video[:, span]
-        _, layers = self._run(state, video, shards)
+        _, layers = self._run(state, video)
         return [self._predict(points, state.size) for points in (*layers[:-1], self.norm(layers[-1]))]
 
     def _run(
-        self, state: TapNextState, frames: Float[Tensor, "b t h w 3"], shards: TimeShards | None = None
+        self, state: TapNextState, frames: Float[Tensor, "b t h w 3"]
     ) -> tuple[TapNextState, list[Float[Tensor, "b q t c"]]]:
         """The state after further frames, and the tokens of points after each block."""
         images = self.patches(frames.flatten(0, 1).permute(0, 3, 1, 2).to(self.patches.weight.dtype))
@@ -230,7 +217,7 @@ class TapNext(nn.Module):
         states, layers, points = [], [], slice(images.shape[2], -1 if state.spare else None)
         for number, (block, before) in enumerate(zip(self.blocks, state.blocks, strict=True), 1):
             last = number == len(self.blocks)
-            x, after = block(x, before, state.step == 0, mask, points if last else None, shards)
+            x, after = block(x, before, state.step == 0, mask, points if last else None)
             states.append(after)
             layers.append((x if last else x[:, :, points]).transpose(1, 2))
         return replace(state, step=state.step + frames.shape[1], blocks=tuple(states)), layers

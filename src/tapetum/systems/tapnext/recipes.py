@@ -62,8 +62,6 @@ class TapNextRun(SceneRun):
     runs."""
     weight_decay: float = 1e-2
     """Decoupled, not on biases, gains and offsets. [not published]"""
-    time_shards: int = 1
-    """Under torchrun: neighbouring processes that share a clip, each a span of its frames, as TAPNext++ for 1,024 frames."""
     bf16: bool = False
     """Compute in bfloat16; weights and the state of the recurrence stay float32."""
 

@@ -34,12 +34,6 @@ def train_tapnext(run: TapNextRun, launch: Launch) -> Path | None:
     phases = changed_phases(run, run.phases)
     check_run(run)
     check_fields(run, weight_decay="[0, inf)", **dict.fromkeys(("occluded_weight", "roll", "homography"), "[0, 1]"))
-    fewest = min(phase.frames for phase in phases)
-    if not 1 <= run.time_shards <= fewest or (run.time_shards > 1 and launch.activation_checkpointing):
-        raise BadInput(
-            f"time_shards is {run.time_shards}; it must be 1 to {fewest}, the frames of a clip, and does not go with "
-            "activation_checkpointing, which would send each state twice"
-        )
     config = run.model
     if run.start is not None:
         try:
@@ -67,7 +61,7 @@ def train_tapnext(run: TapNextRun, launch: Launch) -> Path | None:
 
 def loop_settings(run: TapNextRun, phases: Sequence[ClipPhase]) -> dict[str, Any]:
     """Collect the settings of the loop that are not those of small trackers; a short run warms up for a tenth of it at most."""
-    settings: dict[str, Any] = {"weight_decay": run.weight_decay, "bf16": run.bf16, "sharing": run.time_shards}
+    settings: dict[str, Any] = {"weight_decay": run.weight_decay, "bf16": run.bf16}
     if run.preset == "paper":
         warmup_steps = min(PAPER_LOOP["warmup_steps"], *(phase.steps // 10 for phase in phases))
         settings |= {**PAPER_LOOP, "warmup_steps": warmup_steps}

@@ -36,7 +36,6 @@ from tapetum.systems.tapnext.config import TapNextConfig
 from tapetum.systems.tapnext.layers import embed_positions
 from tapetum.systems.tapnext.model import TapNext, TapNextPredictions
 from tapetum.systems.tapnext.recipes import TapNextRun
-from tapetum.systems.tapnext.time_shards import TimeShards
 from tapetum.tracks.training.clips import ClipDataset, TrackedClip
 from tapetum.tracks.training.data import FEW_CLIPS, PAPER, TapSample, TapSamples
 from tapetum.tracks.training.recipes import ClipPhase
@@ -100,15 +99,14 @@ def tracking_losses(
     targets: TrackTargets,
     *,
     as_public: bool = False,
-    span: slice = slice(None),  # never changed
 ) -> Terms:
     """Average `coordinates`, `position` and `visibility` over the predictions of some layers; `as_public` as in
-    `make_targets`. Predictions of a `span` of the targets' frames give their part of the means over all."""
-    return mean_terms([_layer_losses(one, targets, as_public, span) for one in predictions])
+    `make_targets`."""
+    return mean_terms([_layer_losses(one, targets, as_public) for one in predictions])
 
 
-def _layer_losses(one: TapNextPredictions, targets: TrackTargets, as_public: bool, span: slice) -> Terms:
-    bins, xy, visible = one.logits.shape[-1], targets.xy[:, :, span], targets.visible[:, :, span]
+def _layer_losses(one: TapNextPredictions, targets: TrackTargets, as_public: bool) -> Terms:
+    bins, xy, visible = one.logits.shape[-1], targets.xy, targets.visible
     label = (xy - 0.5).clamp(0, bins - 1).round().long()
     entropy = F.cross_entropy(one.logits.float().flatten(0, -2), label.flatten(), reduction="none").unflatten(0, label.shape)
     coordinates = entropy.sum(-1)  # of both axes
@@ -117,18 +115,18 @@ def _layer_losses(one: TapNextPredictions, targets: TrackTargets, as_public: boo
     visibility = F.binary_cross_entropy_with_logits(one.visible_logits.float(), visible.float(), reduction="none")
     everywhere = torch.ones_like(targets.known)
     return {
-        "coordinates": COORDINATE_WEIGHT * _mean(coordinates, everywhere if as_public else targets.located, span),
-        "position": POSITION_WEIGHT * _mean(position, targets.located, span),
-        "visibility": VISIBLE_WEIGHT * _mean(visibility, targets.known, span),
+        "coordinates": COORDINATE_WEIGHT * _mean(coordinates, everywhere if as_public else targets.located),
+        "position": POSITION_WEIGHT * _mean(position, targets.located),
+        "visibility": VISIBLE_WEIGHT * _mean(visibility, targets.known),
     }
 
 
-def _mean(loss: Float[Tensor, "b q s"], weight: Float[Tensor, "b q t"], span: slice) -> Float[Tensor, ""]:
-    """Mean over what counts, or a span's part of it; 0 where nothing does."""
-    return (loss * weight[:, :, span]).sum() / weight.sum().clamp(min=1e-6)
+def _mean(loss: Float[Tensor, "b q t"], weight: Float[Tensor, "b q t"]) -> Float[Tensor, ""]:
+    """Mean over what counts; 0 where nothing does."""
+    return (loss * weight).sum() / weight.sum().clamp(min=1e-6)
 
 
-_NOT_LEARNED = "preset", "name", "phases", "steps", "batch_size", "size", "cache", "checks", "data", "time_shards"
+_NOT_LEARNED = "preset", "name", "phases", "steps", "batch_size", "size", "cache", "checks", "data"
 """Fields of `TapNextRun` that do not decide what a phase learns, or are in it."""
 
 
@@ -183,7 +181,6 @@ class TapNextTask(TrackerTask, Task):
             layers=run.layers,
             occluded_weight=run.occluded_weight,
             as_public=run.public_losses,
-            shards=TimeShards.of_process(run.time_shards) if model.training else None,
         )
 
     def track(
@@ -206,31 +203,26 @@ def compute_clip_loss(
     layers: Literal["all", "last"] = "all",
     occluded_weight: float = 0.0,
     as_public: bool = False,
-    shards: TimeShards | None = None,
 ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-    """Average the losses of the layers, and compute the fractions of accurately placed and correctly occluded points.
-
-    With `shards`, all these are the part of this process's frames, times their number: the mean over processes is the whole.
-    """
-    span = shards.span(batch.video.shape[1]) if shards else slice(None)
+    """Average the losses of the layers, and compute the fractions of accurately placed and correctly occluded points."""
     video_size, image_size = (batch.video.shape[2], batch.video.shape[3]), network.config.image_size
-    every = network.predict_layers(batch.video, batch.queries, shards)
+    every = network.predict_layers(batch.video, batch.queries)
     targets = make_targets(
         batch.queries, batch.xy, batch.occluded, video_size, image_size, occluded_weight=occluded_weight, as_public=as_public
     )
-    terms = tracking_losses(every if layers == "all" else every[-1:], targets, as_public=as_public, span=span)
-    total, logs = add_terms({name: term * (shards.count if shards else 1) for name, term in terms.items()})
+    terms = tracking_losses(every if layers == "all" else every[-1:], targets, as_public=as_public)
+    total, logs = add_terms(terms)
     with torch.no_grad():
         last, known = every[-1], batch.queries[..., :1].round() < torch.arange(batch.xy.shape[2], device=batch.xy.device)
-        error = (last.image_xy - scale_xy(batch.xy[:, :, span], video_size, image_size)).norm(dim=-1)
+        error = (last.image_xy - scale_xy(batch.xy, video_size, image_size)).norm(dim=-1)
         parts = {
             "within_8px": error < 8,
             "within_2px": error < 2,
-            "visible_accuracy": last.visible != batch.occluded[:, :, span],
+            "visible_accuracy": last.visible != batch.occluded,
         }
         for name, right in parts.items():
             of = known if name == "visible_accuracy" else known & ~batch.occluded
-            logs[name] = _mean(right.float(), of.float(), span) * (shards.count if shards else 1)
+            logs[name] = _mean(right.float(), of.float())
     return total, logs
 
 

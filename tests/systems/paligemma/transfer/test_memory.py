@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from support.paligemma import TINY
+from tapetum.account.plan import Memory, measure_step, process_memory
 from tapetum.systems.paligemma.losses import suffix_loss
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.recipes import Learning, PaliGemmaTransfer
 from tapetum.systems.paligemma.transfer.run import low_rank, predicted_memory
-from tapetum.train.measure_step import TrainingMemory, training_memory
 from tapetum.train.optim import freeze_by_rules
 
 RUN = PaliGemmaTransfer(micro_batch=3, learning=Learning(length=32))
 
 
-def real(run: PaliGemmaTransfer) -> tuple[TrainingMemory, int]:
+def real(run: PaliGemmaTransfer) -> tuple[Memory, int]:
     """Of a step with texts of the full length, and how many numbers learn."""
     model = PaliGemma(TINY)
     if run.lora_rank:
@@ -25,7 +25,8 @@ def real(run: PaliGemmaTransfer) -> tuple[TrainingMemory, int]:
     freeze_by_rules(model, run.rules())
     ids = torch.full((run.micro_batch, 16), 7)
     pixels = torch.zeros(run.micro_batch, 1, 3, 28, 28)
-    memory = training_memory(model, lambda m: suffix_loss(model.logits(pixels, ids, ids), ids))
+    step = measure_step(lambda: suffix_loss(model.logits(pixels, ids, ids), ids), {"model": model}, run.micro_batch)
+    memory = process_memory(step, run.micro_batch)
     return memory, sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 

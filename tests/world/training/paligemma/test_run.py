@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from support.scene_folder import write_scene_folder
+from tapetum.bench.plans import plan_run
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.paligemma import config as configs
@@ -22,7 +23,6 @@ from tapetum.train.launch_config import Launch
 from tapetum.world.training.paligemma import stages
 from tapetum.world.training.paligemma.dense_task import CELL
 from tapetum.world.training.paligemma.recipes import RECIPES, NanoRun
-from tapetum.world.training.paligemma.run_plan import plan_run
 from tapetum.world.training.paligemma.scene_images import SceneFolder
 from tapetum.world.training.paligemma.stages import texts_of, train_nano, train_phases
 
@@ -136,7 +136,9 @@ def test_a_config_says_a_merge_only_where_there_is_one() -> None:
 def test_a_plan_has_the_phases_of_the_run() -> None:
     run = RECIPES["nano-2"]
     plan = plan_run(run)
-    assert {phase.name: phase.steps for phase in plan.phases} == {name: stage.steps for name, stage in run.phases().items()}
+    assert {phase.name: phase.config.steps for phase in plan.phases} == {
+        name: stage.steps for name, stage in run.phases().items()
+    }
     assert plan.phases[-1].step.learning == sum(p.numel() for p in build(run.model).parameters())
 
 

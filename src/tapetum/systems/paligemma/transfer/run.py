@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from tapetum.account.plan import Memory, measure_step, process_memory
 from tapetum.core.errors import BadInput
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
@@ -31,7 +32,6 @@ from tapetum.systems.paligemma.transfer.samples import TaskChecks, detection_pai
 from tapetum.train import TrainConfig, fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
-from tapetum.train.measure_step import TrainingMemory, training_memory
 from tapetum.train.optim import freeze_where
 
 BATCH = 16
@@ -270,9 +270,10 @@ def answers_to(model: PaliGemma, tokens: Tokens, samples: Sequence[ImageTexts], 
     return [tokens.decode(ids) for ids in greedy(session, longest, (model.config.end,))]
 
 
-def predicted_memory(task: PaliGemmaTask, run: PaliGemmaTransfer, config: PaliGemmaConfig) -> TrainingMemory:
+def predicted_memory(task: PaliGemmaTask, run: PaliGemmaTransfer, config: PaliGemmaConfig) -> Memory:
     """Predict the memory of a step, from a forward pass on the device "meta", where nothing is computed."""
-    return training_memory(unmade_model(run, config), lambda model: _meta_loss(model, task, run))
+    model, batch = unmade_model(run, config), run.micro_batch
+    return process_memory(measure_step(lambda: _meta_loss(model, task, run), {"model": model}, batch, bf16=run.bf16), batch)
 
 
 def unmade_model(run: PaliGemmaTransfer, config: PaliGemmaConfig) -> PaliGemma:

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from tapetum.account.closed_form import closed_form
 from tapetum.account.config import LedgerConfig
+from tapetum.account.flops import count_on_meta
 from tapetum.account.ledger import read as read_ledger
 from tapetum.account.ledger import write_json_atomic
 from tapetum.core.errors import BadInput
@@ -25,10 +25,10 @@ from tapetum.core.reading import parse_json, read_json, read_text
 from tapetum.encoders.architectures import Architecture
 from tapetum.encoders.factory import load, make
 from tapetum.encoders.features import Encoder
+from tapetum.systems.pretraining.cost import count_step
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import encoder_architecture
 from tapetum.systems.pretraining.run import run_task
-from tapetum.systems.pretraining.run_plan import account_step
 from tapetum.systems.pretraining.study.claims import OWN_ESTIMATE
 from tapetum.systems.pretraining.study.data import balanced, pixels, pool, shape_source, varied
 from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, StudyPlan, StudyPoint
@@ -245,7 +245,7 @@ def _counted(
     def loss() -> torch.Tensor:
         return pixel_loss(model(images), truth)
 
-    cost = closed_form(loss)
+    cost = count_on_meta(loss)
     return cost.total, cost.forward
 
 
@@ -263,7 +263,7 @@ def _forward_flops(plan: StudyPlan, size: str) -> int:
     side = plan.images.size
     with torch.device("meta"):
         encoder, image = make(_architecture(plan, size)), torch.empty(1, 3, side, side)
-    return closed_form(lambda: encoder(image).pooled).forward
+    return count_on_meta(lambda: encoder(image).pooled).forward
 
 
 _STEPS: dict[tuple[Any, ...], int] = {}
@@ -276,5 +276,5 @@ def _step_flops(plan: StudyPlan, size: str, method: str) -> int:
     classes = len(pool(plan.images).classes) or 1000
     key = (repr(replace(run, data="")), classes)
     if key not in _STEPS:
-        _STEPS[key] = account_step(run, classes=classes).total
+        _STEPS[key] = count_step(run, classes=classes).total
     return _STEPS[key]

@@ -1,4 +1,4 @@
-"""Cost model of a video encoder: tokens, memories, bytes and multiply-adds of a video. Imports no torch.
+"""Cost model of a video encoder: tokens, memories, bytes and multiply-adds of a video.
 
 With s segments of N tokens, K memories per segment, width d, L layers and MLPs of m times the width, one video takes (MC-ViT,
 arXiv 2402.05861, section 3; only multiply-adds of matrix products):
@@ -18,7 +18,7 @@ the first trained one. The softmax of fused attention is recomputed in the backw
 
 from dataclasses import dataclass
 
-from tapetum.account.products import attention, block, convolution, matmul
+from tapetum.account.flops import attention, matmul
 from tapetum.core.errors import BadInput
 from tapetum.systems.longvideo.config import VideoConfig
 
@@ -97,13 +97,13 @@ def _tubelet(config: VideoConfig) -> int:
     """Count the multiply-adds that turn a tubelet into a token."""
     frames, rows, columns = config.tubelet
     if config.stem == "patch":
-        return convolution(1, frames * rows * columns, 3, config.width)
+        return matmul(1, frames * rows * columns * 3, config.width)
     halvings, before, count = rows.bit_length() - 1, 3, 0
     for level in range(halvings):
         channels, cells = config.width >> (halvings - 1 - level), (rows >> (level + 1)) ** 2
-        count += convolution(cells, 9, before, channels)
+        count += matmul(cells, 9 * before, channels)
         if 0 < level < halvings - 1:
-            count += config.stem_blocks * 2 * convolution(cells, 9, channels, channels)
+            count += config.stem_blocks * 2 * matmul(cells, 9 * channels, channels)
         before = channels
     return frames * (count + config.width**2)
 
@@ -111,7 +111,7 @@ def _tubelet(config: VideoConfig) -> int:
 def _layer(config: VideoConfig, tokens: int, stored: int) -> tuple[int, int]:
     """Count one layer's multiply-adds for a segment that also looks at `stored` memories: linear ones, and those of looking."""
     width = config.width
-    linear, keys = block(tokens, width, config.mlp_width), tokens + stored
+    linear, keys = 2 * matmul(tokens, width, 2 * width + config.mlp_width), tokens + stored
     if config.attention != "joint":
         cells = config.grid[0] * config.grid[1]
         keys = cells + stored
