@@ -24,9 +24,9 @@ from scipy.ndimage import distance_transform_edt, map_coordinates
 from tapetum.bench.baselines import Tracker, load_tracker
 from tapetum.metrics.masks import davis_scores, mask_iou
 from tapetum.metrics.statistics import bootstrap_interval
+from tapetum.tracks.facets import make_clip
+from tapetum.tracks.facets.world import SceneConfig
 from tapetum.tracks.masks import GONE, ClipMasks, Motion, Prompt, segment_clip
-from tapetum.world import make_clip
-from tapetum.world.facets.world import SceneConfig
 
 CLIPS, FIRST = 20, 9100
 CONFIG = SceneConfig(size=(240, 320), frames=20, turn_share=0.3)

@@ -444,7 +444,7 @@ def options(given: argparse.Namespace) -> dict[str, Any]:
 def world(given: argparse.Namespace) -> dict[str, Any]:
     """Count the photographs and the images of scenes that are taken for scenes, by likeness alone and with the classifier."""
     from tapetum.app.see import answer_model
-    from tapetum.world.files.items import make_image
+    from tapetum_world.files.items import make_image
 
     images, classes = read_photographs(given.data)
     photographs = [image for image, number in zip(images, classes, strict=True) if number % FOLDS == 0]

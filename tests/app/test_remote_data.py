@@ -16,9 +16,9 @@ from tapetum.app.shell.parsing import options_of
 from tapetum.core import remote_cache
 from tapetum.data import remote_folder
 from tapetum.systems.adapters import files as adapter_files
+from tapetum.tracks.facets import SceneConfig, make_clip
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.kubric import write_sequence
-from tapetum.world import SceneConfig, make_clip
 
 Run = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[2]

@@ -13,10 +13,10 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from tapetum.data.textures import procedural
-from tapetum.world.facets.ground_truth import FacetGroundTruth, frame_times
-from tapetum.world.facets.render import Renderer
-from tapetum.world.facets.world import STILL, FacetObject, FacetWorld, SceneConfig, box, sheet
-from tapetum.world.facets.world import Path as Way
+from tapetum.tracks.facets.ground_truth import FacetGroundTruth, frame_times
+from tapetum.tracks.facets.render import Renderer
+from tapetum.tracks.facets.world import STILL, FacetObject, FacetWorld, SceneConfig, box, sheet
+from tapetum.tracks.facets.world import Path as Way
 
 HEIGHT, WIDTH = 144, 256
 CAMERAS = {"1": ((0.0, 0.0, 0.0), 0.0), "5": ((1.5, -0.2, 0.2), -0.4), "12": ((-1.4, 0.3, 0.1), 0.35)}

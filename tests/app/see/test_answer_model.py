@@ -14,7 +14,7 @@ from tapetum.app.see.caption import CaptionOptions
 from tapetum.app.see.settings import AUTO, CLASSIFIER, MODEL
 from tapetum.core.errors import BadInput, Listener
 from tapetum.hub.registry import known, location
-from tapetum.world.files.items import make_image
+from tapetum_world.files.items import make_image
 
 INSTALLED = location(known()["efficientnet-lite2"]).is_file()
 

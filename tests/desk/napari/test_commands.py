@@ -33,7 +33,7 @@ def test_points_become_tracks_and_come_back_corrected() -> None:
 
     from tapetum.core.errors import BadInput
     from tapetum.desk.napari.commands import correct_tracks, track_points
-    from tapetum.world import SceneConfig, make_clip
+    from tapetum.tracks.facets import SceneConfig, make_clip
 
     viewer = ViewerModel()
     frames = np.asarray(make_clip(3, SceneConfig(size=(64, 96), frames=6), points=4).video)

@@ -9,8 +9,8 @@ import tapetum
 from support.scripts import GOLDEN, script
 from tapetum.app.make import scenes
 from tapetum.systems.paligemma.canonical_questions import canonical_question
-from tapetum.world.words import image_candidates
-from tapetum.world.words.images import TEMPLATES
+from tapetum_world.words import image_candidates
+from tapetum_world.words.images import TEMPLATES
 
 PHRASINGS: dict[str, dict[str, list[str]]] = {
     "colour": {

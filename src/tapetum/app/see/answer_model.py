@@ -52,7 +52,7 @@ def with_region_model(settings: Settings, images: Any, prompt: str, listener: Li
     Images are compared with those of `tapetum scenes` only if a thing is named that is in these.
     """
     from tapetum.app.see.photo_regions import read_things, remarks
-    from tapetum.world.words.images import FORMS, HOLDERS
+    from tapetum_world.words.images import FORMS, HOLDERS
 
     try:
         things = read_things(prompt)
@@ -78,8 +78,8 @@ def names_other_things(question: str, options: "Sequence[str]") -> bool:
     False
     """
     from tapetum.encoders.wordnet import find_things
-    from tapetum.world.physics.props import PROPS
-    from tapetum.world.words.images import FORMS, HOLDERS
+    from tapetum_world.physics.props import PROPS
+    from tapetum_world.words.images import FORMS, HOLDERS
 
     ours = {*PROPS, *FORMS, *HOLDERS, "hand", "table", "camera", "thing"}
     texts = (question, *options)

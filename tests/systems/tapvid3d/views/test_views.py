@@ -21,9 +21,9 @@ from support.browser import browsing
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.systems.tapvid3d.views import still, write_html, write_rerun, write_still
 from tapetum.systems.tapvid3d.views.page import LEVELS
+from tapetum.tracks.facets import SceneConfig, make_clip
 from tapetum.types import Tracks3D
 from tapetum.video import draw_tracks
-from tapetum.world import SceneConfig, make_clip
 
 RERUN = importlib.util.find_spec("rerun") is not None
 

@@ -47,9 +47,9 @@ from PIL import Image
 
 from tapetum.core.errors import MissingExtra
 from tapetum.core.files import whole_file, write_text
-from tapetum.systems.tapvid3d.npz import encode
 from tapetum.systems.tapvid3d.views.still import FRAMES, POINTS, TrackScene, bounds, check_rate, choose, images
 from tapetum.types import Tracks3D
+from tapetum.video.images import encode_jpeg
 
 IMAGE_HEIGHT, IMAGES = 128, 100
 """Height of the page's small images in pixels, and most of them in a page."""
@@ -213,7 +213,7 @@ def _log(rr: Any, recording: Any, scene: TrackScene, video: Iterable[np.ndarray]
         pieces = np.stack([world[point, begin], world[point, begin + 1]], axis=1)
         recording.log("world/trails", rr.LineStrips3D(pieces, colors=colours[point], radii=0.001 * extent))
         if image is not None:
-            recording.log("world/camera/image", rr.EncodedImage(contents=encode(image, 85), media_type="image/jpeg"))
+            recording.log("world/camera/image", rr.EncodedImage(contents=encode_jpeg(image, 85), media_type="image/jpeg"))
             image = next(shown, image)
 
 
