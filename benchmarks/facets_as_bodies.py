@@ -16,7 +16,7 @@ from tapetum_world.bodies.episode import Body, Surface
 from tapetum_world.bodies.shapes import RoundedBox
 from tapetum_world.rendering import RenderConfig, render_episode
 
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests" / "support"))
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "packages" / "world" / "tests" / "world_support"))
 
 import still_life
 

@@ -4,7 +4,7 @@
     python evidence/paligemma-nano/images.py RUN/more --stories 293 --seed 2025
     tapetum scenes images RUN/heldout --n 1024 --seed 1 --size 112
     python evidence/paligemma-nano/phases.py RUN
-    tapetum eval paligemma --data RUN/heldout --model RUN/11-cooled/model.safetensors --json
+    tapetum eval scenes --data RUN/heldout --model RUN/11-cooled/model.safetensors --json
 
 The shipped weights were made by these phases, in two sittings, the first with three to five processes on one shared core, and
 some were cut off by the clock: phase 1 had 543 steps of 32 images and 556 of 48, phase 2 had 356 steps of 18 and 426 of 15,

@@ -252,7 +252,7 @@ def test_any_other_question_stays_as_it_is(question: str):
 
 
 def test_what_scenes_ask_is_said_as_it_is():
-    graphs = script("tests/world/words/test_words_images.py")
+    graphs = script("packages/world/tests/words/test_words_images.py")
     rng = np.random.default_rng(0)
     asked = {c for k in range(30) for c in image_candidates(graphs.random_graph(rng), k)}
     assert {c.template for c in asked} == set(TEMPLATES)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from tapetum.app.make.scenes import episodes
 from tapetum.core.errors import BadInput
 from tapetum.data import perception
 from tapetum.data.entries import read_lines
@@ -19,6 +18,7 @@ from tapetum.tracks.tapvid import read_entries
 from tapetum.video import open_video
 from tapetum.video.sound import has_sound
 from tapetum_world.bodies.files import load_episode
+from tapetum_world.commands.scenes import episodes
 from tapetum_world.files import episodes as recording
 from tapetum_world.files.annotations import mc_questions
 from tapetum_world.rendering import GroundTruth

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapetum.app.make.scenes import films
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import read_lines
 from tapetum.video import open_video
+from tapetum_world.commands.scenes import films
 from tapetum_world.training.films import read_stories
 from tapetum_world.words import join_films
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tapetum.app.make.scenes import ImagesOptions, images
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.provenance import RECORD
 from tapetum.data.entries import read_lines
 from tapetum.data.rle import decode_mask
 from tapetum.data.shards import Shards
+from tapetum_world.commands.scenes import ImagesOptions, images
 from tapetum_world.files import items
 
 

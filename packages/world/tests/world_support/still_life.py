@@ -1,6 +1,6 @@
 """Hand-made episodes, poses by formulas and no simulator: a table with things that roll, fall, bend and reach.
 
-    python tests/support/still_life.py OUT.png [--size 256] [--scene table] [--frames 0 4 8 12]
+    python packages/world/tests/world_support/still_life.py OUT.png [--size 256] [--scene table] [--frames 0 4 8 12]
 
 draws frames side by side, to look at.
 """

@@ -34,9 +34,9 @@ from tapetum.data.textures import Textures
 from tapetum.data.video_language import OPTIONS as MANY
 from tapetum.data.video_language import EgoQuestion, write_egoschema
 from tapetum.systems.tapvid3d.data import write_clip
-from tapetum.systems.tapvid3d.npz import encode
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.video import write_video
+from tapetum.video.images import encode_jpeg
 from tapetum.video.sound import SoundTrack, WavWriter, wav_file
 from tapetum_world.bodies.episode import Episode
 from tapetum_world.bodies.files import save_episode
@@ -169,7 +169,7 @@ class Recording:
             visibility=clip.visible.T,
             queries_xyt=np.concatenate([xy, queried[:, None]], 1).astype(np.float64),
             fx_fy_cx_cy=part.camera.intrinsics[0],
-            images_jpeg_bytes=[encode(frame) for frame in self._clip],
+            images_jpeg_bytes=[encode_jpeg(frame) for frame in self._clip],
             extrinsics_w2c=part.camera.world_to_camera[moments],
         )
 

@@ -15,7 +15,7 @@ r"""Shapes of bodies in their own coordinates: the origin in the middle of the s
     radius_bottom at -height/2  the rim at z = 0
 
 One class per shape holds its geometry; everything else derives from it (`shapes.base`). The tests define each shape a second
-time, by independent formulas (`tests/world/bodies/test_shapes.py`).
+time, by independent formulas (`packages/world/tests/bodies/test_shapes.py`).
 """
 
 from tapetum_world.bodies.shapes.base import Revolved, Shape
