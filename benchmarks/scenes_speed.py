@@ -35,7 +35,7 @@ import torch
 from tapetum_world.physics import STORIES, episode_parts, make_episode
 from tapetum_world.rendering import GroundTruth, RenderConfig, render_episode
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
+sys.path.append(str(Path(__file__).parents[1] / "packages" / "world" / "tests" / "world_support"))
 
 import still_life
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.core.errors import BadInput
 from tapetum_world.bodies import quaternions
 from tapetum_world.bodies.episode import Episode
 from tapetum_world.bodies.files import load_episode, save_episode
@@ -232,14 +232,11 @@ def test_again_from_a_file_without_a_change_is_the_same(mixture: Episode, tmp_pa
     assert again.actions == mixture.actions
 
 
-def test_what_a_user_can_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_user_can_mend() -> None:
     with pytest.raises(BadInput, match="no story 'war'"):
         make_episode(0, "war")
     with pytest.raises(BadInput, match="one frame or more"):
         make_episode(0, "fall", seconds=0)
-    monkeypatch.setitem(sys.modules, "mujoco", None)
-    with pytest.raises(MissingExtra, match=r"tapetum\[physics\]"):
-        make_episode(0, "fall", seconds=1)
 
 
 @pytest.mark.slow
