@@ -77,7 +77,7 @@ def with_installed(chosen: Command | Group, verb: str) -> Command | Group:
     if not isinstance(chosen, Group) or not names:
         return chosen
     added = {name.removeprefix(f"{verb}."): load_entry("command", name) for name in names}
-    return replace(chosen, commands={**added, **chosen.commands})
+    return replace(chosen, commands={**chosen.commands, **added, **chosen.commands})  # a name of ours stays ours
 
 
 def with_json(options: type) -> type:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tapetum.app import commands
+from tapetum.app.shell import main
 from tapetum.core import plugins
 from tapetum.hub import registry
 
@@ -51,8 +53,8 @@ def test_bad_options_are_one_line(run: Run, tmp_path: Path) -> None:
 def test_what_the_world_brings_is_one_line_without_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = "comes with the package tapetum-world, which is not installed: pip install ./packages/world in a clone"
     found = util.find_spec
-    monkeypatch.setattr(plugins, "installed", lambda kind: {})
-    monkeypatch.setattr(registry, "installed", lambda kind: {})
+    for module in (plugins, registry, commands, main):
+        monkeypatch.setattr(module, "installed", lambda kind: {})
     monkeypatch.setattr(plugins.util, "find_spec", lambda name, *more: None if name == "tapetum_world" else found(name, *more))
     registry.known.cache_clear()
     for name, words in {
