@@ -50,7 +50,7 @@ def test_bad_options_are_one_line(run: Run, tmp_path: Path) -> None:
         assert not (tmp_path / "out" / "tapvid.pkl").exists()
 
 
-def test_what_the_world_brings_is_one_line_without_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_world_brings_is_one_line_without_it(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = "comes with the package tapetum-world, which is not installed: pip install ./packages/world in a clone"
     found = util.find_spec
     for module in (plugins, registry, commands, main):
@@ -61,7 +61,7 @@ def test_what_the_world_brings_is_one_line_without_it(run: Run, monkeypatch: pyt
         "scenes images": ("scenes", "images", "a", "--n", 1),
         "train paligemma-nano": ("train", "paligemma-nano", "--data", "a", "--out", "b"),
         "eval scenes": ("eval", "scenes", "--data", "a"),
-        "mcvit-films": ("embed", "a.mp4", "--model", "mcvit-films"),
+        "mcvit-films": ("embed", clip, "--model", "mcvit-films", "--out", "a.npz"),
         "bodies": ("train", "tap-nano", "--world", "bodies", "--out", "b"),
         "ordered-events": ("train", "longvideo", "--data", "ordered-events", "--stage", "short", "--out", "b"),
     }.items():
