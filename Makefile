@@ -7,12 +7,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Keep compiled files, also where the environment says not to: collecting the tests takes 20 s less in each process.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-fast test-robot robot docs lint format clean
+.PHONY: help demo test test-fast test-world test-robot robot docs lint format clean
 
 help:
 	@echo "make demo    set up, track points through a real video, say how to open the page over it"
 	@echo "make test    set up and run all tests, on all cores (JOBS=1 for one)"
 	@echo "make test-fast   those that take a tenth of a second at most, four in five: two minutes on two cores, to run between edits"
+	@echo "make test-world  the tests of packages/world, the synthetic world"
 	@echo "make test-robot  the tests with Meta-World and Franka Kitchen, in an environment of their own, build/robot"
 	@echo "make docs    build the site into build/site, warnings as errors"
 	@echo "make lint    formatting, lint, types, arrows of imports"
@@ -26,8 +27,8 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --editable '.[start]'
 	@touch $@
 
-.venv/dev.stamp: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+.venv/dev.stamp: pyproject.toml packages/world/pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --editable ./packages/world
 	@touch .venv/tapetum.stamp $@
 
 demo: .venv/tapetum.stamp
@@ -41,6 +42,9 @@ test: .venv/dev.stamp
 
 test-fast: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) -m "not slow" --at-most 0.1
+
+test-world: .venv/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) packages/world/tests
 
 # Meta-World pins an older MuJoCo than the development extra: its environment has that, and all else from .venv.
 build/robot/tapetum.stamp: pyproject.toml .venv/dev.stamp

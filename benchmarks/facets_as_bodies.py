@@ -10,13 +10,13 @@ import sys
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from tapetum.world.bodies.episode import Body, Surface
-from tapetum.world.bodies.shapes import RoundedBox
-from tapetum.world.facets.render import Renderer
-from tapetum.world.facets.world import STILL, FacetObject, FacetWorld, Path, SceneConfig, box, sheet
-from tapetum.world.rendering import RenderConfig, render_episode
+from tapetum.tracks.facets.render import Renderer
+from tapetum.tracks.facets.world import STILL, FacetObject, FacetWorld, Path, SceneConfig, box, sheet
+from tapetum_world.bodies.episode import Body, Surface
+from tapetum_world.bodies.shapes import RoundedBox
+from tapetum_world.rendering import RenderConfig, render_episode
 
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests" / "support"))
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "packages" / "world" / "tests" / "world_support"))
 
 import still_life
 

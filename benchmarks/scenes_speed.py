@@ -32,17 +32,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tapetum.world.physics import STORIES, episode_parts, make_episode
-from tapetum.world.rendering import GroundTruth, RenderConfig, render_episode
+from tapetum_world.physics import STORIES, episode_parts, make_episode
+from tapetum_world.rendering import GroundTruth, RenderConfig, render_episode
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
+sys.path.append(str(Path(__file__).parents[1] / "packages" / "world" / "tests" / "world_support"))
 
 import still_life
 
 ALONE = """
 import resource, sys
 from tapetum.app.make.scenes import episodes
-import tapetum.world.files.episodes
+import tapetum_world.files.episodes
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 folder, seconds, size, rate, story = sys.argv[1:]
 made = episodes(folder, n=1, seconds=float(seconds), size=int(size), frame_rate=float(rate), story=story, points=16)

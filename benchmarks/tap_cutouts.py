@@ -4,7 +4,7 @@
     python benchmarks/tap_cutouts.py lucas-kanade cutouts.pkl
     python benchmarks/tap_cutouts.py footage photos.parquet folder --videos 160 --seed 77
 
-Drawn by OpenCV's warps in 2D, with nothing from `tapetum.world`, so that it is an independent check of a model trained there.
+Drawn by OpenCV's warps in 2D, with nothing from `tapetum_world`, so that it is an independent check of a model trained there.
 Only every tenth image is used (numbers 9, 19, ...): the share that `tapetum train tap-nano` holds out. `footage` writes such
 videos of all other images, as mp4 files without their truth, for `tapetum bootstrap` to learn from.
 """

@@ -22,8 +22,8 @@ import torch
 import tapetum
 from tapetum.hub.registry import known
 from tapetum.systems.tap.export import clip_program, live_program
+from tapetum.tracks.facets import SceneConfig, make_clip
 from tapetum.tracks.programs import export
-from tapetum.world import SceneConfig, make_clip
 
 SIZE = (256, 256)
 OFFICIAL = ["tapir", "causal-tapir", "bootstapir", "causal-bootstapir"]

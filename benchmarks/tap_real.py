@@ -22,8 +22,8 @@ from PIL import Image
 import tapetum
 from tap_cutouts import lucas_kanade
 from tapetum.systems.tap.bootstrap.samples import CycleErrors, cycle_errors, grid
+from tapetum.tracks.facets import SceneConfig, make_clip
 from tapetum.video import draw_tracks, open_video, write_video
-from tapetum.world import SceneConfig, make_clip
 
 HEIGHT = 256
 

@@ -102,7 +102,7 @@ def trained_drift(threads):
     import torch
 
     import tapetum
-    from tapetum.world import make_clip
+    from tapetum.tracks.facets import make_clip
 
     torch.set_num_threads(threads)
     clip = make_clip(7, points=256)

@@ -11,7 +11,7 @@ frame:
 What the hand is told counts until the next frame. While the point is hidden the hand stops. Printed is how far the hand is from
 being above the point, in metres, beside the same of an arm that stays where it was, and how late the tracks are. With --every
 the network looks at every n-th image, with --realtime at the newest whenever it is free, of a camera at its own pace. The film
-shows the camera's image with the tracked point, and the arm from outside. Needs `pip install 'tapetum[physics]'` and an OpenGL
+shows the camera's image with the tracked point, and the arm from outside. Needs `pip install 'tapetum[world]'` and an OpenGL
 without a screen (MUJOCO_GL=egl or osmesa; by default the first that draws).
 """
 

@@ -14,7 +14,7 @@ it: clusters are found by random samples of two points instead of by gradients, 
 and scaled: the hand's four degrees of freedom) takes to their places; there is one stage of motion and no gripper.
 
 Printed is how far hand and goal are apart, in metres and degrees, for the object's points and for all points alike. The film
-shows the camera's image and the points that count. Needs `pip install 'tapetum[physics]'` and an OpenGL without a screen.
+shows the camera's image and the points that count. Needs `pip install 'tapetum[world]'` and an OpenGL without a screen.
 """
 
 import argparse

@@ -103,7 +103,7 @@ class _Checking(pickle.Pickler):
         super().__init__(_Nowhere(), pickle.HIGHEST_PROTOCOL)
 
     def reducer_override(self, obj: Any) -> Any:
-        own = isinstance(obj, FunctionType | type) and not (obj.__module__ or "").startswith("tapetum.")
+        own = isinstance(obj, FunctionType | type) and not (obj.__module__ or "").startswith("tapetum")
         return (str, ()) if own and "<l" in obj.__qualname__ else NotImplemented  # <lambda>, <locals>
 
 
@@ -118,7 +118,7 @@ def pickled_for_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def checked(self: Any, task: Any, config: Any, start: int, world: Any) -> None:
         begin(self, task, config, start, world)
-        if type(task).__module__.startswith("tapetum."):
+        if type(task).__module__.startswith("tapetum"):
             loader = self._loader
             _Checking().dump((loader.dataset, loader.collate_fn))
 

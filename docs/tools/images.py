@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tapetum.tracks.facets import make_clip
 from tapetum.video import open_video
-from tapetum.world import make_clip
 
 IMAGES = Path(__file__).parents[1] / "images"
 

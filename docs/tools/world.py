@@ -16,9 +16,9 @@ from tapetum.app.make.scenes import episodes, images
 from tapetum.data.entries import read_lines
 from tapetum.data.rle import decode_mask
 from tapetum.video import write_video
-from tapetum.world.bodies.files import load_episode
-from tapetum.world.rendering import GroundTruth, RenderConfig, render_episode
-from tapetum.world.words.graph import small
+from tapetum_world.bodies.files import load_episode
+from tapetum_world.rendering import GroundTruth, RenderConfig, render_episode
+from tapetum_world.words.graph import small
 
 IMAGES = Path(__file__).parents[1] / "images"
 SIDE, WORDS = 256, 62

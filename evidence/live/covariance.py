@@ -19,7 +19,7 @@ import tapetum
 from tapetum.systems.tap.tracking import follower
 from tapetum.tracks import patches
 from tapetum.tracks.tracker import with_keyframes
-from tapetum.world.training.point_clips import EpisodeClips
+from tapetum_world.training.point_clips import EpisodeClips
 
 MODEL, POINTS, INSIDE = "causal-tapir-nano", 48, 2.2958
 """INSIDE: the squared distance, in standard deviations, within which 68.27 % of a Gaussian in the plane lie."""

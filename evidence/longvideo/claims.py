@@ -1,4 +1,4 @@
-"""Claims L1 to L5 of LongViViT, and MC-ViT's memories, on ordered events (`tapetum.world.ordered_events`), laptop size.
+"""Claims L1 to L5 of LongViViT, and MC-ViT's memories, on ordered events (`tapetum_world.ordered_events`), laptop size.
 
     python evidence/longvideo/claims.py OUT [--claims L1 L2 L3 L4 L5 M] [--seeds 0 1 2] [--steps 400] [--image-steps 0]
 
@@ -45,7 +45,7 @@ from tapetum.core.files import whole_file
 from tapetum.systems.longvideo.config import VideoConfig, named
 from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.train import TrainConfig, fit
-from tapetum.world.ordered_events import OrderedEventsConfig
+from tapetum_world.ordered_events import OrderedEventsConfig
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 

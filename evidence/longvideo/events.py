@@ -20,8 +20,8 @@ from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.systems.longvideo.weights import continue_from, inflate
 from tapetum.train import StepContext, Task
-from tapetum.world.ordered_events import COLOURS, MOTIONS, SHAPES, OrderedEventsConfig, gallery, make_ordered_events
-from tapetum.world.training.longvideo_sources import add_time_codes, validation_number
+from tapetum_world.ordered_events import COLOURS, MOTIONS, SHAPES, OrderedEventsConfig, gallery, make_ordered_events
+from tapetum_world.training.longvideo_sources import add_time_codes, validation_number
 
 LISTS = [*COLOURS], [*SHAPES], [*MOTIONS]
 MOST = 8

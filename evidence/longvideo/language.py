@@ -24,7 +24,7 @@ from tapetum.systems.longvideo.config import named
 from tapetum.systems.longvideo.language import ForeignLanguage
 from tapetum.systems.longvideo.video_text_config import CaptionerConfig
 from tapetum.video import write_video
-from tapetum.world.ordered_events import OrderedEventsConfig, make_ordered_events
+from tapetum_world.ordered_events import OrderedEventsConfig, make_ordered_events
 
 WORDS = "The capital of France is Paris, and the sun rises in the"
 QUESTION, OPTIONS = "The capital of France is", ("Paris", "a wooden spoon", "seventeen")

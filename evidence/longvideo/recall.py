@@ -2,7 +2,7 @@
 
     python evidence/longvideo/recall.py OUT [--forms streaming random ...] [--seeds 0 1 2] [--steps 800] [--full]
 
-For each form and seed a small encoder is trained (`tapetum.world.training.recall`), in OUT/FORM-SEED, and scored on videos
+For each form and seed a small encoder is trained (`tapetum_world.training.recall`), in OUT/FORM-SEED, and scored on videos
 that were never learned from: of the length trained on, and twice that. A call that was stopped goes on; what is finished is not
 done again. Small is: one block of 48 channels; five segments of 16 tokens, of which 2 are remembered; one pair in each of the
 first four, of 4 keys and 4 values (chance is a quarter). --full is four blocks of 96 channels; eight segments of 128 tokens, of
@@ -32,8 +32,8 @@ from typing import Any
 from tapetum.core.files import whole_file
 from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.train import TrainConfig, fit
-from tapetum.world.recall import RecallConfig
-from tapetum.world.training.recall import SMALL, RecallRun, RecallTask, accuracy
+from tapetum_world.recall import RecallConfig
+from tapetum_world.training.recall import SMALL, RecallRun, RecallTask, accuracy
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 

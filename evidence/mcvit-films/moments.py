@@ -28,7 +28,7 @@ from tapetum.desk.search.media_index import open_media_index
 from tapetum.desk.search.search import SearchModel, SearchOptions, find_moments
 from tapetum.metrics.statistics import bootstrap_interval
 from tapetum.video import open_video
-from tapetum.world.words.films import FILMS
+from tapetum_world.words.films import FILMS
 
 Span = tuple[float, float]
 

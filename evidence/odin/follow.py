@@ -24,8 +24,8 @@ from tapetum.transfer.propagation import Look, carry
 from tapetum.types import Masks
 from tapetum.video import open_video
 from tapetum.video.draw_regions import draw_regions
-from tapetum.world.physics import make_episode
-from tapetum.world.rendering import render_episode
+from tapetum_world.physics import make_episode
+from tapetum_world.rendering import render_episode
 
 LEAST = 0.003
 

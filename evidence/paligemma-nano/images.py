@@ -20,15 +20,15 @@ import numpy as np
 
 from tapetum.core.jobs import run_jobs
 from tapetum.data.textures import Textures, procedural
-from tapetum.world.bodies.episode import Body, Episode
-from tapetum.world.files.images import _truth, _write_image
-from tapetum.world.files.items import LONGEST_S, AnnotatedImage, first_valid_start, truth_file, write_truth
-from tapetum.world.physics import episodes as make
-from tapetum.world.physics.builder import SceneBuilder, draw_camera, draw_light
-from tapetum.world.physics.episodes import moment_times
-from tapetum.world.physics.props import PROPS, make_body
-from tapetum.world.rendering import GroundTruth, random_render_config, render_episode
-from tapetum.world.words import image_candidates, image_captions, scene_graph
+from tapetum_world.bodies.episode import Body, Episode
+from tapetum_world.files.images import _truth, _write_image
+from tapetum_world.files.items import LONGEST_S, AnnotatedImage, first_valid_start, truth_file, write_truth
+from tapetum_world.physics import episodes as make
+from tapetum_world.physics.builder import SceneBuilder, draw_camera, draw_light
+from tapetum_world.physics.episodes import moment_times
+from tapetum_world.physics.props import PROPS, make_body
+from tapetum_world.rendering import GroundTruth, random_render_config, render_episode
+from tapetum_world.words import image_candidates, image_captions, scene_graph
 
 RATE = 24.0
 

@@ -4,12 +4,12 @@
     python evidence/paligemma-nano/images.py RUN/more --stories 293 --seed 2025
     tapetum scenes images RUN/heldout --n 1024 --seed 1 --size 112
     python evidence/paligemma-nano/phases.py RUN
-    tapetum eval paligemma --data RUN/heldout --model RUN/11-cooled/model.safetensors --json
+    tapetum eval scenes --data RUN/heldout --model RUN/11-cooled/model.safetensors --json
 
 The shipped weights were made by these phases, in two sittings, the first with three to five processes on one shared core, and
 some were cut off by the clock: phase 1 had 543 steps of 32 images and 556 of 48, phase 2 had 356 steps of 18 and 426 of 15,
 phase 3 had 805 and 62 of 15. Phases 2 to 4 told things from top to bottom, and all told places without `location_std`. After
-them the model did not know on which side things are; why, and what mended it, `tapetum.world.training.paligemma.dense_task`
+them the model did not know on which side things are; why, and what mended it, `tapetum_world.training.paligemma.dense_task`
 and `.attention_supervision` say, which phases 5 to 9 are about. The model card has the table. `--divide` shortens all
 phases, to try the script.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tapetum.systems.paligemma.recipes import Learning, PaliGemmaStage, TextMixture, stage0, stage1
 from tapetum.train.launch_config import Launch
-from tapetum.world.training.paligemma.stages import train_phases
+from tapetum_world.training.paligemma.stages import train_phases
 
 FIRST = TextMixture(answers=5, regions=1, captions=0.2, detect_all=0.6, detect=0.6)
 MASKS = TextMixture(answers=6, regions=1, captions=0.1, detect_all=0.4, detect=0.5, segment=0.4)

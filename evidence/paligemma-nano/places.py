@@ -22,14 +22,14 @@ from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.answers import Answerer
 from tapetum.systems.paligemma.data import TextPair, collate
 from tapetum.systems.paligemma.losses import pack_texts, packed_loss
-from tapetum.world.training.paligemma.scene_images import (
+from tapetum_world.training.paligemma.scene_images import (
     SceneFolder,
     SceneSample,
     format_objects,
     normalize_pixels,
     visible_objects,
 )
-from tapetum.world.training.paligemma.task import attention_loss, attention_targets, record_inputs, supervised_attention
+from tapetum_world.training.paligemma.task import attention_loss, attention_targets, record_inputs, supervised_attention
 
 NAMES = "y1", "x1", "y2", "x2"
 

@@ -2,7 +2,7 @@
 
     python evidence/paligemma-track/claims.py [--clips 12] [--out evidence/paligemma-track]
 
-Clips are episodes of the physical world (tapetum.world), 2 seconds at 24 frames/s, 192x192 pixels, with their own camera. In
+Clips are episodes of the physical world (tapetum_world), 2 seconds at 24 frames/s, 192x192 pixels, with their own camera. In
 frames where the model would look, the truth tells the boxes of things of which 60 % are seen. Then the boxes over time are
 compared with the truth in all other frames: intersection over union where at least 30 % of a thing is seen, 0 where it is shown
 no box; and how often a thing that is wholly hidden or gone is still shown. Beside it stands a box that stays where it was found
@@ -22,9 +22,9 @@ from tapetum.metrics.boxes import box_iou
 from tapetum.tracks.follow import BoxTracker, to_box_tracks
 from tapetum.types import Boxes, Masks
 from tapetum.video import open_video
-from tapetum.world.files.items import first_valid_start
-from tapetum.world.physics import make_episode
-from tapetum.world.rendering import GroundTruth, random_render_config, render_episode
+from tapetum_world.files.items import first_valid_start
+from tapetum_world.physics import make_episode
+from tapetum_world.rendering import GroundTruth, random_render_config, render_episode
 
 SIZE, SECONDS = 192, 2.0
 SEEN_BY_MODEL, SEEN = 0.6, 0.3

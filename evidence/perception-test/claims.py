@@ -42,6 +42,7 @@ from tapetum.systems.perception_test.types import AnnotatedVideo
 from tapetum.tracks.boxes import BoxTracks
 from tapetum.train.launch_config import Launch
 from tapetum.types import Segments
+from tapetum_world.commands import scenes
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -93,7 +94,7 @@ class Study:
 
     def make(self) -> None:
         """Make the episodes, unless they are there; what is learned from is put into one folder."""
-        episodes = tapetum.app.make.scenes.episodes
+        episodes = scenes.episodes
         if not self.truth("valid").exists():
             self.timed("episodes held out", lambda: episodes(self.folder / "valid", split="valid", **HELD_OUT))
         truth: dict[str, Any] = {}

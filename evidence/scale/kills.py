@@ -76,9 +76,9 @@ def make_data(folder):
     from tapetum.systems.tap import weights
     from tapetum.systems.tap.config import NANO
     from tapetum.systems.tap.model import Tapir
+    from tapetum.tracks.facets import SceneConfig, make_clip
     from tapetum.tracks.training.clips import TrackedClip
     from tapetum.tracks.training.kubric import write_sequence
-    from tapetum.world import SceneConfig, make_clip
 
     for k in range(8):
         clip = make_clip(k, SceneConfig(size=(48, 48), frames=8), points=40)

@@ -26,8 +26,8 @@ from sklearn.feature_extraction import FeatureHasher
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 
-from tapetum.world.physics import STORIES, make_episode
-from tapetum.world.words import BLOCK, Candidate, SceneQuestion, balance, episode_candidates, image_candidates, scene_graph
+from tapetum_world.physics import STORIES, make_episode
+from tapetum_world.words import BLOCK, Candidate, SceneQuestion, balance, episode_candidates, image_candidates, scene_graph
 
 NAMES = tuple(STORIES)
 LATE = ("put-and-take", "mixture", "pour")

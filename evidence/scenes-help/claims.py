@@ -31,8 +31,9 @@ from tapetum.systems.tap.recipes import TAP_NANO, TapNano
 from tapetum.systems.tap.run import train_tap_nano
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.tracks.training.clips import open_clips
+from tapetum.tracks.training.facet_clips import SceneClips
 from tapetum.train.launch_config import Launch
-from tapetum.world.training.point_clips import EpisodeClips, SceneClips
+from tapetum_world.training.point_clips import EpisodeClips
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 

@@ -24,12 +24,13 @@ from PIL import Image, ImageFilter
 import tapetum
 from tapetum.data.textures import open_textures
 from tapetum.systems.tap.tracking.error_model import CueRecorder
+from tapetum.tracks.facets import SceneConfig
 from tapetum.tracks.training.clips import TrackedClip
+from tapetum.tracks.training.facet_clips import SceneClips
 from tapetum.tracks.training.image_clips import image_clip
 from tapetum.tracks.training.warping import jpeg
 from tapetum.video import open_video
-from tapetum.world import SceneConfig
-from tapetum.world.training.point_clips import EpisodeClips, SceneClips
+from tapetum_world.training.point_clips import EpisodeClips
 
 sys.path += [str(Path(__file__).parents[2] / "benchmarks"), str(Path(__file__).parents[1] / "real-marks")]
 

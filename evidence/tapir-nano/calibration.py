@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 
 import tapetum
 from tapetum.systems.tap.tracking.calibration import CALIBRATIONS, Calibration, features_of
-from tapetum.world.training.point_clips import EpisodeClips
+from tapetum_world.training.point_clips import EpisodeClips
 
 POINTS, NEAR, SEEDS = 40, 8.0, {"train": 4100, "test": 4200}
 

@@ -30,10 +30,10 @@ from PIL import Image
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.systems.tapvid3d.adjust import TOLERANCE, adjusted, support_queries
+from tapetum.tracks.facets import SceneConfig
+from tapetum.tracks.facets.ground_truth import FacetGroundTruth
+from tapetum.tracks.facets.sampling import sample_world
 from tapetum.types import Tracks
-from tapetum.world import SceneConfig
-from tapetum.world.facets.ground_truth import FacetGroundTruth
-from tapetum.world.facets.sampling import sample_world
 
 FRAMES, SIDE = 16, 256
 TURN, WAY = 1.5, 0.15

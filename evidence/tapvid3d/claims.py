@@ -21,8 +21,8 @@ from PIL import Image
 
 from tapetum.bench.baselines import load_tracker3d
 from tapetum.bench.tapvid3d import evaluate
+from tapetum.systems.tapvid3d.made_clips import write_scenes
 from tapetum.tracks.metrics import HEADLINES
-from tapetum.world.tapvid3d_clips import write_scenes
 
 SCALINGS = "none", "median", "per_trajectory", "reproduce_2d"
 TRACKERS = (

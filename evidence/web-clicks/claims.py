@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 
-import tapetum
 from tapetum.app.verb import Listener
 from tapetum.bench import baselines
 from tapetum.desk.web import track_job
@@ -40,6 +39,7 @@ from tapetum.desk.web.tracks import TrackedItem, TrackStore, find_places
 from tapetum.metrics.statistics import bootstrap_interval
 from tapetum.tracks.metrics import tapvid_metrics
 from tapetum.tracks.tapvid import read_entries
+from tapetum_world.commands import scenes
 
 GOAL = 0.9
 SIDE = 256
@@ -226,7 +226,7 @@ def follow_both(folder: Path, clip: str, seed: int, given: argparse.Namespace) -
 def run(given: argparse.Namespace) -> list[Course]:
     """Make the clips, and go through them with each seed; what is in the folder already is not done again."""
     folder = given.data / "episodes"
-    tapetum.app.make.scenes.episodes(
+    scenes.episodes(
         folder, n=given.clips, size=given.size, seconds=given.frames / RATE, frame_rate=RATE, points=CANDIDATES, split="valid",
         seed=FIRST_SEED,
     )  # fmt: skip

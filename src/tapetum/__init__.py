@@ -59,7 +59,7 @@ _PACKAGES = (
         "tracks",
         "train",
     ),
-    *("transfer", "types", "video", "world"),
+    *("transfer", "types", "video"),
 )
 _BENCHMARKS = (
     *("all", "davis", "longvideo", "objects", "own", "paligemma", "perception_test", "retrieval", "tapvid", "tapvid3d"),

@@ -13,9 +13,9 @@ from support.networks import TAPIR_NANO, save_tapir
 from support.storage import object_storage, read_files, web_server
 from tapetum.data import remote_folder
 from tapetum.systems.adapters import files as adapter_files
+from tapetum.tracks.facets import SceneConfig, make_clip
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.kubric import write_sequence
-from tapetum.world import SceneConfig, make_clip
 
 Run = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[2]

@@ -19,9 +19,9 @@ from support.docs_pages import DOCS, README, ROOT, Block, blocks, commands, name
 from support.scripts import GOLDEN
 from tapetum.app.shell.main import main, parse
 from tapetum.core.errors import BadInput
+from tapetum.tracks.facets import make_clip
+from tapetum.tracks.facets.world import SceneConfig
 from tapetum.video import write_video
-from tapetum.world import make_clip
-from tapetum.world.facets.world import SceneConfig
 
 PAGES = [README, *(p for p in sorted(DOCS.rglob("*.md")) if "reference" not in p.relative_to(DOCS).parts)]
 MOST_NOT_RUN = 2

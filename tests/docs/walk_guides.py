@@ -23,9 +23,9 @@ from typing import NoReturn
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.docs_pages import DOCS, blocks, commands
 from support.short_commands import shortened
+from tapetum.app.make.sample import CLIPS
 from tapetum.app.shell.main import main
 from tapetum.video import open_video, write_video
-from tapetum.world.sample import CLIPS
 
 FRAMES, LONGEST = 16, 150
 """Frames of each video of the sample that are kept, and seconds that a line may take."""

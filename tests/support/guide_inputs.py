@@ -15,10 +15,10 @@ from support.scripts import GOLDEN
 from tapetum.app.shell.main import main
 from tapetum.data.coco import CocoImage, instance, write_instances
 from tapetum.data.video_language import EgoQuestion, write_egoschema
+from tapetum.tracks.facets import SceneConfig, make_clip
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.kubric import write_sequence
 from tapetum.video import write_video
-from tapetum.world import SceneConfig, make_clip
 
 CLASSES = "car", "bicycle"
 """As `tapetum sample` calls them."""

@@ -13,10 +13,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from tapetum.data.textures import procedural
-from tapetum.world.facets.ground_truth import FacetGroundTruth, frame_times
-from tapetum.world.facets.render import Renderer
-from tapetum.world.facets.world import STILL, FacetObject, FacetWorld, SceneConfig, box, prism, sheet
-from tapetum.world.facets.world import Path as Way
+from tapetum.tracks.facets.ground_truth import FacetGroundTruth, frame_times
+from tapetum.tracks.facets.render import Renderer
+from tapetum.tracks.facets.world import STILL, FacetObject, FacetWorld, SceneConfig, box, prism, sheet
+from tapetum.tracks.facets.world import Path as Way
 
 SIZE, FOCAL = 512, 280.0
 APARTMENT, FIRST = 7_000_000_000_000_000, 4_885_175_544_866_890

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from tapetum.data.textures import procedural
-from tapetum.world.facets.ground_truth import FacetGroundTruth, frame_times
-from tapetum.world.facets.world import FacetObject, FacetWorld, SceneConfig, box, sheet
+from tapetum.tracks.facets.ground_truth import FacetGroundTruth, frame_times
+from tapetum.tracks.facets.world import FacetObject, FacetWorld, SceneConfig, box, sheet
 
 SEGMENT = "10023947602400723454_1120_000_1140_000"
 START, STEP = 1_552_440_195_362_591, 100_000
@@ -114,8 +114,8 @@ class Scaled(FacetWorld):
 
 
 def _still(place: list, turns: np.ndarray):
-    from tapetum.world.facets.world import STILL
-    from tapetum.world.facets.world import Path as Way
+    from tapetum.tracks.facets.world import STILL
+    from tapetum.tracks.facets.world import Path as Way
 
     return Way(np.array([place, place], float), turns, STILL)
 

@@ -89,7 +89,7 @@ def _video_text(stage: Any, **changes: Any) -> Run:
         small = replace(config.NAMED["mcvit-nano"], width=12, depth=5, heads=2, mlp_width=24, stem="patch", stem_blocks=0)
         config.NAMED = {**config.NAMED, "mcvit-nano": small}
         sizes = {"size": 64, "frames": 4, "event_frames": 2, "steps": STEPS, "batch_size": 4, "micro_batch": 2, "checks": 2}
-        train_longvideo(recipe(stage, "ordered-events", **{**sizes, **changes}), launch, lambda text: None)
+        train_longvideo(recipe(stage, "support.video_clips:MovingSquares", **{**sizes, **changes}), launch, lambda text: None)
 
     return run
 
@@ -113,14 +113,6 @@ def _captioner(folder: Path, launch: Launch) -> None:
     _video_text("language", **more)(folder, replace(launch, out=language))
     start = {"start": str(folder / "start.safetensors"), "language": str(language)}
     _video_text("video-to-text", **start, **more)(folder, replace(launch, out=launch.out / "text"))
-
-
-@_recipe("recall")
-def _recall(folder: Path, launch: Launch) -> None:
-    from tapetum.world.training.recall import RecallTask
-    from world.training.test_recall import RUN
-
-    fit(RecallTask(RUN), _loop(launch), launch.out)
 
 
 # perceiver ------------------------------------------------------------------------------------------------------------------
@@ -147,9 +139,9 @@ def _hip_classes(folder: Path, launch: Launch) -> None:
 
 
 def _kubric(folder: Path) -> Path:
+    from tapetum.tracks.facets import SceneConfig, make_clip
     from tapetum.tracks.training.clips import TrackedClip
     from tapetum.tracks.training.kubric import write_sequence
-    from tapetum.world import SceneConfig, make_clip
 
     for k in range(10):
         clip = make_clip(k, SceneConfig(size=(48, 48), frames=6), points=40)
@@ -219,23 +211,6 @@ def _tapnext(folder: Path, launch: Launch) -> None:
 
 
 # PaliGemma ------------------------------------------------------------------------------------------------------------------
-
-
-@_recipe("paligemma, stages 0 and 1")
-def _paligemma(folder: Path, launch: Launch) -> None:
-    from support.scene_folder import write_scene_folder
-    from systems.paligemma.test_run import TINY
-    from tapetum.systems.paligemma import config
-    from tapetum.systems.paligemma.recipes import TextMixture, stage0, stage1
-    from tapetum.world.training.paligemma.stages import train_stage
-
-    config.NAMED["tiny"] = TINY
-    scenes = str(write_scene_folder(folder / "made"))
-    few: dict[str, Any] = {"model": "tiny", "steps": STEPS, "batch_size": 4, "micro_batch": 2, "checks": scenes, "lr": 1e-2}
-    first = train_stage(stage0(scenes, **few), replace(launch, out=launch.out / "0"), lambda text: None)
-    assert first is not None
-    more = {"vocabulary": 340, "mixture": TextMixture(answers=2, captions=1), "attention_weight": 0.5}
-    train_stage(stage1(scenes, str(first.weights), **more, **few), replace(launch, out=launch.out / "1"), lambda text: None)
 
 
 @_recipe("paligemma, transfer")

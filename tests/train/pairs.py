@@ -45,7 +45,6 @@ from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_
 from tapetum.train.loop import _Run
 from tapetum.train.optim import freeze
 from tapetum.train.process_group import compute_shared, is_sharded, join_process_group
-from tapetum.world.training.paligemma.dense_task import PARTS, CellTargets, dense_loss
 
 fsdp.SMALL = 4  # weights of which each process makes its rows alone
 
@@ -329,14 +328,6 @@ def compute(half: Callable[[Tensor], Tensor], world_size: int) -> dict[str, Tens
         "detcon_s",
         joint[0],
         lambda x: detcon_s(x[:, None] * half(regions), half(regions), half(same), half(swapped)) / world_size,
-    )
-    cells = CellTargets(images, torch.arange(32).view(8, 1, 1, 4) % 23 // 5, joint[0].view(8, 1, 1, 4))
-    learn(
-        "dense",
-        torch.randn(8, 1, 1, sum(PARTS), dtype=torch.float64, generator=generator),
-        lambda x: (
-            dense_loss(x, CellTargets(half(cells.pixels), half(cells.kinds), half(cells.edges)), joint=True)[0] / world_size
-        ),
     )
     present = torch.tensor([[True, True], [True, False]]).repeat(4, 1)
     names, worse = torch.tensor([[0, 1], [2, 3], [4, 1], [5, 6]] * 2), joint.permute(1, 0, 2)

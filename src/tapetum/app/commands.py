@@ -6,12 +6,13 @@ A module of `tapetum.app` holds a verb, which `as_command` converts; a `Command`
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from tapetum.app.verb import Listener, Result, Verb
+from tapetum.core.plugins import check_world, installed, load_entry
 
 JSON = Annotated[bool, tyro.conf.arg(help="Print the result as JSON instead of text.")]
 """Type of the option --json."""
@@ -70,6 +71,15 @@ def as_command(chosen: "Verb[..., Any, Result | None] | Command | Group") -> Com
     return Command(with_json(chosen.options), chosen.run, chosen.counts)
 
 
+def with_installed(chosen: Command | Group, verb: str) -> Command | Group:
+    """Add to a group those commands of installed packages that are named VERB.NAME (`tapetum.core.plugins`)."""
+    names = [name for name in installed("command") if name.startswith(f"{verb}.")]
+    if not isinstance(chosen, Group) or not names:
+        return chosen
+    added = {name.removeprefix(f"{verb}."): load_entry("command", name) for name in names}
+    return replace(chosen, commands={**chosen.commands, **added, **chosen.commands})  # a name of ours stays ours
+
+
 def with_json(options: type) -> type:
     """Add the option --json to a dataclass of options unless it has one."""
     if any(each.name == "json" for each in fields(options)):
@@ -85,6 +95,8 @@ def resolve_command(chosen: Command | Group, words: Sequence[str], path: str) ->
     while isinstance(chosen, Group):
         if chosen.default and rest and rest[0] not in (*chosen.commands, "-h", "--help"):
             rest = [chosen.default, *rest]
+        if rest:
+            check_world("command", ".".join([*path.split()[1:], rest[0]]))
         if not rest or (below := chosen.find(rest[0])) is None:
             break
         chosen, path, rest = below, f"{path} {rest[0]}", rest[1:]

@@ -72,7 +72,8 @@ def install_line(extra: str) -> str:
     >>> install_line("tables")
     "pip install '.[tables]' in a clone, or pip install 'tapetum[tables]' from an index"
     """
-    return f"pip install '.[{extra}]' in a clone, or pip install 'tapetum[{extra}]' from an index"
+    clone = "./packages/world" if extra == "world" else f"'.[{extra}]'"  # a distribution of its own
+    return f"pip install {clone} in a clone, or pip install 'tapetum[{extra}]' from an index"
 
 
 class MissingExtra(TapetumError):

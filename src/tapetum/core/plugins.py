@@ -1,8 +1,12 @@
-"""Users' own classes, by reference: a file, a module, or an entry point of an installed package. Imports no torch.
+"""What other packages bring: users' own classes, by reference, and entry points. Imports no torch.
 
     my_method.py:MyMethod         a class in a file
     my_package.methods:MyMethod   a class in an importable module
     rotation                      an entry point in the group of its kind, such as "tapetum.methods"
+
+An entry point is found by its group and name. `GROUPS` lists all groups: most hold classes, as above; "tapetum.commands" and
+"tapetum.weights" hold commands and modules (docs/guides/bring-your-own.md, "A package"). tapetum's own package registers its
+sources of clips there, and tapetum-world (packages/world) all that it brings.
 
 Only a reference from the user, in Python or on the command line, is resolved. A reference in a checkpoint or a file of
 weights is never imported: it is compared (`check_recorded`) with the user's reference, or it is the name of an
@@ -21,9 +25,9 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal
 
-from tapetum.core.errors import BadInput, TapetumError
+from tapetum.core.errors import BadInput, TapetumError, install_line
 
-Kind = Literal["method", "encoder", "tracker", "task", "benchmark", "clips", "video_clips", "video_task"]
+Kind = Literal["method", "encoder", "tracker", "task", "benchmark", "clips", "video_clips", "video_task", "command", "weights"]
 GROUPS: Mapping[Kind, str] = {
     "method": "tapetum.methods",
     "encoder": "tapetum.encoders",
@@ -33,8 +37,22 @@ GROUPS: Mapping[Kind, str] = {
     "clips": "tapetum.clips",
     "video_clips": "tapetum.video_clips",
     "video_task": "tapetum.video_tasks",
+    "command": "tapetum.commands",
+    "weights": "tapetum.weights",
 }
-"""Groups of entry points, by what their classes are."""
+"""Groups of entry points, by what they name: a class; for "command", as VERB or VERB.NAME, a verb, a `Command` or a `Group` of
+`tapetum.app`; for "weights" a module like those in `tapetum.hub.registry.OWNERS`."""
+WORLD: Mapping[Kind, tuple[str, ...]] = {
+    "clips": ("bodies", "both"),
+    "video_clips": ("ordered-events",),
+    "video_task": ("films",),
+    "command": (
+        *("scenes.images", "scenes.episodes", "scenes.films"),
+        *("train.paligemma", "train.paligemma-nano", "eval.scenes"),
+    ),
+    "weights": ("paligemma-nano-2", "mcvit-films"),
+}
+"""Names that come with the package tapetum-world."""
 _given: dict[type, str] = {}
 """Classes that were resolved in this process, each with its reference."""
 _FILE = re.compile(r"(?P<module>.+\.py):(?P<name>[A-Za-z_]\w*)")
@@ -47,7 +65,7 @@ def is_reference(text: str, kind: Kind) -> bool:
     >>> [is_reference(text, "encoder") for text in ("nets/my_net.py:MyNet", "my_nets.big:MyNet", "resnet-18", "timm:vit_tiny")]
     [True, True, False, False]
     """
-    return bool(_FILE.fullmatch(text) or _MODULE.fullmatch(text)) or text in _entries(kind)
+    return bool(_FILE.fullmatch(text) or _MODULE.fullmatch(text)) or text in installed(kind)
 
 
 def split_reference(text: str, kind: Kind) -> tuple[str, str]:
@@ -71,8 +89,9 @@ def resolve_class(reference: str, kind: Kind) -> Any:
     """
     where = _FILE.fullmatch(reference) or _MODULE.fullmatch(reference)
     if where is None:
-        entries = _entries(kind)
+        entries = installed(kind)
         if reference not in entries:
+            check_world(kind, reference)
             near = difflib.get_close_matches(reference, entries, n=1)
             advice = (
                 f"did you mean {near[0]}?" if near else f"give FILE.py:CLASS, or install a package with one in {GROUPS[kind]}"
@@ -86,8 +105,36 @@ def resolve_class(reference: str, kind: Kind) -> Any:
 
 
 def find_class(name: str, kind: Kind) -> Any | None:
-    """Import the class of an entry point; None if there is none of this name."""
-    return resolve_class(name, kind) if name in _entries(kind) else None
+    """Import the class of a reference; None for other texts.
+
+    Raises BadInput for a name of the package tapetum-world, if that is not installed.
+    """
+    check_world(kind, name)
+    return resolve_class(name, kind) if is_reference(name, kind) else None
+
+
+def load_entry(kind: Kind, name: str) -> Any:
+    """Import what the entry point of an installed package names. Raises BadInput if it cannot be imported."""
+    entry = installed(kind)[name]
+    module = _imported(entry.module, name)
+    if not entry.attr:
+        return module
+    if not hasattr(module, entry.attr):
+        raise BadInput(f"{entry.module} has no {entry.attr}, which {name} names; install that package again")
+    return getattr(module, entry.attr)
+
+
+def missing_world(kind: Kind, name: str) -> str | None:
+    """Say how to install the package tapetum-world, if a name comes with it and it is not installed."""
+    if name not in WORLD.get(kind, ()) or util.find_spec("tapetum_world") is not None:
+        return None
+    return f"{name.replace('.', ' ')} comes with the package tapetum-world, which is not installed: {install_line('world')}"
+
+
+def check_world(kind: Kind, name: str) -> None:
+    """Raise BadInput for a name of the package tapetum-world, if that is not installed."""
+    if line := missing_world(kind, name):
+        raise BadInput(line)
 
 
 def resolve_subclass(reference: str, kind: Kind, base: type) -> Any:
@@ -116,7 +163,7 @@ def given_reference(recorded: str, kind: Kind) -> str:
     for reference in _given.values():
         if reference_label(reference) == recorded:
             return reference
-    if recorded in _entries(kind):
+    if recorded in installed(kind):
         return recorded
     advice = f"give {recorded}=FILE" if ":" in recorded else "install the package that has it"
     raise BadInput(f"the file was made with the {kind} {recorded[:80]!r}, whose code is not in it; {advice}")
@@ -159,7 +206,8 @@ def _record(cls: type, reference: str) -> type:
     return cls
 
 
-def _entries(kind: Kind) -> Mapping[str, EntryPoint]:
+def installed(kind: Kind) -> Mapping[str, EntryPoint]:
+    """List the entry points of installed packages, by name; nothing is imported."""
     return _entries_of(GROUPS[kind], tuple(sys.path))
 
 

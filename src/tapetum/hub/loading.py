@@ -22,7 +22,7 @@ from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import is_reference, split_reference
 from tapetum.core.reading import open_file, parse_json, read_json
-from tapetum.hub.registry import ENCODER_FILE, OWNERS, TRACKER_FILE, VIDEO_FILE, resolve
+from tapetum.hub.registry import ENCODER_FILE, TRACKER_FILE, VIDEO_FILE, owners, resolve
 from tapetum.hub.repositories import FOLDER_FILE, OPEN_CLIP_FILE, is_folder
 
 _LONGEST_HEADER = 100 << 20
@@ -160,7 +160,7 @@ def header_of(path: Path) -> dict[str, str]:
 
 def _joined(attribute: str) -> dict[str, str]:
     """Merge all owners' entries under a name into one table."""
-    return {key: value for owner in OWNERS for key, value in getattr(import_module(owner), attribute, {}).items()}
+    return {key: value for owner in owners() for key, value in getattr(owner, attribute, {}).items()}
 
 
 def _of_repository(path: Path) -> str:
@@ -204,8 +204,8 @@ def _loader(path: Path, trackers: bool) -> str:
     from tapetum.hub.state_dicts import names_in
 
     names = set[str]() if path.suffix == ".npy" else names_in(path)
-    for owner in OWNERS:
-        recognises, loader = getattr(import_module(owner), "FOREIGN", (None, ""))
+    for owner in owners():
+        recognises, loader = getattr(owner, "FOREIGN", (None, ""))
         if recognises is not None and named(recognises)(names):
             return loader
     some = sorted(names)

@@ -1,7 +1,7 @@
 """Names of weights: what they are, where they come from, and where they are stored on this machine.
 
 Each system owns its entries, in a module `published` (`PUBLISHED`), which is found by its dotted name and imported when a name
-is requested. Nothing here imports torch.
+is requested; other packages register such a module as an entry point (`tapetum.core.plugins`). Nothing here imports torch.
 """
 
 import difflib
@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
+from typing import Any
 
 from tapetum.core.errors import BadInput, install_line
 from tapetum.core.files import named_path
+from tapetum.core.plugins import installed, load_entry, missing_world
 from tapetum.hub.download import check, check_sum
 from tapetum.hub.repositories import FOLDER_FILE, OPEN_CLIP_FILE, is_folder, parse_repository
 
@@ -63,7 +65,8 @@ class Weights:
     licence: str
     """SPDX name of the licence of the weights."""
     file: str
-    """File name in a folder of weights; for bundled weights, the path inside this package; for packaged ones, inside theirs;
+    """File name in a folder of weights; for bundled weights, the path inside this package, or an absolute one in another that
+    registers them; for packaged ones, inside theirs;
     for those of a repository, the name of a folder."""
     loader: str
     """"module:function", which `tapetum.load` calls with name or path, device and dtype."""
@@ -102,14 +105,19 @@ class Weights:
 
     @property
     def bundled(self) -> bool:
-        """The file ships inside the package."""
+        """The file ships inside the package that has the entry."""
         return self.url is None and self.package is None and self.repository is None
+
+
+def owners() -> list[Any]:
+    """Import the modules of `OWNERS`, and those that installed packages register."""
+    return [*map(import_module, OWNERS), *(load_entry("weights", name) for name in installed("weights"))]
 
 
 @cache
 def known() -> dict[str, Weights]:
     """Collect the weights of all systems, by name: bundled ones first, then packaged ones, then those to fetch."""
-    entries = [weights for owner in OWNERS for weights in import_module(owner).PUBLISHED]
+    entries = [weights for owner in owners() for weights in owner.PUBLISHED]
     entries.sort(key=lambda weights: (not weights.bundled, weights.package is None))
     by_name = {weights.name: weights for weights in entries}
     if len(by_name) < len(entries):
@@ -274,6 +282,8 @@ def find(name: str) -> Weights:
 
 
 def _unknown(name: str, path: Path | None, verb: str | None = None) -> str:
+    if line := missing_world("weights", name):
+        return line
     if name in RETIRED:
         return f"{name} no longer ships; use {RETIRED[name]}"
     names = names_of(verb)

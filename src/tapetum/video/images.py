@@ -1,5 +1,6 @@
 """Files of images and of videos in folders, by extension and in order; and videos made of images: of a folder, or of one."""
 
+import io
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -283,3 +284,10 @@ def image_rgb(image: Image.Image, name: str) -> Frame:
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         return as_rgb(np.asarray(image.convert("RGBA")))
     return as_rgb(np.asarray(image.convert("RGB")))
+
+
+def encode_jpeg(image: Frame, quality: int = 95) -> bytes:
+    """Encode an image as a JPEG file."""
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, "JPEG", quality=quality)
+    return data.getvalue()

@@ -31,7 +31,7 @@ def test_help_names_every_verb_and_imports_nothing_heavy() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert sorted(line.split()[0] for line in lines if line.startswith("  ")) == sorted(VERBS)
+    assert sorted(line.split()[0] for line in lines if line.startswith("  ")) == sorted([*VERBS, "tapetum-world"])
     headings = [line.partition(":")[0] for line in lines if ": " in line and line[0] != " "]
     assert [heading for heading in headings if heading in GROUPS] == list(GROUPS)
     assert {entry.group for entry in VERBS.values()} == set(GROUPS)
@@ -98,7 +98,7 @@ def test_usage_errors_exit_2_on_stderr(arguments: list[str], run: Run) -> None:
         (
             "eval",
             "give one of tapvid, tapvid3d, votsp, paligemma, longvideo, perception-test, davis, objects, zero-shot, retrieval,"
-            " all (see: tapetum eval --help)",
+            " all, scenes (see: tapetum eval --help)",
         ),
         ("eval tapvid3d", "--gt must be given (see: tapetum eval tapvid3d --help)"),
         ("scenes make", "DIR, --n must be given (see: tapetum scenes make --help)"),

@@ -2,9 +2,15 @@
 
 import json
 from collections.abc import Callable
+from importlib import util
 from pathlib import Path
 
 import pytest
+
+from tapetum.app import commands
+from tapetum.app.shell import main
+from tapetum.core import plugins
+from tapetum.hub import registry
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -44,28 +50,22 @@ def test_bad_options_are_one_line(run: Run, tmp_path: Path) -> None:
         assert not (tmp_path / "out" / "tapvid.pkl").exists()
 
 
-@pytest.mark.slow
-def test_images_and_episodes(run: Run, tmp_path: Path) -> None:
-    code, stdout, _ = run("scenes", "images", tmp_path / "p", "--n", 1, "--size", 32, "--json")
-    assert (code, json.loads(stdout)["images"]) == (0, 1)
-    options = ["--n", 1, "--size", 32, "--seconds", 0.25, "--points", 4]
-    code, stdout, _ = run("scenes", "episodes", tmp_path / "e", *options)
-    assert code == 0
-    assert str(tmp_path / "e" / "all_train.json") in stdout
-    code, stdout, _ = run("eval", "tapvid", "--data", tmp_path / "e" / "tapvid", "--model", "static", "--json")
-    assert (code, json.loads(stdout)["videos"]) == (0, 1)
-    for verb, folder in (("images", "e"), ("episodes", "p")):
-        code, stdout, stderr = run("scenes", verb, tmp_path / folder, "--n", 1)
-        assert (code, stdout, stderr.count("\n")) == (2, "", 1)
-        assert "belongs to a run with what" in stderr
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("ray_cluster")
-def test_images_on_ray_are_the_same(run: Run, tmp_path: Path) -> None:
-    options = ["--n", 2, "--size", 32]
-    assert run("scenes", "images", tmp_path / "here", *options)[0] == 0
-    code, _, stderr = run("scenes", "images", tmp_path / "ray", *options, "--engine", "ray")
-    assert code == 0, stderr
-    for name in ("images.jsonl", "images/000001.jpg", "shards/images-000000.tar"):
-        assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+def test_what_the_world_brings_is_one_line_without_it(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = "comes with the package tapetum-world, which is not installed: pip install ./packages/world in a clone"
+    found = util.find_spec
+    for module in (plugins, registry, commands, main):
+        monkeypatch.setattr(module, "installed", lambda kind: {})
+    monkeypatch.setattr(plugins.util, "find_spec", lambda name, *more: None if name == "tapetum_world" else found(name, *more))
+    registry.known.cache_clear()
+    for name, words in {
+        "scenes images": ("scenes", "images", "a", "--n", 1),
+        "train paligemma-nano": ("train", "paligemma-nano", "--data", "a", "--out", "b"),
+        "eval scenes": ("eval", "scenes", "--data", "a"),
+        "mcvit-films": ("embed", clip, "--model", "mcvit-films", "--out", "a.npz"),
+        "bodies": ("train", "tap-nano", "--world", "bodies", "--out", "b"),
+        "ordered-events": ("train", "longvideo", "--data", "ordered-events", "--stage", "short", "--out", "b"),
+    }.items():
+        code, stdout, stderr = run(*words)
+        assert (code, stdout, stderr.count("\n")) == (2, "", 1), stderr
+        assert f"{name} {missing}" in stderr
+    registry.known.cache_clear()

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 import tapetum
+from support.video_clips import DATA
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
 from tapetum.layers.generate import SamplingConfig
@@ -292,7 +293,7 @@ def test_a_run_takes_a_model_of_transformers_by_its_place(foreign: str, tmp_path
     longvideo.save(longvideo.build("mcvit-nano", **sizes), tmp_path / "start.safetensors")
     run = recipe(
         "video-to-text",
-        "ordered-events",
+        DATA,
         start=str(tmp_path / "start.safetensors"),
         language=foreign,
         size=64,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import tapetum
 from support.tokenizers import WORDS, write_wordpiece
+from support.video_clips import DATA
 from tapetum.core.errors import BadInput
 from tapetum.encoders.subwords import read_subwords
 from tapetum.systems import longvideo
@@ -152,7 +153,7 @@ def test_published_presets_are_trained_with_a_users_subwords(
 
 @pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, vocabulary: Path) -> None:
-    changes = {**TINY, "data": "ordered-events", "tokenizer": str(vocabulary)}
+    changes = {**TINY, "data": DATA, "tokenizer": str(vocabulary)}
     short = replace(PAPER["short"], **changes)
     whole = train(short, tmp_path / "whole")
     assert whole is not None
@@ -173,7 +174,7 @@ def short_with(short: VideoTextRun, folder: Path, words: list[str]) -> VideoText
 
 
 def test_tokenizers_that_do_not_fit_are_refused(tmp_path: Path, vocabulary: Path) -> None:
-    run = replace(PAPER["short"], **TINY, data="ordered-events")
+    run = replace(PAPER["short"], **TINY, data=DATA)
     with pytest.raises(BadInput, match=r"of 28 tokens reads subwords; give their --tokenizer, or --vocabulary 258"):
         VideoTextTask(run)
     own = {"tokenizer": str(vocabulary)}

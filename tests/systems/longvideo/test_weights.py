@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import tapetum
+from support.video_clips import DATA
 from tapetum import encoders
 from tapetum.core.errors import BadInput
 from tapetum.encoders.factory import from_state
@@ -242,7 +243,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_encoder_that_pretrain_made_begins_a_run(pretrained: Path, tmp_path: Path) -> None:
     vit = tapetum.load(pretrained)
-    made = recipe("short", "ordered-events", **RUN, encoder=str(pretrained))
+    made = recipe("short", DATA, **RUN, encoder=str(pretrained))
     video = make_task(made).model().video
     assert (video.config.width, video.config.depth, video.config.tubelet) == (24, 2, (2, 8, 8))
     state = vit.state_dict()
@@ -256,12 +257,12 @@ def test_an_encoder_that_pretrain_made_begins_a_run(pretrained: Path, tmp_path: 
     assert trained.config.video == video.config
     moved = {name for name, value in trained.video.state_dict().items() if not torch.equal(value, video.state_dict()[name])}
     assert "blocks.0.attention.query.weight" in moved
-    continued = make_task(recipe("consolidated", "ordered-events", **RUN, start=str(finished[0]))).model()
+    continued = make_task(recipe("consolidated", DATA, **RUN, start=str(finished[0]))).model()
     assert continued.video.config.memory == "consolidated"
 
 
 def test_an_encoder_by_name_begins_a_run_and_a_resnet_is_refused(tmp_path: Path) -> None:
-    small = recipe("long", "ordered-events", **RUN, encoder="random:vit-nano")
+    small = recipe("long", DATA, **RUN, encoder="random:vit-nano")
     assert make_task(small).model().video.config.tune == "last-4"
     with pytest.raises(BadInput, match=r"random:resnet-18: a ResNet cannot become a video encoder; give a ViT"):
         make_task(replace(small, encoder="random:resnet-18")).model()

@@ -1,18 +1,14 @@
-"""Trainings from end to end, tiny: stages on a folder of scenes, transfers from lines of JSON."""
+"""Transfers from lines of JSON, from end to end, tiny; rules of stages; samples and texts."""
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-import tapetum
-from support.scene_folder import write_scene_folder
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.paligemma import config as configs
@@ -20,15 +16,14 @@ from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples, TextPair, collate, unlearned
 from tapetum.systems.paligemma.locations import parse
-from tapetum.systems.paligemma.recipes import Learning, TextMixture, published_stage, stage0, stage1, stage2, transfer
+from tapetum.systems.paligemma.model import build
+from tapetum.systems.paligemma.recipes import Learning, published_stage, stage0, stage1, transfer
 from tapetum.systems.paligemma.task import reference_groups
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.systems.paligemma.transfer.run import WithNoise, train_transfer
 from tapetum.systems.paligemma.transfer.samples import detection_pair, noise_boxes
 from tapetum.train.launch_config import Launch
 from tapetum.types import Boxes
-from tapetum.world.training.paligemma.dense_task import add_position_waves, location_embeddings
-from tapetum.world.training.paligemma.stages import train_stage
 
 TINY = PaliGemmaConfig(
     vision_encoder=siglip(112, width=16, depth=1, heads=2, mlp_width=16, patch=16, stem="convolutions", stem_blocks=1),
@@ -43,88 +38,18 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(configs.NAMED, "tiny", TINY)
 
 
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_scene_folder(tmp_path_factory.mktemp("scenes") / "made")
-
-
 def launch(out: Path) -> Launch:
     return Launch(out=out, threads=1, device="cpu")
 
 
 @pytest.fixture(scope="module")
-def first_stages(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stages 0 and 1, three steps each; gives the folder."""
-    out = tmp_path_factory.mktemp("stages")
-    few = {"model": "tiny", "steps": 3, "batch_size": 4, "micro_batch": 2, "checks": str(scenes), "lr": 1e-2}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(configs.NAMED, "tiny", TINY)
-        vision_encoder_alone = train_stage(stage0(str(scenes), **few), launch(out / "0"), lambda text: None)
-        assert vision_encoder_alone is not None
-        assert set(vision_encoder_alone.scores) == {"noun", "colour", "material", "edge_pixels", "place_pixels", "middle"}
-        mixture = TextMixture(answers=2, captions=1)
-        run = stage1(str(scenes), str(vision_encoder_alone.weights), vocabulary=340, mixture=mixture, **few)
-        finished = train_stage(run, launch(out / "1"), lambda text: None)
-        assert finished is not None
-        assert set(finished.scores) == {"colour", "count", "relation", "read", "region"} - {"read"} | (
-            {"read"} & set(finished.scores)
-        )
-    return out
-
-
-@pytest.mark.slow
-def test_stages_end_with_weights_that_load_and_answer(first_stages: Path) -> None:
-    model = tapetum.load(first_stages / "1" / "model.safetensors")
-    assert model.config.vision_encoder == TINY.vision_encoder
-    tokens = Tokens.load(first_stages / "1")
-    tokens.check(model.config.language.vocabulary)
-    prefix = torch.tensor([tokens.encode_prefix("caption en")])
-    assert len(model.generate_ids(torch.zeros(1, 1, 3, 112, 112), prefix, 3)) == 1
-    assert not any(name.startswith("dense_head") for name in model.state_dict())
-
-
-@pytest.mark.slow
-def test_a_ruler_and_another_eye_go_into_the_first_weights(first_stages: Path, scenes: Path, tmp_path: Path) -> None:
-    still = {"model": "tiny", "steps": 2, "batch_size": 2, "micro_batch": 2, "lr": 1e-9, "position_init": True}
-    before = weights.load(first_stages / "1" / "model.safetensors")
-    other = train_stage(
-        stage0(str(scenes), start=str(first_stages / "1" / "model.safetensors"), **still), launch(tmp_path / "0")
-    )
-    assert other is not None
-    run = stage1(str(scenes), str(first_stages / "1" / "model.safetensors"), vision_encoder=str(other.weights), **still)
-    finished = train_stage(replace(run, learning=Learning(location_std=9.0), attention_weight=0.5), launch(tmp_path / "1"))
-    assert finished is not None
-    after = weights.load(finished.weights)
-    moved = after.state_dict()["vision_encoder.positions"] - before.state_dict()["vision_encoder.positions"]
-    expected = torch.zeros_like(moved)
-    add_position_waves(expected, TINY.vision_encoder.grid)
-    torch.testing.assert_close(moved, expected, atol=1e-4, rtol=0)
-    first = Tokens.load(tmp_path / "1").location_ids[0]
-    rows = [model.state_dict()["language.token_embedding.weight"] for model in (before, after)]
-    norm = float(rows[0][:first].norm(dim=1).mean())
-    torch.testing.assert_close(rows[1][first : first + 1024], location_embeddings(16, norm), atol=1e-4, rtol=0)
-    torch.testing.assert_close(rows[1][:first], rows[0][:first], atol=1e-4, rtol=0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("frozen", "still", "moving"),
-    [
-        ("language", ("language.",), ("vision_encoder.", "projector.")),
-        ("vision-encoder", ("vision_encoder.", "projector."), ("language.",)),
-    ],
-)
-def test_what_is_frozen_stays(
-    frozen: Any, still: tuple[str, ...], moving: tuple[str, ...], first_stages: Path, scenes: Path, tmp_path: Path
-) -> None:
-    start = first_stages / "1" / "model.safetensors"
-    few = {"model": "tiny", "steps": 2, "batch_size": 2, "micro_batch": 2, "lr": 1e-2, "freeze": frozen}
-    finished = train_stage(stage1(str(scenes), str(start), vision_encoder_warmup_steps=0, **few), launch(tmp_path))
-    assert finished is not None
-    before, after = weights.load(start).state_dict(), weights.load(finished.weights).state_dict()
-    moved = {name for name in before if not torch.allclose(before[name], after[name], rtol=1e-5, atol=1e-7)}
-    assert not any(name.startswith(still) for name in moved)
-    assert all(any(name.startswith(part) for name in moved) for part in moving)
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of a tiny model, beside its tokenizer."""
+    out = tmp_path_factory.mktemp("start")
+    known = Tokens.train(["answer en what colour is it red blue"] * 9, 290, out / "tokenizer.model")
+    torch.manual_seed(0)
+    weights.save(build(TINY), out / "model.safetensors", torch.float32, known.identity)
+    return out / "model.safetensors"
 
 
 def test_rules_of_a_stage() -> None:
@@ -145,39 +70,6 @@ def test_the_papers_stages_have_its_tasks_and_stage_2_more_of_text_boxes_and_mas
     assert {name for name in first if second[name] > first[name]} == {"ocr", "detect", "segment"}
 
 
-def test_weights_keep_their_tokenizer_whatever_its_file_is_called(first_stages: Path, scenes: Path, tmp_path: Path) -> None:
-    start = tmp_path / "mine.safetensors"
-    shutil.copy(first_stages / "1" / "model.safetensors", start)
-    run = stage1(str(scenes), str(start), vocabulary=330, model="tiny", steps=2, batch_size=2, micro_batch=2)
-    with pytest.raises(BadInput, match=r"there is no tokenizer beside .*mine.safetensors"):
-        train_stage(run, launch(tmp_path / "1"))
-    shutil.copy(first_stages / "1" / "tokenizer.model", tmp_path / "mine.model")
-    finished = train_stage(run, launch(tmp_path / "1"))
-    assert finished is not None
-    assert Tokens.load(tmp_path / "1").model == Tokens.load(first_stages / "1").model
-    words = ["other words for another model, of which there are a great many more than a few, some of them rather long"]
-    Tokens.train(words * 4, 320, tmp_path / "other.model")
-    with pytest.raises(BadInput, match="the tokenizer is another one"):
-        train_stage(replace(run, tokenizer=str(tmp_path / "other.model")), launch(tmp_path / "2"))
-
-
-@pytest.mark.slow
-def test_stage_2_goes_on_with_larger_images(first_stages: Path, tmp_path: Path) -> None:
-    large = write_scene_folder(tmp_path / "large", count=3, size=224)
-    run = replace(
-        stage2(str(large), str(first_stages / "1" / "model.safetensors"), 224),
-        model="tiny",
-        steps=2,
-        batch_size=2,
-        micro_batch=2,
-    )
-    finished = train_stage(run, launch(tmp_path / "2"), lambda text: None)
-    assert finished is not None
-    assert weights.load(finished.weights).config.image_size == 224
-    with pytest.raises(BadInput, match="goes on from weights"):
-        train_stage(replace(run, start=""), launch(tmp_path / "3"))
-
-
 def lines(folder: Path, count: int = 6) -> Path:
     """A task that a model learns at once: say which of two colours the image has."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -192,8 +84,8 @@ def lines(folder: Path, count: int = 6) -> Path:
 
 
 @pytest.mark.slow
-def test_a_transfer_teaches_a_task_and_lora_leaves_the_rest(first_stages: Path, tmp_path: Path) -> None:
-    data, start = lines(tmp_path / "data"), first_stages / "1" / "model.safetensors"
+def test_a_transfer_teaches_a_task_and_lora_leaves_the_rest(start: Path, tmp_path: Path) -> None:
+    data = lines(tmp_path / "data")
     told: list[str] = []
     settings = {
         "epochs": 80,
@@ -218,8 +110,8 @@ def test_a_transfer_teaches_a_task_and_lora_leaves_the_rest(first_stages: Path, 
 
 
 @pytest.mark.slow
-def test_freezing_the_eye_freezes_the_projector(first_stages: Path, tmp_path: Path) -> None:
-    data, start = lines(tmp_path / "data"), first_stages / "1" / "model.safetensors"
+def test_freezing_the_eye_freezes_the_projector(start: Path, tmp_path: Path) -> None:
+    data = lines(tmp_path / "data")
     few = {"epochs": 1, "batch_size": 6, "lr": 1e-2}
     moved = {}
     for freeze in ("vision-encoder", "vision-encoder-alone", "language"):

@@ -4,23 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-import tapetum
-from support.scene_folder import write_scene_folder
 from tapetum import encoders
 from tapetum.core.errors import BadInput
 from tapetum.encoders.vit import ViT
-from tapetum.systems.paligemma import weights
-from tapetum.systems.paligemma.recipes import TextMixture, stage0, stage1
+from tapetum.systems.paligemma.recipes import stage1
 from tapetum.systems.paligemma.task import adopt, adopted_encoder
-from tapetum.systems.pretraining.recipes import recipe
-from tapetum.systems.pretraining.run import pretrain
 from tapetum.train.launch_config import Launch
-from tapetum.world.training.paligemma.stages import train_stage
 
 SMALL: dict[str, Any] = {"width": 16, "depth": 2, "heads": 2, "mlp_width": 16, "patch": 8, "image_size": (32, 32)}
 
@@ -46,38 +38,6 @@ def test_tokens_are_those_of_the_image_vit(name: str, changes: dict[str, Any]) -
     torch.testing.assert_close(ours, vit((images - mean) / std).tokens, rtol=1e-5, atol=1e-5)
     assert adopted.config.pooling == "mean"
     assert adopt(vit, 48).positions.shape == (36, 16)
-
-
-@pytest.fixture(scope="module")
-def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of MAE that trained a tiny ViT, with a class token, for a step."""
-    folder = tmp_path_factory.mktemp("pretrained")
-    (folder / "images").mkdir()
-    for k in range(4):
-        pixels = np.random.default_rng(k).integers(0, 256, (16, 16, 3)).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / "images" / f"{k}.png")
-    network = {"encoder": "vit-nano", "change": ("patch=8", "width=16", "depth=2", "heads=2", "mlp_width=16")}
-    run = recipe("mae", str(folder / "images"), **network, size=16, batch_size=2, steps=1, micro_batch=2)
-    pretrain(run, launch(folder / "run"), lambda text: None)
-    return folder / "run"
-
-
-@pytest.mark.slow
-def test_stages_begin_with_an_encoder_that_pretrain_made(pretrained: Path, tmp_path: Path) -> None:
-    scenes = write_scene_folder(tmp_path / "scenes", count=3, size=112)
-    vit, expected = tapetum.load(pretrained), adopted_encoder(str(pretrained), 112).state_dict()
-    for name, tensor in vit.state_dict().items():
-        if name.startswith(("blocks.", "norm.")):
-            assert torch.equal(expected[name], tensor), name
-    few: dict[str, Any] = {"encoder": str(pretrained), "steps": 2, "batch_size": 2, "micro_batch": 2, "lr": 1e-12}
-    mixture = TextMixture(answers=1, captions=0, regions=0, detect_all=0, detect=0)
-    for run in (stage0(str(scenes), **few), stage1(str(scenes), vocabulary=340, mixture=mixture, **few)):
-        finished = train_stage(run, launch(tmp_path / run.stage), lambda text: None)
-        assert finished is not None
-        if run.stage == "1":
-            state = weights.load(finished.weights).state_dict()
-            for name, tensor in expected.items():
-                torch.testing.assert_close(state[f"vision_encoder.{name}"], tensor, rtol=1e-5, atol=1e-6)
 
 
 def test_what_cannot_be_a_vision_encoder_is_refused() -> None:

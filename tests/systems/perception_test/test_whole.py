@@ -19,6 +19,7 @@ from tapetum.systems.perception_test.localiser.config import LocaliserConfig, Lo
 from tapetum.systems.perception_test.predicting import predict_videos
 from tapetum.systems.perception_test.predictions import nested, read_predictions
 from tapetum.train.launch_config import Launch
+from tapetum_world.commands import scenes
 
 pytestmark = pytest.mark.slow
 MODEL = str(GOLDEN / "paligemma_taught.safetensors")
@@ -41,7 +42,7 @@ HEADLINES = {"object": "average_iou", "point": "average_jaccard", "mcqa": "top1"
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("mujoco")
     folder = tmp_path_factory.mktemp("world") / "episodes"
-    made = tapetum.app.make.scenes.episodes(folder, n=2, size=48, seconds=5.0, frame_rate=3.0, points=2, seed=1)
+    made = scenes.episodes(folder, n=2, size=48, seconds=5.0, frame_rate=3.0, points=2, seed=1)
     content = json.loads(made.annotations.read_text())
     for number, item in enumerate(content.values()):
         item["mc_question"] = [{**QUESTION, "cut_frame": 4 + number}]

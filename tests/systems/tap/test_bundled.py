@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import tapetum
+from tapetum.tracks.facets import SceneConfig, make_clip
 from tapetum.tracks.metrics import tapvid_metrics
-from tapetum.world import SceneConfig, make_clip
 
 SEEDS = (900_001, 900_002)
 

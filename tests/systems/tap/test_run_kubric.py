@@ -17,10 +17,10 @@ from support.sharding import check_shards
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.recipes import RECIPES, TapKubric
 from tapetum.systems.tap.run import KubricTask, train_tap_kubric
+from tapetum.tracks.facets import SceneConfig, make_clip
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.kubric import write_sequence
 from tapetum.train.launch_config import Launch
-from tapetum.world import SceneConfig, make_clip
 
 
 @pytest.fixture(scope="module")

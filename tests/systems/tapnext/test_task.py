@@ -14,9 +14,9 @@ from tapetum.systems.tapnext.recipes import NANO_RUN, PAPER, RECIPES, TINY_RUN
 from tapetum.systems.tapnext.task import TapNextTask, make_targets, tracking_losses
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.data import TapSample
+from tapetum.tracks.training.facet_clips import SceneClips
 from tapetum.tracks.training.tracker_task import add_terms
 from tapetum.train import StepContext
-from tapetum.world.training.point_clips import SceneClips
 
 VIDEO, IMAGE, BINS = (30, 40), (20, 16), 24
 QUERIES, TIMES = 3, 5

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tapetum.systems.tapvid3d.adjust import adjusted, reconstruct, split_support, support_queries
+from tapetum.tracks.facets import SceneConfig
+from tapetum.tracks.facets.ground_truth import FacetGroundTruth, FacetTracks
+from tapetum.tracks.facets.sampling import sample_world
 from tapetum.types import Tracks, Tracks3D
-from tapetum.world import SceneConfig
-from tapetum.world.facets.ground_truth import FacetGroundTruth, FacetTracks
-from tapetum.world.facets.sampling import sample_world
 
 FRAMES = 16
 SIZE = 256, 256

@@ -7,8 +7,8 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.baselines import Lifted, interpolate_depth, lift, lift_static
 from tapetum.systems.tapvid3d.geometry import project, unproject
 from tapetum.systems.tapvid3d.metrics import tapvid3d_metrics
+from tapetum.tracks.facets import SceneConfig, make_clip
 from tapetum.types import Tracks
-from tapetum.world import SceneConfig, make_clip
 
 CAMERA = np.array([20.0, 20, 16, 12])
 SIZE = 24, 32

@@ -12,8 +12,8 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.systems.tapvid3d.recording import write_rerun
+from tapetum.tracks.facets import SceneConfig, make_clip
 from tapetum.types import Tracks3D
-from tapetum.world import SceneConfig, make_clip
 
 RERUN = importlib.util.find_spec("rerun") is not None
 

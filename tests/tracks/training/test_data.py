@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from tapetum.core.errors import BadInput
+from tapetum.tracks.facets import SceneConfig
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.data import Alterations, TapSamples, _resize, _window, augment, collate, shorten
-from tapetum.world import SceneConfig
-from tapetum.world.training.point_clips import SceneClips
+from tapetum.tracks.training.facet_clips import SceneClips
 
 SMALL = SceneConfig(size=(64, 64), frames=5)
 

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from tapetum.core.errors import BadInput
+from tapetum.tracks.facets import SceneConfig, SyntheticClip, make_clip
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.data import FEW_CLIPS, PAPER, Alterations, augment, shorten
 from tapetum.tracks.training.kubric import KubricClips, kubric_sequences, read_sequence, write_sequence
-from tapetum.world import SceneConfig, SyntheticClip, make_clip
 
 
 @pytest.fixture(scope="module")

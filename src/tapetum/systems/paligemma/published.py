@@ -48,17 +48,6 @@ PUBLISHED = tuple(
 _CODEC = "tapetum.systems.paligemma.masks.codec:load"
 PUBLISHED += (
     Weights(
-        name="paligemma-nano-2",
-        architecture="paligemma-nano-2",
-        summary="small PaliGemma that knows the images of tapetum scenes and nothing else; the default of detect and segment",
-        paper="the network of arXiv 2407.07726 with a small config",
-        licence="Apache-2.0",
-        file="systems/paligemma/bundled/paligemma-nano-2.safetensors",
-        loader=_LOADER,
-        sha256="e476677f1fff3320323cebdcbe4461aa76ca6c2163d9a202bae8a5674a062e25",
-        verbs=("ask",),
-    ),
-    Weights(
         name="paligemma-masks",
         architecture="mask-codec",
         summary="masks as 16 tokens and back, trained by this project on masks of its scenes",

@@ -167,17 +167,11 @@ _START = b"\xff\xd8\xff"
 """The first bytes of every JPEG file."""
 
 
-def encode(image: UInt8[np.ndarray, "h w 3"], quality: int = 95) -> bytes:
-    """Encode a frame as a JPEG file."""
-    data = io.BytesIO()
-    Image.fromarray(image).save(data, "JPEG", quality=quality)
-    return data.getvalue()
-
-
 def jpeg_size(data: bytes, where: str) -> tuple[int, int]:
     """Read height and width from the header of a JPEG, which may be truncated. Raises `Damage`.
 
-    >>> jpeg_size(encode(np.zeros((16, 24, 3), np.uint8))[:-10], "frame 0")
+    >>> from tapetum.video.images import encode_jpeg
+    >>> jpeg_size(encode_jpeg(np.zeros((16, 24, 3), np.uint8))[:-10], "frame 0")
     (16, 24)
     """
     try:

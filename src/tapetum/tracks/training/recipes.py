@@ -54,7 +54,7 @@ class SceneRun:
     cache: str | None = None
     """Folder that keeps drawn scenes (4.8 MB each at 256x256 pixels), so that no scene is drawn twice."""
     world: Literal["facets", "bodies", "both"] = "facets"
-    """What scenes are made of: painted facets, bodies of the physical world (needs tapetum[physics]), or some of each."""
+    """What scenes are made of: painted facets, bodies of the physical world (needs tapetum[world]), or some of each."""
     bodies_share: float = 0.5
     """Share of the scenes that are of bodies where some are of each; a clip of bodies takes three times as long to draw."""
     episodes: str | None = None

@@ -22,7 +22,7 @@ from tapetum.systems.tapvid3d.makers.common import (
     run,
     whole_chunks,
 )
-from tapetum.systems.tapvid3d.npz import encode
+from tapetum.video.images import encode_jpeg
 
 K = (50.0, 60.0, 20.0, 15.0)
 
@@ -93,7 +93,7 @@ def test_what_is_left_over_is_no_clip():
 def arrays(n: int = 2) -> dict:
     tracks = np.tile([0.1, 0.2, 3.0], (4, n, 1))
     return {
-        "images_jpeg_bytes": [encode(np.zeros((30, 40, 3), np.uint8))] * 4,
+        "images_jpeg_bytes": [encode_jpeg(np.zeros((30, 40, 3), np.uint8))] * 4,
         "queries_xyt": np.concatenate([project(tracks[0], K), np.zeros((n, 1))], 1),
         "tracks_XYZ": tracks,
         "visibility": np.ones((4, n), bool),

@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_paligemma`: evaluates a vision-language model on scenes, JSON lines, or tasks of the papers."""
+"""`tapetum.evaluate_paligemma`: evaluates a vision-language model on tasks of the papers, or on JSON lines."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,30 +13,25 @@ from tapetum.core.errors import BadInput
 
 @dataclass(frozen=True, kw_only=True)
 class PaliGemmaEvalOptions:
-    """Score a PaliGemma on images of scenes: questions, boxes and masks, beside chance and a blind model. Or on a task of its
-    papers (--task): VQAv2, DocVQA, POPE, RefCOCO, COCO detection and others.
+    """Score a PaliGemma on a task of its papers (--task): VQAv2, DocVQA, POPE, RefCOCO, COCO detection and others; or on
+    lines of JSON, whose answers it is to write letter for letter.
 
-    Numbers are shares from 0 to 1. written: answers that are right letter for letter; chosen: the likeliest option is right.
-    Those of a task have intervals of 95%; CIDEr is 0 to 10, a hundredth of what papers print.
+    Numbers are shares from 0 to 1; those of a task have intervals of 95%; CIDEr is 0 to 10, a hundredth of what papers print.
+    Images of scenes are for `tapetum eval scenes`.
     """
 
     task: Annotated[str, tyro.conf.arg(metavar="TASK")] = ""
-    """Task of the papers, such as vqav2, docvqa, pope, refcoco or coco-detection; by default images of scenes."""
+    """Task of the papers, such as vqav2, docvqa, pope, refcoco or coco-detection; by default lines of JSON."""
     data: Annotated[File, tyro.conf.arg(metavar="DIR|FILE.jsonl")]
-    """Folder that tapetum scenes images made, of images that were not trained on; or lines of JSON with image, prefix and
-    suffix, whose answers are to be written letter for letter; with --task the folder of its official files."""
+    """Lines of JSON with image, prefix and suffix; with --task the folder of its official files."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = "paligemma-nano-2"
     """Weights: a name (see: tapetum weights list), a file or a folder."""
     model_config: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """What a file that does not say it is, such as paligemma-3b-224 for an official .npz; its tokenizer lies beside it."""
     masks: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """Codec of masks; by default the one that comes along."""
-    segment: bool = True
-    """Score masks too."""
     limit: int | None = None
     """Images that are looked at, the first ones; with --task examples, spread over all; by default all."""
-    blind: bool = True
-    """Also score the model on images in each other's place, and on grey ones."""
     splits: str = ""
     """With --task: what is asked, such as val or refcoco/val+refcoco/testA; by default the published splits, or those whose
     answers are known in their place."""
@@ -81,7 +76,7 @@ class PaliGemmaScores(Result):
 
     model: str
     table: dict[str, Any]
-    """All that `evaluate` of the bench returns; of lines of JSON `exact`; of a task what `task_scores` does."""
+    """Of lines of JSON `exact`; of a task what `task_scores` returns."""
 
     def as_json(self) -> dict[str, Any]:
         return {"benchmark": "paligemma", "model": self.model, **self.table}
@@ -89,14 +84,14 @@ class PaliGemmaScores(Result):
     def as_text(self) -> str:
         if "task" in self.table:
             return _task_lines(self.table)
-        return _scene_lines(self.table)
+        return "\n".join(f"{name}  {value:.4f}" for name, value in self.table.items())
 
 
 @verb(PaliGemmaEvalOptions, data=("data", "predictions"))
 def evaluate_paligemma(options: PaliGemmaEvalOptions, listener: Listener) -> PaliGemmaScores:
-    """Score a PaliGemma on questions, boxes and masks of scene images, compared with chance and a blind model; or on a task.
+    """Score a PaliGemma on a task, or on lines of JSON.
 
-    Raises BadInput for an unfinished folder, and for missing weights or a missing tokenizer.
+    Raises BadInput for a folder without --task, and for missing weights or a missing tokenizer.
     """
     options.check()
     if options.task:
@@ -106,47 +101,15 @@ def evaluate_paligemma(options: PaliGemmaEvalOptions, listener: Listener) -> Pal
     from tapetum.systems.paligemma.answers import Answerer
     from tapetum.systems.paligemma.data import JsonLinesSamples
     from tapetum.systems.paligemma.transfer.run import ExactChecks
-    from tapetum.world.training.paligemma.bench import SceneTestSet, evaluate
 
+    if Path(options.data).is_dir():
+        raise BadInput(f"{options.data} is a folder; name its task with --task, or run tapetum eval scenes on images of scenes")
     device = choose_device(options.device)
     answerer = Answerer.load(options.model, config=options.model_config, masks=options.masks, device=device)
     model, tokens = answerer.model, answerer.tokens
-    if Path(options.data).is_dir():
-        table = evaluate(
-            model,
-            tokens,
-            SceneTestSet(options.data, options.limit),
-            unpack=answerer.codec.unpack if options.segment else None,
-            blind=("shuffled", "grey") if options.blind else (),
-            say=listener.status,
-        )
-        listener.status("")
-    else:
-        lines = JsonLinesSamples(options.data, model.config.image_size)
-        table = dict(ExactChecks(lines, tokens, most=options.limit or len(lines))(model))
+    lines = JsonLinesSamples(options.data, model.config.image_size)
+    table = dict(ExactChecks(lines, tokens, most=options.limit or len(lines))(model))
     return PaliGemmaScores(model=options.model, table=table)
-
-
-def _scene_lines(table: dict[str, Any]) -> str:
-    if "questions" not in table:
-        return "\n".join(f"{name}  {value:.4f}" for name, value in table.items())
-    blind = [name for name in table if name.startswith("questions_")]
-    lines = [
-        f"{'questions':12} {'asked':>6} {'chance':>7} {'written':>8} {'chosen':>8}" + "".join(f"{n[10:]:>10}" for n in blind)
-    ]
-    for name, row in table["questions"].items():
-        others = "".join(f"{table[b][name]['chosen']:10.3f}" for b in blind)
-        shares = f"{row['chance']:7.3f} {row['greedy_answers']:8.3f} {row['chosen']:8.3f}"
-        lines.append(f"{name:12} {row['questions']:6} {shares}{others}")
-    boxes = table["detection"]
-    lines += ["", f"boxes  AP50 {boxes['ap50']:.3f}  AP {boxes['ap']:.3f}  ({boxes['boxes']} in {boxes['images']} images)"]
-    if "segmentation" in table:
-        lines.append(f"masks  mIoU {table['segmentation']['miou']:.3f}  ({table['segmentation']['things']} things)")
-    if "detection_shuffled" in table:
-        lines.append(f"blind  AP50 {table['detection_shuffled']['ap50']:.3f}")
-    if "segmentation_shuffled" in table:
-        lines[-1] += f"  mIoU {table['segmentation_shuffled']['miou']:.3f}"
-    return "\n".join(lines)
 
 
 def _task_lines(table: dict[str, Any]) -> str:

@@ -37,7 +37,8 @@ from tapetum.systems.tapvid3d.makers.common import (
     pixel_centres,
     whole_chunks,
 )
-from tapetum.systems.tapvid3d.npz import Npz, encode
+from tapetum.systems.tapvid3d.npz import Npz
+from tapetum.video.images import encode_jpeg
 
 FRAMES = 300
 """Frames of a clip, before those are taken out whose colour, depth or labels are missing."""
@@ -201,7 +202,7 @@ def make_clip(moments: Moments, rng: np.random.Generator, n: int = TRACKS, perso
     tracks, visibility, _ = follow(seeds(moments, n, rng), moments)
     if person is not None:
         visibility = hide_people(visibility, tracks, person)
-    jpegs = [encode(image) for image in images(moments)]
+    jpegs = [encode_jpeg(image) for image in images(moments)]
     return clip_arrays(jpegs, tracks, visibility, INTRINSICS, rng, TURN @ moments.camera_from_scene)
 
 
@@ -230,7 +231,7 @@ def add_images(annotations: Arrays, moments: Moments) -> Arrays:
             "by the projectaria-tools of the public build (1.5.2)?"
         )
     kept = {name: value for name, value in annotations.items() if name != "video_means"}
-    return {"images_jpeg_bytes": [encode(image) for image in images(moments)], **kept}
+    return {"images_jpeg_bytes": [encode_jpeg(image) for image in images(moments)], **kept}
 
 
 def jobs(

@@ -1,1 +1,0 @@
-"""Training of `paligemma-nano` on images of `tapetum.world`, with dense supervision by its ground truth. No paper has this."""
