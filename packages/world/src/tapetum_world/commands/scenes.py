@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
-from tapetum.train.launch_config import CACHE_GB
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,6 @@ class ItemOptions:
     """Processes that work at a time on this machine."""
     engine: Literal["local", "ray"] = "local"
     """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def paths(self) -> dict[str, Any]:
         """Convert the options that are paths."""
