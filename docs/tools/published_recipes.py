@@ -6,13 +6,16 @@ python docs/tools/published_recipes.py NAME ...     rows of some presets
 
 import argparse
 import re
+from pathlib import Path
 
 from tapetum.account.cluster import GIB
 from tapetum.account.run_plan import RunPlan, two_digits
 from tapetum.app.learn.dry import plan_run
 from tapetum.app.shell.main import parse
-from tapetum.bench.published import PRESETS
 
+_PAGE = Path(__file__).parents[1] / "guides" / "published-recipes.md"
+PRESETS = dict(re.findall(r"^\| `([^`]+)` \| `tapetum ([^`]+)` \|", _PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+"""Words of the command of each preset, as the page has them."""
 _STEPS = re.compile(r"(mae-)?steps\b|epochs\b")
 """Begins the line of a plan which says that its steps are not published."""
 
@@ -33,7 +36,7 @@ def row(name: str, plan: RunPlan) -> str:
     compute = "bfloat16" if plan.bf16 else "float32"
     memory = f"{share.memory.total / GIB:.1f} | {share.checkpointed.total / GIB:.1f}"
     weights = f"{last.step.learning / 1e6:,.1f}"
-    start = f"| `{name}` | `tapetum {' '.join(PRESETS[name].command)}` | {weights}"
+    start = f"| `{name}` | `tapetum {PRESETS[name]}` | {weights}"
     return f"{start} | {steps} | {last.batch_size:,} | {plan.flops:.2g} | {compute} | {memory} | {days} |"
 
 
@@ -47,7 +50,7 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for name in parser.parse_args().names or PRESETS:
-        print(row(name, plan_run(parse([*PRESETS[name].command, "--dry"]).recipe)), flush=True)
+        print(row(name, plan_run(parse([*PRESETS[name].split(), "--dry"]).recipe)), flush=True)
 
 
 if __name__ == "__main__":

@@ -18,24 +18,16 @@ from support.question_sets import OFFICIAL, fill, make_set, write
 from support.scripts import script
 from support.tapvid3d_clips import T, example, save
 from tapetum.bench import BENCHMARKS
-from tapetum.bench.baselines import Static
-from tapetum.bench.built_in import VideoMotion
 from tapetum.bench.longvideo_tasks import BENCHMARKS as TASKS
 from tapetum.bench.own import evaluate, make_benchmark
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.systems import longvideo
 from tapetum.systems.paligemma.transfer.data import read_examples
 from tapetum.systems.paligemma.transfer.tasks import TASKS as TRANSFERS
-from tapetum.systems.tap import trajan
-from tapetum.systems.tap.config import TrajanConfig
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.video import write_video
 
 recipes = script("tests/golden/make_long_video_golden.py")
-TINY = TrajanConfig(
-    frames=6, latents=3, latent_width=4, frequencies=2, track_width=8, encoder_width=8, decoder_width=32, time_width=8, heads=2,
-    head_width=4, hidden=(8, 8, 8, 8), depths=(1, 1, 1, 1),
-)  # fmt: skip
 
 
 def votsp(folder: Path) -> tuple[Path, str, float]:
@@ -121,20 +113,6 @@ def questions(task: str, folder: Path) -> tuple[Path, str, float]:
     return data, weights, found.table["all"]["accuracy"]
 
 
-def motion(folder: Path) -> tuple[Path, str, float]:
-    """Two videos of points that stand still, and an autoencoder that nobody trained."""
-    folder.mkdir()
-    for name in "ab":
-        write_video(folder / f"{name}.mp4", np.zeros((5, 32, 64, 3), np.uint8), 5)
-    model = trajan.Trajan(TINY)
-    trajan.save(model, folder / "trajan.safetensors")
-    rng = np.random.default_rng(0)
-    places = rng.random((VideoMotion.points, 2)) * (64, 32)
-    asked = np.concatenate([rng.integers(0, 5, (VideoMotion.points, 1)), places], 1).astype(np.float32)
-    score = trajan.motion_score(model, Static().track(range(5), asked), (32, 64))
-    return folder, str(folder / "trajan.safetensors"), score["average_jaccard"]
-
-
 def tapvid3d(folder: Path) -> tuple[Path, str, float]:
     """Three clips of two sources with depth maps, of which a point that stands still has its depth."""
     for source, seeds in (("adt", (0, 1)), ("pstudio", (2,))):
@@ -201,17 +179,10 @@ def words(layout: str, folder: Path) -> tuple[Path, str, float]:
     return folder, str(model), tapetum.evaluate_retrieval(data=folder, model=str(model)).scores.text_of_image[1]
 
 
-@pytest.fixture(autouse=True)
-def few_still_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(VideoMotion, "points", 16)
-    monkeypatch.setattr(VideoMotion, "tracker", "static")
-
-
 MAKERS: dict[str, tuple[Callable[[Path], tuple[Path, str, float]], str]] = {
     "votsp": (votsp, "d_avg"),
     "davis": (davis, "j_and_f"),
     "itto": (itto, "average_jaccard"),
-    "motion": (motion, "average_jaccard"),
     "imagenet": (partial(words, "imagenet"), "top_1"),
     "flickr30k": (partial(words, "flickr30k"), "text of image recall@1"),
     "tapvid3d": (tapvid3d, "average_jaccard"),
@@ -222,7 +193,7 @@ MAKERS: dict[str, tuple[Callable[[Path], tuple[Path, str, float]], str]] = {
     **{name: (partial(transfer, name), "") for name in ("rsvqa-lr", "pope", "ai2d", "countbenchqa", "msvd-qa")},
 }
 """Of each benchmark: what makes its data and gives a model and the headline of its verb; and its name, "" for the first."""
-QUICK = "votsp", "itto", "tapvid-davis", "video-mme", "motion", "tapvid3d", "perception-test", "rsvqa-lr"
+QUICK = "votsp", "itto", "tapvid-davis", "video-mme", "tapvid3d", "perception-test", "rsvqa-lr"
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in MAKERS])

@@ -21,6 +21,5 @@ BENCHMARKS: Mapping[str, str] = {
     **dict.fromkeys(_TRANSFERS.split(), "tapetum.bench.paligemma_tasks:TransferBenchmark"),
     "imagenet": "tapetum.bench.zero_shot:ZeroShot",
     "flickr30k": "tapetum.bench.zero_shot:Retrieval",
-    "motion": f"{_BUILT_IN}:VideoMotion",
 }
-"""Benchmarks of this project, for `tapetum.bench.own.evaluate`, by the name of the data set as `tapetum data check` has it."""
+"""Benchmarks of this project, for `tapetum.bench.own.evaluate`, by the name of the data set."""

@@ -5,8 +5,6 @@ ITTO               a tracker on videos of MOSE (arXiv 2510.19819), queried at fr
                    scores over the tracks of all videos by how far a point moves and how often it comes back
 video questions    a model of long video, questions as the benchmark's own tool does if it has a language model; an item is a
                    video with all its questions, so that intervals are those over videos; accuracy
-motion             the autoencoder of tracks (`tapetum.systems.tap.trajan`) on the videos of a folder, whose points
-                   `tapir-nano` tracks; the mean Average Jaccard of points held out
 """
 
 import math
@@ -24,22 +22,19 @@ from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
 from tapetum.core.reading import no_pipe
 from tapetum.data.questions import Question
-from tapetum.hub.loading import load
 from tapetum.systems.longvideo import weights
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.video_text import VideoText
-from tapetum.systems.tap.trajan import Trajan, motion_score
 from tapetum.tracks.metrics import HEADLINES, tapvid_metrics
 from tapetum.tracks.tapvid import TapVidEntry, list_entries, read_entries
 from tapetum.tracks.tracker import Tracker
-from tapetum.video import open_video
-from tapetum.video.images import VIDEOS, ImageVideo
+from tapetum.video.images import ImageVideo
 
 
 class TapVid(Benchmark):
     """A tracker on TAP-Vid's pickles, in the mode first."""
 
-    split, headline = "test", "average_jaccard"
+    headline = "average_jaccard"
 
     def __init__(self, name: str = ""):
         super().__init__(name)
@@ -84,7 +79,7 @@ class Itto(Benchmark):
     Frames are resized to 256x256 and points with them; each is queried at frame 0, visible or not. A score of nothing is 0.
     """
 
-    split, headline = "test", "average_jaccard"
+    headline = "average_jaccard"
     motions = 0.005, 0.015, 0.05
     """Limits of groups by mean step between frames in which a point is visible, as a fraction of the image's diagonal."""
     returns = 1, 3
@@ -162,11 +157,10 @@ class VideoQuestions(Benchmark):
     def __init__(self, name: str):
         super().__init__(name)
         self.task = name.replace("next-qa", "nextqa")
-        self.split = BENCHMARKS[self.task].split
 
     def items(self, data: Path) -> Mapping[str, tuple[Question, ...]]:
         """List the videos that are there, each with its questions. Raises BadInput if none is."""
-        questions = BENCHMARKS[self.task].read(data, self.split)
+        questions = BENCHMARKS[self.task].read(data, BENCHMARKS[self.task].split)
         by_video: dict[str, list[Question]] = {}
         for each in questions:
             if each.right is not None and each.video.is_file():
@@ -195,33 +189,3 @@ class VideoQuestions(Benchmark):
         """Compute the accuracy over all questions."""
         right, questions = (sum(row[name] for row in rows) for name in ("right", "questions"))
         return {"accuracy": right / questions, "questions": questions}
-
-
-class VideoMotion(Benchmark):
-    """The motion of the videos of a folder, by TRAJAN."""
-
-    headline = "average_jaccard"
-    tracker = "tapir-nano"
-    points = 4096
-    """Of random places and frames, half of which are held out; as in the public demonstration."""
-
-    def items(self, data: Path) -> Mapping[str, Path]:
-        """List the videos."""
-        return {path.name: path for path in sorted(data.iterdir()) if path.suffix.lower() in VIDEOS}
-
-    def load(self, model: str, device: str | None) -> tuple[Trajan, Tracker]:
-        """Load the autoencoder, and the tracker. Raises BadInput for other weights."""
-        loaded = load(model, device)
-        if not isinstance(loaded, Trajan):
-            raise BadInput(f"{model} is no autoencoder of tracks; give trajan, or a file of it")
-        return loaded, load_tracker(self.tracker, device)
-
-    def score(self, model: tuple[Trajan, Tracker], item: Path) -> Mapping[str, float]:
-        """Track random points, and compute the score; what has nothing to count is left out."""
-        rng = np.random.default_rng(0)
-        with open_video(item) as video:
-            size = video.height, video.width
-            places = rng.random((self.points, 2)) * size[::-1]
-            frames = rng.integers(0, len(video), (self.points, 1))
-            tracks = model[1].track(video, np.concatenate([frames, places], 1).astype(np.float32))
-        return {name: value for name, value in motion_score(model[0], tracks, size).items() if math.isfinite(value)}
