@@ -151,7 +151,7 @@ def test_nohup_is_heeded(clip: Path, tmp_path: Path) -> None:
     assert process.wait(600) == 0
 
 
-@pytest.mark.parametrize("device", ["meta", "fpga", "mps", "cuda:99"])
+@pytest.mark.parametrize("device", ["fpga", "cuda:99"])
 @pytest.mark.parametrize(
     "verb",
     [("track", "CLIP"), ("train", "tap-nano"), ("bootstrap", "CLIP"), ("eval", "tapvid", "--data", "CLIP"), ("serve", ".")],
@@ -178,18 +178,12 @@ def test_compiling_without_a_compiler(run: Run, clip: Path, tmp_path: Path, monk
         ("track", "LOOP"),
         ("track", "CLIP", "--out", "LOOP"),
         ("track", "CLIP", "--model", "LOOP"),
-        ("track", "CLIP", "--model", "static", "--points", "LOOP"),
         ("show", "LOOP", "CLIP"),
-        ("show", "CLIP", "LOOP"),
         ("convert", "LOOP", "LOOP"),
         ("embed", "LOOP", "--out", "e.npz"),
-        ("classify", "LOOP", "--model", "LOOP"),
         ("data", "show", "LOOP"),
-        ("weights", "convert", "LOOP"),
-        ("tapvid3d", "check", "LOOP"),
         ("scenes", "make", "LOOP", "--n", "1", "--size", "16", "--frames", "1"),
         ("train", "tap-nano", "--out", "LOOP", "--textures", "LOOP"),
-        ("train", "hip", "--layout", "parquet", "--out", "LOOP", "--data", "LOOP"),
         ("bootstrap", "LOOP", "--out", "LOOP"),
         ("eval", "tapvid", "--data", "LOOP", "--model", "static"),
     ],
