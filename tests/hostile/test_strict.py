@@ -76,18 +76,17 @@ def test_bundled_weights_are_what_was_published() -> None:
 
 
 def test_changed_bundled_weights_are_refused(run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, other = (location(known()[name]).read_bytes() for name in ("tapir-nano", "causal-tapir-nano"))
     for how in ["two bytes", "another"]:
         root = tmp_path / how
         (root / "hub").mkdir(parents=True)
         (root / "systems" / "tap" / "bundled").mkdir(parents=True)
         target = root / "systems" / "tap" / "bundled" / "tapir-nano.safetensors"
-        data = bytearray(location(known()["tapir-nano"]).read_bytes())
+        data = bytearray(own if how == "two bytes" else other)
         if how == "two bytes":
             data[-1000] ^= 1
             data[-2000] ^= 1
-            target.write_bytes(data)
-        else:
-            shutil.copy(location(known()["causal-tapir-nano"]), target)
+        target.write_bytes(data)
         monkeypatch.setattr(registry, "__file__", str(root / "hub" / "registry.py"))
         assert "is not what was published" in line(run, "track", clip, "--out", tmp_path / "out")
         with pytest.raises(BadInput, match="is not what was published"):

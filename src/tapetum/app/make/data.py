@@ -73,7 +73,7 @@ def write(options: ShardsWriteOptions, listener: Listener) -> ShardsWritten:
     ...     _ = (Path(folder) / "in" / "1.txt").write_text("one")
     ...     made = tapetum.app.make.data.write(f"{folder}/in", out=f"{folder}/out", layout="stems")
     ...     shown = tapetum.app.make.data.show((f"{folder}/out",))
-    >>> made.samples, shown.first.key, shown.first.fields[0].name
+    >>> made.samples, shown.first.key, shown.first.fields[0]["name"]
     (1, '1', 'txt')
     """
     from tapetum.data.shard_sources import open_source

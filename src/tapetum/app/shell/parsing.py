@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stderr
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -81,12 +81,15 @@ def parse(options: type[Options], words: Sequence[str], path: str, dry: bool = F
     except SystemExit as stop:
         if not stop.code:
             raise
-        told = [line.strip("│").rstrip() for line in box.getvalue().splitlines()[1:]]
-        first = told[: next((number for number, line in enumerate(told) if set(line.strip()) == {"─"}), None)]
+        told = [line[2:].rstrip(" │|") for line in box.getvalue().splitlines()[1:]]  # without title and frame
+        parts = [
+            list(part) for rule, part in groupby(told, lambda line: bool(line) and not set(line) - set("─-╰╯ ")) if not rule
+        ]
+        first = parts[0]
     finally:
         os.environ.pop("COLUMNS", None)
         os.environ.update({} if columns is None else {"COLUMNS": columns})
-    missing = [line.split()[0] for line in first if re.match(r"     ?\S", line)]
+    missing = [line.split()[0] for line in first if re.match(r"    \S", line)]
     if dry and missing and all(name in PLACES or name[0] != "-" for name in missing):
         positionals = [NOWHERE for name in missing if name[0] != "-"]
         places = [word for name in missing if name in PLACES for word in (name, NOWHERE)]
