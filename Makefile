@@ -7,11 +7,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Keep compiled files, also where the environment says not to: collecting the tests takes 20 s less in each process.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-fast test-world test-robot robot docs lint format clean
+.PHONY: help demo test test-all test-fast test-world test-robot robot docs lint format clean
 
 help:
 	@echo "make demo    set up, track points through a real video, say how to open the page over it"
-	@echo "make test    set up and run all tests, on all cores (JOBS=1 for one)"
+	@echo "make test    set up and run the tests of all rooms but for those that take long, on all cores (JOBS=1 for one)"
+	@echo "make test-all    all tests, as CI does: an hour on two cores"
 	@echo "make test-fast   those that take a tenth of a second at most, four in five: two minutes on two cores, to run between edits"
 	@echo "make test-world  the tests of packages/world, the synthetic world"
 	@echo "make test-robot  the tests with Meta-World and Franka Kitchen, in an environment of their own, build/robot"
@@ -38,6 +39,9 @@ demo: .venv/tapetum.stamp
 	@echo "  $(BIN)/tapetum serve demo-out"
 
 test: .venv/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) -m "not long"
+
+test-all: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)
 
 test-fast: .venv/dev.stamp

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support.durations import read_durations
+from support.durations import LONG, read_durations
 from support.forks import Forks
 from tapetum.video import write_video
 
@@ -129,16 +129,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--at-most", type=float, metavar="SECONDS", help="leave out tests that took longer (tests/durations.txt)")
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that take longer than wanted."""
-    if (most := config.getoption("at_most")) is None:
-        return
+    """Mark the tests that take long, and leave out those that take longer than wanted."""
     durations = read_durations()
 
     def seconds(item: pytest.Item) -> float:
         module = ".".join(item.path.relative_to(config.rootpath).with_suffix("").parts)
         return durations.get(f"{module}::{item.name.partition('[')[0]}", 0.0)
 
+    for item in items:
+        if seconds(item) >= LONG:
+            item.add_marker("long")
+    if (most := config.getoption("at_most")) is None:
+        return
     left_out = [item for item in items if seconds(item) > most]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if seconds(item) <= most]

@@ -1,4 +1,4 @@
-"""Tables of the docs that are written from the code: published data sets, and the parts of the papers.
+"""Tables of the docs that are written from the code: the parts of the papers.
 
 python docs/tools/page_tables.py            # writes them anew, between <!-- table NAME --> and <!-- end of table -->
 python docs/tools/page_tables.py --check    # exits with 1 where a page has another
@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from paper_parts import CHECKS, PARTS, Part
-from tapetum.app.make.check_data import published_presets
-from tapetum.bench.data_sets import DATA_SETS, DataSet
 
 DOCS = Path(__file__).parents[1]
 
@@ -22,32 +20,6 @@ def write_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Write a table of Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
-
-
-def data_sets() -> str:
-    """Write the table of data sets, by name."""
-    header = "name", "what", "where", "licence", "size", "files", "read by", "of"
-    return write_table(header, map(_data_set_row, sorted(DATA_SETS.values(), key=lambda each: each.name)))
-
-
-def _data_set_row(each: DataSet) -> Sequence[str]:
-    counts = ", ".join(f"{part.name} {part.items:,}" for part in each.parts if part.items)
-    size = f"{each.size}; {counts} {each.parts[0].of}" if counts else each.size
-    module, _, function = (each.reader or "").partition(":")
-    reader = f"`{module.removeprefix('tapetum.')}` `{function}`" if module else ""
-    read_by = "; ".join(filter(None, (reader, each.no_reader)))
-    address = f"<{each.address}>" if each.address.startswith("http") and " " not in each.address else each.address
-    files = f"`{each.layout}`" if each.layout else ""
-    return each.name, f"{each.title}: {each.what}", address, each.licence, size, files, read_by, ", ".join(each.used_by)
-
-
-def presets() -> str:
-    """Write the table of published presets: the data sets of each, and the command that checks them."""
-    rows = [
-        (name, ", ".join(preset.data_sets), f"`tapetum data check {name} FOLDER`")
-        for name, preset in published_presets().items()
-    ]
-    return write_table(("preset", "data sets", "check"), rows) if rows else "(no presets in this version)\n"
 
 
 def parts() -> str:
@@ -65,9 +37,7 @@ def _part_row(paper: str, part: Part) -> Sequence[str]:
 
 
 TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
-    "data sets": ("systems/published-data.md", data_sets),
     "parts": ("systems/index.md", parts),
-    "presets": ("systems/published-data.md", presets),
 }
 """Name of a table, the page that it is on, and what writes it."""
 

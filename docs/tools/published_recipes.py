@@ -6,14 +6,17 @@ python docs/tools/published_recipes.py NAME ...     rows of some presets
 
 import argparse
 import re
+from pathlib import Path
 
 from tapetum.account.config import LedgerConfig
 from tapetum.account.machine import of_flops
 from tapetum.account.plan import GIB
 from tapetum.app.shell.main import parse
 from tapetum.bench.plans import MACHINE, Plan, plan_run
-from tapetum.bench.published import PRESETS
 
+_PAGE = Path(__file__).parents[1] / "guides" / "published-recipes.md"
+PRESETS = dict(re.findall(r"^\| `([^`]+)` \| `tapetum ([^`]+)` \|", _PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+"""Words of the command of each preset, as the page has them."""
 _STEPS = re.compile(r"(mae-)?steps\b|epochs\b")
 """Begins the line of a plan which says that its steps are not published."""
 
@@ -24,7 +27,7 @@ def row(name: str, plan: Plan) -> str:
     steps = f"{plan.steps:,}{'*' if any(map(_STEPS.match, plan.unpublished)) else ''}"
     memory = " | ".join(f"{last.memory(processes).total / GIB:.1f}" for processes in (1, MACHINE))
     hours = of_flops(plan.flops, LedgerConfig())[0].value
-    start = f"| `{name}` | `tapetum {' '.join(PRESETS[name].command)}` | {last.step.learning / 1e6:,.1f}"
+    start = f"| `{name}` | `tapetum {PRESETS[name]}` | {last.step.learning / 1e6:,.1f}"
     return (
         f"{start} | {steps} | {last.config.batch_size:,} | {last.micro_batch:,} | {plan.flops:.2g} | {memory} | {hours:.2g} |"
     )
@@ -40,7 +43,7 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     for name in parser.parse_args().names or PRESETS:
-        print(row(name, plan_run(parse([*PRESETS[name].command, "--dry"]).recipe)), flush=True)
+        print(row(name, plan_run(parse([*PRESETS[name].split(), "--dry"]).recipe)), flush=True)
 
 
 if __name__ == "__main__":

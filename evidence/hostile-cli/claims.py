@@ -243,8 +243,6 @@ def command(verb: str, dice: Dice) -> list[str]:
             ]
         case "ledger":
             return ["ledger", d.file("nothing"), *d.options(json=lambda: "")[:1]]
-        case "completion":
-            return ["completion", d.among(["bash", "zsh", "fish"], ODD_WORDS)]
         case "doctor":
             return ["doctor", *d.options(json=lambda: "")[:1]]
         case _:

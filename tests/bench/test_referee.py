@@ -34,7 +34,6 @@ def test_every_benchmark_whose_files_are_there_is_scored_once(tmp_path: Path, ru
     }  # fmt: skip
     low, high = scored["votsp"].interval or (1, 0)
     assert low <= accuracy <= high
-    assert "2 videos; 30 were published" in scored["tapvid-davis"].remark
     ledger = json.loads((out / "votsp" / "ledger.json").read_text())
     assert len(ledger["sessions"]) == 1  # the second call had nothing to do
     assert scored["votsp"].wall_seconds == ledger["total"]["wall_seconds"]

@@ -33,7 +33,6 @@ APPENDED = {
     r"^pretrain ": ("--steps 1 --batch-size 4 --size 64 --workers 0", _SHORT),
     r"^adapt ": ("--steps 1 --batch-size 2 --workers 0", _SHORT),
     r"^scenes episodes": ("--n 1 --size 64 --seconds 2", _SHORT),
-    r"^doctor": ("--quick", "its trials have tests of their own"),
 }
 """Options that a line gets at its end, and why."""
 LONGEST = 600

@@ -5,6 +5,7 @@ first line says ```python no-run is left out: it needs a download, or another pr
 real parser; those in ```console run are run as well. (Those in ```console own read what the reader brings.)
 """
 
+import pkgutil
 import re
 import shlex
 import shutil
@@ -76,6 +77,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in PAGES if any(map(runs, blocks(p)))], ids=name_of)
 def test_blocks_of_a_page_run(
@@ -102,22 +104,17 @@ def test_blocks_of_a_page_run(
                 assert main(arguments) == 0, f"{name_of(page)}: tapetum {shlex.join(arguments)}: {capsys.readouterr().err}"
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if any(b.words[0] == "console" for b in blocks(p))], ids=name_of)
-def test_commands_are_understood(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_commands_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    for block in blocks(page):
-        if block.words[0] == "console":
-            for arguments in commands(block):
-                if "--config" in arguments:  # a file that an earlier command makes
-                    file = Path(arguments[arguments.index("--config") + 1])
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_text('data = "photos"' if "hip" in arguments else "")
-                try:
-                    parse(arguments)
-                except (SystemExit, BadInput) as error:
-                    pytest.fail(f"{name_of(page)}: tapetum {shlex.join(arguments)}\n{error}{capsys.readouterr().err}")
+    for page, arguments in ((p, each) for p in PAGES for b in blocks(p) if b.words[0] == "console" for each in commands(b)):
+        if "--config" in arguments:  # a file that an earlier command makes
+            file = Path(arguments[arguments.index("--config") + 1])
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text('data = "photos"' if "hip" in arguments else "")
+        try:
+            parse(arguments)
+        except (SystemExit, BadInput) as error:
+            pytest.fail(f"{name_of(page)}: tapetum {shlex.join(arguments)}\n{error}{capsys.readouterr().err}")
 
 
 def test_an_option_that_is_not_there_is_noticed() -> None:
@@ -135,31 +132,29 @@ def test_guides_are_short() -> None:
         assert page.stem == "index" or len(page.read_text().splitlines()) < 120, page
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_lead_somewhere() -> None:
     """Also on GitHub, where nothing builds the pages; the site's own check is `make docs`."""
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-        assert (page.parent / target).exists(), f"{name_of(page)} links to {target}"
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{name_of(page)} links to {target}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_scripts_and_folders_named_in_prose_are_there(page: Path) -> None:
-    if page.parent.name == "log":
-        return  # entries use the names of their time
-    for target in re.findall(r"(?<![/\w(])(?:benchmarks|tests|evidence)/[\w./-]*\w", page.read_text()):
-        found = [*ROOT.glob(target + "*"), *page.parent.glob(target + "*")]
-        assert found, f"{name_of(page)} names {target}"
+def test_scripts_and_folders_named_in_prose_are_there() -> None:
+    for page in PAGES:
+        if page.parent.name == "log":
+            continue  # entries use the names of their time
+        for target in re.findall(r"(?<![/\w(])(?:benchmarks|tests|evidence)/[\w./-]*\w", page.read_text()):
+            found = [*ROOT.glob(target + "*"), *page.parent.glob(target + "*")]
+            assert found, f"{name_of(page)} names {target}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_names_of_the_package_exist(page: Path) -> None:
+def test_names_of_the_package_exist() -> None:
     """`tapetum.a.b.C` in prose is a module, or something in one."""
-    if page.parent.name == "log" or page.name == "design.md":
-        return  # names of their time, and of what is to come
-    import pkgutil
-
-    for dotted in re.findall(r"`(tapetum(?:\.\w+)+)", page.read_text()):
-        try:
-            pkgutil.resolve_name(dotted)
-        except (AttributeError, ImportError, ValueError) as error:
-            pytest.fail(f"{name_of(page)} names {dotted}: {error}")
+    for page in PAGES:
+        if page.parent.name == "log" or page.name == "design.md":
+            continue  # names of their time, and of what is to come
+        for dotted in re.findall(r"`(tapetum(?:\.\w+)+)", page.read_text()):
+            try:
+                pkgutil.resolve_name(dotted)
+            except (AttributeError, ImportError, ValueError) as error:
+                pytest.fail(f"{name_of(page)} names {dotted}: {error}")

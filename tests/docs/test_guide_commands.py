@@ -94,6 +94,7 @@ def run_once(words: list[str], trained: Path) -> int:
     return code
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if commands_below(page)], ids=name_of)
 def test_commands_run(

@@ -63,20 +63,22 @@ def test_an_empty_file(run: Run, tmp_path: Path) -> None:
     assert "is empty" in refused(run, tmp_path, path)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["hello\n", "ffconcat version 1.0\nfile other.mp4\n", "#EXTM3U\n#EXTINF:1,\nother.mp4\n", "v=0\no=- 0 0 IN IP4 1.1.1.1\n"],
-)
-def test_text_named_mp4(run: Run, tmp_path: Path, clip: Path, text: str) -> None:
-    (tmp_path / "other.mp4").write_bytes(clip.read_bytes())
-    path = tmp_path / "clip.mp4"
-    path.write_text(text)
-    assert "is not a video that can be read" in refused(run, tmp_path, path)
+def test_text_named_mp4(run: Run, tmp_path: Path, clip: Path) -> None:
+    for text in [
+        "hello\n",
+        "ffconcat version 1.0\nfile other.mp4\n",
+        "#EXTM3U\n#EXTINF:1,\nother.mp4\n",
+        "v=0\no=- 0 0 IN IP4 1.1.1.1\n",
+    ]:
+        (tmp_path / "other.mp4").write_bytes(clip.read_bytes())
+        path = tmp_path / "clip.mp4"
+        path.write_text(text)
+        assert "is not a video that can be read" in refused(run, tmp_path, path)
 
 
-@pytest.mark.parametrize("name", ["sound.wav", "sound.mp4"])
-def test_audio_only(run: Run, tmp_path: Path, name: str) -> None:
-    assert "only sound" in refused(run, tmp_path, sound(tmp_path / name))
+def test_audio_only(run: Run, tmp_path: Path) -> None:
+    for name in ["sound.wav", "sound.mp4"]:
+        assert "only sound" in refused(run, tmp_path, sound(tmp_path / name))
 
 
 def test_a_folder_without_images(run: Run, tmp_path: Path) -> None:
@@ -113,9 +115,8 @@ def test_one_frame_and_one_pixel_are_videos(run: Run, tmp_path: Path, shape: tup
     assert Tracks.load(tmp_path / "out" / "tracks.npz").frames == shape[0]
 
 
-@pytest.mark.parametrize(
-    ("query", "message"),
-    [
+def test_bad_queries(run: Run, tmp_path: Path, clip: Path) -> None:
+    for query, message in [
         ("nan,1,1", "NaN or infinity"),
         ("0,nan,1", "NaN or infinity"),
         ("0,inf,1", "NaN or infinity"),
@@ -127,15 +128,12 @@ def test_one_frame_and_one_pixel_are_videos(run: Run, tmp_path: Path, shape: tup
         ("1,2", "is not a point"),
         ("a,b,c", "is not a point"),
         ("", "--query is followed by an empty word"),
-    ],
-)
-def test_bad_queries(run: Run, tmp_path: Path, clip: Path, query: str, message: str) -> None:
-    assert message in refused(run, tmp_path, clip, "--query", "0,1,1", "--query", query)
+    ]:
+        assert message in refused(run, tmp_path, clip, "--query", "0,1,1", "--query", query)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
+def test_bad_tables_of_points(run: Run, tmp_path: Path, clip: Path) -> None:
+    for content, message in [
         (b"", "begins with the header ''"),
         (b"a,b\n1,2\n", "it must be t,x,y"),
         (b"1,2,3\n", "it must be t,x,y"),
@@ -146,26 +144,21 @@ def test_bad_queries(run: Run, tmp_path: Path, clip: Path, query: str, message: 
         (b"t,x,y\n0,1,1\n\n9,1,1\n", "line 4 of"),
         (b"t,x,y\n0,nan,1\n", "NaN"),
         (b"\xff\xfe\x00", "not text"),
-    ],
-)
-def test_bad_tables_of_points(run: Run, tmp_path: Path, clip: Path, content: bytes, message: str) -> None:
-    table = tmp_path / "points.csv"
-    table.write_bytes(content)
-    assert message in refused(run, tmp_path, clip, "--points", table)
+    ]:
+        table = tmp_path / "points.csv"
+        table.write_bytes(content)
+        assert message in refused(run, tmp_path, clip, "--points", table)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_bad_options(run: Run, tmp_path: Path, clip: Path) -> None:
+    for arguments, message in [
         (["--grid", "0"], "from 1 to 1000"),
         (["--grid", "100000"], "from 1 to 1000"),
         (["--frame", "6"], "frame 6 is not in the video"),
         (["--grid", "3", "--query", "0,1,1"], "choose a grid"),
         (["--points", "nowhere.csv"], "cannot read points"),
-    ],
-)
-def test_bad_options(run: Run, tmp_path: Path, clip: Path, arguments: list[str], message: str) -> None:
-    assert message in refused(run, tmp_path, clip, *arguments)
+    ]:
+        assert message in refused(run, tmp_path, clip, *arguments)
 
 
 def test_out_is_a_file(run: Run, tmp_path: Path, clip: Path) -> None:
@@ -211,14 +204,14 @@ def test_a_disk_that_fills(tmp_path: Path, clip: Path, limit: int) -> None:
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04]\x94.", b"\x80\x04K\x01."])
-def test_bad_benchmark_files(run: Run, tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "davis.pkl"
-    path.write_bytes(content)
-    code, out, err = run("eval", "tapvid", "--data", path, "--model", "static")
-    assert (code, out) == (2, "")
-    assert "davis.pkl" in err
-    assert err.count("\n") == 1
+def test_bad_benchmark_files(run: Run, tmp_path: Path) -> None:
+    for content in [b"", b"hello", b"\x80\x04]\x94.", b"\x80\x04K\x01."]:
+        path = tmp_path / "davis.pkl"
+        path.write_bytes(content)
+        code, out, err = run("eval", "tapvid", "--data", path, "--model", "static")
+        assert (code, out) == (2, "")
+        assert "davis.pkl" in err
+        assert err.count("\n") == 1
 
 
 def test_an_interrupt_leaves_nothing(tmp_path: Path, clip: Path) -> None:
@@ -249,9 +242,13 @@ def _interrupted(place: str, how: str, *arguments: object) -> tuple[int, str, st
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("how", ["swallowed", "another_error", "unraisable"])
 @pytest.mark.parametrize(
-    "place", ["tapetum.video.open_video", "tapetum.app.track.track.save", "tapetum.app.shell.parsing.parse"]
+    ("place", "how"),
+    [
+        ("tapetum.video.open_video", "swallowed"),
+        ("tapetum.app.track.track.save", "another_error"),
+        ("tapetum.app.shell.parsing.parse", "unraisable"),
+    ],
 )
 def test_an_interrupt_that_a_library_swallows_is_heeded(tmp_path: Path, clip: Path, place: str, how: str) -> None:
     arguments = "track", clip, "--model", "static", "--out", tmp_path / "out"

@@ -42,8 +42,7 @@ def children(process: int) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("whole_group", [True, False])
+@pytest.mark.parametrize(("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_workers_that_start_say_nothing(tmp_path: Path, number: signal.Signals, whole_group: bool) -> None:
     (tmp_path / "starting.py").write_text(STARTING)
     process = subprocess.Popen(

@@ -44,19 +44,17 @@ def test_float_images_are_0_to_1(tmp_path: Path) -> None:
     assert np.array_equal(from_images(tmp_path)(np.random.default_rng(0)), seen)
 
 
-@pytest.mark.parametrize(
-    ("value", "message"), [(np.nan, "NaN"), (np.inf, "outside 0..1"), (200.0, "outside 0..1"), (-0.1, "0..1")]
-)
-def test_other_floats_in_images_are_refused(run: Run, tmp_path: Path, value: float, message: str) -> None:
-    (tmp_path / "frames").mkdir()
-    Image.fromarray(RAMP).save(tmp_path / "frames" / "0.tif")
-    wrong = RAMP.copy()
-    wrong[3, 4] = value
-    Image.fromarray(wrong).save(tmp_path / "frames" / "1.tif")
-    said = line(run, "track", tmp_path / "frames", "--model", "static", "--out", tmp_path / "out")
-    assert "1.tif" in said
-    assert message in said
-    assert not (tmp_path / "out").exists()
+def test_other_floats_in_images_are_refused(run: Run, tmp_path: Path) -> None:
+    for value, message in [(np.nan, "NaN"), (np.inf, "outside 0..1"), (200.0, "outside 0..1"), (-0.1, "0..1")]:
+        (tmp_path / "frames").mkdir(exist_ok=True)
+        Image.fromarray(RAMP).save(tmp_path / "frames" / "0.tif")
+        wrong = RAMP.copy()
+        wrong[3, 4] = value
+        Image.fromarray(wrong).save(tmp_path / "frames" / "1.tif")
+        said = line(run, "track", tmp_path / "frames", "--model", "static", "--out", tmp_path / "out")
+        assert "1.tif" in said
+        assert message in said
+        assert not (tmp_path / "out").exists()
 
 
 def test_images_of_16_bits_are_not_cut_off_at_255(tmp_path: Path) -> None:
@@ -77,25 +75,22 @@ def test_bundled_weights_are_what_was_published() -> None:
         assert weights.sha256 == sha256_of(location(weights)), weights.name
 
 
-@pytest.mark.parametrize("how", ["two bytes", "another"])
-def test_changed_bundled_weights_are_refused(
-    run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
-    root = tmp_path / "package"
-    (root / "hub").mkdir(parents=True)
-    (root / "systems" / "tap" / "bundled").mkdir(parents=True)
-    target = root / "systems" / "tap" / "bundled" / "tapir-nano.safetensors"
-    data = bytearray(location(known()["tapir-nano"]).read_bytes())
-    if how == "two bytes":
-        data[-1000] ^= 1
-        data[-2000] ^= 1
+def test_changed_bundled_weights_are_refused(run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, other = (location(known()[name]).read_bytes() for name in ("tapir-nano", "causal-tapir-nano"))
+    for how in ["two bytes", "another"]:
+        root = tmp_path / how
+        (root / "hub").mkdir(parents=True)
+        (root / "systems" / "tap" / "bundled").mkdir(parents=True)
+        target = root / "systems" / "tap" / "bundled" / "tapir-nano.safetensors"
+        data = bytearray(own if how == "two bytes" else other)
+        if how == "two bytes":
+            data[-1000] ^= 1
+            data[-2000] ^= 1
         target.write_bytes(data)
-    else:
-        shutil.copy(location(known()["causal-tapir-nano"]), target)
-    monkeypatch.setattr(registry, "__file__", str(root / "hub" / "registry.py"))
-    assert "is not what was published" in line(run, "track", clip, "--out", tmp_path / "out")
-    with pytest.raises(BadInput, match="is not what was published"):
-        resolve("tapir-nano")
+        monkeypatch.setattr(registry, "__file__", str(root / "hub" / "registry.py"))
+        assert "is not what was published" in line(run, "track", clip, "--out", tmp_path / "out")
+        with pytest.raises(BadInput, match="is not what was published"):
+            resolve("tapir-nano")
 
 
 def test_weights_without_their_config_are_refused(run: Run, clip: Path, tmp_path: Path) -> None:
@@ -120,16 +115,16 @@ def test_a_tracker_in_the_image_needs_depth_for_a_benchmark_in_space(run: Run, t
     assert "none of 1 clips has a prediction" in line(run, *command, "--predictions", tmp_path / "pred")
 
 
-@pytest.mark.parametrize(("shape", "code"), [((24, 32), 0), ((50, 66), 0), ((48, 48), 2), ((64, 48), 2)])
-def test_depth_maps_of_another_size(run: Run, clip: Path, tmp_path: Path, shape: tuple[int, int], code: int) -> None:
-    np.save(tmp_path / "depth.npy", np.full((6, *shape), 2.0, np.float32))
-    options = "--3d", "--depth", tmp_path / "depth.npy", "--intrinsics", "50,50,32,24", "--out", tmp_path / "out"
-    found, _, said = run("track", clip, "--model", "static", "--grid", 2, *options)
-    assert found == code
-    if code:
-        assert "another shape of image" in said.splitlines()[-1]
-    else:
-        assert f"depth map 0 is {shape[1]}x{shape[0]}, the video 64x48" in said
+def test_depth_maps_of_another_size(run: Run, clip: Path, tmp_path: Path) -> None:
+    for shape, code in [((24, 32), 0), ((50, 66), 0), ((48, 48), 2), ((64, 48), 2)]:
+        np.save(tmp_path / "depth.npy", np.full((6, *shape), 2.0, np.float32))
+        options = "--3d", "--depth", tmp_path / "depth.npy", "--intrinsics", "50,50,32,24", "--out", tmp_path / "out"
+        found, _, said = run("track", clip, "--model", "static", "--grid", 2, *options)
+        assert found == code
+        if code:
+            assert "another shape of image" in said.splitlines()[-1]
+        else:
+            assert f"depth map 0 is {shape[1]}x{shape[0]}, the video 64x48" in said
 
 
 def test_tracks_asked_for_on_a_frame_that_is_not_there(run: Run, clip: Path, tmp_path: Path) -> None:

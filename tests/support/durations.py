@@ -1,8 +1,9 @@
-"""Writes tests/durations.txt: functions of quick tests that take a tenth of a second or more, each with the mean of its cases.
+"""Writes tests/durations.txt: functions of tests that take a tenth of a second or more, each with the mean of its cases.
 
-    python -m pytest -m "not slow" --junitxml build/tests.xml && python tests/support/durations.py build/tests.xml
+    python -m pytest --junitxml build/tests.xml && python tests/support/durations.py build/tests.xml
 
-`pytest --at-most SECONDS` leaves out those that take longer, as `make test-fast` does. What is not in the list counts as quick.
+`pytest --at-most SECONDS` leaves out those that take longer, as `make test-fast` does; `LONG` and more is marked `long`, which
+`make test` leaves out. What is not in the list counts as quick.
 """
 
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 
 FILE = Path(__file__).parents[1] / "durations.txt"
 LEAST = 0.1
+LONG = 2.0
+"""Seconds."""
 
 
 def read_durations() -> dict[str, float]:

@@ -58,11 +58,11 @@ if __name__ == "__main__":
     module = importlib.import_module(name)
     true = getattr(module, attribute)
 
-    def pressed(*arguments: Any) -> Any:
+    def pressed(*arguments: Any, **options: Any) -> Any:
         """Call what stands at the place, after Ctrl-C was pressed for the first time."""
         setattr(module, attribute, true)
         PRESSES[how]()
-        return true(*arguments)
+        return true(*arguments, **options)
 
     setattr(module, attribute, pressed)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs lack

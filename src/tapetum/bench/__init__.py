@@ -22,4 +22,4 @@ BENCHMARKS: Mapping[str, str] = {
     "imagenet": "tapetum.bench.zero_shot:ZeroShot",
     "flickr30k": "tapetum.bench.zero_shot:Retrieval",
 }
-"""Benchmarks of this project, for `tapetum.bench.own.evaluate`, by the name of the data set as `tapetum data check` has it."""
+"""Benchmarks of this project, for `tapetum.bench.own.evaluate`, by the name of the data set."""

@@ -34,7 +34,7 @@ from tapetum.video.images import ImageVideo
 class TapVid(Benchmark):
     """A tracker on TAP-Vid's pickles, in the mode first."""
 
-    split, headline = "test", "average_jaccard"
+    headline = "average_jaccard"
 
     def __init__(self, name: str = ""):
         super().__init__(name)
@@ -79,7 +79,7 @@ class Itto(Benchmark):
     Frames are resized to 256x256 and points with them; each is queried at frame 0, visible or not. A score of nothing is 0.
     """
 
-    split, headline = "test", "average_jaccard"
+    headline = "average_jaccard"
     motions = 0.005, 0.015, 0.05
     """Limits of groups by mean step between frames in which a point is visible, as a fraction of the image's diagonal."""
     returns = 1, 3
@@ -157,11 +157,10 @@ class VideoQuestions(Benchmark):
     def __init__(self, name: str):
         super().__init__(name)
         self.task = name.replace("next-qa", "nextqa")
-        self.split = BENCHMARKS[self.task].split
 
     def items(self, data: Path) -> Mapping[str, tuple[Question, ...]]:
         """List the videos that are there, each with its questions. Raises BadInput if none is."""
-        questions = BENCHMARKS[self.task].read(data, self.split)
+        questions = BENCHMARKS[self.task].read(data, BENCHMARKS[self.task].split)
         by_video: dict[str, list[Question]] = {}
         for each in questions:
             if each.right is not None and each.video.is_file():

@@ -64,11 +64,9 @@ def scored(video: MaskedVideo, ids: Int[np.ndarray, "t h w"]) -> DavisScores:
 class Davis(Benchmark):
     """An image encoder on the videos of the split val: its features propagate the first masks."""
 
-    split = "val"
-
     def items(self, data: Path) -> Mapping[str, MaskedVideo]:
         """List the videos. Raises BadInput if files are missing."""
-        return {video.name: video for video in read_davis(data, self.split)}
+        return {video.name: video for video in read_davis(data, "val")}
 
     def load(self, model: str, device: str | None) -> Look:
         """Load the source of features: colours, rgb, xy, or an encoder. Raises BadInput for other models."""

@@ -31,8 +31,6 @@ ROWS, SCORES, LEDGER = "rows.jsonl", "scores.json", "ledger.json"
 class Benchmark(ABC):
     """A benchmark; subclass it to define your own."""
 
-    split: str = ""
-    """Of a data set that `tapetum data check` knows; "" is not checked before `evaluate_all`."""
     headline: str = ""
     """The score that papers report, whose interval is computed; "" is the first."""
 

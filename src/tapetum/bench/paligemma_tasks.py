@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tapetum.bench.data_sets import DATA_SETS
 from tapetum.bench.own import Benchmark
 from tapetum.core.devices import choose_device, choose_dtype
 from tapetum.core.errors import BadInput, Listener
@@ -57,8 +56,6 @@ class TransferBenchmark(Benchmark):
     def __init__(self, name: str):
         super().__init__(name)
         self.task = task_named(name)
-        checked = {part.name for part in DATA_SETS[name].parts} & {*self.task.scored}
-        self.split = checked.pop() if len(self.task.scored) == len(checked) == 1 else ""
 
     def items(self, data: Path) -> Mapping[str, tuple[TransferExample, ...]]:
         """List the examples. Raises BadInput if none is there, or their right answers are not."""

@@ -76,13 +76,12 @@ class ModelOptions:
 class PerceptionTestVideos(Benchmark):
     """A tracker on objects and points of the validation split, or a model of images or video, untrained, on its questions."""
 
-    split = "valid"
     tasks = "point", "object", "mcqa", "grounded"  # in the order of the scores: the first is the headline
 
     def items(self, data: Path) -> Mapping[str, tuple[AnnotatedVideo, Path, Path | None]]:
         """List the annotated videos that are there, each with its files."""
         items: dict[str, tuple[AnnotatedVideo, Path, Path | None]] = {}
-        for each in open_split(data, self.split, challenge=False):
+        for each in open_split(data, "valid", challenge=False):
             with suppress(BadInput):
                 items[each.name] = each.truth, *find_videos(data, [each.name])[each.name]
         return items

@@ -1,6 +1,6 @@
 """One model on every benchmark of `tapetum.bench.BENCHMARKS` whose files are there, each in a folder of its name.
 
-ROOT/davis, ROOT/tapvid-davis, ROOT/egoschema ...       data, as `tapetum data check` takes it
+ROOT/davis, ROOT/tapvid-davis, ROOT/egoschema ...       data, in its official layout
 OUT/davis/rows.jsonl, scores.json, ledger.json ...      of each benchmark, so that a stopped run goes on
 """
 
@@ -13,8 +13,6 @@ import numpy as np
 
 from tapetum.account.ledger import read
 from tapetum.bench import BENCHMARKS
-from tapetum.bench.data_sets import DATA_SETS
-from tapetum.bench.data_sets.check import FINE, check_part, choose_parts
 from tapetum.bench.own import LEDGER, Benchmark, evaluate, make_benchmark
 from tapetum.core.errors import BadInput
 from tapetum.metrics.statistics import bootstrap_interval
@@ -36,8 +34,6 @@ class Standing:
     energy_kwh: float | None = None
     left_out: str = ""
     """Why there is no score: the model, or the files."""
-    remark: str = ""
-    """How the files differ from the published ones."""
 
 
 def evaluate_everything(
@@ -60,16 +56,12 @@ def evaluate_everything(
         raise BadInput(f"{root} has no folder of a benchmark; put data into one of {', '.join(BENCHMARKS)}")
     for name in names:
         benchmark = make_benchmark(name)
-        remark, usable = _check(name, root / name, benchmark.split)
-        if not usable:
-            yield Standing(benchmark=name, left_out=remark)
-            continue
         try:
             result = evaluate(
                 name, root / name, model, out=out / name, device=device, limit=limit, note=note, progress=progress(name)
             )
         except BadInput as error:
-            yield Standing(benchmark=name, left_out=str(error), remark=remark)
+            yield Standing(benchmark=name, left_out=str(error))
             continue
         headline = benchmark.headline or next(iter(result.scores))
         ledger = out / name / LEDGER
@@ -82,17 +74,7 @@ def evaluate_everything(
             items=len(result.rows),
             wall_seconds=spent.get("wall_seconds"),
             energy_kwh=spent.get("energy_kwh"),
-            remark=remark,
         )
-
-
-def _check(name: str, folder: Path, split: str) -> tuple[str, bool]:
-    """What `tapetum data check` finds of the split, and whether its index files can be read."""
-    if name not in DATA_SETS or not split:
-        return "", True
-    [part] = choose_parts(DATA_SETS[name], [split])
-    report = check_part(DATA_SETS[name], folder, part, 2)
-    return "; ".join(finding.text for finding in report.findings if finding.kind not in FINE), report.items is not None
 
 
 def _interval(benchmark: Benchmark, rows: list[Mapping[str, float]], headline: str) -> tuple[float, float] | None:

@@ -60,7 +60,7 @@ class ImageTextRecall:
 class ZeroShot(Benchmark):
     """An encoder of images and words on ImageNet's validation images, by the words and templates of CLIP."""
 
-    split, headline = "val", "top_1"
+    headline = "top_1"
     _words: Sequence[str] = ()
     _templates: Sequence[str] = ()
 
@@ -86,11 +86,9 @@ class ZeroShot(Benchmark):
 class Retrieval(Benchmark):
     """An encoder of images and words on captioned images, which are one item."""
 
-    split = "test"
-
     def items(self, data: Path) -> Mapping[str, tuple[CaptionedImage, ...]]:
         """List the images with their captions."""
-        return {"all": tuple(read_captions(data, self.split)[: self.limit])}
+        return {"all": tuple(read_captions(data, "test")[: self.limit])}
 
     def load(self, model: str, device: str | None) -> ImageTextEncoder:
         """Load the encoder."""

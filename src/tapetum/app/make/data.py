@@ -1,4 +1,4 @@
-"""`tapetum.app.make.data`: checks the data of published recipes, and writes and shows shards of training samples."""
+"""`tapetum.app.make.data`: writes and shows shards of training samples, and fetches benchmarks."""
 
 import json
 from dataclasses import KW_ONLY, dataclass, make_dataclass
@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from tapetum.app.commands import Command, Group, with_json
-from tapetum.app.make.check_data import check
 from tapetum.app.make.demos import make as make_demos
 from tapetum.app.make.fetch_perception_test import fetch_perception_test
 from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.bench.published import BENCHMARKS
 from tapetum.core.files import whole_folder, write_text
 
 
@@ -45,13 +45,9 @@ class ShardsWritten(Result):
     """Shards in a folder."""
 
     out: Path
-    """The folder."""
     samples: int
-    """In all of them."""
     shards: int
-    """Tar files."""
     bytes: int
-    """Size of all."""
 
     def as_text(self) -> str:
         return f"wrote {self.samples:,} samples in {_counted(self.shards)}, {_size(self.bytes)}, into {self.out}"
@@ -73,7 +69,7 @@ def write(options: ShardsWriteOptions, listener: Listener) -> ShardsWritten:
     ...     _ = (Path(folder) / "in" / "1.txt").write_text("one")
     ...     made = tapetum.app.make.data.write(f"{folder}/in", out=f"{folder}/out", layout="stems")
     ...     shown = tapetum.app.make.data.show((f"{folder}/out",))
-    >>> made.samples, shown.first.key, shown.first.fields[0].name
+    >>> made.samples, shown.first.key, shown.first.fields[0]["name"]
     (1, '1', 'txt')
     """
     from tapetum.data.shard_sources import open_source
@@ -111,38 +107,13 @@ class ShardsShowOptions:
     """Tar files, a folder of them, or a pattern such as 'train-*.tar'."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShownField:
-    """One field of a sample."""
-
-    name: str
-    """Ending of its file."""
-    bytes: int
-    """As stored."""
-    type: str
-    """Type of the decoded value."""
-    shape: tuple[int, ...] | None
-    """Shape of the decoded value, if it is an array; of sound that of its samples."""
-    sample_rate: int | None
-    """Samples of sound per second."""
-
-    def as_json(self) -> dict[str, Any]:
-        shape = None if self.shape is None else list(self.shape)
-        known = {"name": self.name, "bytes": self.bytes, "type": self.type, "shape": shape, "rate": self.sample_rate}
-        return {key: value for key, value in known.items() if value is not None}
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ShownSample:
     """One sample."""
 
     key: str
-    """Its name."""
-    fields: tuple[ShownField, ...]
-    """What it holds."""
-
-    def as_json(self) -> dict[str, Any]:
-        return {"key": self.key, "fields": [field.as_json() for field in self.fields]}
+    fields: tuple[dict[str, Any], ...]
+    """Of each field name, bytes as stored and type; of arrays also their shape, of sound also its sample rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,23 +121,15 @@ class ShardsShown(Result):
     """Contents of shards."""
 
     samples: int
-    """In all of them."""
     shards: int
-    """Tar files."""
     bytes: int
-    """Size of all."""
     first: ShownSample
-    """The first sample."""
-
-    def as_json(self) -> dict[str, Any]:
-        return {"samples": self.samples, "shards": self.shards, "bytes": self.bytes, "first": self.first.as_json()}
 
     def as_text(self) -> str:
-        count, size = _counted(self.shards), _size(self.bytes)
-        lines = [f"{self.samples:,} samples in {count}, {size}; the first is {self.first.key}"]
+        lines = [f"{self.samples:,} samples in {_counted(self.shards)}, {_size(self.bytes)}; the first is {self.first.key}"]
         for field in self.first.fields:
-            shape = "x".join(map(str, field.shape or ()))
-            lines.append(f"{field.name:16} {field.bytes:>12,} bytes  {field.type:8} {shape}".rstrip())
+            shape = "x".join(map(str, field.get("shape", ())))
+            lines.append(f"{field['name']:16} {field['bytes']:>12,} bytes  {field['type']:8} {shape}".rstrip())
         return "\n".join(lines)
 
 
@@ -179,17 +142,15 @@ def show(options: ShardsShowOptions, listener: Listener) -> ShardsShown:
     stored, first = shards.read(0), shards[0]
     fields = tuple(_field(name, len(stored[name]), first[name]) for name in shards.fields)
     size = sum(tar.stat().st_size for tar in shards.tars)
-    return ShardsShown(
-        samples=len(shards), shards=len(shards.tars), bytes=size, first=ShownSample(key=first[KEY], fields=fields)
-    )
+    return ShardsShown(samples=len(shards), shards=len(shards.tars), bytes=size, first=ShownSample(first[KEY], fields))
 
 
-def _field(name: str, size: int, value: Any) -> ShownField:
-    sample_rate = getattr(value, "sample_rate", None)
-    array = value if sample_rate is None else value.samples
+def _field(name: str, size: int, value: Any) -> dict[str, Any]:
+    sound = {"rate": value.sample_rate} if hasattr(value, "sample_rate") else {}
+    array = value.samples if sound else value
     if hasattr(array, "dtype"):
-        return ShownField(name=name, bytes=size, type=str(array.dtype), shape=tuple(array.shape), sample_rate=sample_rate)
-    return ShownField(name=name, bytes=size, type=type(array).__name__, shape=None, sample_rate=sample_rate)
+        return {"name": name, "bytes": size, "type": str(array.dtype), "shape": array.shape, **sound}
+    return {"name": name, "bytes": size, "type": type(array).__name__, **sound}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,27 +202,19 @@ def _size(count: int) -> str:
     return f"{count} bytes"
 
 
-_BENCHMARKS = {
-    "davis": "TAP-Vid-DAVIS, 30 real videos",
-    "rgb-stacking": "TAP-Vid-RGB-Stacking, 50 synthetic videos of a robot",
-    "robotap": "RoboTAP, 265 real videos of robots",
-}
-
-
 def _fetch_command(name: str) -> Command:
     options = make_dataclass("FetchOptions", [], frozen=True)
-    options.__doc__ = f"Fetch {_BENCHMARKS[name]}; a fetch that was cut off goes on where it was."
+    options.__doc__ = f"Fetch {BENCHMARKS[name].summary}; a fetch that was cut off goes on where it was."
     return Command(with_json(options), lambda given, listener: benchmark.run(BenchmarkOptions(name), listener), "bytes")
 
 
 COMMANDS = Group(
-    """Check the data of published recipes; make and show tar shards, from which training reads any modalities; make
-    demonstrations for robots; fetch benchmarks of point tracking and the Perception Test.""",
+    """Make and show tar shards, from which training reads any modalities; make demonstrations for robots; fetch benchmarks of
+    point tracking and the Perception Test.""",
     {
-        "check": check,
         "shards": write,
         "show": show,
-        **{f"tapvid-{name}": _fetch_command(name) for name in _BENCHMARKS},
+        **{f"tapvid-{name}": _fetch_command(name) for name in BENCHMARKS},
         "demos": make_demos,
         "perception-test": fetch_perception_test,
     },

@@ -11,7 +11,6 @@ saved earlier (`add_note`) are printed too.
 import difflib
 import errno
 import os
-import shutil
 import sys
 import threading
 import traceback
@@ -90,13 +89,10 @@ VERBS = {
     "data": Entry("make", "make and show tar shards, from which training reads; fetch benchmarks", "app.make.data.COMMANDS"),
     "weights": Entry("make", "list, fetch and convert weights", "app.make.weights.COMMANDS"),
     "export": Entry("make", "make a tracker a file for onnxruntime or torch.export", "app.make.export.export"),
-    "doctor": Entry("help", "say what works on this machine", "app.shell.doctor.doctor"),
-    "completion": Entry("help", "complete verbs and options in your shell", "app.shell.completion.COMMAND"),
+    "doctor": Entry("help", "describe this machine: versions, devices, extras", "app.shell.doctor.doctor"),
 }
 """All verbs by name."""
 
-_NARROWEST = 20
-"""Columns that help is written for at least."""
 _MENDABLE, _SIGNALLED, _NO_READER = 2, 128, 141
 _FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 
@@ -150,14 +146,12 @@ def _guarded(arguments: list[str]) -> int:
 
 def _unforeseen(error: BaseException) -> str:
     """The message for an unexpected error."""
-    from tapetum.app.shell.no_memory import no_memory
-
-    if (line := no_memory(error)) is not None:
-        return line
-    name, text = type(error).__name__, " ".join(str(error).split())
+    name, text = type(error).__name__, " ".join(str(error).split())[:300]
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "DefaultCPUAllocator" in text:
+        return f"out of memory ({text or name}); give fewer or smaller inputs at a time, a smaller batch or a smaller model"
     *_, last = [None, *traceback.extract_tb(error.__traceback__)]
     where = f" in {last.name}, line {last.lineno} of {os.path.basename(last.filename)}" if last else ""
-    text = f": {text[:300]}" if text else ""
+    text = f": {text}" if text else ""
     return (
         f"unforeseen {name}{where}{text}; this is a fault of tapetum: run again with TAPETUM_DEBUG=1 and report what it shows"
     )
@@ -177,12 +171,8 @@ def _print_thread_error(args: Any) -> None:
         return
     if issubclass(args.exc_type, KeyboardInterrupt):
         remember(args.exc_value)
-        return
-    if os.environ.get("TAPETUM_DEBUG"):
-        traceback.print_exception(args.exc_type, args.exc_value, args.exc_traceback)
-    elif isinstance(getattr(args, "thread", None), threading.Thread):
-        line = f"tapetum: {args.exc_type.__name__} beside the work: {args.exc_value}; TAPETUM_DEBUG=1 shows more"
-        print(visible(" ".join(line.split())), file=sys.stderr)
+    elif isinstance(getattr(args, "thread", None), threading.Thread) or os.environ.get("TAPETUM_DEBUG"):
+        _complain(f"{args.exc_type.__name__} beside the work: {args.exc_value}; TAPETUM_DEBUG=1 shows more", args.exc_value, 0)
 
 
 def command(verb: str) -> "Command | Group":
@@ -213,30 +203,32 @@ class _Parsed(NamedTuple):
     path: str
     options: Any
     threads: int | None
-    """That it is to compute with."""
+    """Number of threads that --threads asks for."""
     shares: bool
-    """It may do with fewer cores than there are."""
+    """Whether it may use fewer cores than there are."""
 
 
 def _read(arguments: Sequence[str]) -> _Parsed:
     verb, *rest = arguments
+    from tapetum.app.shell.retired import replacement
+
     if verb not in VERBS and verb not in installed("command"):
         near = difflib.get_close_matches(verb, VERBS, n=1)
-        advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(VERBS)}"
+        advice = replacement(verb) or (f"did you mean {near[0]}?" if near else f"there are {', '.join(VERBS)}")
         raise BadInput(f"there is no verb {verb!r}; {advice} (see: tapetum --help)")
     from tapetum.app.commands import Group, resolve_command
     from tapetum.app.shell import parsing
+    from tapetum.app.shell.settings import with_settings
     from tapetum.app.shell.threads import HELP, has_threads, take_threads
 
-    if shutil.get_terminal_size().columns < _NARROWEST:  # the help never comes to an end in a single column
-        os.environ["COLUMNS"] = str(_NARROWEST)
     chosen, path, rest = resolve_command(command(verb), rest, f"tapetum {verb}")
     if isinstance(chosen, Group):
         if rest and rest[0] in ("-h", "--help"):
             print(chosen.as_text(path))
             raise SystemExit(0)
         if rest and not rest[0].startswith("-"):
-            raise BadInput(f"{path} has no {rest[0]!r}; {parsing.nearest(rest[0], chosen.commands)} (see: {path} --help)")
+            advice = replacement(f"{path} {rest[0]}") or parsing.nearest(rest[0], chosen.commands)
+            raise BadInput(f"{path} has no {rest[0]!r}; {advice} (see: {path} --help)")
         raise BadInput(f"give one of {', '.join(chosen.commands)} (see: {path} --help)")
     shares = has_threads(verb, chosen.options)
     rest, threads = take_threads(rest) if shares else (rest, None)
@@ -247,26 +239,19 @@ def _read(arguments: Sequence[str]) -> _Parsed:
 
         print(brief(chosen.options, path))
         raise SystemExit(0)
+    if help_at is not None:
+        rest = ["--help"]
+    elif chosen.recipe is not None:
+        rest = with_settings(chosen.options, chosen.recipe, rest)
+    elif len(positionals := parsing.positionals_of(chosen.options)) > 1 and any(each.several for each in positionals):
+        rest = parsing.names_last(chosen.options, rest)
     try:
-        options = parsing.parse(chosen.options, ["--help"] if help_at is not None else _arranged(chosen, rest), path)
+        options = parsing.parse(chosen.options, rest, path, dry=chosen.recipe is not None and "--dry" in rest)
     except SystemExit:  # after help
         print(HELP if shares else "", end="")
         raise
     check_sizes(options, dashes=True)
     return _Parsed(chosen, path, options, threads, shares)
-
-
-def _arranged(command: "Command", words: list[str]) -> list[str]:
-    """Add options from the --config file, and move names behind the options where several are allowed."""
-    from tapetum.app.shell.parsing import names_last, positionals_of, with_places
-    from tapetum.app.shell.settings import with_settings
-
-    if command.recipe is not None:
-        words = with_settings(command.options, command.recipe, words)
-        return with_places(command.options, words) if "--dry" in words else words
-    positionals = positionals_of(command.options)
-    several = len(positionals) > 1 and any(each.several for each in positionals)
-    return names_last(command.options, words) if several else words
 
 
 def _run(arguments: list[str]) -> int:

@@ -1,28 +1,39 @@
-"""Parses the words of a command line into an options dataclass with tyro, and explains errors in one line.
+"""Parses the words of a command line into an options dataclass with tyro; an error is one line.
 
-A command's options are read from its dataclass. Typing errors are found before tyro parses the words (`check_words`). When tyro
-rejects them, it prints a box of several lines; that is suppressed, and `explain` derives the reason from the command's options.
+A command's options are read from its dataclass. Of the errors that people make, five get a sentence of ours:
+
+    an unknown verb                         `tapetum.app.shell.main`, with the nearest name
+    an unknown option                       with the nearest name, or what took its place (`tapetum.app.shell.retired`)
+    an empty word or value                  as of a shell variable that is not set
+    a required option that is missing
+    a value of the wrong type
+
+Every other error is the first sentence of tyro's own box.
 """
 
 import difflib
 import inspect
 import io
+import os
+import re
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stderr
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
 from tapetum.app.learn.options import docstrings
+from tapetum.app.shell.retired import replacement
 from tapetum.core.errors import BadInput
 
 Options = TypeVar("Options")
 SETTINGS = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 """How fields become options."""
-PLACES, NOWHERE = ("data", "out"), "nowhere"
+PLACES, NOWHERE = ("--data", "--out"), "nowhere"
 """Options that a dry run need not be given, and what stands for their values there."""
 
 
@@ -35,23 +46,14 @@ class Option:
     place: tuple[str, ...]
     """Names of fields that lead to its value."""
     default: Any
-    """`inspect.Parameter.empty` where it must be given."""
+    """`inspect.Parameter.empty` if it is required."""
     switch: bool
     """It takes no value: --x or --no-x."""
     repeated: bool
-    """It takes one value, as often as it is given."""
-    type: Any
-    """Of its value, without annotations."""
-    parsed: bool
-    """Its values are read in a way of their own."""
+    """It takes one value each time it is given."""
     help: str
     metavar: str
     """What stands for its value in help."""
-
-    @property
-    def several(self) -> bool:
-        """Check whether it takes all words that follow."""
-        return get_origin(self.type) is tuple and not self.repeated
 
 
 @dataclass(frozen=True)
@@ -59,59 +61,54 @@ class Positional:
     """A word of a command that has no dashes."""
 
     name: str
-    """As the help shows it."""
-    type: Any
+    several: bool
+    """It may be given more than once."""
     required: bool
     help: str
 
-    @property
-    def several(self) -> bool:
-        """Check whether it may be given more than once."""
-        return get_origin(self.type) is tuple
 
-
-def parse(options: type[Options], words: Sequence[str], path: str) -> Options:
-    """Parse `words` into a dataclass of options; help goes to stdout.
+def parse(options: type[Options], words: Sequence[str], path: str, dry: bool = False) -> Options:
+    """Parse `words` into a dataclass of options; help goes to stdout. A `dry` run lacks no places.
 
     Raises BadInput, in one line, where the words do not fit; SystemExit after help.
     """
+    box, columns = io.StringIO(), os.environ.get("COLUMNS")
     try:
-        with redirect_stderr(io.StringIO()):
+        with redirect_stderr(box):
+            # tyro breaks no line of its box then, and its help never ends in a single column
+            os.environ["COLUMNS"] = str(max(20, shutil.get_terminal_size().columns) if "--help" in words else 1000)
             return tyro.cli(options, prog=path, args=list(words), config=SETTINGS)
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise BadInput(f"{explain(options, words)} (see: {path} --help)") from stop
+        told = [line[2:].rstrip(" │|") for line in box.getvalue().splitlines()[1:]]  # without title and frame
+        parts = [
+            list(part) for rule, part in groupby(told, lambda line: bool(line) and not set(line) - set("─-╰╯ ")) if not rule
+        ]
+        first = parts[0]
+    finally:
+        os.environ.pop("COLUMNS", None)
+        os.environ.update({} if columns is None else {"COLUMNS": columns})
+    missing = [line.split()[0] for line in first if re.match(r"    \S", line)]
+    if dry and missing and all(name in PLACES or name[0] != "-" for name in missing):
+        positionals = [NOWHERE for name in missing if name[0] != "-"]
+        places = [word for name in missing if name in PLACES for word in (name, NOWHERE)]
+        return parse(options, [*positionals, *words, *places], path)
+    raise BadInput(f"{_reason(' '.join(' '.join(first).split()), missing)} (see: {path} --help)")
 
 
-def explain(options: type, words: Sequence[str]) -> str:
-    """Explain why `words` do not fit a command."""
-    given, names = _split(options, words)
-    for name, option, values in given:
-        if not values and not option.switch:
-            return f"--{name} lacks its value"
-        for value in values:
-            if not option.parsed and (reason := _misfit(option.type, value)):
-                return f"--{name}: {value!r} {reason}"
-    positionals = positionals_of(options)
-    for positional, name in zip(positionals, names, strict=False):
-        if reason := _misfit(positional.type, name):
-            return f"{positional.name}: {name!r} {reason}"
-    every = [name for name, _, _ in given]
-    lacking = [each.name for each in positionals if each.required][len(names) :]
-    lacking += [
-        f"--{option.names[0]}"
-        for option in options_of(options)
-        if option.default is inspect.Parameter.empty and not set(option.names) & set(every)
-    ]
-    if lacking:
-        return f"{', '.join(lacking)} must be given"
-    try:
-        with redirect_stderr(io.StringIO()):
-            _, unknown = tyro.cli(options, args=list(words), config=SETTINGS, return_unknown_args=True)
-    except SystemExit:
-        unknown = []
-    return f"nothing takes {' '.join(unknown)}" if unknown else "this cannot be read"
+def _reason(text: str, missing: Sequence[str]) -> str:
+    """Shorten the text of a box of tyro's."""
+    if missing:
+        return f"{', '.join(missing)} must be given"
+    if wrong := re.match(r"Error parsing (\S+): no type matching (\S+) could be instantiated from \[(.*?)\]\.", text):
+        wanted = wrong[2].replace("{None}|", "").replace("|{None}", "")
+        return f"{wrong[1]}: {wrong[3]} is no {wanted}"
+    if wrong := re.match(
+        r"Error parsing (\S+): (?:invalid literal for (int)|could not convert string to (float)).*: ('.*')", text
+    ):
+        return f"{wrong[1]}: {wrong[4]} is no {(wrong[2] or wrong[3]).upper()}"
+    return text.replace("Unrecognized options:", "nothing takes").rstrip(".")
 
 
 def options_of(kind: type) -> list[Option]:
@@ -127,13 +124,14 @@ def positionals_of(kind: type) -> list[Positional]:
         marks = getattr(annotation, "__metadata__", ())
         if tyro.conf.Positional in marks:
             shown = [mark.metavar for mark in marks if getattr(mark, "metavar", None)]
-            required, text = default is inspect.Parameter.empty, " ".join(docstrings(kind).get(name, "").split())
-            every.append(Positional((shown or [name])[-1], _plain_type(annotation), required, text))
+            several = get_origin(_plain_type(annotation)) is tuple
+            text = " ".join(docstrings(kind).get(name, "").split())
+            every.append(Positional((shown or [name])[-1], several, default is inspect.Parameter.empty, text))
     return every
 
 
 def check_words(options: type, words: Sequence[str], path: str) -> None:
-    """Raise BadInput for an unknown option in `words`, suggesting the nearest name, and for an empty word."""
+    """Raise BadInput for an unknown option in `words`, naming the nearest or what took its place, and for an empty word."""
     known, may_be_empty = {"help"}, set[str]()
     for option in options_of(options):
         known |= {*option.names, *(f"no-{name}" for name in option.names if option.switch)}
@@ -148,7 +146,7 @@ def check_words(options: type, words: Sequence[str], path: str) -> None:
         if word == "--":
             return
         if word.startswith("--") and name not in known and not name.startswith("tyro-"):
-            near = nearest(name, sorted(known - {"help"}), "--")
+            near = replacement(path, name) or nearest(name, sorted(known - {"help"}), "--")
             raise BadInput(f"{path} has no option --{name}; {near} (see: {path} --help)")
 
 
@@ -167,23 +165,13 @@ def names_last(kind: type, words: Sequence[str]) -> list[str]:
     for word in rest:
         if word == "--":
             names += rest
-        elif word.startswith("--") and len(word) > 2:
+        elif word.startswith("--"):
             chosen.append(word)
             if "=" not in word and plain(word) not in switches and (value := next(rest, None)) is not None:
                 chosen.append(value)
         else:
             (chosen if word == "-h" else names).append(word)
     return [*chosen, *(["--"] if any(name.startswith("-") for name in names) else []), *names]
-
-
-def with_places(kind: type, words: Sequence[str]) -> list[str]:
-    """Add the required paths that a dry run ignores: data to read, a folder to write."""
-    given, names = _split(kind, words)
-    known = {name for _, option, _ in given for name in option.names}
-    lacking = [each for each in options_of(kind) if each.default is inspect.Parameter.empty and not known & set(each.names)]
-    places = [word for each in lacking if each.names[0] in PLACES for word in (f"--{each.names[0]}", NOWHERE)]
-    positionals = [each for each in positionals_of(kind) if each.required][len(names) :]
-    return [*([NOWHERE] * len(positionals)), *words, *places]
 
 
 def plain(word: str) -> str:
@@ -200,51 +188,6 @@ def nearest(name: str, known: Iterable[str], dashes: str = "") -> str:
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {dashes}{near[0]}?" if near else f"it has {', '.join(dashes + each for each in known)}"
-
-
-def _split(kind: type, words: Sequence[str]) -> tuple[list[tuple[str, Option, list[str]]], list[str]]:
-    """Split words into options with their values, and names."""
-    known = {name: option for option in options_of(kind) for name in option.names}
-    known |= {f"no-{name}": option for name, option in known.items() if option.switch}
-    given: list[tuple[str, Option, list[str]]] = []
-    names: list[str] = []
-    room = 0
-    for number, word in enumerate(words):
-        if word == "--":
-            return given, [*names, *words[number + 1 :]]
-        option = known.get(plain(word)) if word.startswith("--") else None
-        if option is not None:
-            value = [word.partition("=")[2]] if "=" in word else []
-            given.append((plain(word), option, value))
-            room = 0 if option.switch or value else len(words) if option.several else 1
-        elif room:
-            given[-1][2].append(word)
-            room -= 1
-        else:
-            names.append(word)
-    return given, names
-
-
-def _misfit(kind: Any, word: str) -> str | None:
-    """Say why a word is not a valid value of a type; None if it may be one."""
-    if get_origin(kind) is tuple:
-        return _misfit(get_args(kind)[0], word)
-    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    parts = tuple(_plain_type(part) for part in parts)
-    if NoneType in parts and word == "None":
-        return None
-    parts = tuple(part for part in parts if part is not NoneType)
-    literals = [value for part in parts if get_origin(part) is Literal for value in get_args(part)]
-    literals += [True, False] if bool in parts else []
-    if literals and not any(word == str(value) for value in literals) and len(parts) == 1:
-        return f"is none of {', '.join(repr(str(value)) for value in literals)}"
-    number = next((part for part in parts if part in (int, float)), None)
-    if number is not None and len(parts) == 1 + bool(literals) and word not in map(str, literals):
-        try:
-            number(word)
-        except ValueError:
-            return f"is no {number.__name__.upper()}{''.join(f', nor {value}' for value in literals)}"
-    return None
 
 
 def _fields(kind: type) -> Iterator[tuple[str, Any, Any]]:
@@ -304,8 +247,6 @@ def _below(name: str, annotation: Any, default: Any, place: tuple[str, ...], tex
         default=inspect.Parameter.empty if default is tyro.MISSING else default,
         switch=kind is bool and tyro.conf.FlagConversionOff not in marks,
         repeated=repeated,
-        type=kind,
-        parsed=any(isinstance(mark, tyro.constructors.PrimitiveConstructorSpec) for mark in marks),
         help=" ".join(text.split()),
         metavar=_metavar(kind, marks).removesuffix(" ..." * repeated),
     )

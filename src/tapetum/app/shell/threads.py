@@ -14,7 +14,7 @@ from typing import Any
 from tapetum.app.shell.parsing import options_of, plain
 from tapetum.core.threads import SHARED, Load, check_threads, usable_cores
 
-IDLE = frozenset({"completion", "convert", "ledger", "weights"})
+IDLE = frozenset({"convert", "ledger", "weights"})
 """Verbs that compute nothing, and so take no --threads."""
 HELP = (
     "\n--threads INT: threads to compute with; by default OMP_NUM_THREADS, or as many as there are free cores at the start.\n"
@@ -58,14 +58,12 @@ def computing(requested: int | None, load: Load | None) -> Iterator[None]:
         yield
         return
     before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", SHARED, *_SLEEPING)}
-    threads = torch.get_num_threads() if torch is not None else None
-    for name, value in _SLEEPING.items():
-        os.environ.setdefault(name, value)
+    threads = torch and torch.get_num_threads()
+    os.environ.update({name: value for name, value in _SLEEPING.items() if name not in os.environ})
     if requested is not None:
         os.environ["OMP_NUM_THREADS"] = str(requested)
     elif "OMP_NUM_THREADS" not in os.environ:
-        os.environ["OMP_NUM_THREADS"] = str(load.free_cores() if load else usable_cores())
-        os.environ[SHARED] = "1"
+        os.environ.update({"OMP_NUM_THREADS": str(load.free_cores() if load else usable_cores()), SHARED: "1"})
     if torch is not None:
         torch.set_num_threads(requested)
     try:
@@ -73,7 +71,6 @@ def computing(requested: int | None, load: Load | None) -> Iterator[None]:
     finally:
         if torch is not None:
             torch.set_num_threads(threads)
-        for name, value in before.items():
+        for name in before:
             os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        os.environ.update({name: value for name, value in before.items() if value is not None})

@@ -23,9 +23,9 @@ from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.files import whole_file
-from tapetum.video.images import encode_jpeg as encode
 from tapetum.types import Tracks3D
 from tapetum.video import position_colours
+from tapetum.video.images import encode_jpeg as encode
 from tapetum.video.types import check_rate
 
 _TRAIL = 10

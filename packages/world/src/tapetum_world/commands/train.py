@@ -26,7 +26,7 @@ def train(
     from tapetum.data.remote_folder import local_data
     from tapetum_world.training.paligemma.stages import train_nano, train_stage
 
-    with local_data(recipe, DATA, launch.cache_gb) as local:
+    with local_data(recipe, DATA) as local:
         finished = train_nano(local, launch, say) if isinstance(local, NanoRun) else train_stage(local, launch, say)
     return finished and TrainedModel(finished.weights, finished.scores)
 

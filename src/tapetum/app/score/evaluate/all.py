@@ -21,7 +21,7 @@ class EvaluateAllOptions:
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")]
     """What is scored: a name of weights (see: tapetum weights list), or a file. Benchmarks that do not fit it are left out."""
     data: Annotated[File, tyro.conf.arg(metavar="ROOT")]
-    """Folder with a folder for each benchmark, called as tapetum data check calls it: davis, tapvid-davis, video-mme ..."""
+    """Folder with a folder for each benchmark, by its name: davis, tapvid-davis, video-mme ..."""
     out: Annotated[File, tyro.conf.arg(metavar="DIR")]
     """Folder of rows, scores and ledgers, a folder for each benchmark."""
     limit: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
@@ -56,7 +56,6 @@ class AllScores(Result):
                 rows.append((each.benchmark, each.score, f"{each.value:.3f}", ends, str(each.items), seconds, energy))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        lines += [f"{each.benchmark}: {each.remark}" for each in self.standings if each.value is not None and each.remark]
         return "\n".join([*lines, *(f"{each.benchmark} left out: {each.left_out}" for each in self.standings if each.left_out)])
 
     def failure(self) -> str | None:

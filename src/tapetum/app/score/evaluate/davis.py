@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.provenance import check
 from tapetum.transfer.config import PropagationConfig
@@ -66,16 +66,6 @@ class DavisOptions:
         if min(self.stride, 1 if self.most is None else self.most) < 1:
             raise BadInput(f"--stride is {self.stride} and --most {self.most}; give 1 or more")
 
-    def propagation(self) -> PropagationConfig:
-        """Build the config of mask propagation."""
-        return PropagationConfig(
-            short_side=self.short_side,
-            context=self.context,
-            radius=self.radius,
-            neighbours=self.neighbours,
-            temperature=self.temperature,
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class DavisResult(Result):
@@ -128,7 +118,7 @@ def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
     from tapetum.bench.image_jobs import image_features_of
     from tapetum.data.segmentation import MaskedVideo, read_davis, scored_frames
 
-    config = options.propagation()
+    config = narrowed(PropagationConfig, options)
     videos = read_davis(Path(options.data), options.split, options.year, options.resolution)[: options.most]
     if options.predictions is not None:
         folder, settings = Path(options.predictions), {}
