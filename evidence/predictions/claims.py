@@ -22,15 +22,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tapetum.app.see.answer import load_watcher
-from tapetum.systems.longvideo import build_video_text, save
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.systems.pretraining.run import loop_config, predict, pretrain, task_for
 from tapetum.systems.pretraining.study.plan import load_plan
 from tapetum.systems.pretraining.study.sweep import predict_study, run_study
 from tapetum.train.launch_config import Launch
 from tapetum.train.rehearsal import Seconds
-from tapetum.video import open_video, write_video
 
 FACTOR = 1.5
 Timed = tuple[float, float | None]
