@@ -1,11 +1,40 @@
 """Verbs and options that left, and what took their place; read only where an unknown verb or option is met."""
 
+_GRAPH_CUT = "name what to outline in words: tapetum segment photo.jpg THINGS"
+_SEARCH = "tapetum embed --neighbours N lists what is most alike"
+
 RETIRED: dict[tuple[str, str], str] = {
-    # (verb, or words of a command; option without dashes, "" for the whole): what to use instead
+    # (words of a command, or those it begins with; option without dashes, "" for the whole): what to use instead
+    ("", "cache-gb"): "copies of data at addresses stay in ~/.cache/tapetum/addresses until you delete them",
+    ("", "price"): "multiply the core-hours that --dry says by your price",
+    ("answer", "plan"): "tapetum train longvideo --dry counts a training",
     ("completion", ""): "tapetum VERB --tyro-print-completion bash (or zsh, tcsh) completes the options of a verb",
+    ("convert", "undo-swaps"): "correct the tracks: tapetum track --correct, or the page of tapetum serve",
+    ("data annotate", ""): "write columns that you compute into a LeRobot data set with its own library",
     ("data check", ""): "the reader of a data set says what is missing when it is used",
     ("doctor", "quick"): "doctor tries nothing any more: leave it out",
     ("doctor", "systems"): "run a verb with --device, which says what it lacks",
+    ("embed", "plan"): "tapetum train longvideo --dry counts a training",
+    ("eval motion", ""): "TRAJAN of google-deepmind/tapnet",
+    ("eval paligemma", "blind"): "tapetum eval scenes (package tapetum-world)",
+    ("eval paligemma", "segment"): "tapetum eval scenes (package tapetum-world)",
+    ("eval perception-test", "report"): "--json has all scores",
+    ("hip", ""): "tapetum train hip --dry",
+    ("pretrain", "device-augmentation"): "more --workers",
+    ("pretrain", "device-decoding"): "more --workers",
+    ("search", "alike"): _SEARCH,
+    ("search", "clusters"): _SEARCH,
+    ("search", "duplicates"): _SEARCH,
+    ("search", "exact"): "search is always exact: leave it out",
+    ("search", "map"): _SEARCH,
+    ("segment", "box"): _GRAPH_CUT,
+    ("segment", "click"): _GRAPH_CUT,
+    ("segment", "format"): _GRAPH_CUT,
+    ("segment", "tracker"): _GRAPH_CUT,
+    ("tapvid3d make", "experiment"): "Panoptic Studio takes the published annotations",
+    ("train status", ""): "log.jsonl of the run, or --log-to tensorboard",
+    ("train tap-small", ""): "tapetum train tap-nano --start NAME",
+    ("train tapnext", "time-shards"): "fewer --frames, or more memory",
 }
 
 
@@ -15,5 +44,8 @@ def replacement(path: str, option: str = "") -> str:
     >>> replacement("tapetum doctor", "quick")
     'it left: doctor tries nothing any more: leave it out'
     """
-    text = RETIRED.get((path.removeprefix("tapetum "), option), "")
-    return text and f"it left: {text}"
+    words = path.removeprefix("tapetum ").split()
+    for count in range(len(words), -1, -1) if option else [len(words)]:
+        if text := RETIRED.get((" ".join(words[:count]), option)):
+            return f"it left: {text}"
+    return ""
