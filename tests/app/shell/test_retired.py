@@ -20,7 +20,7 @@ def test_what_left_is_not_there() -> None:
 
 
 def test_it_is_answered_in_one_line(run: Callable[..., tuple[int, str, str]]) -> None:
-    for words in (["hip", "plan"], ["data", "check", "x"], ["search", "cat", "--exact"], ["pretrain", "mae", "--cache-gb", "3"]):
-        code, out, err = run(*words)
+    for line in ("hip plan", "data check x", "search cat --exact", "pretrain mae --cache-gb 3"):
+        code, out, err = run(*line.split())
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert "it left: " in err
