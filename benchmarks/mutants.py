@@ -35,14 +35,13 @@ from mutants_run import FAULT, KILLER, Tests, broken, fork, record, run_tests, w
 ROOT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.toml")
 MODULES = """
-    account/closed_form account/products
     systems/adapters/adapted systems/adapters/task systems/adapters/layers systems/adapters/weaving
     layers/*
     data/views/* data/rle
     encoders/convolutional encoders/decoder encoders/efficientnet_lite encoders/features encoders/nfnet
-    encoders/resnet encoders/swin encoders/towers encoders/vit
-    systems/hip/layers systems/hip/masking systems/hip/model systems/hip/plan systems/hip/task
-    systems/longvideo/captioner systems/longvideo/embedding_rows systems/longvideo/encoder systems/longvideo/layers
+    encoders/resnet encoders/towers encoders/vit
+    systems/hip/layers systems/hip/masking systems/hip/model systems/hip/grouping systems/hip/task
+    systems/longvideo/captioner systems/longvideo/encoder systems/longvideo/layers
     systems/longvideo/memory systems/longvideo/task systems/longvideo/video_text systems/longvideo/weights
     metrics/*
     systems/odin/losses systems/odin/masks systems/odin/metrics systems/odin/model systems/odin/objects systems/odin/task

@@ -4,7 +4,6 @@ A figure is held within 1 %. HiP's printed totals are of another read-out than i
 """
 
 import re
-from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -12,15 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from tapetum.account.cluster import GIB, H100, Unit
-from tapetum.account.run_plan import MeasuredStep, PhasePlan, RunPlan
 
-from support.scripts import script
-from tapetum.app.learn.dry import PlannedRun, plan_run
 from tapetum.app.shell.main import parse
+from tapetum.bench.plans import Plan, plan_run
 from tapetum.systems.longvideo.recipes import PAPER, UNPUBLISHED
 from tapetum.systems.longvideo.video_text import VideoText
-from tapetum.systems.tap.recipes import TAP_NANO, TapirPhase
 
 PAGE = Path(__file__).parents[2] / "docs" / "guides" / "published-recipes.md"
 PRESETS = dict(re.findall(r"^\| `([^`]+)` \| `tapetum ([^`]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
@@ -28,7 +23,7 @@ PRESETS = {name: words.split() for name, words in PRESETS.items()}
 
 
 @cache
-def plan_of(name: str, *more: str) -> RunPlan:
+def plan_of(name: str, *more: str) -> Plan:
     return plan_run(parse([*PRESETS[name], *more, "--dry"]).recipe)
 
 
@@ -108,95 +103,6 @@ def test_rows_of_long_video_are_of_a_thousand_steps_where_no_number_is_published
 def test_every_published_preset_is_a_command_that_needs_no_data_to_be_planned(name: str) -> None:
     given = parse([*PRESETS[name], "--dry"])
     assert given.dry
-
-
-def test_a_plan_is_written_as_text_and_as_json() -> None:
-    plan = plan_of("adapt-metaworld")
-    text, values = PlannedRun(plan).as_text(), PlannedRun(plan).as_json()
-    assert "20,000" in text
-    assert "weight-decay 0.0001: ours" in text
-    assert values["steps"] == 20_000
-    assert values["examples"] == 20_000 * 32
-    assert values["phases"][0]["devices"][1]["used"] == 32  # a batch of 32 on 64 GPUs
-    assert any(line.startswith("rank") for line in values["not_published"])
-
-
-def made_up_plan(*, bf16: bool = True, activations: float = 0.0, checkpointed: float = 0.0) -> RunPlan:
-    """A thousand steps of 8 examples of 3 TFLOPs each, of a network of one weight."""
-    step = MeasuredStep(
-        learning=1,
-        frozen=0,
-        forward=1e12,
-        backward=2e12,
-        activations=activations,
-        checkpointed=checkpointed,
-        units=(Unit(shapes=((1,),), learning=((1,),)),),
-        bf16=bf16,
-    )
-    return RunPlan(phases=(PhasePlan(steps=1000, batch_size=8, micro_batch=1, step=step),), examples_are="images")
-
-
-def row_of(plan: RunPlan) -> str:
-    return script("docs/tools/published_recipes.py").row("tapnext", plan)
-
-
-def days_of(plan: RunPlan) -> float:
-    days = plan.days(8)
-    assert days is not None
-    return days.value
-
-
-def test_a_plan_in_float32_is_priced_in_float32() -> None:
-    # NVIDIA's data sheet of the H100 SXM: 989 TFLOP/s in bfloat16 on tensor cores, 67 in float32, 494 in TF32
-    fast, slow = made_up_plan(), made_up_plan(bf16=False)
-    assert days_of(fast) == pytest.approx(1000 * 3e12 / (0.35 * 989e12) / 86_400)
-    assert days_of(slow) / days_of(fast) == pytest.approx(989 / 67)
-    quickest = slow.days(8)
-    assert quickest is not None
-    assert quickest.low == pytest.approx(1000 * 3e12 / (0.5 * 494e12) / 86_400)
-    assert (fast.bf16, slow.bf16) == (True, False)
-    assert "67 TFLOP/s" in PlannedRun(slow).as_text()
-    assert "in bfloat16" not in PlannedRun(slow).as_text()
-
-
-def test_a_plan_that_fits_with_checkpointing_alone_costs_another_forward_pass() -> None:
-    plan = made_up_plan(activations=90 * GIB, checkpointed=10 * GIB)
-    assert days_of(plan) / days_of(made_up_plan()) == pytest.approx(4 / 3)
-    text = PlannedRun(plan).as_text()
-    assert re.search(r"days, 8 H100 .* with --activation-checkpointing, without which it does not fit", text)
-    assert PlannedRun(plan).as_json()["phases"][0]["devices"][0]["needs_checkpointing"]
-
-
-def test_a_plan_that_does_not_fit_says_by_how_much_instead_of_days() -> None:
-    plan = made_up_plan(activations=200 * GIB, checkpointed=100 * GIB)
-    assert plan.days(8) is None
-    excess = 100 - H100["memory"].value / GIB
-    text, values = PlannedRun(plan).as_text(), PlannedRun(plan).as_json()
-    assert f"does not fit: {excess:.1f} GiB too much for a device of 74.5 GiB" in text
-    first = text.splitlines()[0]  # before the steps
-    assert re.match(r"does not fit +8 H100: a device has 74.5 GiB, 100.* GiB with --activation-checkpointing", first)
-    assert first.endswith("activations 100.0, averages 0.0); no number of them would do")
-    assert "\ndoes not fit" not in PlannedRun(made_up_plan(activations=90 * GIB, checkpointed=10 * GIB)).as_text()
-    assert "days, 8 H100    0" not in text
-    assert values["days"] == {"8": None, "64": None}
-    assert values["phases"][0]["devices"][0]["excess_bytes"] == pytest.approx(excess * GIB, rel=1e-6)
-    assert row_of(plan).endswith(f"| no: {excess:.1f} GiB too much | no: {excess:.1f} GiB too much |")
-
-
-def test_a_row_marks_steps_that_are_not_published_and_what_only_fits_with_checkpointing() -> None:
-    plan = replace(made_up_plan(activations=90 * GIB), unpublished=("lr 0.1: ours", "steps 1000: ours"))
-    assert "| 1,000* | 8 | 2.4e+16 | bfloat16 |" in row_of(plan)
-    assert row_of(plan).endswith(" (again) |")
-    assert "| 1,000 | 8 | 2.4e+16 | float32 |" in row_of(made_up_plan(bf16=False))
-
-
-@pytest.mark.slow
-def test_a_run_of_trackers_on_scenes_is_planned_in_the_precision_that_it_has() -> None:
-    phase = TapirPhase(
-        name="1", size=64, frames=2, steps=1, batch_size=1, micro_batch=1, lr=1e-3, clips=1, points=2, iterations=1
-    )
-    assert TAP_NANO["tap-nano"].bf16
-    assert plan_run(replace(TAP_NANO["tap-nano"], phases=(phase,))).bf16
 
 
 RECORDS = (

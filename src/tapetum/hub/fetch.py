@@ -71,7 +71,7 @@ def fetch_folder(
     target = registry.location(entry)
     if is_folder(target):
         return target
-    about = _asked(entry, partial(_describe, entry))
+    about = _request(entry, partial(_describe, entry))
     repository = str(about.id or entry.repository)  # its new name, where it has moved
     names = set(files_to_fetch([file.rfilename for file in about.siblings or []], entry.files, repository))
     files = [file for file in about.siblings or [] if file.rfilename in names]
@@ -87,7 +87,7 @@ def fetch_folder(
                 part, done, sums = target.with_name(f"{target.name}.part"), 0, {}
                 for file in files:
                     received = _reporting(lambda have, before=done: progress(before + have, total))
-                    sums[file.rfilename] = _asked(entry, partial(_fetch_file, repository, about.sha, file, part, received))
+                    sums[file.rfilename] = _request(entry, partial(_fetch_file, repository, about.sha, file, part, received))
                     done += file.size or 0
                 shutil.rmtree(part / ".cache", ignore_errors=True)  # huggingface_hub's own records
                 kept = {"repository": repository, "revision": about.sha, "licence": licence, "files": sums}
@@ -145,7 +145,7 @@ def _reporting(progress: Callable[[int], None]) -> type:
     return Reporting
 
 
-def _asked(entry: registry.Weights, ask: Callable[[], Any]) -> Any:
+def _request(entry: registry.Weights, ask: Callable[[], Any]) -> Any:
     """Call huggingface_hub, and raise BadInput in place of its errors."""
     from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 

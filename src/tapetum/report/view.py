@@ -11,6 +11,7 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
+from tapetum.core.reading import read_bytes
 from tapetum.types import Tracks
 from tapetum.video import Video, draw_tracks, open_video, write_video
 from tapetum.video.types import ResizedVideo, VideoSubset
@@ -85,7 +86,7 @@ def _film(tracks: Tracks, video: Video, shown: np.ndarray, scale: float) -> byte
     size = small.width / video.width, small.height / video.height
     drawn = draw_tracks(small, tracks.xy[:, shown] * size, tracks.visible[:, shown], labels=tracks.names)
     with tempfile.TemporaryDirectory() as folder:
-        return write_video(Path(folder) / "film.mp4", drawn, video.frame_rate).read_bytes()
+        return read_bytes(write_video(Path(folder) / "film.mp4", drawn, video.frame_rate))
 
 
 def _page(lines: list[str], film: bytes) -> str:

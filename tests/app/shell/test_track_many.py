@@ -310,7 +310,7 @@ def test_two_processes_track_as_one(tmp_path: Path, run: Run, clip: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_ray_prepares_the_same_clips_as_one_process(tmp_path: Path) -> None:
-    from tapetum.systems.tap.bootstrap.footage import FootageConfig, prepare_all, report
+    from tapetum.systems.tap.bootstrap.footage import FootageConfig, prepare_all, write_report
 
     videos = tmp_path / "in"
     videos.mkdir()
@@ -324,7 +324,7 @@ def test_ray_prepares_the_same_clips_as_one_process(tmp_path: Path) -> None:
     for engine in ("local", "ray"):
         footage = prepare_all(videos, tmp_path / engine, config, engine=engine)
         clips = [(clip.video, clip.begin, clip.frames, int(footage[k].sum())) for k, clip in enumerate(footage.clips)]
-        made.append((clips, report(footage)))
+        made.append((clips, write_report(footage, tmp_path / "report.txt")))
     assert made[0] == made[1]
     assert "12 clips of 120 frames from 5 videos" in str(made[0][1])
 

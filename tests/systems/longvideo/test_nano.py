@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import tapetum
-from tapetum.app.make.scenes import episodes, images
 from tapetum.data.entries import read_lines
 from tapetum.encoders import byte_text
 from tapetum.hub.registry import known, location
@@ -16,6 +15,7 @@ from tapetum.systems import longvideo
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.systems.longvideo.video_text_config import named_video_text
 from tapetum.video import open_video
+from tapetum_world.commands.scenes import episodes, images
 
 
 def test_the_file_is_small_and_of_the_named_sizes() -> None:
@@ -48,17 +48,19 @@ def test_captions_find_their_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_verbs_answer_with_no_model_named(tmp_path: Path) -> None:
+def test_verbs_answer_about_a_film(tmp_path: Path) -> None:
     episodes(tmp_path / "e", n=1, seed=3, size=112, seconds=4.0, frame_rate=4.0, points=2)
     film = next((tmp_path / "e" / "videos").glob("*.mp4"))
     asked, answers = "What is the first thing that the hand takes or pushes?", ("a cup", "a book")
-    made = tapetum.answer(film, asked, options=answers, frame_rate=4)
+    made = tapetum.answer(film, asked, options=answers, model="mcvit-films", frame_rate=4)
     assert made.by == "similarity"
     with open_video(film) as video:
         frames = video[list(range(len(video.timestamps)))]
-    by_rate = [tapetum.answer(film, asked, options=answers, frame_rate=rate).cosines for rate in (None, 2, 1)]
+    by_rate = [
+        tapetum.answer(film, asked, options=answers, model="mcvit-films", frame_rate=rate).cosines for rate in (None, 2, 1)
+    ]
     assert by_rate[0] == by_rate[1] != by_rate[2]  # mcvit-films learned with two frames a second
-    grey = tapetum.answer(np.full_like(frames, 128), asked, options=answers, frame_rate=4)
+    grey = tapetum.answer(np.full_like(frames, 128), asked, options=answers, model="mcvit-films", frame_rate=4)
     assert made.cosines != grey.cosines
     tapetum.embed((film,), model="mcvit-films", out=tmp_path / "i.npz")
     found = tapetum.search("a hand", index=tmp_path / "i.npz")

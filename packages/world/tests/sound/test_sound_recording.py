@@ -74,7 +74,7 @@ def test_harder_blows_and_heavier_things_are_louder():
     assert hard[0] > 1.5 * soft[0]
     assert heavy[0] > 1.5 * soft[0]
     assert hard[1] > soft[1] + 3
-    # Said loudness is the samples' peak, to a few dB: modes and click do not all peak together.
+    # ReplyRow loudness is the samples' peak, to a few dB: modes and click do not all peak together.
     for found, said in (soft, hard, heavy):
         assert abs(20 * np.log10(found) - said) < 4
 

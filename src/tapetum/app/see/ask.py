@@ -38,6 +38,6 @@ def ask(options: AskOptions, listener: Listener) -> ImageReplies:
     Unreadable images are reported to the listener. Raises BadInput if there are no images or none can be read, the question is
     empty or too long, or the model is not on this machine.
     """
-    said_as_it_is = options.raw or not options.question.strip()
-    prompt = options.question if said_as_it_is else prompts.answer(options.question, options.language)
+    verbatim = options.raw or not options.question.strip()
+    prompt = options.question if verbatim else prompts.answer(options.question, options.language)
     return see(options, Request(prompt=prompt, kind="words"), listener, options.together)

@@ -121,7 +121,7 @@ def write_replies_report(
         frames: number of frames used per video.
         listener: receives progress.
     """
-    from tapetum.app.see.report import Said, write_rows
+    from tapetum.app.see.report import ReplyRow, write_rows
 
     rows = []
     for reply in replies.images:
@@ -130,7 +130,7 @@ def write_replies_report(
         else:
             text, score = reply.answer.text or "(nothing)", reply.answer.score
         place = reply.path if reply.frame is None else f"{reply.path}, frame {reply.frame}"
-        rows.append(Said(place, text, score, partial(_shown, sources.get(reply.path), reply, frames)))
+        rows.append(ReplyRow(place, text, score, partial(_shown, sources.get(reply.path), reply, frames)))
     failed = [(each["path"], each["trouble"]) for each in replies.failed]
     lines = [f"The model was told: {replies.images[0].prompt}"]
     return write_rows(path, f"Replies of {replies.model}", lines, rows, failed, listener)

@@ -142,23 +142,23 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified | Label
     if options.labels:
         labels, templates = read_labels(options.labels), chosen_templates(options.templates, options.template)
         made = fit_labels(options.model, files, labels, templates, options.none_below, options.top, listener, jobs)
-        said = [(each.path, each.names if each.fits else ("none of these", *each.names), each.shares) for each in made.images]
+        shown = [(each.path, each.names if each.fits else ("none of these", *each.names), each.shares) for each in made.images]
     else:
         made = _classify(options, files, jobs, listener)
-        said = [(each.path, each.names, each.probabilities.tolist()) for each in made.images]
+        shown = [(each.path, each.names, each.probabilities.tolist()) for each in made.images]
     if report is None:
         return made
-    from tapetum.app.see.report import UNREAD, Said, read_or_none, write_rows
+    from tapetum.app.see.report import UNREAD, ReplyRow, read_or_none, write_rows
 
     sources = dict(files)
     rows = [
-        Said(
+        ReplyRow(
             path,
             ", ".join(names[:3]),
             None if len(names) > len(shares) else shares[0],
             partial(read_or_none, sources[path], path),
         )
-        for path, names, shares in said
+        for path, names, shares in shown
     ]
     failed = [(name, UNREAD) for name in made.failed]
     return replace(made, report=write_rows(report, "What is in images", (), rows, failed, listener))

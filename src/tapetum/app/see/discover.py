@@ -132,7 +132,7 @@ def _discover_all(
     import numpy as np
     from PIL import Image
 
-    from tapetum.app.see.report import UNREAD, Said, read_or_none, rows_page
+    from tapetum.app.see.report import UNREAD, ReplyRow, read_or_none, rows_page
     from tapetum.core.files import write_text
     from tapetum.data.coco import CocoImage, instance, write_instances
     from tapetum.report.page import report_html
@@ -142,7 +142,7 @@ def _discover_all(
     from tapetum.video.read import read_image
 
     images: list[CocoImage] = []
-    rows: list[Said] = []
+    rows: list[ReplyRow] = []
     failed: list[str] = []
     for done, (name, source) in enumerate(files, 1):
         try:
@@ -162,7 +162,7 @@ def _discover_all(
         Image.fromarray(draw_regions(larger, masks=whole)).save(file, quality=90)
         scores = np.asarray(masks.scores).tolist()
         shown = partial(read_or_none, file, name)
-        rows.append(Said(Path(name).name, f"objects: {len(scores)}", max(scores, default=None), shown))
+        rows.append(ReplyRow(Path(name).name, f"objects: {len(scores)}", max(scores, default=None), shown))
         instances = [instance(1, mask, score=round(score, 4)) for mask, score in zip(masks.masks, scores, strict=True)]
         height, width = image.shape[:2]
         images.append(CocoImage(id=number, file_name=name, height=height, width=width, instances=instances))

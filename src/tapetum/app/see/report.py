@@ -15,7 +15,7 @@ from tapetum.video.types import Frame
 UNREAD = "could not be read"
 
 
-class Said(NamedTuple):
+class ReplyRow(NamedTuple):
     """A row: an image and what is said of it."""
 
     name: str
@@ -26,7 +26,7 @@ class Said(NamedTuple):
     """Draws it; None if its file has gone."""
 
 
-def rows_page(title: str, lines: Sequence[str], rows: Iterable[Said], failed: Iterable[tuple[str, str]]) -> ReportPage:
+def rows_page(title: str, lines: Sequence[str], rows: Iterable[ReplyRow], failed: Iterable[tuple[str, str]]) -> ReportPage:
     """Build the page of some rows; `failed` are the names of images without a row, and why."""
     table = [
         TableRow(cells=(row.name, row.text, row.score), doubt=2.0 if row.score is None else 1 - row.score, image=row.image)
@@ -40,7 +40,12 @@ def rows_page(title: str, lines: Sequence[str], rows: Iterable[Said], failed: It
 
 
 def write_rows(
-    path: Path, title: str, lines: Sequence[str], rows: Iterable[Said], failed: Iterable[tuple[str, str]], listener: Listener
+    path: Path,
+    title: str,
+    lines: Sequence[str],
+    rows: Iterable[ReplyRow],
+    failed: Iterable[tuple[str, str]],
+    listener: Listener,
 ) -> Path:
     """Write the page of some rows. Raises BadInput if it cannot be written."""
     return write_report(path, rows_page(title, lines, rows, failed), partial(listener.progress, "report: images"))

@@ -81,9 +81,9 @@ def parse(options: type[Options], words: Sequence[str], path: str, dry: bool = F
     except SystemExit as stop:
         if not stop.code:
             raise
-        told = [line[2:].rstrip(" │|") for line in box.getvalue().splitlines()[1:]]  # without title and frame
+        texts = [line[2:].rstrip(" │|") for line in box.getvalue().splitlines()[1:]]  # without title and frame
         parts = [
-            list(part) for rule, part in groupby(told, lambda line: bool(line) and not set(line) - set("─-╰╯ ")) if not rule
+            list(part) for rule, part in groupby(texts, lambda line: bool(line) and not set(line) - set("─-╰╯ ")) if not rule
         ]
         first = parts[0]
     finally:
@@ -102,8 +102,8 @@ def _reason(text: str, missing: Sequence[str]) -> str:
     if missing:
         return f"{', '.join(missing)} must be given"
     if wrong := re.match(r"Error parsing (\S+): no type matching (\S+) could be instantiated from \[(.*?)\]\.", text):
-        wanted = wrong[2].replace("{None}|", "").replace("|{None}", "")
-        return f"{wrong[1]}: {wrong[3]} is no {wanted}"
+        needed = wrong[2].replace("{None}|", "").replace("|{None}", "")
+        return f"{wrong[1]}: {wrong[3]} is no {needed}"
     if wrong := re.match(
         r"Error parsing (\S+): (?:invalid literal for (int)|could not convert string to (float)).*: ('.*')", text
     ):

@@ -226,7 +226,7 @@ def _write_report(path: Path, things: Things, video: "Video", listener: Listener
     """Write a page with a row for each thing, in the frame where it is least sure."""
     import numpy as np
 
-    from tapetum.app.see.report import Said, write_rows
+    from tapetum.app.see.report import ReplyRow, write_rows
     from tapetum.types import Boxes
     from tapetum.video.draw_regions import draw_regions
 
@@ -241,7 +241,7 @@ def _write_report(path: Path, things: Things, video: "Video", listener: Listener
         text = (
             f"in {len(shown)} of {boxes.frames} frames, found {boxes.detected[thing].sum()} times; least sure in frame {least}"
         )
-        rows.append(Said(label, text, float(boxes.scores[thing, least]), drawn))
+        rows.append(ReplyRow(label, text, float(boxes.scores[thing, least]), drawn))
     write_rows(path, f"Things in {video.name}", (), rows, (), listener)
 
 

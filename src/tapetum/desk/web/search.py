@@ -55,13 +55,13 @@ class Search:
                     if model not in known() or not is_here(model):
                         raise Refused(409, f"the index was made with {model[:80]!r}, which is not on this machine by name")
                     models = SearchModel(index, model, place, self._loaded)
-                    found = find_moments(options, index, text, models)
+                    results = find_moments(options, index, text, models)
                     self._loaded = models.loaded
             except (sqlite3.Error, TypeError, ValueError, LookupError) as error:
                 raise Refused(409, f"{place.name} is damaged ({type(error).__name__}); remove it, and index again") from error
         self._items.look(None)
-        rows = [_as_json(self._items, moment) for moment in found.moments]
-        return {"model": model, "remarks": found.remarks(), "results": [row for row in rows if row is not None]}
+        rows = [_as_json(self._items, moment) for moment in results.moments]
+        return {"model": model, "remarks": results.remarks(), "results": [row for row in rows if row is not None]}
 
 
 def _example(like: tuple[MediaItem, int] | None) -> dict[str, Any]:

@@ -84,11 +84,11 @@ def _renamed(image: LibraryNetConfig, text: Mapping[str, Any], state: _State) ->
     try:
         config = library.AutoConfig.for_model("tipsv2", vision_config=dict(image.settings), text_config=text)
         with blueprint(config.to_dict(), len(state), "these weights of TIPSv2"):
-            wanted = sum(each.numel() for each in library.AutoModel.from_config(config).parameters())
-        if wanted > 1.01 * numbers + 1000:  # or transformers would draw what is missing
+            expected = sum(each.numel() for each in library.AutoModel.from_config(config).parameters())
+        if expected > 1.01 * numbers + 1000:  # or transformers would draw what is missing
             raise BadInput("the config asks for more numbers than the weights have; get them again")
         library.utils.logging.disable_progress_bar()
-        model, found = library.Tipsv2Model.from_pretrained(
+        model, tensors = library.Tipsv2Model.from_pretrained(
             None, config=config, state_dict=dict(state), output_loading_info=True
         )
     except BadInput:
@@ -96,7 +96,7 @@ def _renamed(image: LibraryNetConfig, text: Mapping[str, Any], state: _State) ->
     except Exception as error:  # its configs check themselves, by classes of errors of their own
         reason = " ".join(str(error).split())[:100]
         raise BadInput(f"these weights of TIPSv2 do not fit their config ({reason}); get them again") from error
-    if wrong := sorted(found["missing_keys"] | found["unexpected_keys"]):
+    if wrong := sorted(tensors["missing_keys"] | tensors["unexpected_keys"]):
         raise BadInput(f"{wrong[0]} of these weights of TIPSv2 is missing or unknown; get them again")
     temperature = {"temperature"} - state.keys()
     return {name: value for name, value in model.state_dict().items() if name not in temperature}

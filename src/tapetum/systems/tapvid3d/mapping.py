@@ -45,8 +45,8 @@ class Mapping:
 
     def choose_still(self, visible: Bool[np.ndarray, "n t"], within: float, least: int = 3) -> None:
         """Call those points still that most of their views agree with."""
-        agree, seen = (visible & (self.errors < within)).sum(1), visible.sum(1)
-        self.still = (agree >= least) & (agree >= AGREE * seen)
+        agree, observed = (visible & (self.errors < within)).sum(1), visible.sum(1)
+        self.still = (agree >= least) & (agree >= AGREE * observed)
 
 
 def map_cameras(
@@ -88,17 +88,17 @@ def map_cameras(
         )
     images = {int(image.name): image for image in model.images.values() if image.has_pose}
     use = sorted(images)
-    places, seen = xy[:, keys[use]], visible[:, keys[use]]
+    places, observed = xy[:, keys[use]], visible[:, keys[use]]
     bound, before = within, np.inf
-    mapping = _read(model, [images[frame] for frame in use], places, seen, bound)
+    mapping = _read(model, [images[frame] for frame in use], places, observed, bound)
     for _ in range(ROUNDS):
-        _adjust(colmap, model, [images[frame] for frame in use], mapping, seen, bound, is_known)
-        mapping = _read(model, [images[frame] for frame in use], places, seen, bound)
-        errors = mapping.errors[mapping.still][seen[mapping.still]]
+        _adjust(colmap, model, [images[frame] for frame in use], mapping, observed, bound, is_known)
+        mapping = _read(model, [images[frame] for frame in use], places, observed, bound)
+        errors = mapping.errors[mapping.still][observed[mapping.still]]
         if len(errors) < LEAST:
             raise BadInput(f"fewer than {LEAST} points stand still; adjustment needs them: track more of the background")
         bound = float(np.clip(1.3 * np.quantile(errors, 0.8), 0.05 * within, within))
-        mapping.choose_still(seen, bound)
+        mapping.choose_still(observed, bound)
         after = max(float(np.median(errors)), 0.01 * within)
         if abs(after - before) < SETTLED * before:
             break
@@ -123,8 +123,8 @@ def _map(
     """The largest reconstruction, whose images are named by their frame; None if there is none."""
     fx, fy, cx, cy = camera.tolist()
     model, numbers = ("PINHOLE", [fx, fy, cx, cy]) if is_known else ("SIMPLE_PINHOLE", [fx, cx, cy])
-    eye = colmap.Camera(camera_id=1, model=model, width=size[1], height=size[0], params=numbers)
-    eye.has_prior_focal_length = is_known
+    sensor = colmap.Camera(camera_id=1, model=model, width=size[1], height=size[0], params=numbers)
+    sensor.has_prior_focal_length = is_known
     verify, options = colmap.TwoViewGeometryOptions(), colmap.IncrementalPipelineOptions()
     mapper, triangulation = options.mapper, options.triangulation
     verify.ransac.max_error = mapper.init_max_error = mapper.abs_pose_max_error = mapper.filter_max_reproj_error = within
@@ -139,9 +139,9 @@ def _map(
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "database.db"
         database = colmap.Database.open(place)
-        database.write_camera(eye, use_camera_id=True)
+        database.write_camera(sensor, use_camera_id=True)
         rig = colmap.Rig(rig_id=1)
-        rig.add_ref_sensor(eye.sensor_id)
+        rig.add_ref_sensor(sensor.sensor_id)
         database.write_rig(rig, use_rig_id=True)
         for frame in range(xy.shape[1]):  # keypoint k is point k, seen or not
             image = colmap.Image(name=str(frame), camera_id=1, image_id=frame + 1)
@@ -156,9 +156,9 @@ def _map(
                 if len(both) < verify.min_num_inliers:
                     continue
                 matches = np.stack([both, both], 1).astype(np.uint32)
-                found = colmap.estimate_two_view_geometry(eye, xy[:, i], eye, xy[:, j], matches, verify)
+                result = colmap.estimate_two_view_geometry(sensor, xy[:, i], sensor, xy[:, j], matches, verify)
                 database.write_matches(i + 1, j + 1, matches)
-                database.write_two_view_geometry(i + 1, j + 1, found)
+                database.write_two_view_geometry(i + 1, j + 1, result)
         database.close()
         (Path(folder) / "models").mkdir()
         models = colmap.incremental_mapping(place, folder, Path(folder) / "models", options)
@@ -216,21 +216,21 @@ def _place_all(
     """Poses of all frames: those of the mapped `keys`, the others by the still points that are seen in them."""
     poses = np.full((xy.shape[1], 4, 4), np.nan)
     poses[keys] = mapping.poses
-    eye = colmap.Camera(camera_id=1, model="PINHOLE", width=size[1], height=size[0], params=mapping.intrinsics.tolist())
+    sensor = colmap.Camera(camera_id=1, model="PINHOLE", width=size[1], height=size[0], params=mapping.intrinsics.tolist())
     options = colmap.AbsolutePoseEstimationOptions()
     options.ransac.max_error = max(within, 0.5)
     for frame in np.flatnonzero(np.isnan(poses[:, 0, 0])):
         use = mapping.still & visible[:, frame]
-        found = None
+        result = None
         if use.sum() >= LEAST:
             places = xy[use, frame].astype(np.float64)
-            found = colmap.estimate_and_refine_absolute_pose(places, mapping.points[use], eye, options)
-        if found is None or found["num_inliers"] < LEAST:
+            result = colmap.estimate_and_refine_absolute_pose(places, mapping.points[use], sensor, options)
+        if result is None or result["num_inliers"] < LEAST:
             raise BadInput(
                 f"the camera of frame {frame} cannot be found: fewer than {LEAST} points that stand still are seen there and "
                 "in the frames beside it; track more points of the background, or cut the video there"
             )
-        poses[frame] = np.vstack([found["cam_from_world"].matrix(), [0, 0, 0, 1]])
+        poses[frame] = np.vstack([result["cam_from_world"].matrix(), [0, 0, 0, 1]])
     return poses
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from tapetum.metrics.statistics import Verdict, join_verdicts, t_interval
 from tapetum.systems.pretraining.methods import Byol, Dino, Mae, SimClr
 from tapetum.systems.pretraining.recipes import recipe
-from tapetum.systems.pretraining.run_plan import account_step
+from tapetum.systems.pretraining.cost import count_step
 from tapetum.systems.pretraining.study.fronts import Settings
 from tapetum.systems.pretraining.study.plan import StudyPlan
 from tapetum.systems.pretraining.study.questions import (
@@ -332,9 +332,9 @@ def overheads() -> tuple[bool, str]:
 
 def _small(method: Any, encoder: str, change: tuple[str, ...]) -> int:
     made = recipe(method, "", encoder=encoder, change=change, size=64, batch_size=64, **_HEADS.get(method, {}))
-    return account_step(made, classes=100).model
+    return count_step(made, classes=100).total
 
 
 def _published(method: Any, encoder: str) -> int:
     made = recipe(method, "", "vit", encoder=encoder, batch_size=2, micro_batch=2)
-    return account_step(made, classes=21841).model
+    return count_step(made, classes=21841).total
