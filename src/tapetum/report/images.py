@@ -60,13 +60,13 @@ def draw_plot(tracks: "Tracks", places: "Sequence[Place]") -> "np.ndarray":
         )
         both = visible[1:] & visible[:-1]
         most = max(float(steps[point][both].max(initial=0)), 1e-3)
-        for column, at, values, visible, largest in (
+        for column, at, values, shown, largest in (
             (1, across[1:], steps[point] / most, both, most),
             (2, across, tracks.confidence[point], visible, 1.0),
         ):
             lines = np.stack([np.repeat(across[marks], 2), np.tile([0.0, 1.0], len(marks))], axis=1).reshape(-1, 2, 2)
             corner = _MARGIN + column * (_WIDE + _PAD), top
-            _panel(pen, corner, np.stack([at, 1 - values], axis=1), visible, lines, f"{largest:.3g}", frames)
+            _panel(pen, corner, np.stack([at, 1 - values], axis=1), shown, lines, f"{largest:.3g}", frames)
     return np.asarray(image)
 
 

@@ -281,8 +281,8 @@ class TrainConfig:
     def of_phase(self, name: str) -> "TrainConfig":
         """Make the config of one of several phases: if `checkpoint_folder` is set, its checkpoints go into a subfolder.
 
-        >>> TrainConfig(steps=1, batch_size=1, checkpoint="sharded", checkpoint_folder="s3://a/b/").of_phase("c").checkpoint_folder
-        's3://a/b/c'
+        >>> TrainConfig(steps=1, batch_size=1, checkpoint="sharded", checkpoint_folder="/a/b/").of_phase("c").checkpoint_folder
+        '/a/b/c'
         """
         folder = self.checkpoint_folder
         return self if folder is None else replace(self, checkpoint_folder=f"{folder.rstrip('/')}/{name}")

@@ -129,7 +129,7 @@ def test_what_a_preset_changes_of_its_encoder_is_not_asked_of_another_family() -
     [
         ("simclr --batch-size 1", "batch_size is 1; simclr takes 2 or more: an image is told from the others of its batch"),
         ("simclr", "views of 64 pixels are larger than the images"),
-        ("mae --preset resnet", "--preset: 'resnet' is none of 'small', 'vit'"),
+        ("mae --preset resnet", "invalid choice 'resnet' for argument '--preset'. Expected one of ('small', 'vit')"),
         (
             "mae --encoder resnet-18 --change stem=3x3 --size 16",
             "mae needs a ViT, whose patches it hides, and resnet-18 is none",

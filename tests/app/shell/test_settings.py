@@ -62,7 +62,7 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"stesp = 3", "'stesp' is no option of tap-nano; did you mean steps?"),
-        (b"zzzzzzzz = 3", "'zzzzzzzz' is no option of tap-nano; its options are config, dry, price, steps, batch-size"),
+        (b"zzzzzzzz = 3", "'zzzzzzzz' is no option of tap-nano; its options are config, dry, steps, batch-size"),
         (b"phases = 3", "'phases' is no option"),
         (b"settings = 'x'", "'settings' is no option"),
         (b"[steps]\na = 1", "steps is a dict"),

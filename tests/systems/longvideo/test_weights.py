@@ -215,7 +215,7 @@ def test_what_cannot_be_inflated_is_said() -> None:
         longvideo.inflate(image_vit(), "vivit-nano", width=32)
     with pytest.raises(BadInput, match="has patches of 8"):
         longvideo.inflate(image_vit(), "vivit-nano", tubelet=(2, 16, 16))
-    for changes in ({"rotary": "dinov3"}, {"mlp": "gated"}, {"key_bias": False}, {"positions": "none"}, {"norm": "none"}):
+    for changes in ({"rotary": "dinov3"}, {"mlp": "gated"}, {"key_bias": False}, {"positions": "none"}):
         with pytest.raises(BadInput, match="rotary positions or gated MLPs"):
             longvideo.inflate(encoders.build("vit-nano", **changes), "vivit-nano")
 

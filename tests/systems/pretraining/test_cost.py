@@ -25,7 +25,6 @@ BACKBONES = {
         "change": ("stem_width=16", "depths=(1,1,1,1)", "channels=(16,16,32,32)", "group_width=8"),
     },
     "lite": {"encoder": "efficientnet-lite0", "change": ()},
-    "swin": {"encoder": "swin-t", "change": ("width=8", "depths=(2,1,1,1)", "heads=(1,2,2,2)", "window=2")},
 }
 
 

@@ -218,7 +218,7 @@ def test_mae_wants_a_vit_and_a_size_of_patches(data: Path) -> None:
     with pytest.raises(BadInput, match="patches of 16"):
         task_for(tiny("mae", data, change=("patch=16",)))
     with pytest.raises(BadInput, match="rotary positions are those of a whole grid"):
-        task_for(tiny("mae", data, change=("rotary=pe",)))
+        task_for(tiny("mae", data, change=("rotary=dinov3",)))
 
 
 def test_clip_reads_captions_made_of_classes(data: Path) -> None:

@@ -147,8 +147,8 @@ def _by_nouns(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
 
     if options.by is not None:
         raise BadInput(f"{options.model} compares nouns; leave out --by, or give {WATCHERS}")
-    for option in options.options:
-        check_length(option, "a text")
+    for text in (options.question, *options.options):
+        check_length(text, "a text")
     nouns = [None if noun is None or noun.kind_of else noun for noun in map(find_noun, options.options)]
     unknown = [option[:80] for option, noun in zip(options.options, nouns, strict=True) if noun is None]
     answerer, rows = PhotoAnswerer.load(str(options.model), "auto"), []

@@ -139,13 +139,13 @@ class PhotoAnswerer:
 
     def _place(self, frame: UInt8[np.ndarray, "h w 3"], prompt: str) -> PlacedReply:
         """Find things in an image, with masks; those whose score is below the level of `class_maps` are left out."""
-        dense, names = self.dense(frame), []
+        dense, placed = self.dense(frame), []
         for text, noun in read_things(prompt).items():
             made = dense.of(noun.classes)
             mask = made.mask
             if made.score >= LEVEL and (box := box_around(mask)) is not None:
-                names.append((text, made.score, box, mask))
-        labels, scores, boxes, masks = zip(*names, strict=True) if names else ((), (), (), ())
+                placed.append((text, made.score, box, mask))
+        labels, scores, boxes, masks = zip(*placed, strict=True) if placed else ((), (), (), ())
         regions = ParsedRegions(
             boxes=Boxes(np.array(boxes, np.float32).reshape(-1, 4), labels, np.array(scores, np.float32)),
             masks=Masks(np.array(masks, bool).reshape(-1, *frame.shape[:2]), labels, np.array(scores, np.float32)),

@@ -11,7 +11,6 @@ from tests.golden.make_davis_golden import GOLDEN, VIDEOS
 
 import tapetum
 from support.davis_folder import write_davis, write_guesses, write_ids
-from support.files import listed
 from tapetum.core.errors import BadInput
 from tapetum.data.segmentation import palette
 from tapetum.encoders.factory import save
@@ -88,16 +87,3 @@ def test_bad_input_is_told(data: Path, tmp_path: Path) -> None:
     write_ids(tmp_path / "small/one/00001.png", np.ones((20, 20), np.uint8))
     with pytest.raises(BadInput, match="shapes"):
         tapetum.evaluate_davis(data=data, predictions=tmp_path / "small", most=1)
-
-
-def test_masks_of_the_user_are_not_replaced(run: Run, data: Path, tmp_path: Path) -> None:
-    (video,) = sorted((data / "Annotations" / "480p").iterdir())[:1]
-    mine = tmp_path / "said" / video.name / sorted(video.glob("*.png"))[-1].name
-    mine.parent.mkdir(parents=True)
-    mine.write_bytes(b"mine")
-    words = "eval", "davis", "--data", data, "--most", "1", "--model", "colours", "--save-predictions", tmp_path / "said"
-    code, out, error = run(*words)
-    assert (code, out) == (2, "")
-    assert f"{mine} is a file that tapetum did not write" in error
-    assert listed(mine.parent) == [mine.name]
-    assert mine.read_bytes() == b"mine"

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from tapetum.metrics.statistics import Verdict, join_verdicts, t_interval
+from tapetum.systems.pretraining.cost import count_step
 from tapetum.systems.pretraining.methods import Byol, Dino, Mae, SimClr
 from tapetum.systems.pretraining.recipes import recipe
-from tapetum.systems.pretraining.cost import count_step
 from tapetum.systems.pretraining.study.fronts import Settings
 from tapetum.systems.pretraining.study.plan import StudyPlan
 from tapetum.systems.pretraining.study.questions import (
