@@ -12,7 +12,8 @@ from tapetum.account.config import LedgerConfig
 from tapetum.account.machine import of_flops
 from tapetum.account.plan import GIB
 from tapetum.app.shell.main import parse
-from tapetum.bench.plans import MACHINE, Plan, plan_run
+from tapetum.bench.plan_types import MACHINE, Plan
+from tapetum.bench.plans import plan_run
 
 _PAGE = Path(__file__).parents[1] / "guides" / "published-recipes.md"
 PRESETS = dict(re.findall(r"^\| `([^`]+)` \| `tapetum ([^`]+)` \|", _PAGE.read_text(encoding="utf-8"), re.MULTILINE))

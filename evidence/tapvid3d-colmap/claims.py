@@ -8,8 +8,8 @@ points. To each place noise is added (a deviation in pixels), and a share of the
 and the true intrinsics, ours as `Tracks`, COLMAP as keypoints and matches of all pairs of frames, verified by its own geometry;
 its mapper has its default settings, but for the intrinsics, which are fixed, models of three frames, one thread and one seed.
 Ours calls the same mapper, and then chooses the still points again and adjusts the cameras to these.
-`colmap-strict` lets places miss by as many pixels as ours (0.003 of the diagonal, 1.1) in place of its defaults (4, for poses 12),
-which are meant for larger images. Pixels are not looked at, so this compares reconstruction, not features.
+`colmap-strict` lets places miss by as many pixels as ours (0.003 of the diagonal, 1.1) in place of its defaults (4, for poses
+12), which are meant for larger images. Pixels are not looked at, so this compares reconstruction, not features.
 
 A camera is right if all frames are placed, no turn since the first frame is off by more than 1.5 degrees, and its way by no
 more than 15 % (root mean square, after one scale); these are the bounds of tests/systems/tapvid3d for noisy tracks.

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from tapetum.app.shell.main import parse
-from tapetum.bench.plans import Plan, plan_run
+from tapetum.bench.plan_types import Plan
+from tapetum.bench.plans import plan_run
 from tapetum.systems.longvideo.recipes import PAPER, UNPUBLISHED
 from tapetum.systems.longvideo.video_text import VideoText
 

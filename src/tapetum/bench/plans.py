@@ -5,25 +5,25 @@ Steps, batches, optimiser and averages are those of the loop's own config, so a 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from tapetum.account.plan import Memory, StepCost, measure_step, process_memory
-from tapetum.bench.baselines import check_tapnext, is_tapnext
+from tapetum.account.plan import measure_step
+from tapetum.bench.paligemma_plans import plan_mask_codec, plan_paligemma_stage, plan_paligemma_transfer
+from tapetum.bench.plan_types import Phase, Plan, unpublished_values
+from tapetum.bench.video_plans import plan_bootstrap, plan_kubric, plan_long_video, plan_tap_nano, plan_tapnext
 from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
 from tapetum.encoders.architectures import architecture, changed, names
 from tapetum.encoders.factory import make
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.references import load as load_encoder
-from tapetum.encoders.vit import ViT
 from tapetum.hub.registry import entry_of
 from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.recipes import UNPUBLISHED as ADAPT_UNPUBLISHED
@@ -37,28 +37,15 @@ from tapetum.systems.hip.recipes import UNPUBLISHED as HIP_UNPUBLISHED
 from tapetum.systems.hip.recipes import HipRun
 from tapetum.systems.hip.run import hip_config
 from tapetum.systems.hip.task import HipClassifier, masked_losses, unused
-from tapetum.systems.longvideo.captioner import Captioner
-from tapetum.systems.longvideo.language import ByteLanguage
-from tapetum.systems.longvideo.recipes import UNPUBLISHED as LONG_VIDEO_UNPUBLISHED
 from tapetum.systems.longvideo.recipes import VideoTextRun
-from tapetum.systems.longvideo.run import longvideo_config
-from tapetum.systems.longvideo.video_text import VideoText
-from tapetum.systems.longvideo.video_text_config import BYTE_DECODER, CaptionerConfig
 from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.systems.odin.masks import pool_masks
 from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.recipes import UNPUBLISHED as ODIN_UNPUBLISHED
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.odin.task import OdinTask
-from tapetum.systems.paligemma import weights as paligemma_weights
-from tapetum.systems.paligemma.config import NAMED, PaliGemmaConfig, named
-from tapetum.systems.paligemma.masks.config import SIDE, MaskCodecRun
-from tapetum.systems.paligemma.masks.task import LearningCodec
-from tapetum.systems.paligemma.recipes import UNPUBLISHED as PALIGEMMA_UNPUBLISHED
+from tapetum.systems.paligemma.masks.config import MaskCodecRun
 from tapetum.systems.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
-from tapetum.systems.paligemma.run import stage_config, vision_encoder_config
-from tapetum.systems.paligemma.transfer.run import samples_of, transfer_config, unmade_model
-from tapetum.systems.paligemma.transfer.tasks import task_named
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
 from tapetum.systems.perception_test.localiser.model import Localiser, anchors
 from tapetum.systems.pretraining.cost import CLASSES, blank_source, step_on_meta
@@ -68,95 +55,14 @@ from tapetum.systems.pretraining.recipes import UNPUBLISHED as PRETRAIN_UNPUBLIS
 from tapetum.systems.pretraining.recipes import ImageRun, PretrainRun
 from tapetum.systems.pretraining.run import loop_config, source_of
 from tapetum.systems.pretraining.task import Preset, PretrainTask
-from tapetum.systems.tap.bootstrap.config import UNPUBLISHED as BOOTSTRAP_UNPUBLISHED
 from tapetum.systems.tap.bootstrap.config import BootstrapRun
-from tapetum.systems.tap.bootstrap.run import bootstrap_config
-from tapetum.systems.tap.config import ARCHITECTURES, NANO, TapirConfig
-from tapetum.systems.tap.model import Tapir, places_of
-from tapetum.systems.tap.recipes import MATCHING_WEIGHT, TapKubric, TapNano
-from tapetum.systems.tap.recipes import UNPUBLISHED as TAP_UNPUBLISHED
-from tapetum.systems.tap.run import kubric_config
-from tapetum.systems.tap.task import TrackingTask, at_size, tracking_losses
-from tapetum.systems.tap.tracking import tracker as tapir_tracker
-from tapetum.systems.tap.types import Trajectories
-from tapetum.systems.tapnext import tracker as tapnext_tracker
-from tapetum.systems.tapnext.config import ARCHITECTURES as TAPNEXT_ARCHITECTURES
-from tapetum.systems.tapnext.family import TapNextFamily
-from tapetum.systems.tapnext.model import TapNext
-from tapetum.systems.tapnext.recipes import UNPUBLISHED as TAPNEXT_UNPUBLISHED
+from tapetum.systems.tap.recipes import TapKubric, TapNano
 from tapetum.systems.tapnext.recipes import TapNextRun
-from tapetum.systems.tapnext.run import loop_settings
-from tapetum.systems.tapnext.task import TapNextTask
-from tapetum.tracks.training.data import TapSample, empty_clips
-from tapetum.tracks.training.recipes import changed_phases
-from tapetum.tracks.training.tracker_task import add_terms, mean_terms
-from tapetum.train import StepContext, TrainConfig
 from tapetum.train.launch_config import Launch, train_config
-from tapetum.train.phases import phase_config
 from tapetum.transfer.coco import detector
 from tapetum.transfer.config import CocoRun, FcnRun
 from tapetum.transfer.fcn import transfer_config as fine_tuning_config
 from tapetum.transfer.segmentation import Segmenter, pixel_loss
-
-MACHINE = 8
-"""Processes of the second figure of memory."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Phase:
-    """Part of a run in which every step costs the same."""
-
-    name: str = ""
-    """Empty for a run of one phase."""
-    config: TrainConfig
-    step: StepCost
-    recomputes: bool = False
-    """The recipe itself recomputes activations in the backward pass."""
-
-    @property
-    def micro_batch(self) -> int:
-        """Count the examples that a process handles at a time."""
-        return self.config.micro_batch(1)
-
-    @property
-    def examples(self) -> int:
-        """Count the examples processed, including repeats."""
-        return self.config.steps * self.config.batch_size
-
-    @property
-    def step_flops(self) -> float:
-        """Compute the FLOPs of a step of all processes."""
-        again = self.step.forward if self.recomputes or self.config.activation_checkpointing else 0
-        return self.config.batch_size * (self.step.forward + self.step.backward + again)
-
-    def memory(self, processes: int = 1) -> Memory:
-        """Compute the memory of one of `processes` that shard the model, without recomputation of activations."""
-        teachers = 0 if self.step.frozen else len(self.config.every_average)
-        moments = 2 if self.config.optimizer == "adamw" else 1
-        return process_memory(self.step, self.micro_batch, processes, moments=moments, averages=teachers)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """A whole run."""
-
-    phases: tuple[Phase, ...]
-    examples_are: str
-    """What an example is, such as "images of 224x224"."""
-    data: str = ""
-    """Size of the data set, where the steps follow from it."""
-    unpublished: tuple[str, ...] = ()
-    """Settings that the recipe's paper does not give, each with its value here."""
-
-    @property
-    def steps(self) -> int:
-        """Count the optimiser steps of all phases."""
-        return sum(phase.config.steps for phase in self.phases)
-
-    @property
-    def flops(self) -> float:
-        """Compute the FLOPs of all phases."""
-        return sum(phase.config.steps * phase.step_flops for phase in self.phases)
 
 
 def plan_run(recipe: Any, launch: Launch | None = None) -> Plan:
@@ -164,30 +70,16 @@ def plan_run(recipe: Any, launch: Launch | None = None) -> Plan:
 
     Raises BadInput for settings that cannot run.
     """
-    if callable(parts := getattr(recipe, "phases", None)):
-        plans = {name: plan_run(part, launch) for name, part in parts().items()}
+    parts: Any = getattr(recipe, "phases", None)
+    if callable(parts):
+        named: Any = parts()
+        plans = {name: plan_run(part, launch) for name, part in named.items()}
         phases = [replace(phase, name=name) for name, plan in plans.items() for phase in plan.phases]
         return Plan(phases=tuple(phases), examples_are=[*plans.values()][-1].examples_are)
     kind = next((kind for kind in PLANS if isinstance(recipe, kind)), None)
     if kind is None:
         raise BadInput(f"there is no plan of a {type(recipe).__name__}; give the recipe of a command that trains")
     return PLANS[kind](recipe, launch or Launch(out=Path()))
-
-
-def unpublished_values(run: Any, notes: Mapping[str, str]) -> tuple[str, ...]:
-    """List settings that no paper states, with their values and the basis for these.
-
-    >>> from tapetum.systems.hip.config import Masked
-    >>> unpublished_values(Masked(), {"ratio": "as its figures suggest"})
-    ('ratio 0.85: as its figures suggest',)
-    """
-
-    def shown(value: Any) -> str:
-        if isinstance(value, tuple):
-            return f" {' '.join(map(str, value))}"
-        return f" {value}" if isinstance(value, str | float | int) and value != "" else ""
-
-    return tuple(f"{name.replace('_', '-')}{shown(getattr(run, name, None))}: {note}" for name, note in notes.items())
 
 
 DATA_SETS: Mapping[tuple[Preset, bool], tuple[str, int]] = {
@@ -259,7 +151,7 @@ def _odin(run: OdinRun, launch: Launch) -> Plan:
                 networks["discovery"](view)
         projections = project(networks["online"])
         if settings.form == "s":
-            return detcon_s(*projections, labels, labels, **how)
+            return detcon_s(*projections, labels, labels, **how)  # pyright: ignore[reportCallIssue]
         with torch.no_grad():
             targets = project(networks["target"])
         predictions = [networks["online"].predict(each) for each in projections]
@@ -272,143 +164,6 @@ def _odin(run: OdinRun, launch: Launch) -> Plan:
         data=data,
         unpublished=unpublished_values(run, ODIN_UNPUBLISHED.get(run.preset, {})),
     )
-
-
-def _kubric(run: TapKubric, launch: Launch) -> Plan:
-    config = at_size(_tapir_config(run.start, ARCHITECTURES[run.model]), run.size)
-    step = _tapir_step(run, config, run.bf16, refine_with_gradient=run.refine_with_gradient)
-    return Plan(
-        phases=(Phase(config=kubric_config(run, launch, scored=False), step=step),),
-        examples_are=f"clips of {run.frames} frames of {run.size}x{run.size}, {run.points} points",
-        unpublished=unpublished_values(run, TAP_UNPUBLISHED.get(run.preset, {})),
-    )
-
-
-def _tap_nano(run: TapNano, launch: Launch) -> Plan:
-    phases = []
-    for phase in changed_phases(run, run.phases):
-        sized = replace(at_size(run.model, phase.size), iterations=phase.iterations)
-        step = _tapir_step(phase, sized, run.bf16, matching_weight=MATCHING_WEIGHT)
-        phases.append(Phase(name=phase.name, config=phase_config(phase, launch, run.seed), step=step))
-    return Plan(phases=tuple(phases), examples_are="clips")
-
-
-def _tapir_config(start: str | None, otherwise: TapirConfig) -> TapirConfig:
-    """Look up the network of named weights without reading them; read that of a file."""
-    if start is None:
-        return otherwise
-    entry = entry_of(start)
-    known = ARCHITECTURES.get(start if entry is None else entry.architecture)
-    return known or tapir_tracker.load(start).model.config
-
-
-def _tapir_step(clips: Any, config: TapirConfig, bf16: bool, **settings: Any) -> StepCost:
-    task = TrackingTask(clips.size, clips.points, **settings)  # pyright: ignore[reportAbstractUsage]
-    with torch.device("meta"):
-        model, sample = Tapir(config).train(), empty_clips(1, clips.frames, clips.size, clips.points)
-    return measure_step(lambda: task.loss(model, sample, StepContext())[0], {"model": model}, bf16=bf16)
-
-
-def _tapnext(run: TapNextRun, launch: Launch) -> Plan:
-    phases = changed_phases(run, run.phases)
-    network = tapnext_tracker.load(run.start).model.config if run.start else run.model
-    network = replace(network, video_size=(phases[-1].size,) * 2)
-    planned = []
-    for phase in phases:
-        task = TapNextTask(run, phase, network, (), lambda: (), None)  # pyright: ignore[reportArgumentType]
-        with torch.device("meta"):
-            model, clips = TapNext(network).train(), empty_clips(1, phase.frames, phase.size, phase.points)
-        step = measure_step(partial(_first_of, task.loss, model, clips, StepContext()), {"model": model}, bf16=run.bf16)
-        config = phase_config(phase, launch, run.seed, **loop_settings(run, phases))
-        planned.append(Phase(name=phase.name if len(phases) > 1 else "", config=config, step=step))
-    last = phases[-1]
-    return Plan(
-        phases=tuple(planned),
-        examples_are=f"clips, at the end of {last.frames} frames of {last.size}x{last.size}, {last.points} points",
-        unpublished=unpublished_values(run, TAPNEXT_UNPUBLISHED.get(run.preset, {})),
-    )
-
-
-def _first_of(function: Callable[..., tuple[Tensor, Any]], *args: Any) -> Tensor:
-    return function(*args)[0]
-
-
-def _bootstrap(run: BootstrapRun, launch: Launch) -> Plan:
-    """In each step the student learns from footage and synthetic clips, and the teacher tracks the footage.
-
-    The teacher is assumed to see its maximum number of frames, when the student sees every n-th one.
-    """
-    settings = run.settings
-    if is_tapnext(run.model):
-        check_tapnext(run)
-        student, teacher, learn, teach = _tapnext_pair(run.model)
-    else:
-        student, teacher, learn, teach = _tapir_pair(run)
-    with torch.device("meta"):
-        clips = empty_clips(1, run.frames, run.size, settings.points)
-        shown = empty_clips(1, settings.length(run.frames), run.size, settings.points)
-
-    def loss() -> Tensor:
-        total = torch.zeros((), device="meta")
-        if settings.synthetic:
-            total = total + learn(clips)
-        if settings.weight:
-            with torch.no_grad():
-                teach(shown)
-            total = total + learn(clips)
-        return total
-
-    step = measure_step(loss, {"student": student, "teacher": teacher}, bf16=run.bf16)
-    kinds = "pairs of a clip of footage and a synthetic one" if settings.synthetic else "clips of footage"
-    return Plan(
-        phases=(Phase(config=bootstrap_config(run, launch), step=step),),
-        examples_are=f"{kinds}, {run.frames} frames of {run.size}x{run.size}, {settings.points} points",
-        unpublished=unpublished_values(run, BOOTSTRAP_UNPUBLISHED.get(run.preset, {})),
-    )
-
-
-Pair = tuple[nn.Module, nn.Module, Callable[[TapSample], Tensor], Callable[[TapSample], object]]
-"""Student, teacher, the student's loss on clips, and what makes the teacher track clips."""
-
-
-def _tapir_pair(run: BootstrapRun) -> Pair:
-    config = _tapir_config(run.model, NANO)
-    config = replace(
-        config,
-        initial_resolution=(run.size, run.size),
-        iterations=run.iterations or config.iterations,
-        extra_convs=config.extra_convs if run.extra_convs is None else run.extra_convs,
-        refine_at_least=None,
-        second_pass=config.second_pass and run.settings.second_pass,
-    )
-    with torch.device("meta"):
-        student, teacher = Tapir(config).train(), Tapir(config).eval().requires_grad_(False)
-
-    def passes(model: Tapir, clips: TapSample) -> list[Trajectories]:
-        """Track without the features that a second pass averages, since their number depends on the tracks."""
-        features = model.features(clips.video)
-        points, known = model.query_features(features, clips.queries), places_of(clips.queries, clips.video.shape[1])
-        return [model.trajectories(features, points, known) for _ in range(1 + model.config.second_pass)]
-
-    def learn(clips: TapSample) -> Tensor:
-        size = (run.size, run.size)
-        terms = [tracking_losses(one, clips.xy, clips.occluded, size) for one in passes(student, clips)]
-        return add_terms(mean_terms(terms))[0]
-
-    return student, teacher, learn, partial(passes, teacher)
-
-
-def _tapnext_pair(model: str) -> Pair:
-    entry, family = entry_of(model), TapNextFamily(model)
-    config = TAPNEXT_ARCHITECTURES.get(entry.architecture) if entry else None
-    config = config or family.start().config
-    with torch.device("meta"):
-        student, teacher = TapNext(config).train(), TapNext(config).eval().requires_grad_(False)
-
-    def learn(clips: TapSample) -> Tensor:
-        return family.clip_loss(student, clips)[0]
-
-    return student, teacher, learn, lambda clips: family.estimate(teacher, clips.video, clips.queries)
 
 
 HIP_CLASSES: Mapping[str, int] = {"imagenet": 1000, "audioset": 527, "voc": 21, "modelnet40": 40, "kinetics": 700}
@@ -457,133 +212,6 @@ def hip_modalities(run: HipRun) -> dict[str, Modality]:
         "kinetics": {"video": video},
         "modelnet40": {"points": Modality((sizes.points,), 3)},
     }.get(run.layout, {"image": Modality(size, 3)})
-
-
-TEXT, SUFFIX = 128, 32
-"""Tokens of a text where a recipe does not say, and of its end, which is learned."""
-_EXAMPLES = 10_000
-"""Examples assumed of a transfer whose data are not there."""
-
-
-def _paligemma_transfer(run: PaliGemmaTransfer, launch: Launch) -> Plan:
-    entry = entry_of(run.start)
-    config = NAMED.get(entry.architecture if entry else run.start) or paligemma_weights.load(run.start).config
-    if run.image_size is not None:
-        config = replace(config, vision_encoder=replace(config.vision_encoder, image_size=(run.image_size,) * 2))
-    length = run.learning.length or TEXT
-    task = task_named(run.task) if run.task else None
-    published = task is not None and task.examples is not None
-    examples = (task.examples if task else None) or _EXAMPLES
-    source = "of the task (arXiv 2407.07726, table 1)" if published else "assumed"
-    if run.data and Path(run.data).exists():
-        examples, source = len(samples_of(run, config, masks=False)), f"of {run.data}"
-    elif run.data:
-        source += f"; {run.data} is not here"
-    step = measure_text_step(config, length, min(length, SUFFIX), run.bf16, run)
-    return Plan(
-        phases=(Phase(config=transfer_config(run, launch, examples), step=step),),
-        examples_are=f"images of {config.image_size}x{config.image_size}, texts of {length} tokens",
-        data="" if run.steps else f"{examples:,} examples, {source}",
-    )
-
-
-def measure_text_step(
-    config: PaliGemmaConfig, length: int, suffix: int, bf16: bool, transfer: PaliGemmaTransfer | None = None
-) -> StepCost:
-    """Measure the loss of an image and a text with `suffix` learned tokens; the rest is the prefix, at least one."""
-    side = config.image_size
-    model = unmade_model(transfer or PaliGemmaTransfer(), replace(config, prefix_mask="full"))
-    with torch.device("meta"):
-        pixels = torch.zeros(1, 1, 3, side, side)
-        before, after = (torch.ones(1, n, dtype=torch.int64) for n in (max(1, length - suffix), suffix))
-
-    def loss() -> Tensor:
-        logits = model.language.logits(model.read(model.embed_images(pixels), before, after))
-        return F.cross_entropy(logits.float().flatten(0, 1), after.flatten())
-
-    return measure_step(loss, {"paligemma": model}, bf16=bf16)
-
-
-def _paligemma_stage(run: PaliGemmaStage, launch: Launch) -> Plan:
-    vision = vision_encoder_config(run)
-    examples = f"images of {run.image_size}x{run.image_size}"
-    if run.stage == "0":
-        with torch.device("meta"):
-            encoder, pixels = ViT(vision).train(), torch.zeros(1, 3, run.image_size, run.image_size)
-        step = measure_step(lambda: encoder(pixels).pooled.square().mean(), {"vision_encoder": encoder}, bf16=run.bf16)
-    else:
-        length = run.learning.length or TEXT
-        step = measure_text_step(replace(named(run.model), vision_encoder=vision), length, length, run.bf16)
-        examples += f", texts of {length} tokens"
-    return Plan(
-        phases=(Phase(config=stage_config(run, launch), step=step),),
-        examples_are=examples,
-        unpublished=unpublished_values(run, PALIGEMMA_UNPUBLISHED.get(run.stage, {})) if run.preset == "paper" else (),
-    )
-
-
-def _mask_codec(run: MaskCodecRun, launch: Launch) -> Plan:
-    with torch.device("meta"):
-        model, masks = LearningCodec(run), torch.zeros(2, SIDE, SIDE)
-    model.eval()  # codes stay where they are, which costs next to nothing
-
-    def loss() -> Tensor:
-        decoded, distance, _ = model(masks)
-        return decoded.square().mean() + distance
-
-    config = train_config(run, launch, micro_batch=run.micro_batch, weight_decay=0.0)
-    phase = Phase(config=config, step=measure_step(loss, {"codec": model}, 2))
-    return Plan(phases=(phase,), examples_are=f"masks of {SIDE}x{SIDE}")
-
-
-def _long_video(run: VideoTextRun, launch: Launch) -> Plan:
-    """The network is that of `run.model`, whatever weights it starts from; similarities among clips cost next to nothing."""
-    loss, parts = {"language": _language, "video-to-text": _video_to_text}.get(run.stage, _contrastive)(run)
-    step = measure_step(loss, parts, bf16=run.bf16)
-    frames = 1 if run.stage == "images" else run.frames
-    return Plan(
-        phases=(Phase(config=longvideo_config(run, launch), step=step, recomputes=run.checkpointing),),
-        examples_are="texts" if run.stage == "language" else f"clips of {frames} frames of {run.size}x{run.size}",
-        unpublished=unpublished_values(run, LONG_VIDEO_UNPUBLISHED[run.stage]) if run.preset == "paper" else (),
-    )
-
-
-Measured = tuple[Callable[[], Tensor], Mapping[str, nn.Module]]
-
-
-def _contrastive(run: VideoTextRun) -> Measured:
-    config = run.config
-    with torch.device("meta"):
-        model = VideoText(replace(config, video=replace(config.video, checkpoint_segments=False))).train()
-        video = torch.zeros(1, run.frames, run.size, run.size, 3)
-        ids = torch.ones(1, config.text.length, dtype=torch.int64)
-
-    def loss() -> Tensor:
-        total = torch.zeros((), device="meta")
-        if run.stage in ("images", "short"):
-            total = total + (model.embed_images(video[:, 0]) * model.embed_texts(ids)).sum()
-        if run.stage != "images":
-            total = total + (model.embed_videos(video) * model.embed_texts(ids)).sum()
-        return total * model.scale()
-
-    return loss, {"video": model.video, "text": model}
-
-
-def _language(run: VideoTextRun) -> Measured:
-    length = CaptionerConfig.__dataclass_fields__["length"].default
-    with torch.device("meta"):
-        model, ids = ByteLanguage(BYTE_DECODER).train(), torch.ones(1, length, dtype=torch.int64)
-    return lambda: model(ids[:, :-1]).float().logsumexp(-1).mean(), {"language": model}
-
-
-def _video_to_text(run: VideoTextRun) -> Measured:
-    changes = {"mask_always": run.mask_ratio > 0, "checkpoint_segments": False}
-    config = CaptionerConfig(video=replace(run.config.video, **changes))
-    with torch.device("meta"):
-        model = Captioner(config).train()
-        video = torch.zeros(1, run.frames, run.size, run.size, 3)
-        ids = torch.ones(1, config.length, dtype=torch.int64)
-    return lambda: model(ids[:, :-1], model.encode(video)).float().logsumexp(-1).mean(), {"captioner": model}
 
 
 _ACTIONS, _STATE = 4, 4
@@ -697,15 +325,15 @@ def _detector(run: CocoRun, launch: Launch) -> Plan:
 PLANS: dict[type, Callable[[Any, Launch], Plan]] = {
     PretrainRun: _pretraining,
     OdinRun: _odin,
-    TapKubric: _kubric,
-    TapNano: _tap_nano,
-    TapNextRun: _tapnext,
-    BootstrapRun: _bootstrap,
+    TapKubric: plan_kubric,
+    TapNano: plan_tap_nano,
+    TapNextRun: plan_tapnext,
+    BootstrapRun: plan_bootstrap,
     HipRun: _hip,
-    PaliGemmaStage: _paligemma_stage,
-    PaliGemmaTransfer: _paligemma_transfer,
-    MaskCodecRun: _mask_codec,
-    VideoTextRun: _long_video,
+    PaliGemmaStage: plan_paligemma_stage,
+    PaliGemmaTransfer: plan_paligemma_transfer,
+    MaskCodecRun: plan_mask_codec,
+    VideoTextRun: plan_long_video,
     AdaptRun: _adapt,
     LocaliserRun: _localiser,
     FcnRun: _segmenter,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tapetum.account.config import Interval, LedgerConfig
 from tapetum.account.machine import of_cpu_seconds, of_flops
 from tapetum.app.verb import Result
-from tapetum.bench.plans import MACHINE, Phase, Plan
+from tapetum.bench.plan_types import MACHINE, Phase, Plan
 
 if TYPE_CHECKING:
     from tapetum.systems.pretraining.run import Prediction

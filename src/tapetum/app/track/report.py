@@ -92,7 +92,7 @@ def _around(image: np.ndarray, xy: np.ndarray) -> np.ndarray:
     left, top = np.clip(np.round(xy - side / 2), 0, np.array(image.shape[1::-1]) - side).astype(int).tolist()
     piece = np.repeat(np.repeat(image[top : top + side, left : left + side], 2, axis=0), 2, axis=1)
     painter = TrackPainter(2 * side, 2 * side, np.array([[255, 255, 60]], np.uint8), trail=0, radius=4)
-    return painter.paint(piece, 2 * (xy[None] - np.float32([left, top])), np.zeros(1, bool))
+    return painter.paint(piece, 2 * (xy[None] - np.array([left, top], np.float32)), np.zeros(1, bool))
 
 
 def write_videos_report(path: Path, summaries: Sequence[dict[str, Any]], folders: Sequence[Path], listener: Listener) -> Path:

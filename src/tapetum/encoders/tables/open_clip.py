@@ -67,7 +67,7 @@ def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
         return None
     config = encoder.config
     by_timm = isinstance(encoder.image, library_net.LibraryNet)
-    if by_timm and encoder.image.config.library != "timm":
+    if by_timm and encoder.image.config.library != "timm":  # pyright: ignore[reportAttributeAccessIssue]
         return None
     custom = config.logit_bias or by_timm
     table = _trunk_rows(encoder) if custom else _vision_rows(config)
