@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
 JOIN_TIMEOUT = timedelta(minutes=10)
-"""How long the first processes of a run wait for the last one to start."""
 TIMEOUT = timedelta(hours=1)
-"""How long processes wait for each other: the main one evaluates and saves while the others wait."""
+"""How long the first processes wait for the last one to start; and all for each other, as the main one evaluates and saves."""
 _BACKENDS = {"cuda": "nccl", "xpu": "xccl"}
 """What exchanges tensors of a kind of device; numbers of the host go by gloo beside it."""
 
