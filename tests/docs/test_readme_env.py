@@ -14,9 +14,10 @@ LINES = [words for block in blocks(README) if block.words == ("console",) for wo
 
 
 def test_the_install_line_names_an_extra_that_is_there() -> None:
-    (wanted,) = readme_env.INSTALL.findall(README.read_text())
+    ((wanted, package),) = readme_env.INSTALL.findall(README.read_text())
     project = tomllib.loads((readme_env.ROOT / "pyproject.toml").read_text())["project"]
     assert wanted.strip(".[]") in project["optional-dependencies"]
+    assert (readme_env.ROOT / package / "pyproject.toml").is_file()
 
 
 def test_the_first_line_makes_the_files() -> None:
