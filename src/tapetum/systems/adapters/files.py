@@ -135,7 +135,7 @@ def read(path: str | os.PathLike[str]) -> StoredAdapters:
     except (SafetensorError, OSError) as error:
         raise BadInput(f"{path} is not a safetensors file ({str(error)[:100]}); get it again") from error
     if text is None:
-        raise BadInput(f"{path} holds no adapter; give a file that adapted.save wrote, or for peft's a folder to load_peft")
+        raise BadInput(f"{path} holds no adapter; give a file that adapted.save wrote")
     for name, tensor in tensors.items():
         check_numbers(name, tensor, tensor, f" in {path}")
     try:
