@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from tapetum.core.errors import BadInput
@@ -137,13 +138,13 @@ def download(
     pooch.get_logger().setLevel("ERROR")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        downloader = _Resuming(target.with_name(target.name + ".part"), progress, most)
+        downloader: Any = _Resuming(target.with_name(target.name + ".part"), progress, most)
         pooch.retrieve(url, sha256 and f"sha256:{sha256}", target.name, target.parent, downloader=downloader)
         record = Record(source=url, size=target.stat().st_size, sha256=sha256_of(target))
         write_record(target, record)
     except requests.HTTPError as error:
-        code = error.response.status_code
-        raise BadInput(f"{url} cannot be had ({code} {error.response.reason}); check the name or try later") from error
+        answer: Any = error.response
+        raise BadInput(f"{url} cannot be had ({answer.status_code} {answer.reason}); check the name or try later") from error
     except requests.RequestException as error:
         reason = " ".join(str(error).split())[:120]
         raise BadInput(f"{url} cannot be reached ({reason}); what has come is kept, run again to go on") from error
