@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
-from tapetum.core.reading import open_file, read_json, read_text
+from tapetum.core.reading import open_file, read_json
 
 Progress = Callable[[int, int | None], None]
 _TIMEOUT = 30.0
@@ -137,13 +138,12 @@ def download(
     pooch.get_logger().setLevel("ERROR")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        downloader = _Resuming(target.with_name(target.name + ".part"), progress, most)
-        pooch.retrieve(url, sha256 and f"sha256:{sha256}", target.name, target.parent, downloader=downloader)  # pyright: ignore[reportArgumentType]
+        downloader: Any = _Resuming(target.with_name(target.name + ".part"), progress, most)
+        pooch.retrieve(url, sha256 and f"sha256:{sha256}", target.name, target.parent, downloader=downloader)
         record = Record(source=url, size=target.stat().st_size, sha256=sha256_of(target))
         write_record(target, record)
     except requests.HTTPError as error:
-        answer = error.response
-        assert answer is not None
+        answer: Any = error.response
         raise BadInput(f"{url} cannot be had ({answer.status_code} {answer.reason}); check the name or try later") from error
     except requests.RequestException as error:
         reason = " ".join(str(error).split())[:120]
@@ -184,7 +184,7 @@ class _Resuming:
         have = self.part.stat().st_size if self.part.exists() and version.exists() else 0
         headers = {"User-Agent": "tapetum", "Accept-Encoding": "identity"}
         if have:
-            headers |= {"Range": f"bytes={have}-", "If-Range": read_text(version)}
+            headers |= {"Range": f"bytes={have}-", "If-Range": version.read_text()}
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
             if response.status_code == 416:
                 self.part.unlink()  # the server has a shorter file now
@@ -194,7 +194,7 @@ class _Resuming:
             tag = response.headers.get("ETag", "")
             version.unlink(missing_ok=True)
             if tag and not tag.startswith("W/"):
-                write_text(version, tag)
+                version.write_text(tag)
             length = response.headers.get("Content-Length")
             total = None if length is None else have + int(length)
             with self.part.open("ab" if have else "wb") as file:

@@ -1,4 +1,4 @@
-"""Files of adapters, for their own trunk alone; and those of peft, both ways."""
+"""Files of adapters, for their own trunk alone."""
 
 import json
 from dataclasses import replace
@@ -9,15 +9,14 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 import tapetum
 from support.trunks import bank, images, shake, trunk
 from tapetum.core.errors import BadInput
 from tapetum.encoders import save as save_encoder
 from tapetum.encoders.factory import build
-from tapetum.systems.adapters import Adapted, AdapterConfig, attach
-from tapetum.systems.adapters.files import load, load_peft, read, save_peft
+from tapetum.systems.adapters import Adapted, attach
+from tapetum.systems.adapters.files import load, read
 from tapetum.systems.adapters.weaving import leaves
 
 
@@ -135,76 +134,3 @@ def test_tapetum_load_finds_the_trunk_that_a_file_names(tmp_path: Path) -> None:
     adapted.save(tmp_path / "b.safetensors")
     with pytest.raises(BadInput, match="does not say where its trunk"):
         tapetum.load(tmp_path / "b.safetensors")
-
-
-LORA = AdapterConfig(addresses=("blocks.0.attn.qkv", "blocks.1.attn.qkv", "blocks.1.mlp.fc1"), tokens="lora", rank=3)
-
-
-@pytest.mark.slow
-def test_peft_reads_what_we_write(tmp_path: Path) -> None:
-    peft = pytest.importorskip("peft")
-    adapted, x = bank("timm-vit", "a", replace(LORA, scale=True)), images()
-    save_peft(adapted, tmp_path / "lora")
-    theirs = peft.PeftModel.from_pretrained(trunk("timm-vit"), tmp_path / "lora").eval()
-    with torch.no_grad():
-        torch.testing.assert_close(theirs(x), adapted(x), atol=2e-6, rtol=1e-5)
-        assert not torch.allclose(adapted(x), adapted(x, adapter=None), atol=1e-3)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("rslora", [False, True])
-def test_we_read_what_peft_writes(tmp_path: Path, rslora: bool) -> None:
-    peft = pytest.importorskip("peft")
-    torch.manual_seed(0)
-    config = peft.LoraConfig(r=3, lora_alpha=7, target_modules=["qkv", "fc2"], init_lora_weights=False, use_rslora=rslora)
-    theirs = peft.get_peft_model(trunk("timm-vit"), config).eval()
-    theirs.save_pretrained(tmp_path / "theirs")
-    whole, x = trunk("timm-vit"), images()
-    adapted = Adapted(whole)
-    load_peft(adapted, tmp_path / "theirs", "b")
-    with torch.no_grad():
-        torch.testing.assert_close(adapted(x, adapter="b"), theirs(x), atol=2e-6, rtol=1e-5)
-        torch.testing.assert_close(adapted.merge("b")(x), theirs.merge_and_unload()(x), atol=2e-6, rtol=1e-5)
-    adapted.verify()
-
-
-def test_folders_of_peft_go_round(tmp_path: Path) -> None:
-    adapted, x = bank("timm-vit", "a", LORA), images()
-    save_peft(adapted, tmp_path / "lora")
-    load_peft(adapted, tmp_path / "lora", "again")
-    with torch.no_grad():
-        assert torch.equal(adapted(x, adapter="again"), adapted(x))
-    with pytest.raises(BadInput, match="is of another trunk"):
-        load_peft(Adapted(nn.Sequential(nn.Linear(3, 3)), torch.zeros(1, 3)), tmp_path / "lora", "x")
-
-
-@pytest.mark.parametrize(
-    ("config", "tensors", "message"),
-    [
-        ({"peft_type": "IA3"}, {}, "holds IA3; only LORA"),
-        ({"use_dora": True}, {}, "uses use_dora"),
-        ({"bias": "all"}, {}, "uses bias"),
-        ({}, {"base_model.model.norm.lora_A.weight": torch.zeros(2, 3)}, "for 'norm' do not fit a linear layer"),
-        ({}, {"base_model.model.nowhere.lora_A.weight": torch.zeros(2, 3)}, "no module 'nowhere'"),
-        ({}, {"base_model.model.head.lora_magnitude_vector": torch.zeros(2)}, "holds 'head.lora_magnitude_vector'"),
-    ],
-)
-def test_what_peft_can_do_besides_is_refused(config: dict, tensors: dict, message: str, tmp_path: Path) -> None:
-    adapted = bank("timm-vit", "a", LORA)
-    save_peft(adapted, tmp_path / "lora")
-    place = tmp_path / "lora" / "adapter_config.json"
-    place.write_text(json.dumps({**json.loads(place.read_text()), **config}))
-    save_file(
-        {**load_file(tmp_path / "lora" / "adapter_model.safetensors"), **tensors},
-        tmp_path / "lora" / "adapter_model.safetensors",
-    )
-    with pytest.raises(BadInput, match=message):
-        load_peft(adapted, tmp_path / "lora", "b")
-    assert adapted.names == ("a",)
-
-
-def test_bottlenecks_are_not_for_peft(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"like that at patches \(series\), only lora"):
-        save_peft(bank("vit", "a"), tmp_path / "lora")
-    with pytest.raises(BadInput, match="is no folder of peft"):
-        load_peft(bank("vit", "a"), tmp_path / "none", "b")

@@ -66,8 +66,8 @@ def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     if not isinstance(encoder, Towers):
         return None
     config = encoder.config
-    by_timm = isinstance(encoder.image, library_net.LibraryNet)
-    if by_timm and encoder.image.config.library != "timm":  # pyright: ignore[reportAttributeAccessIssue]
+    by_timm = isinstance(config.image, LibraryNetConfig)
+    if isinstance(config.image, LibraryNetConfig) and config.image.library != "timm":
         return None
     custom = config.logit_bias or by_timm
     table = _trunk_rows(encoder) if custom else _vision_rows(config)

@@ -7,7 +7,7 @@ from tapetum.systems.adapters.config import AdapterConfig, Site
 
 if TYPE_CHECKING:
     from tapetum.systems.adapters.adapted import Adapted, attach
-    from tapetum.systems.adapters.files import load, load_peft, save_peft
+    from tapetum.systems.adapters.files import load
     from tapetum.systems.adapters.run import RobotPolicy, load_headed
     from tapetum.systems.adapters.weaving import Proof, TrunkChanged
 
@@ -21,15 +21,13 @@ __all__ = [
     "attach",
     "load",
     "load_headed",
-    "load_peft",
-    "save_peft",
 ]
 
 __getattr__ = lazy_attributes(
     __name__,
     {
         "adapted": ("Adapted", "attach"),
-        "files": ("load", "load_peft", "save_peft"),
+        "files": ("load",),
         "run": ("RobotPolicy", "load_headed"),
         "weaving": ("Proof", "TrunkChanged"),
     },
