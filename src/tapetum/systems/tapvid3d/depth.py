@@ -12,7 +12,9 @@ determine positions.
 """
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -131,11 +133,17 @@ def reachable(patience: float = PATIENCE) -> bool:
         return False
     from huggingface_hub.utils import get_session
 
-    try:
-        get_session().head(hub(), timeout=patience)
-    except Exception:  # of whatever library that speaks HTTP for huggingface_hub in its version
-        return False
-    return True
+    answered: list[bool] = []
+
+    def ask() -> None:
+        with suppress(Exception):  # of whatever library that speaks HTTP for huggingface_hub in its version
+            get_session().head(hub(), timeout=patience)
+            answered.append(True)
+
+    thread = threading.Thread(target=ask, daemon=True)  # looking up a name has no time limit of its own
+    thread.start()
+    thread.join(2 * patience)
+    return bool(answered)
 
 
 class DepthNetwork:
