@@ -210,17 +210,6 @@ def test_a_process_reads_only_its_rows_of_a_file_of_an_encoder(tmp_path: Path) -
     assert max(shares[1:]) <= 0.6
 
 
-def test_the_machine_with_the_least_memory_counts_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Richer(ProcessGroup):
-        def concatenate(self, tensor: torch.Tensor) -> torch.Tensor:
-            return torch.cat([tensor, tensor.new_tensor([30 << 20])])
-
-    model = nn.Sequential(nn.Linear(1024, 1024, bias=False), nn.Linear(1024, 1024, bias=False))
-    monkeypatch.setattr(fsdp, "free_bytes", lambda: 41 << 20)
-    with pytest.raises(BadInput, match=r"of memory one has 30 MiB; start 3 or more, as many a machine"):
-        fsdp.plan_memory(model, [*model], CONFIG, Richer(0, 1, torch.device("cpu")))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("deadly", ["open:tmp-step_00000004/model", "open:weights/.slow"])
 def test_a_death_in_a_whole_save_and_at_the_end_leaves_nothing_half_written(jobs: Any, tmp_path: Path, deadly: str) -> None:
