@@ -252,8 +252,6 @@ PARTS: Mapping[str, Sequence[Part]] = {
         ("video to text: resampler", "systems.longvideo.captioner:Resampler", "public code", f"{_LONG}/test_captioner.py"),
         ("video to text: gated cross-attention of a frozen language model", "systems.longvideo.captioner:GatedCrossAttention",
          "laws", f"{_LONG}/test_captioner.py"),
-        ("FLOPs and memory by form and length", "systems.longvideo.cost:compute_cost", "loops", f"{_LONG}/test_cost.py",
-         "account"),
         ("retrieval, captions, summaries, questions", "bench.longvideo:answer_questions", "hand", "bench/test_longvideo.py",
          "eval longvideo"),
     ),
@@ -321,7 +319,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
          "train coco --preset fcos"),
         ("transfer: DAVIS by propagation", "transfer.propagation:carry", "public code", "transfer/test_propagation.py",
          "eval davis"),
-        ("backbones: ResNet, Swin", "encoders.swin:Swin", "public code", "encoders/test_swin.py"),
+        ("backbone: ResNet", "encoders.resnet:ResNet", "public code", "encoders/test_convolutional.py"),
     ),
 }  # fmt: skip
 # fmt: on
