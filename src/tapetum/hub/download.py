@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
-from tapetum.core.reading import open_file, read_json
+from tapetum.core.reading import open_file, read_json, read_text
 
 Progress = Callable[[int, int | None], None]
 _TIMEOUT = 30.0
@@ -184,7 +184,7 @@ class _Resuming:
         have = self.part.stat().st_size if self.part.exists() and version.exists() else 0
         headers = {"User-Agent": "tapetum", "Accept-Encoding": "identity"}
         if have:
-            headers |= {"Range": f"bytes={have}-", "If-Range": version.read_text()}
+            headers |= {"Range": f"bytes={have}-", "If-Range": read_text(version)}
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
             if response.status_code == 416:
                 self.part.unlink()  # the server has a shorter file now
@@ -194,7 +194,7 @@ class _Resuming:
             tag = response.headers.get("ETag", "")
             version.unlink(missing_ok=True)
             if tag and not tag.startswith("W/"):
-                version.write_text(tag)
+                write_text(version, tag)
             length = response.headers.get("Content-Length")
             total = None if length is None else have + int(length)
             with self.part.open("ab" if have else "wb") as file:
@@ -205,6 +205,8 @@ class _Resuming:
                         raise BadInput(f"{url} has more than {self.most:,} bytes, which is not accepted; check the address")
                     file.write(piece)
                     self.progress(have, total)
+            if total is not None and have != total:  # urllib3 below 2 takes a short answer for the whole
+                raise requests.ConnectionError(f"{have:,} of {total:,} bytes came")
 
 
 def announced_size(url: str) -> int | None:

@@ -179,9 +179,3 @@ def _licence(about: Any) -> str | None:
     tags = [tag.partition(":")[2] for tag in about.tags or [] if str(tag).startswith("license:")]
     named = getattr(about.card_data, "license_name", None) if about.card_data else None
     return str(named or card or (tags[0] if tags else "")) or None
-
-
-def _closed(entry: registry.Weights) -> str:
-    page = f"https://huggingface.co/{entry.repository}"
-    advice = entry.gate or f"check the name, or ask for access at {page}, then: hf auth login"
-    return f"{entry.repository} is not open to this account{'' if entry.gate else ', or not there'}; {advice}"
