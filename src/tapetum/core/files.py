@@ -229,14 +229,6 @@ def filled(package: str, template: str, parts: Mapping[str, str]) -> str:
     return _MARK.sub(lambda mark: parts[mark[1] or mark[2]], resource(package, template))
 
 
-def write_filled(path: Path, package: str, template: str, parts: Mapping[str, str]) -> Path:
-    """Write a filled template, whole or not at all. Raises BadInput if it cannot be written."""
-    text = filled(package, template, parts)
-    with whole_file(path) as temporary:
-        write_text(temporary, text)
-    return path
-
-
 def resource(package: str, name: str) -> str:
     """Read a text file inside a package."""
     return files(package).joinpath(name).read_text("utf-8")

@@ -39,11 +39,6 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def processes_here(size: int) -> int:
-    """Read how many of `size` processes run on this machine; without torchrun, all of them."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", size))
-
-
 def under_torchrun() -> bool:
     """Check whether torchrun started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ

@@ -23,8 +23,8 @@ from itertools import product
 import numpy as np
 
 from tapetum.core.errors import BadInput
+from tapetum.tracks.facets.types import U8, Bool
 from tapetum_world.balanced import balanced_choice
-from tapetum_world.types import U8, Bool
 
 SHAPES = "circle", "square", "triangle", "cross"
 COLOURS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (50, 80, 230), "yellow": (230, 210, 40)}

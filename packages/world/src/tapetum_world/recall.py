@@ -21,8 +21,8 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
+from tapetum.tracks.facets.types import F32, U8
 from tapetum_world.balanced import balanced_choice
-from tapetum_world.types import F32, U8
 
 _LABEL, _SAMPLE, _SIGNS, _TEXTURES = range(0x6B76, 0x6B7A)
 _INK = 0.8

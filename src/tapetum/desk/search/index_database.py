@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
@@ -104,20 +104,6 @@ def open_database(folder: Path, writes: bool) -> sqlite3.Connection:
         database.close()
         raise BadInput(f"{folder} has format {about.get('format')}, and this version reads {FORMAT}; make it again")
     return database
-
-
-def read_about(folder: Path) -> dict[str, str]:
-    """Read the metadata of an index, which never change, even while another process changes the rest.
-
-    Raises BadInput if there is none, or it is damaged.
-    """
-    path = folder / DATABASE
-    _check_file(path)
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
-            return read_about_table(database)
-    except sqlite3.Error as error:
-        raise _damaged(path, error) from error
 
 
 def _check_file(path: Path) -> None:

@@ -16,10 +16,8 @@ That the frame of a cut itself is the first one that is not seen is our reading:
 that the publisher says (README).
 """
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -67,25 +65,6 @@ def read_annotations(path: str | Path, cuts: str | Path | None = BESIDE) -> dict
     if cuts is None:
         return annotations
     return cut_beside(annotations, Path(path)) if cuts == BESIDE else with_cuts(annotations, read_cuts(cuts))
-
-
-def read_one(path: str | Path, name: str) -> tuple[AnnotatedVideo, dict[str, dict[int, str]]]:
-    """Read one video of annotations, and the names of all classes of actions and sounds (by task and number) in the file.
-
-    Raises BadInput as `read_annotations`, and with the nearest ids where there is no such video.
-    """
-    content = read_json(path)
-    if name not in content:
-        near = difflib.get_close_matches(name, content, n=3) or list(content)[:3]
-        raise BadInput(f"{path} has no video {name!r}; it has {', '.join(near)} and {max(len(content) - len(near), 0)} more")
-    [video] = cut_beside(annotations_of({name: content[name]}), Path(path)).values()
-    labels: dict[str, dict[int, str]] = {"action": {}, "sound": {}}
-    for item in content.values():
-        for task, known in labels.items():
-            for entry in item.get(f"{task}_localisation") or () if isinstance(item, Mapping) else ():
-                with suppress(TypeError, KeyError, ValueError):
-                    known[int(entry["label_id"])] = str(entry["label"])
-    return video, labels
 
 
 def cut_beside(videos: Mapping[str, AnnotatedVideo], path: Path) -> dict[str, AnnotatedVideo]:

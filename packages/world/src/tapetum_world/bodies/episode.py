@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tapetum.tracks.facets.types import F64, I64
 from tapetum_world.bodies import quaternions
 from tapetum_world.bodies.shapes import Shape
-from tapetum_world.types import F64, I64
 
 Material = Literal["wood", "metal", "plastic", "rubber", "ceramic", "glass", "paper", "cloth", "skin", "stone"]
 """What a body is made of: tells how it sounds, slides, bounces and shines."""

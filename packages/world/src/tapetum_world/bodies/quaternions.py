@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tapetum_world.types import F64
+from tapetum.tracks.facets.types import F64
 
 
 def multiply(a: F64, b: F64) -> F64:

@@ -26,12 +26,12 @@ from tapetum.core.jobs import Engine, run_jobs
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.data.entries import dumps
 from tapetum.data.textures import Textures, open_textures, procedural
+from tapetum.tracks.facets.types import U8
 from tapetum.video.images import IMAGES, know_heic
 from tapetum_world.bodies.episode import Episode
 from tapetum_world.physics import make_episode
 from tapetum_world.physics.model import mujoco
 from tapetum_world.rendering import GroundTruth, InstanceMasks, random_render_config, render_episode
-from tapetum_world.types import U8
 from tapetum_world.words import (
     BLOCK,
     Candidate,

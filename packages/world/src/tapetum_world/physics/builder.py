@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tapetum.tracks.facets.types import F64
 from tapetum_world.bodies import quaternions
 from tapetum_world.bodies.episode import Body, Camera, Light, Rgb, Surface
 from tapetum_world.bodies.shapes import Ground, RoundedBox, Sheet
@@ -14,7 +15,6 @@ from tapetum_world.physics.hand import Hand
 from tapetum_world.physics.hand_model import HandScript, hand_bodies
 from tapetum_world.physics.hand_primitives import RELAXED
 from tapetum_world.physics.props import COLOURS, COMMON, linear, make_body
-from tapetum_world.types import F64
 
 TABLE = (1.3, 1.0, 0.04)
 TABLE_HEIGHT = 0.72

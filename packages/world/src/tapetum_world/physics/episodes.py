@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.errors import BadInput
+from tapetum.tracks.facets.types import F64
 from tapetum_world.bodies.episode import Action, Camera, Episode, Light
 from tapetum_world.physics.builder import SceneBuilder, draw_camera, draw_light
 from tapetum_world.physics.hand import Hand
@@ -15,7 +16,6 @@ from tapetum_world.physics.model import mujoco
 from tapetum_world.physics.scripted import EpisodeEnd, ScriptedSimulation, containment
 from tapetum_world.physics.sheets import drape
 from tapetum_world.physics.stories import STORIES
-from tapetum_world.types import F64
 
 TRIES = 6
 OVERLAP = 0.0025

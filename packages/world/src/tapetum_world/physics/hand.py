@@ -6,10 +6,10 @@ finds no good grasp, and False after moving if the hand closed on nothing.
 
 import numpy as np
 
+from tapetum.tracks.facets.types import F64
 from tapetum_world.bodies.shapes import Cup
 from tapetum_world.physics import hand_model
 from tapetum_world.physics.hand_primitives import FIST, ClothHand, nearest, world_outline
-from tapetum_world.types import F64
 
 
 class Hand(ClothHand):

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.errors import BadInput
+from tapetum.tracks.facets.types import F64, I64
 from tapetum_world.bodies import quaternions
 from tapetum_world.bodies.episode import Body, Rgb, Surface
 from tapetum_world.bodies.shapes import Capsule, RoundedBox
-from tapetum_world.types import F64, I64
 
 OPEN, SHUT = (-0.95, 0.35), (0.5, 1.1)
 PALM = (0.078, 0.084, 0.026)

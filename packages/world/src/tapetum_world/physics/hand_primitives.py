@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tapetum.tracks.facets.types import F64, I64
 from tapetum_world.bodies import quaternions
 from tapetum_world.bodies.episode import Action
 from tapetum_world.bodies.shapes import Sheet
@@ -19,7 +20,6 @@ from tapetum_world.physics import hand_model
 from tapetum_world.physics.hand_model import Grip
 from tapetum_world.physics.scripted import ScriptedSimulation
 from tapetum_world.physics.simulate import Simulation
-from tapetum_world.types import F64, I64
 
 MARGIN = 0.016
 CLEAR = 0.0015

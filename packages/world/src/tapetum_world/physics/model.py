@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.errors import BadInput
+from tapetum.tracks.facets.types import F64, I64
 from tapetum_world.bodies import quaternions
 from tapetum_world.bodies.episode import Body
 from tapetum_world.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Shape, Sheet, Sphere
 from tapetum_world.physics.hand_model import FINGERS, HandParts
 from tapetum_world.physics.props import PHYSICS_MATERIALS, spring
-from tapetum_world.types import F64, I64
 
 SIDES = 16
 BEADS = 6

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tapetum.tracks.facets.types import F64, I64, Bool
 from tapetum_world.bodies import quaternions
 from tapetum_world.bodies.episode import Action, Body
 from tapetum_world.bodies.shapes import Sheet
 from tapetum_world.physics import hand_model
 from tapetum_world.physics.hand_model import SLACK, Grip, HandScript, find_hand
 from tapetum_world.physics.simulate import Simulation
-from tapetum_world.types import F64, I64, Bool
 
 
 def containment(bodies: Sequence[Body], poses: F64, sheets: Mapping[int, F64] | None = None) -> I64:

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tapetum.tracks.facets.types import F64
 from tapetum_world.bodies import quaternions
 from tapetum_world.bodies.episode import Body
 from tapetum_world.bodies.shapes import Ground, RoundedBox, Shape, Sheet
 from tapetum_world.physics.hand_model import HandParts, HandScript, pinch_point
 from tapetum_world.physics.model import GRAVITY
-from tapetum_world.types import F64
 
 THICK = 0.0025
 """Metres that points keep from bodies."""

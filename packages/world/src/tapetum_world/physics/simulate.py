@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.errors import BadInput
+from tapetum.tracks.facets.types import F64, I64
 from tapetum_world.bodies import quaternions
 from tapetum_world.bodies.episode import Body, Contacts
 from tapetum_world.physics.hand_model import HandParts
 from tapetum_world.physics.model import GRAVITY, Model, build, mujoco
-from tapetum_world.types import F64, I64
 
 FLUSH = 64
 """Moments between merges of touches."""

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tapetum.tracks.facets.types import F64
 from tapetum_world.bodies import quaternions
 from tapetum_world.bodies.episode import Episode
 from tapetum_world.bodies.shapes import Ground, Shape, Sheet
-from tapetum_world.types import F64
 
 NEAR = 0.01
 """Nothing nearer to the camera than this is seen, in metres."""

@@ -23,13 +23,13 @@ from PIL import Image
 
 from tapetum.core.fields import check_fields
 from tapetum.data.textures import Textures, procedural
+from tapetum.tracks.facets.types import F32, I64, U8
 from tapetum_world.bodies.episode import Body, Episode
 from tapetum_world.bodies.shapes import Sheet
 from tapetum_world.rendering.camera import CameraView, view_at
 from tapetum_world.rendering.shading import shade
 from tapetum_world.rendering.texturing import SurfaceTexture
 from tapetum_world.rendering.trace import RayHits, trace
-from tapetum_world.types import F32, I64, U8
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,11 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.tracks.facets.ground_truth import choose_by_instance
+from tapetum.tracks.facets.types import F32, F64, I64, Bool
 from tapetum_world.bodies.episode import Episode
 from tapetum_world.bodies.shapes import Ground, Sheet, triangles
 from tapetum_world.rendering import quadrics
 from tapetum_world.rendering.camera import NEAR, CameraView, view_at, window
-from tapetum_world.types import F32, F64, I64, Bool
 
 SEEN, OCCLUDED, OUTSIDE, CONTAINED = range(4)
 """States of a point: seen; in the image but hidden; outside of the image or behind the camera; hidden and its body inside

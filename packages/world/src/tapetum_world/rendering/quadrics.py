@@ -10,9 +10,9 @@ from itertools import product
 
 import numpy as np
 
+from tapetum.tracks.facets.types import F64, I64
 from tapetum_world.bodies.shapes import Shape, Sheet
 from tapetum_world.bodies.shapes.base import BoxSides, Cap, Disc, Face, Lateral, Oval
-from tapetum_world.types import F64, I64
 
 FREE = np.full(3, np.inf)
 ROUNDING = 1e-12

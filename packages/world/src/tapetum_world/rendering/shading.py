@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tapetum.tracks.facets.types import F32, F64, I64, Bool
 from tapetum_world.bodies.episode import Body, Episode
 from tapetum_world.bodies.shapes import Ground, RoundedBox, Shape, Sheet, Sphere
 from tapetum_world.bodies.shapes.base import Disc
@@ -26,7 +27,6 @@ from tapetum_world.rendering.camera import CameraView
 from tapetum_world.rendering.sheets import ShadowMap
 from tapetum_world.rendering.texturing import SurfaceTexture
 from tapetum_world.rendering.trace import RayHits
-from tapetum_world.types import F32, F64, I64, Bool
 
 GOLDEN = 0.6180339887
 STEPS = 8

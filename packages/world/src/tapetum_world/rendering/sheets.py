@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from tapetum.tracks.facets.types import F32, F64, I64
 from tapetum_world.bodies.shapes import Sheet, triangles
 from tapetum_world.rendering.camera import NEAR
-from tapetum_world.types import F32, F64, I64
 
 
 @dataclass(frozen=True, eq=False)

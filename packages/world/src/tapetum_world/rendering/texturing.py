@@ -27,10 +27,10 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 
 from tapetum.data.textures import Textures, smooth_noise
+from tapetum.tracks.facets.types import F32, F64, U8
 from tapetum_world.bodies.episode import Body
 from tapetum_world.bodies.shapes import Ground, RoundedBox, Shape, Sheet
 from tapetum_world.bodies.shapes.base import Lateral
-from tapetum_world.types import F32, F64, U8
 
 PAPER = 0.8
 """What a photograph's white sends back of the light: nothing around us is whiter."""

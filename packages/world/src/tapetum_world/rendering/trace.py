@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tapetum.tracks.facets.types import F32, I64
 from tapetum_world.bodies.episode import Body
 from tapetum_world.bodies.shapes import Shape, Sheet
 from tapetum_world.bodies.shapes.base import BoxSides, Cap, Disc, Lateral, Oval
 from tapetum_world.rendering import sheets
 from tapetum_world.rendering.camera import NEAR, CameraView, window
-from tapetum_world.types import F32, I64
 
 Point = tuple[float, float, float]
 Three = tuple[F32, F32, F32]

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tapetum.tracks.facets.types import F64, I64, Bool
 from tapetum_world.bodies.episode import Body, Episode, Material
 from tapetum_world.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, RoundedBox, Shape, Sphere
-from tapetum_world.types import F64, I64, Bool
 
 BAR = np.array([4.730, 7.853, 10.996, 14.137]) ** 2
 CEILING = 7000.0

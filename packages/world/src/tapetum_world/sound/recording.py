@@ -18,6 +18,7 @@ import numpy as np
 from scipy.signal import butter, lfilter, sosfilt
 
 from tapetum.core.errors import BadInput
+from tapetum.tracks.facets.types import F32, F64, I64, Bool
 from tapetum.types import Segments
 from tapetum_world.bodies.episode import Episode
 from tapetum_world.sound.contacts import (
@@ -36,7 +37,6 @@ from tapetum_world.sound.contacts import (
     panned,
     rub_amplitude,
 )
-from tapetum_world.types import F32, F64, I64, Bool
 
 FADE_DB = 40.0
 """An impact ends where it has fallen by so much."""

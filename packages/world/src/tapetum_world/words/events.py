@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
+from tapetum.tracks.facets.types import F64
 from tapetum_world.bodies import quaternions
 from tapetum_world.bodies.episode import Action, Episode
 from tapetum_world.bodies.shapes import Cone, Cup, Cylinder, RoundedBox, Sheet
 from tapetum_world.physics import resimulate
-from tapetum_world.types import F64
 from tapetum_world.words.graph import ObjectNode, SceneGraph, movable_bodies, scene_graph
 
 STAYED, MOVED = 0.01, 0.03

@@ -332,9 +332,9 @@ def overheads() -> tuple[bool, str]:
 
 def _small(method: Any, encoder: str, change: tuple[str, ...]) -> int:
     made = recipe(method, "", encoder=encoder, change=change, size=64, batch_size=64, **_HEADS.get(method, {}))
-    return count_step(made, classes=100).total
+    return count_step(made, classes=100).model
 
 
 def _published(method: Any, encoder: str) -> int:
     made = recipe(method, "", "vit", encoder=encoder, batch_size=2, micro_batch=2)
-    return count_step(made, classes=21841).total
+    return count_step(made, classes=21841).model

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum.core.errors import BadInput
-from tapetum_world.types import F64, Bool
+from tapetum.tracks.facets.types import F64, Bool
 
 Triple = tuple[float, float, float]
 

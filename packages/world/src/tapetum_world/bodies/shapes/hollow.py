@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum.core.errors import BadInput
+from tapetum.tracks.facets.types import F64, I64, Bool
 from tapetum_world.bodies.shapes.base import (
     Cap,
     Disc,
@@ -25,7 +26,6 @@ from tapetum_world.bodies.shapes.base import (
     ring,
     unit,
 )
-from tapetum_world.types import F64, I64, Bool
 
 
 class Hollow(Revolved):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum.core.errors import BadInput
+from tapetum.tracks.facets.types import F64
 from tapetum_world.bodies.shapes.base import (
     BoxSides,
     Cap,
@@ -28,7 +29,6 @@ from tapetum_world.bodies.shapes.base import (
     unit,
     use_plain_numbers,
 )
-from tapetum_world.types import F64
 
 
 @dataclass(frozen=True, kw_only=True)
