@@ -132,7 +132,7 @@ def refuse_folder(path: Path) -> None:
 
 
 class Results:
-    """Writes files that appear in the folder `out` together. See `results`."""
+    """Writes files that are moved into the folder `out` once all of them are whole. See `results`."""
 
     def __init__(self, out: Path):
         self.out = out
@@ -166,7 +166,7 @@ class Results:
             for name in set(instead_of) - set(names):
                 (self.out / name).unlink(missing_ok=True)
         except (OSError, BadInput) as error:
-            kept = new.with_name(f"{self.out.name}-{os.getpid()}")
+            kept = new.with_name(f"{os.path.basename(os.path.abspath(self.out))}-{os.getpid()}")
             os.replace(new, kept)
             message = error if isinstance(error, BadInput) else cannot_write(self.out, error)
             raise BadInput(f"{message}; the results are in {kept}") from error
@@ -190,7 +190,7 @@ def results(out: Path, names: Iterable[str] = ()) -> Iterator[Results]:
     for name in names:
         refuse_folder(out / name)
         check(out / name)
-    made = Results(Path(os.path.abspath(out)))
+    made = Results(out)
     try:
         made.folder  # noqa: B018  # it is made now, so that a place that cannot be written is known before the work
         yield made

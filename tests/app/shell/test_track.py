@@ -122,7 +122,7 @@ def test_the_default_folder_has_the_name_of_the_video(
     run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run("track", clip, "--model", "static")[0] == 0
+    assert "overlay  clip-tracks/overlay.mp4\n" in run("track", clip, "--model", "static")[1]  # named as it was given
     assert (tmp_path / "clip-tracks" / "overlay.mp4").is_file()
 
 
