@@ -1,7 +1,4 @@
-"""Copies of LeRobot data sets with more columns, with values that are computed for each episode.
-
-Flags of frames, on a video whose still, blurred and changed frames are known.
-"""
+"""Copies of LeRobot data sets with more columns, with values that are computed for each episode."""
 
 import json
 from pathlib import Path
@@ -9,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from scipy.ndimage import gaussian_filter
 
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import fingerprint
-from tapetum.data.lerobot import FrameFeature, compute_stats, copy_with_features, flag_frames
+from tapetum.data.lerobot import FrameFeature, compute_stats, copy_with_features
 from tapetum.video import open_video
 from tapetum.video.lerobot import open_lerobot
 
@@ -27,16 +23,15 @@ def test_a_copy_has_the_columns_and_all_else_as_it_was(tmp_path: Path) -> None:
     data = open_lerobot(SET)
     place = np.array([16, 12, 48, 12, 16, 36, 48, 36], np.float32)
     features = [
-        *(FrameFeature(name=f"flags.wrist.{flag}", dtype="bool") for flag in ("static", "blurred", "cut")),
+        FrameFeature(name="flags.wrist.cut", dtype="bool"),
         FrameFeature(name="tracks.wrist.xy", dtype="float32", size=8),
         FrameFeature(name="tracks.wrist.visible", dtype="bool", size=4),
     ]
 
     def compute(number: int) -> dict[str, np.ndarray]:
-        flags = flag_frames(open_video(f"{SET}#episode={number},camera=wrist"))
         length = data.episodes[number].length
         tracks = {"tracks.wrist.xy": np.tile(place, (length, 1)), "tracks.wrist.visible": np.ones((length, 4), bool)}
-        return tracks | {f"flags.wrist.{flag}": marked for flag, marked in flags.items()}
+        return tracks | {"flags.wrist.cut": np.zeros(length, bool)}
 
     copy_with_features(data, out, features, compute)
     assert fingerprint(SET) == before
@@ -62,7 +57,7 @@ def test_a_copy_has_the_columns_and_all_else_as_it_was(tmp_path: Path) -> None:
     stats = json.loads((out / "meta/stats.json").read_text())
     assert stats["tracks.wrist.xy"]["mean"] == [16, 12, 48, 12, 16, 36, 48, 36]
     episodes = pq.read_table(out / "meta/episodes/chunk-000/file-000.parquet")
-    assert episodes["stats/flags.wrist.static/count"].to_pylist() == [[7], [5], [9]]
+    assert episodes["stats/flags.wrist.cut/count"].to_pylist() == [[7], [5], [9]]
 
 
 def test_statistics_are_those_that_the_package_wrote() -> None:
@@ -101,37 +96,3 @@ def test_a_place_that_is_taken_is_refused_and_nothing_is_written(out: str, messa
         copy_with_features(open_lerobot(SET), Path(out.format(set=SET, tmp=tmp_path)), [], lambda number: {})
     assert fingerprint(SET) == before
     assert [path.name for path in tmp_path.rglob("*")] == ["full", "file"]
-
-
-def made() -> np.ndarray:
-    """Sixteen frames: a square over a wall that moves, but in 4 to 6; blurred in 9; from 12 on another room."""
-    generator = np.random.default_rng(0)
-    wall = np.repeat(np.repeat(generator.integers(60, 200, (12, 16)), 4, 0), 4, 1)[..., None].repeat(3, 2)
-    frames = []
-    for t in range(16):
-        image = np.clip(wall if t < 12 else 255 - wall // 4, 0, 255).copy()
-        x = 2 * (3 if 4 <= t <= 6 else t)
-        image[20:32, x : x + 12] = (250, 20, 20)
-        if t == 9:
-            image = gaussian_filter(image.astype(float), (3, 3, 0))
-        noisy = image + generator.normal(0, 1.5, image.shape)  # as of a camera, or of compression
-        frames.append(np.clip(noisy, 0, 255).astype(np.uint8))
-    return np.stack(frames)
-
-
-def test_still_blurred_and_changed_frames_are_found() -> None:
-    flags = flag_frames(made())
-    assert flags.keys() == {"static", "blurred", "cut"}
-    assert {name: np.flatnonzero(marked).tolist() for name, marked in flags.items()} == {
-        "static": [4, 5, 6],
-        "blurred": [9],
-        "cut": [12],
-    }
-
-
-def test_of_a_still_video_every_frame_is_static_and_none_else() -> None:
-    flags = flag_frames(np.full((4, 13, 21, 3), 90, np.uint8))
-    assert flags["static"].all()
-    assert not flags["blurred"].any()
-    assert not flags["cut"].any()
-    assert flag_frames(np.zeros((1, 2, 2, 3), np.uint8))["static"].tolist() == [False]

@@ -1,82 +1,25 @@
-"""Copies of LeRobot data sets (version 3) with more columns, such as flags of frames; the original is never modified.
+"""Copies of LeRobot data sets (version 3) with more columns, such as tracks; the original is never modified.
 
 A feature is a number, a boolean or a text for every frame, or a vector of fixed length. The copy stores its values in the
 rows, its name in meta/info.json, and its statistics in meta/stats.json and in the table of episodes (texts have none), so
 that the package opens the copy like the original. Quantiles are exact here; the package's are from histograms.
-
-Flags mark frames that training may want to leave out:
-
-    static      no block of 8x8 pixels differs from the previous frame by more than 3 grey levels in its mean
-    blurred     the variance of the Laplacian (Pertuz et al., Pattern Recognition 46, 2013) is below 0.4 of its
-                median in this scene, from one cut to the next
-    cut         the colours differ from the previous frame by more than half, averaged over the quarters of the image
-
-The first frame is static if the second is, and never a cut. The limits are ours: blocks, because compression changes single
-pixels of still regions; the median, because the sharpness of a sharp frame depends on the scene.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_folder, write_text
 from tapetum.core.reading import no_pipe, parse_json, read_json
 from tapetum.core.tables import pyarrow_for
 from tapetum.video.lerobot import EPISODES, INFO, LeRobotDataset
-from tapetum.video.types import Frame
-
-FLAGS = ("static", "blurred", "cut")
-_BLOCK, _STILL, _SHARP, _OTHER = 8, 3.0, 0.4, 0.5
-
-
-def flag_frames(frames: Iterable[Frame]) -> dict[str, np.ndarray]:
-    """Compute the flags of the frames of a video, each bool (t,), by name; frames are processed one by one."""
-    moved, sharp, differs = [], [], []
-    blocks = colours = None
-    for frame in frames:
-        grey = frame.astype(np.float64) @ (0.299, 0.587, 0.114)
-        now, hues = _block_means(grey), _histograms(frame)
-        moved.append(np.inf if blocks is None else float(np.abs(now - blocks).max()))
-        differs.append(0.0 if colours is None else float(np.abs(hues - colours).sum(-1).mean() / 2))
-        sharp.append(_laplacian_variance(grey))
-        blocks, colours = now, hues
-    still = np.array(moved) <= _STILL
-    if len(still) > 1:
-        still[0] = still[1]
-    cut = np.array(differs) > _OTHER
-    scenes = np.split(np.array(sharp), np.flatnonzero(cut))
-    blurred = np.concatenate([scene < _SHARP * np.median(scene) for scene in scenes])
-    return {"static": still, "blurred": blurred, "cut": cut}
-
-
-def _block_means(grey: Float64[np.ndarray, "h w"]) -> Float64[np.ndarray, "r c"]:
-    height, width = (max(1, side // _BLOCK) for side in grey.shape)
-    rows, columns = np.array_split(grey, height), np.arange(width) * grey.shape[1] // width
-    means = [np.add.reduceat(part.mean(0), columns) for part in rows]
-    return np.stack(means) / np.diff([*columns, grey.shape[1]])
-
-
-def _histograms(frame: Frame) -> Float64[np.ndarray, "4 64"]:
-    """The fractions of 4x4x4 colours in each quarter of an image."""
-    codes = (frame >> 6).astype(np.int64) @ (16, 4, 1)
-    quarters = [part for half in np.array_split(codes, 2) for part in np.array_split(half, 2, axis=1)]
-    return np.stack([np.bincount(part.ravel(), minlength=64) / max(1, part.size) for part in quarters])
-
-
-def _laplacian_variance(grey: Float64[np.ndarray, "h w"]) -> float:
-    if min(grey.shape) < 3:
-        return 0.0
-    inner = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
-    return float(inner.var())
-
 
 STATS = "meta/stats.json"
 _QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
@@ -89,7 +32,7 @@ class FrameFeature:
     """A column that is added."""
 
     name: str
-    """Such as flags.top.static; what begins with observation or action would be shown to policies."""
+    """Such as tracks.top.xy; what begins with observation or action would be shown to policies."""
     dtype: str
     """float32, int64, bool or string."""
     size: int = 1
