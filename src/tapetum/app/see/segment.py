@@ -30,4 +30,5 @@ def segment(options: SegmentOptions, listener: Listener) -> ImageReplies:
 
     Malformed parts of the model's answer are dropped, and counted in the result. Raises BadInput as `tapetum.ask`.
     """
-    return see(options, Request(prompt=prompts.segment(options.things), kind="masks"), listener)
+    request = Request(prompt=prompts.segment(options.things), kind="masks", task="segment", text=options.things)
+    return see(options, request, listener)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from tapetum.app.see.replies import labels_of
-from tapetum.app.see.settings import SeeSettings, load_answerer
+from tapetum.app.see.settings import Request, SeeSettings, load_answerer, prompt_for
 from tapetum.app.verb import Listener, Result, count_frames, verb
 from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.devices import choose_device
@@ -197,8 +197,10 @@ class _Detector:
     def __init__(self, options: ThingsOptions, prompt: str, video: "Video"):
         self.answerer = load_answerer(options)
         self.tokens = options.tokens or 256
-        self.answerer.prefix(prompt, max_new_tokens=self.tokens)
-        self.prompt, self.video, self.options = prompt, video, options
+        self.request = Request(prompt=prompt, kind="boxes", task="detect", text=options.things)
+        self.prompt = prompt_for(self.answerer, self.request)
+        self.answerer.prefix(self.prompt, max_new_tokens=self.tokens)
+        self.video, self.options = video, options
         self.malformed = 0
         self.unasked: list[str] = []
 
@@ -216,7 +218,7 @@ class _Detector:
         from tapetum.systems.paligemma.locations import requested_objects
 
         size = self.video.width, self.video.height
-        detection = self.answerer.find(reply, *size, masks=False, things=requested_objects(self.prompt))
+        detection = self.answerer.find(reply, *size, masks=False, things=requested_objects(self.request.prompt))
         self.malformed += detection.malformed
         self.unasked += detection.unasked
         return detection.boxes
