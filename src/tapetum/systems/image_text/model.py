@@ -284,8 +284,13 @@ def _has_code(folder: Path) -> bool:
     """Check whether a config names classes in Python files of the folder, which transformers has not itself."""
     try:
         content = read_json(folder / "config.json")
-        from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+        from transformers import CONFIG_MAPPING
 
-        return "auto_map" in content and content.get("model_type") not in CONFIG_MAPPING_NAMES
+        return "auto_map" in content and content.get("model_type") not in CONFIG_MAPPING
     except (OSError, ValueError, ImportError, AttributeError):
         return False
+
+
+def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> ImageTextModel:
+    """Load a model, as `tapetum.load` does. Raises BadInput as `ImageTextModel.load`."""
+    return ImageTextModel.load(name_or_path, device, dtype)
