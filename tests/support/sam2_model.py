@@ -59,7 +59,9 @@ def save_sam2(folder: Path) -> Path:
         max_object_pointers_in_encoder=5,
     )
     torch.manual_seed(0)
-    Sam2VideoModel(config).save_pretrained(folder)
+    model = Sam2VideoModel(config)
+    model.mask_decoder.pred_obj_score_head.proj_out.bias.data.fill_(5.0)  # else it sees no object, and all masks are empty
+    model.save_pretrained(folder)
     images = Sam2ImageProcessor(size=square, mask_size={"height": SIDE // 4, "width": SIDE // 4})
     Sam2VideoProcessor(images, Sam2VideoVideoProcessor(size=square), target_size=SIDE).save_pretrained(folder)
     return folder
