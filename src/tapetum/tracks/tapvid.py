@@ -23,7 +23,7 @@ from PIL import Image, UnidentifiedImageError
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path, whole_file
-from tapetum.hub.unpickle import open_pickle
+from tapetum.hub.unpickle import load_items
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,22 +52,20 @@ class TapVidEntry:
 def read_entries(path: str | os.PathLike[str]) -> Iterator[TapVidEntry]:
     """Read the videos of a file, of all files in a folder, or of files that match a pattern such as `kinetics/*.pkl`.
 
-    One video at a time is read into memory, on demand.
+    One file at a time is read into memory, on demand.
 
     Raises:
         BadInput: no such file, not a TAP-Vid pickle, or a damaged video; the message names the video and the field.
     """
     files = _files(os.fspath(path))
     for file in files:
-        with open_pickle(file) as content:
-            for name, item in _named(content, file).items():
-                yield _entry(f"{Path(file).stem}/{name}" if len(files) > 1 else name, item.read())
+        for name, item in _named(load_items(file), file).items():
+            yield _entry(f"{Path(file).stem}/{name}" if len(files) > 1 else name, item.read())
 
 
 def list_entries(file: str | os.PathLike[str]) -> list[str]:
-    """List the names of the videos in a file, without reading them. Raises BadInput if it is not a TAP-Vid pickle."""
-    with open_pickle(file) as content:
-        return list(_named(content, os.fspath(file)))
+    """List the names of the videos in a file. Raises BadInput if it is not a TAP-Vid pickle."""
+    return list(_named(load_items(file), os.fspath(file)))
 
 
 def _named(content: Any, file: str) -> dict[str, Any]:
