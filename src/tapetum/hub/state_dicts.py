@@ -13,7 +13,6 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
@@ -137,10 +136,6 @@ def _check_learned(tensors: Mapping[str, Tensor]) -> None:
             raise TapetumError(f"{name} is not finite, so no weights were saved; train again, with a lower learning rate")
 
 
-OWN_ROWS: ContextVar[Callable[[int], slice] | None] = ContextVar("own rows", default=None)
-"""Which of so many rows this process keeps, where several build a network together and each checks the numbers of its own."""
-
-
 def check_numbers(name: str, tensor: Tensor, expected: Tensor, where: str = "") -> None:
     """Raise BadInput, naming the tensor, unless it has the network's kind of numbers, all of them finite.
 
@@ -155,8 +150,6 @@ def check_numbers(name: str, tensor: Tensor, expected: Tensor, where: str = "") 
         kind = str(tensor.dtype if tensor.layout == torch.strided else tensor.layout).removeprefix("torch.")
         allowed = "float16, bfloat16, float32 or float64" if expected.is_floating_point() else "whole numbers"
         raise BadInput(f"the tensor {name!r}{where} is {kind}, and not {allowed}; get weights that are not quantised")
-    if (own := OWN_ROWS.get()) and tensor.dim():
-        tensor = tensor[own(len(tensor))]  # the others stay in the file
     if not torch.isfinite(tensor).all():
         raise BadInput(f"the tensor {name!r}{where} holds something else than finite numbers; get the file again")
 
@@ -278,15 +271,16 @@ class TensorFile:
     def read(self, name: str, target: Tensor, first: int = 0) -> None:
         """Read rows of a tensor from the `first` on, as many as the target has, converted to its dtype.
 
-        The target is on any device; of one that is built in rows (`tapetum.train.fsdp.RowsOnly`), this process reads its own.
+        The target is on any device; nothing is read for one on "meta".
         Raises BadInput if a number is not finite, or the file has changed.
         """
         kind, place = self._places[name]
-        target, own = getattr(target, "own_rows", (target, 0))
+        if target.is_meta:
+            return
         numbers = target.detach() if target.is_contiguous() else torch.empty(target.shape, dtype=kind)
         try:
             with open_file(self.path) as file:
-                file.seek(place + (first + own) * math.prod(target.shape[1:]) * kind.itemsize)
+                file.seek(place + first * math.prod(target.shape[1:]) * kind.itemsize)
                 read_into(file, kind, numbers, name, self.path, self._checked)
         except OSError as error:
             raise BadInput(f"{self.path} cannot be read ({error.strerror or error}); get it again") from error

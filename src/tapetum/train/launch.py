@@ -39,11 +39,6 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def under_torchrun() -> bool:
-    """Check whether torchrun started this process."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
-
-
 def is_main() -> bool:
     """Check whether this is the process that writes files and messages."""
     return rank() == 0

@@ -1,15 +1,14 @@
 """Loggers: the numbers of a run in TensorBoard and Weights & Biases, beside its log.jsonl.
 
-Both share one interface, `Logger`. Only the process that writes log.jsonl uses loggers. A resumed run continues the same
-run in each service: its id there is saved in loggers.json. If a service or a disk fails during training, one line reports it
-and the run continues without it; log.jsonl is always complete.
+Only the process that writes log.jsonl uses loggers. A resumed run continues the same run of W&B. If a service or a disk fails
+during training, one line reports it and the run continues without it; log.jsonl is always complete.
 """
 
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from uuid import uuid4
@@ -21,7 +20,7 @@ from tapetum.core.reading import read_json
 from tapetum.train.launch import say
 
 IDS = "loggers.json"
-"""File in the folder of a run: the id of the run in each service."""
+"""File in the folder of a run: its id in W&B, as {"wandb": ID}."""
 FLUSH_SECONDS = 10.0
 """Seconds between writings of event files to the disk."""
 Outcome = Literal["finished", "stopped", "failed"]
@@ -50,18 +49,6 @@ class RunRecord:
     """Steps that were done before."""
     settings: Mapping[str, Any]
     """Settings of the run, as JSON values."""
-    ids: dict[str, str] = field(default_factory=dict)
-    """Ids of the run by the name of the service, as they were in its folder; loggers add theirs."""
-
-    @property
-    def name(self) -> str:
-        """Name the run after its folder."""
-        return self.out.resolve().name
-
-    def keep_id(self, service: str, number: str) -> None:
-        """Save the id that a service gave the run in the run's folder."""
-        self.ids[service] = number
-        write_json_atomic(self.out / IDS, self.ids)
 
 
 def open_loggers(names: tuple[str, ...], record: RunRecord, *, tensorboard: bool) -> dict[str, Logger]:
@@ -69,25 +56,14 @@ def open_loggers(names: tuple[str, ...], record: RunRecord, *, tensorboard: bool
 
     Raises MissingExtra if the package of a logger is missing, and TapetumError if its service refuses.
     """
-    if (record.out / IDS).exists():
-        record.ids.update(_read_ids(record.out / IDS))
-    made: dict[str, Logger] = {}
-    for name in dict.fromkeys(names):
-        made[name] = _KINDS[name](record)
+    kinds: dict[str, Any] = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger}
+    made: dict[str, Logger] = {name: kinds[name](record) for name in names}
     if tensorboard and "tensorboard" not in made:
         try:
             made["tensorboard"] = TensorBoardLogger(record)
         except MissingExtra:
             say(f"no TensorBoard files; to have them: {install_line('logs')}")
     return made
-
-
-def _read_ids(file: Path) -> dict[str, str]:
-    try:
-        return {str(name): str(number) for name, number in read_json(file).items()}
-    except (OSError, ValueError, AttributeError):
-        say(f"warning: {file.name} cannot be read; services get this run as a new one")
-        return {}
 
 
 def flat_values(record: Mapping[str, Any]) -> dict[str, float]:
@@ -183,11 +159,13 @@ class WandbLogger:
             import wandb  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise MissingExtra("wandb", "wandb", "logging to Weights & Biases") from error
-        number = record.ids.get("wandb") or uuid4().hex[:12]
+        file, number = record.out / IDS, uuid4().hex[:12]
+        with suppress(OSError, ValueError, KeyError, TypeError):  # there is none, and services get this run as a new one
+            number = str(read_json(file)["wandb"])
         try:
             self._run: Any = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", "tapetum"),
-                name=record.name,
+                name=record.out.resolve().name,
                 id=number,
                 resume="allow",
                 dir=str(record.out),
@@ -199,7 +177,7 @@ class WandbLogger:
                 f"cannot begin a run of Weights & Biases ({_reason(error)}); run wandb login, set WANDB_MODE=offline, or leave "
                 "wandb out of --log-to"
             ) from error
-        record.keep_id("wandb", number)
+        write_json_atomic(file, {"wandb": number})
         offline = getattr(self._run, "offline", False)
         say(f"logs to Weights & Biases: {f'offline, run {number}, in wandb/' if offline else self._run.url}")
 
@@ -210,6 +188,3 @@ class WandbLogger:
     def close(self, outcome: Outcome) -> None:
         """Send what is still queued."""
         self._run.finish(exit_code=1 if outcome == "failed" else 0)
-
-
-_KINDS: dict[str, Any] = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger}

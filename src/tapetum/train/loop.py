@@ -21,7 +21,7 @@ from tapetum.core.devices import check_compiler, leave_out_checks, return_freed_
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.data.samples import EVALUATION, mix_seed
 from tapetum.train import checkpoint
-from tapetum.train.accumulation import Gradients, Objective, checkpoint_activations, make_accumulation, warn_if_split_matters
+from tapetum.train.accumulation import Gradients, Objective, checkpoint_activations, make_accumulation
 from tapetum.train.config import TrainConfig
 from tapetum.train.launch import StopRequest, lock_folder, record_signal, say
 from tapetum.train.machines import Machines, StepReport
@@ -143,12 +143,8 @@ class _Run:
 
     def __init__(self, task: Task, config: TrainConfig, out: Path, processes: ProcessGroup):
         self.saver = Saver(config, out, processes)
-        self.sharded, self._build = processes.size > 1 and config.parallel == "fsdp", None
-        if self.sharded:
-            from tapetum.train.fsdp import RowsOnly  # seconds of imports
-
-            self._build = RowsOnly(processes, config)
-        objective = Objective(task, new_model(task, config, processes.device, self._build), config, processes.device)
+        self.sharded = processes.size > 1 and config.parallel == "fsdp"
+        objective = Objective(task, self._new_model(task, config, processes), config, processes.device)
         newest = self.saver.newest
         if newest:
             config, self.identity = continued_config(newest, task, config, processes, objective.model)
@@ -172,6 +168,15 @@ class _Run:
             check_compiler(processes.device)
             self.state.model.compile()
 
+    def _new_model(self, task: Task, config: TrainConfig, processes: ProcessGroup, teacher: bool = False) -> nn.Module:
+        """Make a model; of one that will be sharded, only the main process's has values, and of its teachers none."""
+        if not self.sharded:
+            return new_model(task, config, processes.device)
+        from tapetum.train.fsdp import make_on_meta  # seconds of imports
+
+        make = partial(new_model, task, config, torch.device("cpu"))
+        return make() if processes.main and not teacher else make_on_meta(make)
+
     def _new_teachers(self) -> dict[str, nn.Module]:
         """Make the models that hold the averages that the task learns from."""
         averages = [average.name for average in self.config.every_average]
@@ -179,8 +184,7 @@ class _Run:
             if name not in averages:
                 setting = "an ema_decay" if name == "ema" else f"averages with one named {name}"
                 raise BadInput(f"this task learns from the average {name} of the weights: give TrainConfig {setting}")
-        task, config, device = self.task, self.config, self.processes.device
-        return {name: new_model(task, config, device, self._build) for name in task.teachers}
+        return {name: self._new_model(self.task, self.config, self.processes, True) for name in self.task.teachers}
 
     def _share_tensors(self, teachers: Mapping[str, nn.Module]) -> None:
         """Share the averages' tensors with the teachers, so that updating an average updates its teacher."""
@@ -214,7 +218,6 @@ class _Run:
                 )
             if self.processes.broadcast(report.needs_flops if report else None):
                 report_flops(report, self.passes, stream, state.step)
-            warn_if_split_matters(self.passes, state.step)
             if self.sharded:
                 return_freed_memory()
             while True:

@@ -7,7 +7,7 @@ background.
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -109,16 +109,12 @@ class State:
     """Wall-clock seconds of the steps that led here."""
 
 
-def new_model(
-    task: Task, config: TrainConfig, device: torch.device, build: Callable[[Callable[[], nn.Module]], nn.Module] | None = None
-) -> nn.Module:
-    """Make the model in its state before the run's first step; `build` may call what makes it otherwise (`fsdp.RowsOnly`)."""
-
-    def make() -> nn.Module:
-        seed_globals(mix_seed(config.seed, WEIGHTS, 0))
-        return task.model().to(device)
-
-    model = build(make) if build else make()
+def new_model(task: Task, config: TrainConfig, device: torch.device) -> nn.Module:
+    """Make the model in its state before the run's first step."""
+    seed_globals(mix_seed(config.seed, WEIGHTS, 0))
+    model = task.model()
+    if not any(parameter.is_meta for parameter in model.parameters()):
+        model = model.to(device)
     freeze_by_rules(model, config.rules)
     return model.train()
 
@@ -248,41 +244,19 @@ def _check_same_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) 
 def continued_config(
     path: Path, task: Task, config: TrainConfig, processes: ProcessGroup, model: nn.Module
 ) -> tuple[TrainConfig, dict[str, Any]]:
-    """Find config and identity to continue a checkpoint's run with another number of processes: its batches stay the same.
+    """Find config and identity to continue a checkpoint's run, whose micro-batches stay as they were.
 
-    Under torchrun each process accumulates as many micro-batches as needed; otherwise BadInput states how many. It is also
-    raised if this number of processes cannot form the run's batches.
+    Another number of processes accumulates more or fewer of them.
     """
     before = _flat(read_json(path / checkpoint.STATE)["run"])
-    required = {key: before[key] for key in ("joint_batch", "micro_batch") if key in before}
-
-    def divided(config: TrainConfig) -> dict[str, Any]:
-        """Describe how this number of processes divides a batch."""
-        now = _flat(identity(task, config, processes.size, model))
-        return {key: now[key] for key in ("joint_batch", "micro_batch") if key in now}
-
-    dividable = config.batch_size % (processes.size * config.accumulation) == 0
-    now = divided(config) if dividable else {}
-    if now == required or before.get("batch_size") != config.batch_size:
-        return config, identity(task, config, processes.size, model)
-    name = "joint_batch" if "joint_batch" in before else "micro_batch"
-    accumulation = config.batch_size // (before[name] * (1 if name == "joint_batch" else processes.size))
-    other = replace(config, accumulation=max(accumulation, 1))
-    if config.batch_size % (processes.size * other.accumulation) or divided(other) != required:
-        says = " and ".join(f"{key} {value}" for key, value in required.items())
-        possible = f"a number that divides {before[name] if name == 'joint_batch' else config.batch_size // before[name]}"
-        if len(required) == 2:
-            possible = str(before["joint_batch"] // before["micro_batch"])
-        raise BadInput(
-            f"{path.name} is of a run with {says}, which {processes.size} processes cannot make of batch_size "
-            f"{config.batch_size}; start {possible} of them"
-        )
-    if not launch.under_torchrun():
-        says = ", ".join(f"{key} {value} (now {now.get(key)})" for key, value in required.items() if value != now.get(key))
-        raise BadInput(f"{path.name} is of a run with {says}; give accumulation {accumulation}, and it goes on as it was")
-    if processes.main:
-        launch.say(f"accumulates {accumulation} micro-batches in each of {processes.size} processes, as batch_size stays")
-    return other, identity(task, other, processes.size, model)
+    joint = None if isinstance(task, JointTask) else before.get("joint_batch")
+    at_once = joint or before.get("micro_batch", 0) * processes.size  # 0: all micro-batches share one loss
+    parts, rest = divmod(config.batch_size, at_once) if at_once else (config.accumulation, 0)
+    if before.get("batch_size") == config.batch_size and parts and not rest and parts != config.accumulation:
+        config = replace(config, accumulation=parts)
+        if processes.main:
+            launch.say(f"accumulates {parts} micro-batches in each of {processes.size} processes, as batch_size stays")
+    return config, identity(task, config, processes.size, model)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -180,7 +180,7 @@ class NpzFile:
         begin = place * math.prod(piece.shape) * kind.itemsize
         try:
             file = self._at(name, begin)
-            if piece.order or hasattr(target, "own_rows"):
+            if piece.order:
                 buffer = torch.empty(piece.shape, dtype=kind)
                 read_into(file, kind, buffer, name, self.path)
                 target.copy_(piece.arranged(buffer).reshape(target.shape))

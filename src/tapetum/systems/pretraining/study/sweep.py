@@ -114,7 +114,7 @@ def _drawing(plan: StudyPlan) -> Seconds:
         images[k]
     probes = plan.probes.known + plan.probes.queries
     left = plan.images.count - len(images) + max(probes - _KNOWN - _QUERIES, 0)
-    return began.until(Seconds.now()) * (left / len(images))
+    return (Seconds.now() - began) * (left / len(images))
 
 
 def _of(cost: PredictedPoint, learned: Mapping[tuple[str, str], tuple[Rehearsal, float]]) -> Seconds:
@@ -153,7 +153,7 @@ def _around(plan: StudyPlan, point: StudyPoint) -> Seconds:
     began = Seconds.now()
     probed(few, encoder)
     images = few.probes.known + few.probes.queries
-    probing = began.until(Seconds.now()) * ((config.known + config.queries) / images)
+    probing = (Seconds.now() - began) * ((config.known + config.queries) / images)
     task = PixelTask(partial(encoder_of, plan, point, None), plan, point.seed)
     tuning_config = fine_tune_config(task.config, task.config.learning_rates[0], tensorboard=False)
     tuning = rehearse(task, tuning_config, _OF_EACH).of(tuning_config.steps) * len(task.config.learning_rates)
@@ -162,7 +162,7 @@ def _around(plan: StudyPlan, point: StudyPoint) -> Seconds:
     began = Seconds.now()
     task.count(model, "test", count)
     scored = len(task.config.learning_rates) * len(task.validation) + len(task.test_part)
-    return probing + tuning + began.until(Seconds.now()) * (scored / count)
+    return probing + tuning + (Seconds.now() - began) * (scored / count)
 
 
 STUDY, TABLE, POINTS = "study.json", "points.jsonl", "points"
