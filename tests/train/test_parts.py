@@ -158,13 +158,13 @@ def test_checkpoint_gives_back_what_it_got(tmp_path: Path) -> None:
         assert loaded["model"][name].dtype == tensor.dtype
 
 
-def test_pruning_keeps_the_newest_and_the_milestones(tmp_path: Path) -> None:
+def test_pruning_keeps_the_newest(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     for step in (2, 4, 6, 8, 10, 12):
         store.save(step, {}, {})
     (tmp_path / "tmp-step_00000014").mkdir()
-    store.prune(keep_last=2, keep_every=4)
-    assert [checkpoint.step_of(f) for f in store.checkpoints()] == [4, 8, 10, 12]
+    store.prune(keep_last=2)
+    assert [checkpoint.step_of(f) for f in store.checkpoints()] == [10, 12]
     assert not list(tmp_path.glob("tmp-*"))
     assert CheckpointStore(tmp_path / "nowhere").latest() is None
     (tmp_path / "step_00000012" / "state.json").unlink()

@@ -148,5 +148,5 @@ def _unpack(archive: Path, target: Path, record: Record, progress: Callable[[int
             raise BadInput(f"{what}; it is removed, fetch it again") from error
         raise
     for file in files:
-        digest = sha256_of(file.path)
-        write_record(file.path, Record(source=record.source, size=file.size, sha256=digest, version=record.version))
+        size, digest = file.stat().st_size, sha256_of(file)
+        write_record(file, Record(source=record.source, size=size, sha256=digest, version=record.version))

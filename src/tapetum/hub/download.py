@@ -53,7 +53,6 @@ def record_of(path: Path) -> Record | None:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write `record` beside `path`."""
     with whole_file(_record(path), own=True) as temporary:
         write_text(temporary, json.dumps(asdict(record), indent=1) + "\n")
 
@@ -88,7 +87,6 @@ def check_sum(path: Path, sha256: str | None) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Compute the SHA-256 of a file, in hexadecimal."""
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -63,7 +63,6 @@ class Item:
         self._record, self._path = record, path
 
     def read(self) -> Any:
-        """Convert this part, as `load_pickle` does all."""
         with _named(self._path), _refused():
             return _Plain().of(self._record)
 

@@ -39,7 +39,6 @@ class Objective(nn.Module):
         self._teachers: list[Mapping[str, nn.Module]] = [{}]
 
     def set_teachers(self, teachers: Mapping[str, nn.Module]) -> None:
-        """Set the averages that the loss uses, as models."""
         self._teachers = [{name: teacher.requires_grad_(False).eval() for name, teacher in teachers.items()}]
 
     def shard_teachers(self) -> list[nn.Module]:
@@ -56,20 +55,17 @@ class Objective(nn.Module):
         return getattr(self, f"_{name}")(content, step, seed, **others)
 
     def _loss(self, batch: Any, step: int, seed: int) -> Loss:
-        """Loss and metrics of a micro-batch."""
         if isinstance(self.task, JointTask):
             return self._joint_loss(self._embed(batch, step, seed), step, seed)
         with self._context(step, seed) as context:
             return self.task.loss(self.model, batch, context)
 
     def _embed(self, batch: Any, step: int, seed: int) -> Any:
-        """Embeddings of a micro-batch of a `JointTask`."""
         assert isinstance(self.task, JointTask)
         with self._context(step, seed) as context:
             return self.task.embed(self.model, batch, context)
 
     def _joint_loss(self, embeddings: Any, step: int, seed: int) -> Loss:
-        """Loss and metrics of all embeddings of a step of a `JointTask`."""
         assert isinstance(self.task, JointTask)
         with self._context(step, seed) as context:
             return self.task.joint_loss(self.model, embeddings, context)
@@ -82,7 +78,6 @@ class Objective(nn.Module):
         return (total if replay.joint is None else total + self._joint_loss(replay.joint, step, joint_seed)[0]), others
 
     def _scores(self, _: None, step: int, seed: int) -> Mapping[str, float]:
-        """The task's scores."""
         seed_globals(seed)
         return self.task.evaluate(self.model, step)
 

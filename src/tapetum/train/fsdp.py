@@ -221,7 +221,6 @@ def read_model(task: Task, config: TrainConfig, device: torch.device, weights: P
 
 
 def read_averages(config: TrainConfig, device: torch.device, weights: Path) -> dict[str, dict[str, Tensor]]:
-    """Read the averages of a run, by name."""
     averages: dict[str, dict[str, Tensor]] = {average.name: {} for average in config.every_average}
     for name, average in averages.items():
         for path in _files(weights, name):

@@ -40,12 +40,10 @@ def local_rank() -> int:
 
 
 def is_main() -> bool:
-    """Check whether this is the process that writes files and messages."""
     return rank() == 0
 
 
 def say(message: str) -> None:
-    """Print one line on stderr."""
     print(visible(message), file=sys.stderr, flush=True)
 
 
@@ -99,7 +97,6 @@ def stopped_by() -> int | None:
 
 
 def record_signal(number: int | None) -> None:
-    """Record the signal that `stopped_by` reads."""
     _last[0] = number
 
 
@@ -118,7 +115,6 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def now(self) -> bool:
-        """Check for a request."""
         return self.number is not None or time.monotonic() >= self._until
 
     def listen(self) -> None:

@@ -33,7 +33,6 @@ from tapetum.train.state import (
     continued_config,
     evaluation_mode,
     identity,
-    name_of,
     new_model,
     new_state,
     restore,
@@ -56,7 +55,7 @@ class FitResult:
     loss: float | None
     """Loss of the last step; None if this call made none."""
     log: Path
-    checkpoint: Path | str
+    checkpoint: Path
     """The newest checkpoint."""
     weights: Path
     """Folder of model.safetensors and one of each average by its name: the checkpoint itself; of one in parts, where the run is
@@ -286,7 +285,6 @@ class _Run:
         return {"loss": loss, "lr": lr, "grad_norm": norm, "skipped": state.skipped, "metrics": metrics}
 
     def _update(self, gradients: Mapping[str, Gradients], lr: float, finite: bool) -> None:
-        """Update the weights, or leave them unchanged if a gradient is not finite."""
         state = self.state
         if finite:
             for name, optimizer in state.optimizers.items():
@@ -301,7 +299,7 @@ class _Run:
         state.skipped_in_a_row += 1
         if state.skipped_in_a_row > self.config.max_skips:
             newest = self.saver.newest
-            kept = f"the checkpoint {name_of(newest)} is from before" if newest else "no checkpoint was written yet"
+            kept = f"the checkpoint {newest.name} is from before" if newest else "no checkpoint was written yet"
             raise TapetumError(
                 f"gradients were not finite in {state.skipped_in_a_row} steps in a row, up to step {state.step + 1}; {kept}; "
                 "lower the learning rate, or look for a log or division by zero in the loss"
@@ -310,7 +308,7 @@ class _Run:
     def say_start(self, begun: bool) -> None:
         """Report what was found in the folder of a run that had `begun` before."""
         if self.saver.newest and self.processes.main:
-            say(f"goes on after step {self.state.step} of {self.config.steps}, from {name_of(self.saver.newest)}")
+            say(f"goes on after step {self.state.step} of {self.config.steps}, from {self.saver.newest.name}")
         elif begun and self.processes.main:
             say("nothing was saved, begins anew")
 
@@ -323,9 +321,7 @@ class _Run:
             raise  # says so itself
         except BaseException as error:
             newest = self.saver.newest
-            error.add_note(
-                f"{name_of(newest)} is kept and the same command goes on from it" if newest else "nothing was saved yet"
-            )
+            error.add_note(f"{newest.name} is kept and the same command goes on from it" if newest else "nothing was saved yet")
             raise
 
     @property
@@ -366,7 +362,7 @@ class _Run:
         averages = {name: average.average for name, average in state.averages.items()}
         finished = state.step == self.config.steps
         newest = self.saver.newest or self.out
-        weights = self.out / "weights" if isinstance(newest, str) or checkpoint.is_sharded(newest) else newest
+        weights = self.out / "weights" if checkpoint.is_sharded(newest) else newest
         if finished and weights != newest:
             checkpoint.write_weights(weights, {"model": model.state_dict(), **averages}, processes)
             processes.barrier()

@@ -56,7 +56,6 @@ class Seconds:
 
     @staticmethod
     def now() -> "Seconds":
-        """Read the clocks of this process."""
         return Seconds(time.perf_counter(), time.process_time())
 
     def __mul__(self, factor: float) -> "Seconds":
@@ -74,7 +73,6 @@ class Rehearsal:
     """Of all processes, as the loop counts them; 2 a multiply-add."""
 
     def of(self, steps: int) -> Seconds:
-        """Predict the time of a run of this many steps."""
         return self.start + self.step * steps
 
 

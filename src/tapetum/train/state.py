@@ -7,7 +7,7 @@ background.
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.reading import read_json
 from tapetum.data.samples import WEIGHTS, mix_seed, seed_globals
 from tapetum.train import checkpoint, launch
-from tapetum.train.checkpoint import CheckpointStore, folder_name, step_of
+from tapetum.train.checkpoint import CheckpointStore, folder_name
 from tapetum.train.config import LATER_FIELDS, RESUMABLE_FIELDS, Average, TrainConfig, default_of
 from tapetum.train.launch import checkpoint_parent
 from tapetum.train.optim import (
@@ -86,11 +86,6 @@ class MovingAverage:
             model.load_state_dict(own)
 
 
-def new_averages(model: nn.Module, configs: Sequence[Average], steps: int) -> dict[str, MovingAverage]:
-    """Build the averages, each a copy of the weights, by name."""
-    return {config.name: MovingAverage(model, config, steps) for config in configs}
-
-
 @dataclass
 class State:
     """The run after `step` steps."""
@@ -124,7 +119,7 @@ def new_state(task: Task, config: TrainConfig, model: nn.Module) -> State:
     groups = ruled_groups(task.parameter_groups(model), model, config, task.layers(model) if config.layer_decay else ())
     groups = [part for group in groups for part in _by_sharding(group)]
     optimizers = {name: build_optimizer(groups, config, decay=number == 0) for number, name in enumerate(task.parts or ("",))}
-    return State(model, optimizers, new_averages(model, config.every_average, config.steps))
+    return State(model, optimizers, {each.name: MovingAverage(model, each, config.steps) for each in config.every_average})
 
 
 def _by_sharding(group: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -169,11 +164,6 @@ def check_learned(state: State) -> None:
     if skipped and launch.is_main():
         which = f", in the last {last} among them" if last else ""
         launch.say(f"warning: gradients were not finite in {skipped} of {state.step} steps{which}; those moved no weights")
-
-
-def flat_tensors(state: State) -> dict[str, Tensor]:
-    """List the tensors of a checkpoint of the current state that this process has, or has a shard of, as "file/name"."""
-    return {f"{file}/{name}": value.detach() for file, content in tensors_of(state).items() for name, value in content.items()}
 
 
 def numbers_of(state: State, run: Mapping[str, Any], log_position: int) -> dict[str, Any]:
@@ -318,14 +308,16 @@ class Saver:
         self.wait()
         numbers = numbers_of(state, run, log_position)
         if self._sharded is not None:
-            self._sharded.begin(state.step, flat_tensors(state), numbers, self._prune)
+            tensors = tensors_of(state).items()
+            flat = {f"{file}/{name}": value.detach() for file, content in tensors for name, value in content.items()}
+            self._sharded.begin(state.step, flat, numbers, self._prune)
             if not self.config.async_checkpoint:
                 self.wait()
         else:
             self.store.save(state.step, tensors_of(state), numbers, self.processes)
             if self.processes.main:
                 self._prune()
-            self.newest = self.store.path(folder_name(state.step))
+            self.newest = self.store.parent / folder_name(state.step)
         self._saved = time.monotonic()
         self._waited = self._saved - began
 
@@ -333,7 +325,7 @@ class Saver:
         """Wait until the save in progress is written; BadInput if it cannot be."""
         step = self._sharded.wait() if self._sharded is not None else None
         if step is not None:
-            self.newest = self.store.path(folder_name(step))
+            self.newest = self.store.parent / folder_name(step)
 
     def close(self) -> None:
         """End the background writing; an error already being raised is not hidden by one from the writing."""
@@ -341,9 +333,4 @@ class Saver:
             self._sharded.close()
 
     def _prune(self) -> None:
-        self.store.prune(self.config.keep_last, self.config.keep_every)
-
-
-def name_of(folder: Path) -> str:
-    """Name a checkpoint for a message."""
-    return folder_name(step_of(folder))
+        self.store.prune(self.config.keep_last)

@@ -142,7 +142,7 @@ def _unpacked(file: Public, out: Path, packed: Path, progress: Progress) -> dict
         raise BadInput(
             f"{file.name} has no member that ends in {' or '.join(file.endings)}; its publisher has changed it [empty]"
         )
-    return {each.path.relative_to(out).as_posix(): each.size for each in made}
+    return {path.relative_to(out).as_posix(): path.stat().st_size for path in made}
 
 
 def _compare(file: Public, out: Path, packed: Path, record: Record) -> None:
