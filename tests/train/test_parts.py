@@ -12,7 +12,7 @@ from torch import nn
 
 from tapetum.core.devices import to_device
 from tapetum.core.errors import BadInput
-from tapetum.data.samples import Shuffle, mix_seed, sample_generator
+from tapetum.data.samples import Shuffle
 from tapetum.train import Average, Task, TrainConfig, checkpoint, fit
 from tapetum.train.checkpoint import CheckpointStore
 from tapetum.train.log import JsonLines
@@ -41,13 +41,6 @@ def test_shuffle_visits_everything_once_an_epoch() -> None:
     assert epochs[0] != epochs[1]
     assert [Shuffle(10, seed=3)(n) for n in range(10)] == epochs[0]
     assert [Shuffle(10, seed=4)(n) for n in range(10)] != epochs[0]
-
-
-def test_seeds_of_streams_and_samples_differ() -> None:
-    seeds = {mix_seed(seed, stream, n) for seed in (0, 1) for stream in range(5) for n in range(50)}
-    assert len(seeds) == 500
-    draws = [float(sample_generator(0, n).random()) for n in (0, 1, 0)]
-    assert draws[0] == draws[2] != draws[1]
 
 
 def test_schedule_ends_at_the_floor_and_never_jumps() -> None:

@@ -31,7 +31,8 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
-from tapetum.core.reading import no_pipe, open_file, read_json
+from tapetum.core.reading import no_pipe, read_json
+from tapetum.hub.download import sha256_of
 from tapetum.hub.state_dicts import safetensors_pieces
 from tapetum.train.launch import say
 from tapetum.train.process_group import ProcessGroup, gather_tensor
@@ -267,7 +268,7 @@ def verify(folder: Path, rank: int = 0, size: int = 1) -> None:
         path = folder / Path(name).name
         if not path.is_file():
             raise BadInput(f"checkpoint {folder.name} lacks its file {path.name}; {advice}")
-        if _sha256(path) != digest:
+        if sha256_of(path) != digest:
             raise BadInput(f"checkpoint {folder.name} is damaged: {path.name} does not match its checksum; {advice}")
 
 
@@ -277,8 +278,3 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sha256(path: Path) -> str:
-    with open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -209,7 +209,10 @@ class TrainConfig:
         for name in ("replicas", "gather_bf16", "reduce_bf16", "offload"):
             if self.parallel != "fsdp" and getattr(self, name) != default_of(name):
                 raise BadInput(f"{name} is {getattr(self, name)}, which is for weights in shards; give parallel fsdp with it")
-        self._check_checkpoints()
+        if self.async_checkpoint and self.checkpoint != "sharded":
+            raise BadInput("async_checkpoint is for checkpoints in parts; give checkpoint sharded with it")
+        if is_address(self.checkpoint_folder):
+            raise BadInput(f"checkpoint_folder is {self.checkpoint_folder}; give a folder of this machine")
         if self.workers > 64:
             from tapetum.core.threads import check_workers
 
@@ -229,12 +232,6 @@ class TrainConfig:
             )
         if self.weights_to_score not in ("average", "model", *names):
             raise BadInput(f"weights_to_score is {self.weights_to_score!r}; it must be average, model or one of {names}")
-
-    def _check_checkpoints(self) -> None:
-        if self.async_checkpoint and self.checkpoint != "sharded":
-            raise BadInput("async_checkpoint is for checkpoints in parts; give checkpoint sharded with it")
-        if is_address(self.checkpoint_folder):
-            raise BadInput(f"checkpoint_folder is {self.checkpoint_folder}; give a folder of this machine")
 
     @property
     def every_average(self) -> tuple[Average, ...]:

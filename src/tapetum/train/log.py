@@ -35,8 +35,10 @@ class JsonLines:
 
     def __init__(self, path: Path, position: int):
         size = path.stat().st_size if path.exists() else 0
-        if size and not position and not _is_log(path):
-            raise BadInput(f"{path} is there and is no log of a run; move it, or choose another folder")
+        if size and not position:
+            with open_file(path) as file:
+                if not file.readline(1 << 20).startswith(b'{"step": '):  # of a record, whole or partial
+                    raise BadInput(f"{path} is there and is no log of a run; move it, or choose another folder")
         if size < position:
             say(f"warning: {path.name} has {size} bytes where the checkpoint knew {position}; its last lines are lost")
         self._file = path.open("ab", buffering=0)
@@ -55,11 +57,6 @@ class JsonLines:
 
     def close(self) -> None:
         self._file.close()
-
-
-def _is_log(path: Path) -> bool:
-    with open_file(path) as file:
-        return file.readline(1 << 20).startswith(b'{"step": ')
 
 
 def _finite(value: Any) -> Any:

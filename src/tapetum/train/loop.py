@@ -41,7 +41,7 @@ from tapetum.train.stream import Stream
 from tapetum.train.task import Task
 
 if TYPE_CHECKING:
-    from tapetum.train.log import RunReport
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,13 +243,15 @@ class _Run:
                 throughput = config.batch_size / (time.perf_counter() - began)
                 record = {"step": state.step, **record, "time": state.seconds, "samples_per_s": throughput}
                 ends = shared.stop or state.step == config.steps
-                if self._evaluation_due:
+                if config.eval_every and (state.step % config.eval_every == 0 or state.step == config.steps):
                     scores = self._evaluate()
                     record |= {"eval": scores} if report else {}
                 if report:
                     report.step(record, shared.cpu_seconds, cpu_seconds, shared.kwh)
                 if ends or shared.save or state.step % config.checkpoint_every == 0:
-                    self._save(report)
+                    self.saver.save(state, self.identity, report.log.position() if report else 0)
+                    if report:
+                        report.write_ledger()
                 if ends:
                     self.saver.wait()
                     return
@@ -324,11 +326,6 @@ class _Run:
             error.add_note(f"{newest.name} is kept and the same command goes on from it" if newest else "nothing was saved yet")
             raise
 
-    @property
-    def _evaluation_due(self) -> bool:
-        step, every = self.state.step, self.config.eval_every
-        return bool(every) and (step % every == 0 or step == self.config.steps)
-
     def _evaluate(self) -> dict[str, float]:
         """The task's scores. The main process computes them; of weights in shards, all do, each with its share of the work."""
         state, processes, run = self.state, self.processes, self.passes.objective
@@ -351,11 +348,6 @@ class _Run:
         seed = mix_seed(self.config.seed, EVALUATION, state.step)
         with alone(processes if together else None), evaluation_mode(run), averaged, gathered:
             return dict(run("scores", None, state.step, seed))
-
-    def _save(self, report: "RunReport | None") -> None:
-        self.saver.save(self.state, self.identity, report.log.position() if report else 0)
-        if report:
-            report.write_ledger()
 
     def result(self) -> FitResult:
         state, processes, model = self.state, self.processes, self.state.model
