@@ -1,23 +1,18 @@
 """Export of a tracker for other runtimes: torch.export (.pt2) and ONNX (.onnx).
 
 Sizes (frames, height and width, points) are fixed at export. Images are float32 in -1..1, channels last; queries are (t, x, y)
-in raster pixels. All sampling is done by gathering cells, so that no program needs 5-D resampling.
+in raster pixels; a point is visible where sigmoid(-occlusion) * sigmoid(-expected_dist) > 0.5.
 
     clip    video (1, t, h, w, 3), queries (1, n, 3) -> tracks (1, n, t, 2), occlusion (1, n, t), expected_dist (1, n, t)
 
-occlusion and expected_dist are logits: a point is visible where sigmoid(-occlusion) * sigmoid(-expected_dist) > 0.5. A causal
-network can also be exported for frames that arrive one by one and any number of points, as one program, of which onnxruntime
-alone is needed (examples/live_cpp, examples/live_browser):
+A causal network can also be exported for frames one by one and any number of points (examples/live_cpp, examples/live_browser),
+with i refinement iterations in total, b mixer blocks and their width w:
 
     live    frame (h, w, 3) uint8, query_xy (n, 2), features (n, c), state (n, i, b, 2, w*(1+e))
                 -> xy (n, 2), confidence (n,), features_after, state_after
 
-for i refinement iterations in total, b mixer blocks and their width w.
-A row of each is a point: points are added and removed as rows. Where `query_xy` is not NaN, the point is a new one that is
-asked for in this frame; its features and state may be anything. A point is visible where confidence is above 0.5.
-
-A program runs both passes of a network that has two (`tap.second_pass`). It leaves out the alignment of patches
-(`tap.tracking.polish`), which the bundled networks do in `tapetum track`; `left_out` reports this for a tracker.
+Each row is a point. Where `query_xy` is not NaN it is a new one, whose features and state may be anything. A program runs both
+passes of a network that has two; it leaves out the alignment of patches (`left_out`).
 """
 
 from itertools import chain

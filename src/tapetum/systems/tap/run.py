@@ -1,11 +1,10 @@
 """The training runs of TAPIR: the bundled trackers on synthetic scenes, the official architectures on Kubric.
 
-Source: TAPIR (arXiv 2306.08637, section 3.3 and its appendix on training). BootsTAPIR's architecture is trained the same way,
-as the starting point of BootsTAP (arXiv 2402.00847). For what the runs on scenes do differently see `recipes`.
+Source: TAPIR (arXiv 2306.08637, section 3.3 and appendix); BootsTAPIR's architecture is trained the same way, to start BootsTAP
+(arXiv 2402.00847).
 
-Kubric differs from the paper: the data are those of CoTracker3 (120 frames, of which 24 are used) instead of panning MOVi-E;
-gains and offsets of the instance norms don't decay (in the public code they do, as its exemption list lacks their names);
-features are not recomputed in the backward pass to save memory.
+Kubric differs from the paper: the data are CoTracker3's (120 frames, of which 24 are used) instead of panning MOVi-E; gains and
+offsets of the instance norms don't decay; features are not recomputed in the backward pass.
 """
 
 import json
@@ -88,10 +87,8 @@ class TapSceneTask(TrackingTask):
 
 
 def train_tap_nano(run: TapNano, launch: Launch) -> Path | None:
-    """Train through all phases in the folder `launch.out`; the same call resumes a stopped run.
-
-    Returns the file of the finished float16 weights, or None if there is more to do.
-    """
+    """Train through all phases in the folder `launch.out`; the same call resumes a stopped run. Returns the file of the
+    finished float16 weights, or None if there is more to do."""
     phases = changed_phases(run, run.phases)
     check_run(run)
     start = fit_phases(phases, lambda phase, start: TapSceneTask(run, phase, start), launch, run.seed, bf16=run.bf16)
@@ -133,11 +130,8 @@ class KubricTask(TrackingTask):
 
 
 def train_tap_kubric(run: TapKubric, launch: Launch) -> Path | None:
-    """Train in the folder `launch.out`; the same call resumes a stopped run. By default four workers, or one per core.
-
-    Returns the file of the finished weights, or None if there is more to do. Raises BadInput if the data folder lacks something
-    or a sequence is damaged.
-    """
+    """Train in the folder `launch.out`; the same call resumes a stopped run. Returns the file of the finished weights, or None
+    if there is more to do. Raises BadInput if the data folder lacks something or a sequence is damaged."""
     task = KubricTask(run)
     result = fit(task, kubric_config(run, launch, len(task.held_out) > 0), launch.out, began=launch.began)
     if result.state == "stopped":

@@ -77,9 +77,8 @@ def bootstrap(
     prepare: Prepare = prepare_all,
     say: Callable[[str], None] = lambda text: None,
 ) -> Outcome | None:
-    """Train on the videos in the folder `source`, writing to `launch.out`; the same call resumes a stopped run.
-
-    Under torchrun every process makes the same call. Returns None if `launch.minutes` ended before the run did.
+    """Train on the videos in the folder `source`, writing to `launch.out`; the same call resumes a stopped run, under torchrun
+    in every process. Returns None if `launch.minutes` ended first.
 
     Args:
         family: networks and losses of the tracker's family; by default TAPIR's.
@@ -87,8 +86,7 @@ def bootstrap(
         prepare: makes clips of a folder; by default, one video after another in this process.
         say: called with progress messages, one line at a time.
 
-    Raises:
-        BadInput: there is no video, or no usable clip; `launch.out` belongs to another run; the disk is full.
+    Raises BadInput: there is no video, or no usable clip; `launch.out` belongs to another run; the disk is full.
     """
     source, out = Path(source), launch.out
     footage, config = footage or run.footage, bootstrap_config(run, launch)

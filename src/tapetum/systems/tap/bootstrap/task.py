@@ -246,10 +246,8 @@ def footage_identity(footage: FootageDataset) -> dict[str, Any]:
 
 
 def claim_run(out: Path, part: str, content: Mapping[str, Any], saved: Path) -> None:
-    """Record this run's identity in run.json; scores of another run in `out` are deleted.
-
-    Raises BadInput if that run already has checkpoints in `saved`.
-    """
+    """Record this run's identity in run.json and delete scores of another run in `out`. Raises BadInput if that has checkpoints
+    in `saved`."""
     file = out / "run.json"
     known = read_json(file) if file.exists() else {}
     before = known.get(part, {})
@@ -289,10 +287,8 @@ def read_best(out: Path) -> dict[str, Any] | None:
 
 
 def write_stills(footage: FootageDataset, out: Path) -> None:
-    """Write three frames of every training clip, and nothing else, as images to paint scenes with.
-
-    Their names follow the order of the clips, not the names of the shards, which come from the videos' times.
-    """
+    """Write three frames of every training clip, and nothing else, as images to paint scenes with, named by the order of the
+    clips."""
     folder = out / "stills"
     folder.mkdir(parents=True, exist_ok=True)
     expected = {}

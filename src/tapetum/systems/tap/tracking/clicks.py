@@ -1,6 +1,6 @@
 """Several clicks of one point: user input on a point in more than one frame, combined into one track.
 
-Not part of TAPIR, whose query is one position in one frame. Each click is tracked in both directions, but not independently:
+Not part of TAPIR. Each click is tracked in both directions, but not independently:
 
     clicks of a point --+--> coarse features: their mean    --> each click seeks with what all of them look like
                         +--> places: known to all of them   --> matching has nothing to seek in a clicked frame
@@ -10,8 +10,7 @@ Not part of TAPIR, whose query is one position in one frame. Each click is track
              [<------ a ------>]                           blended: the nearer the click and the surer the track, the
                       [<----- b ------------->]            more it weighs; farther apart than `AGREE`, the heavier wins
 
-In a second pass (`tap.second_pass`) the clicks of a point share what all their first passes saw. For the gain see
-docs/evidence/clicks.md.
+In a second pass the clicks of a point share what all their first passes saw. For the gain see docs/evidence/clicks.md.
 """
 
 from collections.abc import Hashable, Sequence
@@ -32,9 +31,8 @@ POWER = 3
 
 
 def number_points(ids: Sequence[Hashable], clicks: Float[Tensor, "k 3"]) -> Int[Tensor, " k"]:
-    """Number the points that clicks (t, x, y) belong to, in the order in which their ids first appear.
-
-    Raises BadInput unless each click has one id, and if a point is clicked twice in one frame.
+    """Number the points that clicks (t, x, y) belong to, in the order of their ids. Raises BadInput unless each click has one
+    id, and if a point is clicked twice in one frame.
 
     >>> number_points(["nose", "tail", "nose"], torch.tensor([[0.0, 1, 1], [0, 5, 5], [4, 2, 1]])).tolist()
     [0, 1, 0]
@@ -96,14 +94,8 @@ def blend(
 ) -> tuple[Float[np.ndarray, "n t 2"], Float[np.ndarray, "n t"], Bool[np.ndarray, "n t"]]:
     """Join the tracks of the clicks of each point: positions, confidences, and which frames were clicked.
 
-    A track passes exactly through its clicks, visible there; clicks between two frames (fractional t) only guide it.
-
-    Args:
-        clicks: (t, x, y) in raster pixels.
-        numbers: the point of each click, counted from 0.
-        xy: the track of each click.
-        confidence: its confidences.
-        shorter: length of the video's shorter side in pixels.
+    A track passes exactly through its clicks (t, x, y), visible there; those between two frames only guide it. `numbers` is the
+    point of each click; `shorter` the length of the video's shorter side in pixels.
 
     >>> xy = np.float32([[[0, 0], [1, 0], [2, 0]], [[9, 0], [3, 0], [4, 0]]])  # the second lost its way back in frame 0
     >>> sure = np.ones((2, 3), np.float32)

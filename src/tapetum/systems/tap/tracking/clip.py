@@ -3,8 +3,7 @@
     clicks' own frames -----> query features of each click -+    (from a reference, if there is one)
     frames, window by window -> grids of their features ----+--> positions, confidences --> polished --> clicks joined
 
-A reference is another image or clip that shows the points. If its aspect ratio differs, it is padded at the right or lower
-edge, so that nothing is stretched when both are resized for the network.
+A reference, another image or clip that shows the points, is padded to the video's aspect ratio, so that nothing is stretched.
 """
 
 from collections.abc import Callable
@@ -37,10 +36,7 @@ class Reference:
     """An image or clip that shows points, of any size, for a video of (height, width) `size`."""
 
     def __init__(self, source: Any, size: Size):
-        """`source` is what `open_video` takes, or one image, uint8 (h, w, 3).
-
-        Raises BadInput if its shape is too different.
-        """
+        """Open what `open_video` takes, or one image, uint8 (h, w, 3). Raises BadInput if its shape is too different."""
         if isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[-1] == 3:
             source = source[None]
         self.video = open_video(source)
@@ -59,9 +55,8 @@ class Reference:
 
 
 def padded_size(size: Size, like: Size) -> Size:
-    """Compute the smallest height and width, at least `size`, whose ratio is that of `like`, up to rounding.
-
-    Raises BadInput if that would be more than MOST times as large.
+    """Compute the smallest height and width, at least `size`, with the ratio of `like`. Raises BadInput if that is over MOST
+    times as large.
 
     >>> padded_size((100, 100), (480, 640)), padded_size((480, 640), (200, 200)), padded_size((240, 320), (480, 640))
     ((100, 133), (640, 640), (240, 320))

@@ -93,10 +93,8 @@ def _before(tracks: Tracks, point: int) -> dict[int, tuple[float, float, float]]
 
 
 def put_in_place(tracks: Tracks, clicks: Clicks, tracked: Tracks) -> Tracks:
-    """Replace the corrected points of tracks by `tracked`, a row for each point in the order of `clicks`.
-
-    All other points stay bit-identical. The clicks of the corrected points are recorded for later corrections.
-    """
+    """Replace the corrected points of tracks by `tracked`, in the order of `clicks`, which are recorded; all others stay
+    bit-identical."""
     predicted = ("error_px", "chance_wrong") if tracks.error_px is not None and tracked.error_px is not None else ()
     arrays = {name: np.array(getattr(tracks, name)) for name in ("xy", "visible", "confidence", "queries", *predicted)}
     clicked = np.array(_clicked(tracks))
@@ -120,9 +118,8 @@ def _clicked(tracks: Tracks) -> np.ndarray:
 
 
 def numbers_of(names: Sequence[str], tracks: Tracks) -> list[int]:
-    """Look up the numbers of points given by number or name; a name takes precedence over a number.
-
-    Raises BadInput for a name that no point has, or that several have.
+    """Look up the numbers of points by number or name, which takes precedence. Raises BadInput for names of no point, or of
+    several.
 
     >>> tracks = Tracks(xy=np.ones((2, 1, 2)), visible=np.ones((2, 1), bool), confidence=np.ones((2, 1)),
     ...                 queries=np.zeros((2, 3)), names=("nose", "tail"))
@@ -155,10 +152,8 @@ def read_corrected(path: str | Path, video: "Video") -> "tuple[Tracks, Video]":
 
 
 def corrections_of(given: Sequence[str | Sequence[Any]], tracks: "Tracks", video: "Video") -> "list[Correction]":
-    """Read corrections, each a point's number or name, a frame of the whole video, x and y.
-
-    Frames are returned as indices among the tracked ones. Raises BadInput for anything malformed or out of range.
-    """
+    """Read corrections, each a point's number or name, a frame of the whole video, x and y, with frames counted among the
+    tracked ones. Raises BadInput for anything malformed or out of range."""
     corrections = []
     numbers = range(tracks.frames) if tracks.numbers is None else tracks.numbers.tolist()
     for one in given:

@@ -98,8 +98,8 @@ def network_cues(
     queries: Float[Tensor, "b n 3"],
     pixel: float,
 ) -> Float[Tensor, "n t c"]:
-    """Compute the cues of both passes through the frames of `features`, without which nothing is matched back; `queries` are
-    (t, x, y), t counted in them."""
+    """Compute the cues of both passes, matched back only if there are `features`; `queries` are (t, x, y), t counted in these
+    frames."""
     first, last = passes
     apart = _length(first.tracks - last.tracks, pixel)
     cues = [*pass_cues(model, first, pixel), *pass_cues(model, last, pixel), apart]
@@ -266,10 +266,8 @@ class LiveCues(PointRows):
         xy: Float[Tensor, "n 2"],
         size: Size,
     ) -> tuple["LiveCues", Float[Tensor, "n c"]]:
-        """Compute the cues of one more frame of (height, width) `size`, in which the points are at `xy`.
-
-        `network` are the cues of its one pass, and `patch` the correlation, the stretch and the hold of the patches.
-        """
+        """Compute the cues of one more frame of (height, width) `size`, in which the points are at `xy`, given the `network`
+        cues of its one pass, and the correlation, stretch and hold of the patches."""
         (correlation, stretch, hold), pixel = patch, min(size) / 256
         here, (query, before, last) = xy / pixel, self.places.unbind(1)
         step, bend = (torch.log1p(each.norm(dim=-1)) for each in (here - last, here - 2 * last + before))

@@ -1,15 +1,13 @@
 """Online point tracking: points are tracked frame by frame, as the frames of a live video arrive.
 
 `OnlineTracker` holds the network and computes features of frames; its subclass `tracker.TapirTracker` also tracks whole videos.
-
-Each position has a 2x2 covariance, which is not part of TAPIR. Of two sources, the one that gave the position counts:
+Each position has a 2x2 covariance, not part of TAPIR, of the source that gave the position:
 
     network   the expected-distance head says how likely an error above 6 pixels (of 256) is. A round Gaussian of variance s^2
               errs by more than d with the probability exp(-d^2 / 2 s^2), which gives s^2 = 18 / -ln p.
     patch     where a patch was aligned (`polish`), that of `patches.patch_covariance`.
 
-Each source has a factor, fitted on training scenes so that 68 of 100 ellipses of one standard deviation contain the true
-position; `python evidence/live/covariance.py` prints them.
+Each source's factor is fitted so that 68 of 100 ellipses contain the true position (`python evidence/live/covariance.py`).
 """
 
 from collections.abc import Sequence
@@ -128,10 +126,8 @@ class OnlineTracker:
             stream = tracker.start(frame, points)
             stream, seen = tracker.step(stream, frame)
 
-        With a `reference`, another image of any size, the points refer to that image and are searched for in every frame. Such
-        a stream is not polished, as no frame is known to show the points.
-
-        Raises BadInput for a network that is not causal, since it needs future frames, and for points outside the frame.
+        With a `reference`, another image of any size, points refer to that, and are not polished. Raises BadInput for a network
+        that is not causal, and for points outside the frame.
         """
         if not self.model.config.causal:
             raise BadInput(
@@ -154,13 +150,11 @@ class OnlineTracker:
     @full_precision()
     @torch.inference_mode()
     def step(self, stream: OnlineState, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[OnlineState, FrameTracks]:
-        """Track the stream's points into one more frame: gives the updated stream and the points in that frame.
+        """Track the stream's points into one more frame: the updated stream and the points in that frame.
 
-        Frame by frame this gives the same as `track` on the whole clip, if all queries are on its first frame; points queried
-        later have a past in `track`, and none here. In a frame of a single colour, such as black, all points are hidden, with
-        confidence 0.
-
-        Raises BadInput for a frame of another size, and for a stream of another tracker.
+        This gives the same as `track` on the whole clip for queries on its first frame; later ones have a past in `track`, and
+        none here. In a frame of a single colour all points are hidden, with confidence 0. Raises BadInput for a frame of
+        another size, and for a stream of another tracker.
         """
         self._check_weights(stream)
         frame = check_frame(frame, stream.size)
@@ -203,10 +197,8 @@ class OnlineTracker:
     @full_precision()
     @torch.inference_mode()
     def add(self, stream: OnlineState, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> OnlineState:
-        """Add further points, (x, y) in raster pixels of `frame`; they come after those of the stream.
-
-        Call it before the `step` with the same frame. The new points have no past.
-        """
+        """Add points without a past, (x, y) in raster pixels of `frame`, after those of the stream; call it before the `step`
+        with that frame."""
         self._check_weights(stream)
         frame = check_frame(frame, stream.size)
         new, query_xy = self._points_on(frame, points, stream.resolutions)
@@ -223,10 +215,8 @@ class OnlineTracker:
     @full_precision()
     @torch.inference_mode()
     def keep(self, stream: OnlineState, index: Sequence[int] | np.ndarray) -> OnlineState:
-        """Select some points of the stream, by position in it (not by id), in that order; they keep their ids.
-
-        `index` may also be a boolean mask over the points, such as `seen.visible`. A stream without points is valid; use `add`.
-        """
+        """Select points of the stream by position in it (not by id), in that order, or by a boolean mask; they keep their ids,
+        and may be none."""
         places = np.asarray(index)
         if places.dtype == np.bool_:
             if places.shape != (len(stream),):
