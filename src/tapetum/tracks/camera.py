@@ -1,15 +1,12 @@
 """Camera motion estimated from tracks: most points share the camera's motion, the others move independently.
 
-From each frame to the next, a homography is fitted robustly to the points visible in both (RANSAC, then least squares on the
-inliers). A homography is exact for a camera that only rotates, and for a flat background; near objects that a translating
-camera passes appear to move, and no homography can tell this from motion of their own.
+From each frame to the next, a homography is fitted robustly to the points visible in both. It is exact for a camera that only
+rotates, and for a flat background; near objects that a moving camera passes appear to move. Points that follow the camera in
+most frames are background; by these alone every frame is aligned to a reference frame, directly if enough of them are visible
+in both, otherwise through the frames between.
 
-Points that follow the camera in most frames are background. Using only these, every frame is then aligned to a reference frame:
-directly if enough of them are visible in both, otherwise through the frames between, so that errors do not accumulate.
-
-The rainbow view: independently moving points draw coloured paths, as if the camera had not moved. In each frame, the paths so
-far of all foreground points are mapped to that frame through the camera's motion, so an object that is still in the world
-draws no path however the camera moves. Background points are small and grey.
+The rainbow view: moving points draw coloured paths, mapped to each frame through the camera's motion, as if the camera had not
+moved. Background points are small and grey.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -62,10 +59,8 @@ def through(maps: Homographies, xy: Float64[np.ndarray, "n t 2"]) -> Float64[np.
 
 
 def fit_homography(a: Float64[np.ndarray, "n 2"], b: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "3 3"] | None:
-    """Fit the homography from `a` to `b` by least squares on the normalised linear system (Hartley 1997).
-
-    None if the points do not determine one: fewer than four, or collinear.
-    """
+    """Fit the homography from `a` to `b` by least squares on the normalised linear system (Hartley 1997); None for fewer than
+    four points, or collinear ones."""
     fitted = _fits(a[None], b[None])[0] if len(a) >= 4 else None
     return fitted if fitted is not None and np.isfinite(fitted).all() else None
 
@@ -132,10 +127,8 @@ def _distance(maps: Homographies, a: np.ndarray, b: np.ndarray) -> Float64[np.nd
 def camera_motion(tracks: Tracks, *, within: float = 2.0, reference: int | None = None, seed: int = 0) -> CameraMotion:
     """Estimate the camera's motion and the points that belong to the background.
 
-    Args:
-        within: pixels by which a background point may deviate from the camera's motion between two frames.
-        reference: frame to which the others are aligned; by default the middle one.
-        seed: of the random samples; the same seed gives the same result.
+    `within` is by how many pixels a background point may deviate between two frames; `reference` the frame to which the others
+    are aligned, by default the middle one; the same `seed` gives the same result.
     """
     rng = np.random.default_rng(seed)
     xy, visible = tracks.xy.astype(np.float64), tracks.visible
@@ -200,16 +193,8 @@ def _direct(
 def draw_rainbow(
     frames: Iterable[Frame], tracks: Tracks, *, radius: float | None = None, labels: Sequence[str] | None = None
 ) -> Iterator[Frame]:
-    """Draw frames, darkened, with the rainbow view on them, one by one. Hues follow the height of the first positions.
-
-    Args:
-        frames: of the video that the tracks belong to; they are not changed.
-        radius: of the dots of moving points, in pixels; derived from the frame size if None.
-        labels: a short text per point, written beside it.
-
-    Raises:
-        BadInput: more or fewer frames than the tracks have.
-    """
+    """Draw frames, darkened, with the rainbow view on them, one by one; hues follow the height of the first positions.
+    `radius`, in pixels, and `labels` are as in `draw_tracks`. Raises BadInput for more or fewer frames than the tracks have."""
     xy, visible = tracks.xy.astype(np.float64), tracks.visible
     colours = np.empty((tracks.points, 3), np.uint8)
     colours[np.argsort(xy[np.arange(tracks.points), visible.argmax(1), 1], kind="stable")] = colour_wheel(tracks.points)

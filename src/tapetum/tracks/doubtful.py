@@ -61,11 +61,9 @@ def find_doubtful_places(
 ) -> list[Place]:
     """List the doubtful places of all points, the most doubtful first.
 
-    Args:
-        tracks: n points through t frames.
-        size: width and height of the video in pixels; by default the extent of the visible positions.
-        backward: distance of the path tracked back from the track, in pixels; NaN where unknown.
-        looked_at: frames that a person has checked, besides those of clicks and queries.
+    `size` is width and height of the video in pixels, by default the extent of the visible positions; `backward` the distance
+    of the path tracked back, in pixels, NaN where unknown; `looked_at` are frames that a person has checked, besides clicks and
+    queries.
 
     >>> tracks = Tracks(xy=np.ones((1, 3, 2)), visible=np.ones((1, 3), bool), confidence=[[0.9, 0.6, 0.9]],
     ...                 queries=[[0, 1, 1]])
@@ -130,7 +128,7 @@ def find_doubtful_spans(tracks: Tracks, until: float = 0.0) -> list[Span]:
     """List the frames in which visible points are likely to be wrong, those with the most frames that are expected wrong first.
 
     A span is a run of chances of at least `LIKELY`, with gaps of up to `GAP` frames. The list ends where the share of visible
-    places that is still expected wrong is below `until`. Raises BadInput for tracks without `chance_wrong`.
+    places still expected wrong is below `until`. Raises BadInput for tracks without `chance_wrong`.
 
     >>> tracks = Tracks(xy=np.ones((1, 5, 2)), visible=np.ones((1, 5), bool), confidence=np.ones((1, 5)), queries=[[0, 1, 1]],
     ...                 error_px=[[0, 9, 1, 11, 1]], chance_wrong=[[0, 0.5, 0.1, 0.75, 0]])
@@ -260,10 +258,8 @@ def _lost(
     low: Float[np.ndarray, "2"],
     high: Float[np.ndarray, "2"],
 ) -> list[_Hit]:
-    """The frame after the last visible one, unless a person has checked the rest; the score grows with the length of the rest.
-
-    A point last visible within `EDGE` of a border, outside of `low` to `high`, may well have left the image.
-    """
+    """The frame after the last visible one, unless it was checked or near a border; the score grows with the length of the
+    rest."""
     frames = np.flatnonzero(visible)
     last = len(visible) - 1 if not len(frames) else int(frames[-1])
     rest = unknown[last + 1 :]

@@ -132,10 +132,8 @@ def carry_box(
     visible: Bool[np.ndarray, "k t"],
     size: tuple[int, int],
 ) -> CarriedBox:
-    """Carry a box from a frame to the end of the video by the tracks of its points (`box_queries`), like an object tracker.
-
-    A lost box keeps its position, not shown, until enough of its points are visible again; before `frame` it is not shown.
-    """
+    """Carry a box from a frame to the end of the video by the tracks of its points (`box_queries`), like an object tracker. A
+    lost box keeps its position, not shown, until enough of its points are visible again."""
     thing = _unseen("", xy.shape[1])
     thing.xyxy[: frame + 1], thing.shown[frame], thing.detected[frame], thing.scores[frame] = box, True, True, 1.0
     _along(thing, frame, range(frame + 1, xy.shape[1]), xy, visible, 0, size, patience=xy.shape[1])

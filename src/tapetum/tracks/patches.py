@@ -1,8 +1,7 @@
 """Patches of grey around points, and their alignment with other images.
 
 Source: Lucas & Kanade (IJCAI 1981), in the inverse compositional form of Baker & Matthews (IJCV 56, 2004, section 3.2): a patch
-is warped onto an image by six numbers, contrast and brightness aside. The polish of TAPIR (`tapetum.systems.tap.tracking`)
-and trackers whose network does not look at every frame (`keyframes`) use it.
+is warped onto an image by six numbers, contrast and brightness aside.
 """
 
 from collections.abc import Callable
@@ -149,10 +148,8 @@ class Patches(PointRows):
         affine: Float[Tensor, "n 2 2"],
         reach: tuple[float, ...] = REACH,
     ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, "n 2 2"], Float[Tensor, " n"]]:
-        """Find position, warp and correlation of each patch's best fit from c starting positions; -1 if none is valid.
-
-        `reach` is how many pixels it may move away from each of the c positions.
-        """
+        """Find position, warp and correlation of each patch's best fit from c starting positions, no farther than `reach`
+        pixels from each; -1 if none is valid."""
         weight, template = _weight(image.device), self.template[:, None]
         xy, affine = begun, affine[:, None].expand(-1, begun.shape[1], -1, -1)
         for _ in range(ITERATIONS):

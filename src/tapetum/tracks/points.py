@@ -74,11 +74,9 @@ def request_points(
     query: Iterable[str | Sequence[Any]] = (),
     region: Any = None,
 ) -> PointRequest:
-    """Build the requested points for a video of this size; `frames` is None if their number is unknown.
+    """Build the requested points for a video of this size and number of frames, None if unknown.
 
-    Points of the file `points` come first, then those of `query`; without any there is a grid, in its `region`
-    (`region_points`) if there is one.
-
+    Points of the file `points` come first, then those of `query`; without any there is a grid, in its `region` if there is one.
     Raises BadInput if `grid` or `region` is combined with other points, and for a point outside the video.
 
     >>> request_points(64, 48, 6, query=["0,10.5,20", (1, 5, 5)]).points
@@ -154,10 +152,10 @@ def parse_point(text: str) -> Point:
 
 
 def read_points(path: Path) -> list[PointRow]:
-    """Read points of a CSV file with the header t,x,y or x,y, optionally with columns `name` and `id`.
+    """Read points of a CSV file with the header t,x,y or x,y, optionally with columns `name` and `id`; rows of one id are
+    clicks of one point. Cells are separated by commas, tabs, or semicolons, with which numbers may have decimal commas.
 
-    Cells are separated by commas, tabs, or semicolons; with semicolons, numbers may have decimal commas. Rows with one id are
-    clicks of one point. Raises BadInput if the file cannot be read or holds something else.
+    Raises BadInput if the file cannot be read or holds something else.
     """
     try:
         text = read_bytes(path, _MOST_BYTES, pipes=True).decode("utf-8-sig")
@@ -213,15 +211,9 @@ _LOSSY = (".jpg", ".jpeg", ".webp", ".heic", ".heif")
 def region_points(region: Any, side: int, frame: int, width: int, height: int) -> list[Point]:
     """Compute the centres of a grid of `side` x `side` cells that lie on a region of an image, row by row.
 
-    The cells of a mask fill its bounding box.
-
-    Args:
-        region: a box x1,y1,x2,y2 in raster pixels, as text or four numbers; or a mask of the image's size, as a file (PNG) or
-            an array (h, w), whose pixels other than 0 belong to the region.
-        frame: of the points.
-
-    Raises:
-        BadInput: the region is neither, is outside the image, or has no centre on it.
+    `region` is a box x1,y1,x2,y2 in raster pixels, as text or four numbers, or a mask of the image's size, as a file (PNG) or
+    an array (h, w), whose bounding box the cells fill. Raises BadInput if it is neither, is outside the image, or has no centre
+    on it.
 
     >>> region_points("16,8,32,24", 2, 3, 64, 48)
     [(3, 20.0, 12.0), (3, 28.0, 12.0), (3, 20.0, 20.0), (3, 28.0, 20.0)]
@@ -273,10 +265,8 @@ def _mask(region: Any, width: int, height: int) -> "np.ndarray":
 
 
 def read_mask(path: Path) -> "np.ndarray":
-    """Read a mask (h, w) of bools: pixels that are not black; with a palette, those whose index is not 0.
-
-    Transparent parts are outside. Raises BadInput for files that are not images, or with lossy compression.
-    """
+    """Read a mask (h, w) of bools: opaque pixels that are not black; with a palette, those whose index is not 0. Raises
+    BadInput for files that are not images, or with lossy compression."""
     import numpy as np
     from PIL import Image
 

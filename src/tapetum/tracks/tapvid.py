@@ -50,12 +50,10 @@ class TapVidEntry:
 
 
 def read_entries(path: str | os.PathLike[str]) -> Iterator[TapVidEntry]:
-    """Read the videos of a file, of all files in a folder, or of files that match a pattern such as `kinetics/*.pkl`.
+    """Read the videos of a file, of all files in a folder, or of files that match a pattern such as `kinetics/*.pkl`, one at a
+    time.
 
-    One video at a time is read into memory, on demand.
-
-    Raises:
-        BadInput: no such file, not a TAP-Vid pickle, or a damaged video; the message names the video and the field.
+    Raises BadInput: no such file, not a TAP-Vid pickle, or a damaged video; the message names the video and the field.
     """
     files = _files(os.fspath(path))
     for file in files:
@@ -80,10 +78,8 @@ def _named(content: Any, file: str) -> dict[str, Any]:
 
 
 def write_entries(path: str | os.PathLike[str], entries: Mapping[str, TapVidEntry]) -> Path:
-    """Write a dict of videos by name, as DAVIS is published: uint8 frames, float32 points, bool occluded.
-
-    The file appears whole or not at all. Raises `BadInput` if it cannot be written, or could not be read back.
-    """
+    """Write a dict of videos by name, as DAVIS is published: uint8 frames, float32 points, bool occluded; whole or not at all.
+    Raises `BadInput` if it cannot be written, or could not be read back."""
     content = {
         name: {
             "video": np.ascontiguousarray(entry.video, np.uint8),

@@ -46,9 +46,8 @@ _BT2020_CONSTANT, _BT2020, _UNSPECIFIED = 10, 9, 2
 def upright_rgb(frame: VideoFrame, display: tuple[int, int, int, int], scaler: VideoReformatter) -> Frame:
     """Convert a frame to uint8 (h, w, 3), rotated by `display`.
 
-    The frame's own tags give the matrix and range of its YUV; without a tag BT.601, limited range, is assumed, as in
-    FFmpeg. Transfer curves and primaries are ignored (no HDR tone mapping). Alpha is composited on black. `scaler`
-    keeps its tables from frame to frame; it serves one thread at a time.
+    The frame's own tags give the matrix and range of its YUV, by default BT.601, limited range, as in FFmpeg. Transfer curves
+    and primaries are ignored (no HDR tone mapping). Alpha is composited on black. `scaler` serves one thread at a time.
     """
     if frame.colorspace not in _KNOWN_MATRICES:
         frame.colorspace = _BT2020 if frame.colorspace == _BT2020_CONSTANT else _UNSPECIFIED
@@ -209,11 +208,8 @@ class FileDecoder:
             return []
 
     def from_key(self, key: np.ndarray, order: dict[int, int]) -> Iterator[VideoFrame] | None:
-        """Decode from the packet of `key` on; None if the container cannot seek there.
-
-        Demuxers seek imprecisely, often before the key frame: packets up to it are dropped, so that decoding
-        starts at the same packet every time.
-        """
+        """Decode from the packet of `key` on; None if the container cannot seek there. Demuxers often seek before the key
+        frame: packets up to it are dropped."""
         pts, dts, place = key.tolist()
         try:
             self.container.seek(min(pts, dts), stream=self.stream, backward=True)

@@ -1,11 +1,9 @@
 """Drawing of point tracks over a video, and their colours.
 
-Each point keeps one colour: few points get colours far apart, also for the colour-blind; many get theirs by position or around
-the wheel. A filled dot marks a point as visible, a hollow ring as hidden; behind it its path
-fades. The paths are in a separate layer, in which each frame draws the newest segment of every path and darkens
-everything else a little, so the cost does not grow with the length of the trail.
-Shapes are drawn from their distance functions, all points at once, and are antialiased; so are whole paths, which
-change from frame to frame (`draw_paths`), one after the other.
+A filled dot marks a point as visible, a hollow ring as hidden; behind it its path fades. The paths are in a separate layer, in
+which each frame draws the newest segment of every path and darkens everything else, so the cost does not grow with the length
+of the trail. Shapes are drawn from their distance functions, all points at once, and are antialiased; so are whole paths
+(`draw_paths`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,10 +31,9 @@ APART: UInt8[np.ndarray, "10 3"] = np.array(
     ],
     np.uint8,
 )
-"""Colours for few points, each as far from those before it as can be, for eyes with all three cones and for those without
-the cones for long or for middle waves. The least distance of two in OKLab is 0.136 for all ten, and 0.27 for the first four;
-what can just be told apart is about 0.02. They were sought among 5832 colours, those strong and light enough to show on
-images, with the model of dichromats by Machado, Oliveira and Fernandes (2009)."""
+"""Colours for few points, each as far from those before it as can be, for eyes with all three cones and without those for long
+or for middle waves (Machado, Oliveira and Fernandes 2009). The least distance of two in OKLab is 0.136, and 0.27 for the first
+four; what can just be told apart is about 0.02."""
 
 
 def point_colours(xy: Float[np.ndarray, "n 2"], width: int, height: int) -> UInt8[np.ndarray, "n 3"]:
@@ -113,11 +110,9 @@ def draw_tracks(
         radius: of the dots, in pixels; derived from the frame size if None.
         rings: whether hidden points are drawn at all.
         labels: a short text for each point, written beside it.
-        colours: one per point; by default those of `point_colours`: far apart for few points, otherwise hues that follow the
-            first position.
+        colours: one per point; by default those of `point_colours` at the first positions.
 
-    Raises:
-        BadInput: incompatible arrays, or more or fewer frames than the tracks have.
+    Raises BadInput: incompatible arrays, or more or fewer frames than the tracks have.
     """
     xy = np.clip(np.asarray(xy, np.float32), -_FAR, _FAR)
     visible = np.asarray(visible, np.bool_)
@@ -194,11 +189,11 @@ class TrackPainter:
 def draw_paths(
     frame: Frame, paths: Float[np.ndarray, "n k 2"], colours: UInt8[np.ndarray, "n 3"], *, width: float | None = None
 ) -> Frame:
-    """Draw n paths of k positions on the frame, in raster pixels; a NaN, or a jump across the image, interrupts a path.
+    """Draw n paths of k positions on a copy of the frame, in raster pixels; a NaN, or a jump across the image, interrupts a
+    path.
 
-    The frame itself is not changed. Each pixel blends in the colour of the last path that covers it, by its coverage.
-
-    The `width` of the lines in pixels is derived from the frame size if None.
+    Each pixel blends in the colour of the last path that covers it. The `width` in pixels is derived from the frame size if
+    None.
     """
     shape = frame.shape[:2]
     diagonal = float(np.hypot(*shape))

@@ -48,9 +48,8 @@ class EpisodeAddress:
 
 
 def parse_episode_address(source: object) -> EpisodeAddress | None:
-    """Parse the address of episodes, or the folder of a data set; None for anything else, and if a file has exactly this name.
-
-    Raises BadInput for a malformed address, or one whose folder is not such a data set.
+    """Parse the address of episodes, or the folder of a data set; None for anything else, and for an existing file of this
+    name. Raises BadInput for a malformed address, or one whose folder is not such a data set.
 
     >>> str(parse_episode_address("no-such-file.mp4")), str(parse_episode_address(7))
     ('None', 'None')

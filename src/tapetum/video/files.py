@@ -55,11 +55,8 @@ class _Index:
 
 
 class FileVideo(Video):
-    """A video file read by PyAV; made by `open_video`.
-
-    The length comes from the packets. For a damaged file, it is corrected once decoding has shown the actual frames:
-    after a full iteration, `check()`, or a read that met the damage.
-    """
+    """A video file read by PyAV; made by `open_video`. The length comes from the packets, and is corrected for a damaged file
+    once decoding has shown the actual frames."""
 
     def __init__(self, path: Path):
         self._path = path.absolute()
@@ -165,11 +162,8 @@ class FileVideo(Video):
             decoder.close()
 
     def _settle(self, times: list[int | None], corrupt: int, errors: int) -> None:
-        """Make the index and the report final.
-
-        A decoder's substitutes for damaged data depend on everything decoded before, so such a file is counted from the
-        beginning; only a missing end does not affect the rest.
-        """
+        """Make the index and the report final. A decoder's substitutes for damaged data depend on everything decoded before, so
+        such a file is counted from the beginning; only a missing end does not affect the rest."""
         packets = self._list()
         count = len(times)
         pts = np.array([-1 if t is None else t for t in times], np.int64)

@@ -65,10 +65,8 @@ def natural_key(name: str) -> tuple:
 
 
 def find_videos(source: Path) -> list[Path]:
-    """List all files below the folder `source` with a video extension, sorted; or `source` itself, if it is a file.
-
-    Hidden files are skipped, as are overlays beside the tracks that they show. Raises BadInput if there are none.
-    """
+    """List all files below the folder `source` with a video extension, sorted, but for hidden ones and overlays beside their
+    tracks; or `source` itself, if it is a file. Raises BadInput if there are none."""
     if source.is_file():
         return [source]
     if not source.is_dir():
@@ -178,8 +176,8 @@ class ImageVideo(Video):
 
 
 def read_reduced(path: Path, least: int) -> Frame:
-    """Read the first page of an image, upright, uint8 (h, w, 3); a JPEG at a half, quarter or eighth of its size, which is
-    faster, where both sides keep `least` pixels. Raises BadInput if it is no image, or damaged."""
+    """Read the first page of an image, upright, uint8 (h, w, 3); a JPEG at a half, quarter or eighth of its size where both
+    sides keep `least` pixels. Raises BadInput if it is no image, or damaged."""
     with _opened(path) as image:
         image.draft("RGB", (least, least))
         return _upright(image, 0, path)
@@ -209,10 +207,8 @@ def _opened(path: Path) -> Image.Image:
 
 
 def image_size(path: Path) -> tuple[int, int, int]:
-    """Read the number of frames of an image file, and width and height of the upright image, from its header.
-
-    More than one frame: a stack, or an animation. Raises BadInput for what is no image, too large, or damaged.
-    """
+    """Read the number of frames of an image file (several in a stack or an animation), and width and height of the upright
+    image, from its header. Raises BadInput for what is no image, too large, or damaged."""
     with _opened(path) as image:
         width, height = image.size
         refuse_huge(path, width, height)
@@ -268,10 +264,7 @@ def _reason(error: BaseException) -> str:
 
 def image_rgb(image: Image.Image, name: str) -> Frame:
     """Convert an image of any mode to uint8 RGB: alpha is composited on black, 16 bits are reduced to 8, floats are 0..1.
-
-    Pillow's own `convert` treats the values of wider images as 0..255 and clips the rest. Raises BadInput, naming
-    `name`, for floats outside 0..1, NaN, and integers outside 0..65535.
-    """
+    Raises BadInput, naming `name`, for floats outside 0..1, NaN, and integers outside 0..65535."""
     if image.mode == "F":
         return as_rgb(from_floats(np.asarray(image), name))
     if image.mode.startswith("I"):

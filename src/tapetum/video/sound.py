@@ -86,11 +86,8 @@ def _has_streams(path: str | os.PathLike[str]) -> tuple[bool, bool]:
 
 
 class SoundTrack:
-    """Sound for `write_video`, of one channel: consecutive pieces of samples -1..1, each (t,), and their rate.
-
-    Pieces are taken when frames of their time are written, and encoded as AAC. An exhausted iterator is asked again at the
-    next frame, so pieces may be made together with frames.
-    """
+    """Sound for `write_video`, of one channel: consecutive pieces of samples -1..1, each (t,), and their rate. Pieces are taken
+    and encoded as AAC when frames of their time are written; an exhausted iterator is asked again at the next frame."""
 
     def __init__(self, pieces: Iterable[np.ndarray], sample_rate: int):
         self.sample_rate = sample_rate

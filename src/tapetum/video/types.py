@@ -1,8 +1,5 @@
-"""The Video type: frames decoded on demand, however they are stored; and parts of a video: some frames, or another size.
-
-A `Video` is a sequence of images, uint8 (h, w, 3), RGB, upright. It is read lazily: iteration holds one frame at a
-time, and indexing decodes only the requested frames. `open_video` makes one from a file, a folder or an array.
-"""
+"""The Video type: frames, uint8 (h, w, 3), RGB, upright, decoded on demand, however they are stored; and parts of a video: some
+frames, or another size. `open_video` makes one from a file, a folder or an array."""
 
 import operator
 import re
@@ -27,8 +24,8 @@ Decoded = TypeVar("Decoded")
 class FrameCache(Generic[Decoded]):
     """Decoded frames by number, within a fixed amount of memory; may be shared by threads.
 
-    Passes over a video run from the first frame to the last, repeatedly. If a video does not fit, the first frames are
-    stored and never evicted: with the usual least-recently-used eviction, the next pass would find none.
+    Passes run from the first frame to the last, repeatedly, so the first frames are stored and never evicted: with
+    least-recently-used eviction, the next pass would find none.
     """
 
     def __init__(self, max_bytes: int):
@@ -54,10 +51,8 @@ class FrameCache(Generic[Decoded]):
 
 
 MAX_PIXELS = 128 * 1024 * 1024
-"""A frame with more pixels than this is refused before it is decoded, whatever it is stored in; 16K (15360x8640) just fits.
-
-Lower than the limits that FFmpeg and Pillow have of their own, so that it is this one that counts.
-"""
+"""A frame with more pixels than this is refused before it is decoded; 16K (15360x8640) just fits. Lower than the limits of
+FFmpeg and Pillow, so that it is this one that counts."""
 
 SLOWEST, FASTEST = 1e-4, 1e6
 """Frames per second. A file that states another rate is taken to have none: no container can be written with it."""
@@ -81,8 +76,7 @@ def refuse_huge(name: object, width: int, height: int) -> None:
 
 
 def usable_rate(*stated: object) -> float | None:
-    """Choose the first of some rates, each a number or None, that lies between `SLOWEST` and `FASTEST`; None if there is
-    none.
+    """Choose the first of some rates, each a number or None, that lies between `SLOWEST` and `FASTEST`; None if there is none.
 
     >>> usable_rate(None, float("inf"), 0, 30), usable_rate(2**31)
     (30.0, None)
@@ -119,9 +113,8 @@ class DecodeReport:
 class Video(ABC):
     """A sequence of frames, uint8 (h, w, 3) RGB, decoded on demand.
 
-    `video[i]` is one frame, `video[a:b:c]` or `video[[i, j, ...]]` an array (t, h, w, 3); negative numbers count from
-    the end as in lists, and out-of-range ones raise `IndexError`. Iteration yields frame by frame. Every array is new
-    and may be modified. A video is a context manager, and can be pickled to another process.
+    `video[i]` is one frame, `video[a:b:c]` or `video[[i, j, ...]]` an array (t, h, w, 3), as in lists. Every array is new and
+    may be modified. A video is a context manager, and can be pickled to another process.
     """
 
     name: str
@@ -170,11 +163,7 @@ class Video(ABC):
         return self.report
 
     def cache_frames(self, max_bytes: int = FRAME_CACHE_BYTES) -> None:
-        """Store decoded frames from now on until `close`, up to `max_bytes`; stored frames are not decoded again.
-
-        For several passes over one video: the first whole pass, such as `check`, stores the first frames, and every pass
-        decodes the rest again. An array needs no decoding and stores nothing.
-        """
+        """Store decoded frames from now on until `close`, up to `max_bytes`, for several passes over one video."""
         return None
 
     def close(self) -> None:
@@ -314,12 +303,8 @@ def resize_frame(frame: Frame, width: int, height: int) -> Frame:
 def parse_frame_range(video: Video, start: str | int | None = None, end: str | int | None = None, stride: int = 1) -> list[int]:
     """List the numbers of the frames from `start` to before `end`, with step `stride`.
 
-    Args:
-        start: an integer is a frame, 2.5s a time in seconds as the video states it (`Video.timestamps`); None is the first.
-        end: the first frame, or time, that is excluded; None takes the rest.
-
-    Raises:
-        BadInput: a value is neither a frame nor a time, or nothing is left.
+    Both are a frame's number or, as 2.5s, a time as the video states it (`Video.timestamps`); None is the first, and past the
+    last. Raises BadInput if a value is neither, or nothing is left.
 
     >>> from tapetum.video import open_video
     >>> parse_frame_range(open_video(np.zeros((50, 8, 8, 3), np.uint8), frame_rate=10), "1s", 20, 3)

@@ -5,13 +5,11 @@ channels last; queries are (t, x, y) in raster pixels. visible_logits are above 
 
     clip    video (1, t, h, w, 3), queries (1, n, 3) -> tracks (1, n, t, 2), visible_logits (1, n, t)
 
-A clip program's output before a query's frame is meaningless (`left_out`). When frames arrive one by one, the first has no past
-and a separate program; all queries are in it:
+Before a query's frame its output is meaningless (`left_out`). When frames arrive one by one, the first has no past and a
+separate program, with all queries, for d blocks, and tokens of patches first:
 
     start   frame (1, 1, h, w, 3), points (1, n, 2) -> tracks (1, n, 1, 2), visible_logits (1, n, 1), hidden, conv
-    step    frame, hidden, conv                     -> tracks, visible_logits, hidden_after, conv_after
-
-for d blocks hidden (d, 1, tokens, c) and conv (d, 1, taps - 1, tokens, c), of which tokens of patches come first.
+    step    frame, hidden (d, 1, tokens, c), conv (d, 1, taps - 1, tokens, c) -> the same, of which hidden_after, conv_after
 """
 
 import torch
@@ -66,10 +64,8 @@ def left_out(tracker: TapNextTracker, *, live: bool = False) -> tuple[str, ...]:
 
 
 def clip_program(tracker: TapNextTracker, *, frames: int, size: tuple[int, int], points: int) -> Program:
-    """Make the program that tracks `points` points through `frames` frames of (height, width) `size`.
-
-    Raises BadInput for a size other than the one the network was trained for.
-    """
+    """Make the program that tracks `points` points through `frames` frames of (height, width) `size`, which must be the trained
+    one."""
     _check(tracker, frames, size, points)
     inputs = {"video": torch.zeros(1, frames, *size, 3), "queries": spread_queries(size, points)}
     return Program(_Clip(tracker.model), inputs, _PREDICTED)

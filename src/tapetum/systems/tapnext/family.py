@@ -1,7 +1,7 @@
 """TAPNext in self-training (BootsTAPNext): its networks, and its losses on pseudo-labels.
 
-Source: TAPNext (arXiv 2504.05579) was bootstrapped by the recipe of BootsTAP (arXiv 2402.00847). Of its own settings nothing is
-published but that it took some 1,500 steps, so how the recipe is applied to this network is ours:
+Source: TAPNext (arXiv 2504.05579) was bootstrapped by the recipe of BootsTAP (arXiv 2402.00847). No settings are published but
+some 1,500 steps, so how the recipe is applied to this network is ours:
 
     teacher   two passes, forwards and over the reversed clip: labels before its query too, of which half of the queries of
               students are made; in the frame of its query a point is where it was asked for, as `TapNextTracker` says

@@ -26,11 +26,8 @@ from tapetum.train.phases import fit_phases
 
 
 def train_tapnext(run: TapNextRun, launch: Launch) -> Path | None:
-    """Train through all phases in the folder `launch.out`; the same call resumes a stopped run.
-
-    Returns the file of the finished float16 weights, or None if there is more to do. Raises BadInput for anything the user can
-    fix.
-    """
+    """Train through all phases in the folder `launch.out`; the same call resumes a stopped run. Returns the file of the
+    finished float16 weights, or None if there is more to do. Raises BadInput for anything the user can fix."""
     phases = changed_phases(run, run.phases)
     check_run(run)
     check_fields(run, weight_decay="[0, inf)", **dict.fromkeys(("occluded_weight", "roll", "homography"), "[0, 1]"))

@@ -74,11 +74,8 @@ def make_targets(
     """Bring tracks, raster pixels of a video of (height, width) `video_size`, into pixels of `image_size`, and weigh them.
 
     Args:
-        queries: (t, x, y) of each point.
-        xy: true positions.
+        queries, xy: (t, x, y) of each point, and true positions.
         occluded: where the point is hidden or outside of the image.
-        video_size: height and width of the video.
-        image_size: those of the network.
         occluded_weight: of hidden points inside the image in the terms of position.
         as_public: weigh as the public file does in fact.
     """

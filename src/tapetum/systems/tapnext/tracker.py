@@ -1,12 +1,11 @@
 """The tracker of TAPNext: videos and points in, tracks out; or frames as they come.
 
-`TapNextTracker` wraps a network with everything that tracking needs: frames are resized to the network's training size and
-positions back, the video is processed in chunks with constant memory, and frames before a query come from another pass over the
-reversed video (TAPNext sees no future). All points of a call are tracked jointly, as published: each slightly changes the
-tracks of the others.
+`TapNextTracker` resizes frames to the network's training size and positions back, processes the video in chunks with constant
+memory, and finds frames before a query by another pass over the reversed video (TAPNext sees no future). All points of a call
+are tracked jointly, as published: each slightly changes the tracks of the others.
 
 Differs from the public demos: frames are resized bilinearly, where these use a Lanczos filter; in its query's frame a point is
-at the query, where these return a prediction; points may join a stream (`slots`).
+at the query, where these return a prediction; points may join a stream.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -99,12 +98,10 @@ class TapNextTracker:
         Args:
             video: anything that `tapetum.video.open_video` takes.
             queries: (t, x, y) of each point: frame number (rounded) and raster pixels.
-            frame_chunk: frames that pass through the network at a time, which changes nothing; None takes as many as bound its
-                memory.
+            frame_chunk: frames that pass through the network at a time, which changes nothing; None bounds its memory.
             progress: is called with the number of frames seen and the number of all frames.
 
-        Raises:
-            BadInput: the video cannot be read, or a query lies outside of it or is not a number.
+        Raises BadInput: the video cannot be read, or a query lies outside of it or is not a number.
         """
         video = open_video(video)
         given = check_queries(queries, len(video), (video.height, video.width))
@@ -153,11 +150,11 @@ class TapNextTracker:
     @full_precision()
     @torch.inference_mode()
     def step(self, stream: TapNextStream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[TapNextStream, FrameTracks]:
-        """Track the stream's points into one more frame: gives the updated stream and the points in that frame.
+        """Track the stream's points into one more frame, with the result of `track` on the whole clip: the updated stream and
+        the points.
 
-        Frame by frame this gives the same as `track` on the whole clip. In a frame of a single colour, such as black, all
-        points are hidden, with confidence 0. Raises BadInput for a frame of another size, and for the stream of another
-        tracker.
+        In a frame of a single colour all points are hidden, with confidence 0. Raises BadInput for a frame of another size, and
+        for the stream of another tracker.
         """
         self._check_weights(stream)
         frame = check_frame(frame, stream.size)
@@ -172,10 +169,9 @@ class TapNextTracker:
     @full_precision()
     @torch.inference_mode()
     def add(self, stream: TapNextStream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> TapNextStream:
-        """Add further points, (x, y) in raster pixels of `frame`; they come after those of the stream.
+        """Add points, (x, y) in raster pixels of `frame`, after those of the stream; call it before the `step` with that frame.
 
-        Call it before the `step` with the same frame. Raises BadInput for points outside of the frame, and for the stream of
-        another tracker.
+        Raises BadInput for points outside of the frame, and for the stream of another tracker.
         """
         self._check_weights(stream)
         check_frame(frame, stream.size)
@@ -188,10 +184,8 @@ class TapNextTracker:
     @full_precision()
     @torch.inference_mode()
     def keep(self, stream: TapNextStream, index: Sequence[int] | np.ndarray) -> TapNextStream:
-        """Select some points of the stream, by position in it (not by id), in that order; they keep their ids.
-
-        `index` may also be a boolean mask over the points. Raises BadInput for a mask of the wrong length.
-        """
+        """Select points of the stream by position in it (not by id), in that order, or by a boolean mask; they keep their ids.
+        Raises BadInput for a mask of the wrong length."""
         places = np.asarray(index)
         if places.dtype == np.bool_:
             if places.shape != (len(stream),):
@@ -272,16 +266,10 @@ def _portions(count: int, chunk: int) -> Iterator[tuple[int, slice]]:
 def load(
     name_or_path: str | PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> TapNextTracker:
-    """Load a tracker with weights, by a known name (`tapetum weights list`) or from a file.
+    """Load a tracker with weights, by a known name (`tapetum weights list`) or from a file, see `weights.load`; `dtype`, by
+    default float32, is also that of most computation.
 
-    Args:
-        name_or_path: a file may be ours (.safetensors) or a published checkpoint (.ckpt, .pt, .pth, or .npz of JAX); a
-            published one is taken to be for frames of 512x512 if its name says so.
-        device: where to put it; None is the CPU.
-        dtype: of the weights, which is also that of most computation; None is float32.
-
-    Raises:
-        BadInput: the name is unknown, the file is not there, or it does not hold such a network.
+    Raises BadInput: the name is unknown, the file is not there, or it does not hold such a network.
     """
     path, known = resolve(name_or_path, "track")
     network = weights.load(path)

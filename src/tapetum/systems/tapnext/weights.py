@@ -1,8 +1,8 @@
-"""Weights of TAPNext: renaming to and from the public names of PyTorch and JAX, and our own files.
+"""Weights of TAPNext: renaming from the public names of PyTorch and JAX, and our own files.
 
-Public checkpoints of TAPNext++ are those of a training program: a state dict under `state_dict`, names behind `tapnext.`. Those
-of TAPNext and BootsTAPNext are archives of JAX (.npz). Both have one shape for each tensor of ours; none tells the sizes of the
-image, but the table of positions that the public class keeps does. Names of JAX become those of PyTorch first.
+Public checkpoints of TAPNext++ are state dicts of a training program, under `state_dict`, names behind `tapnext.`; those of
+TAPNext and BootsTAPNext are archives of JAX (.npz), whose names become those of PyTorch first. The sizes of the image are told
+by the table of positions alone, which the public class keeps.
 """
 
 import math
@@ -98,15 +98,12 @@ def from_official(
     """Build the network of a public state dict, in evaluation mode, with all sizes that the shapes of its tensors give.
 
     Args:
-        state_dict: names of the public PyTorch class, with or without what a training program puts before them; what else
-            such a program keeps is left out.
-        heads: of attention; None takes as many as the gates of the recurrence have blocks, as the public class has.
-        image_size: height and width in pixels in which the network sees; None takes those of the table of positions, and
-            where there is none, a square.
+        state_dict: names of the public PyTorch class, with or without the prefix and the extras of a training program.
+        heads: of attention; None takes as many as the gates of the recurrence have blocks.
+        image_size: height and width in pixels; None takes those of the table of positions, or a square.
         variant: see `TapNextConfig.variant`.
 
-    Raises:
-        BadInput: a tensor is missing, unknown or of a shape that does not fit.
+    Raises BadInput: a tensor is missing, unknown or of a shape that does not fit.
     """
     state = _without_prefix(state_dict)
     config = _infer_config(state, heads, image_size, variant)
@@ -157,9 +154,8 @@ def save(network: TapNext, path: str | os.PathLike[str], dtype: torch.dtype | No
 
 
 def convert(source: Path, target: Path, architecture: str | None = None) -> None:
-    """Write the published weights in `source` to the safetensors file `target`.
-
-    `architecture`: of `tapetum.systems.tapnext.config.ARCHITECTURES`, which knows the size of frames; None takes it as `load`.
+    """Write the published weights in `source` to the safetensors file `target`. An `architecture` of `config.ARCHITECTURES`
+    knows the size of frames; None takes it as `load`.
 
     Raises BadInput if `source` has no such network, or `target` cannot be written.
     """
@@ -176,9 +172,7 @@ def convert(source: Path, target: Path, architecture: str | None = None) -> None
 def load(path: str | os.PathLike[str], heads: int | None = None) -> TapNext:
     """Load the network in a file: ours (safetensors), or published (.pt, .ckpt, .pth, or .npz of JAX). No code in it is run.
 
-    A published file whose name has 512 in it is taken to be of TAPNext++ for frames of 512x512, which no tensor tells.
-
-    Raises BadInput if the file cannot be read, or its tensors are not of such a network.
+    A published file with 512 in its name is taken to be for frames of 512x512. Raises BadInput for any other file.
     """
     path = Path(path)
     if HEADER in header_of(path):

@@ -9,10 +9,8 @@ A clip has exposure, uneven light, blur, noise and compression as from a real ca
     DIR/truth/NAME.npz           per pixel: instances uint8 (t, h, w)
     DIR/videos/NAME.mp4          to look at
 
-The focal length is fixed, since TAPVid-3D has one set of intrinsics per clip.
-
-Unusual: the future contents of the pickle are stored in DIR/.unfinished, so that an interrupted run resumes with the missing
-clips, another run into the same folder is refused, and not all clips need be in memory at once.
+The focal length is fixed, since TAPVid-3D has one set of intrinsics per clip. The future contents of the pickle are in
+DIR/.unfinished, so that an interrupted run resumes, another into the same folder is refused, and not all clips are in memory.
 """
 
 import io
@@ -196,12 +194,11 @@ def make_dataset(
     engine: Engine = "local",
     progress: Callable[[int], None] = lambda done: None,
 ) -> Path:
-    """Write n clips of `frames` frames of size x size pixels with `points` tracks each into the folder `out`.
+    """Write n clips of `frames` frames of size x size pixels with `points` tracks each into the folder `out`, the same for the
+    same seed and textures; repeating an interrupted call resumes it. Returns the path of the pickle.
 
-    The same seed and textures write the same ground truth. `textures` is a folder of images, a parquet file or None for
-    procedural ones; `workers` and `engine` are as in `tapetum.core.jobs.run_jobs`. Repeating an interrupted call resumes it.
-    Returns the path of the pickle. Raises BadInput for a folder that already holds a data set or part of another one, for clips
-    larger than memory, or a place that is not writable.
+    `textures` is a folder of images, a parquet file or None; `workers` and `engine` are those of `core.jobs.run_jobs`. Raises
+    BadInput for a folder that holds another data set, clips larger than memory, or a place that is not writable.
     """
     if n < 1:
         raise BadInput(f"asked for {n} clips: give --n 1 or more")

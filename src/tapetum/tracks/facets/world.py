@@ -65,11 +65,8 @@ def sheet(width: float, height: float, texels: int) -> Facets:
 
 
 def bending_sheet(width: float, texels: int, strips: int, turn: float, bend: Callable[[F64], F64]) -> Facets:
-    """Make a square sheet that bends like a card about one axis of its plane.
-
-    `strips` planar strips are joined along their long edges; `bend(times)` (t,) is the angle in radians between its two ends;
-    `turn` rotates the painting against the axis.
-    """
+    """Make a square sheet of `strips` joined planar strips that bends like a card about one axis of its plane; `bend(times)`
+    (t,) is the angle in radians between its two ends; `turn` rotates the painting against the axis."""
     w = width / strips
     half = width / 2
     c, s = np.cos(turn), np.sin(turn)

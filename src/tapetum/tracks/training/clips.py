@@ -1,8 +1,7 @@
 """Clips with exact tracks, by number, for training and scoring; and the sources of a run's clips.
 
-A source of clips is found by name (`SceneRun.world`) among the entry points of the group "tapetum.clips": the synthetic world
-registers facets, bodies and both there, and a user's package can do the same. Rendering a clip costs as much as a step of a
-small network, so they may be stored in a folder (`cache`).
+A source is found by name (`SceneRun.world`) among the entry points of the group "tapetum.clips", where a user's package can
+register one. Rendering a clip costs as much as a step of a small network, so they may be stored in a folder (`cache`).
 """
 
 import json

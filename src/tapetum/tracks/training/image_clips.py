@@ -1,8 +1,7 @@
 """Clips with exact tracks, made of single images: one moves in the background, cut-outs of others move over it.
 
-They allow scoring a tracker on any footage, for which no tracks are available: `tapetum bootstrap` uses frames of the user's
-videos for it. They also serve for training, beside scenes, in which objects rotate and scale less (`ImageClips`). The affine
-motion and the outlines are exact, so tracks and visibility are too; noise and JPEG compression come last.
+They score a tracker on footage without tracks (`tapetum bootstrap`), and serve for training beside scenes. The affine motion
+and the outlines are exact, so tracks and visibility are too; noise and JPEG compression come last.
 
     layers, back to front: the image, cut-out 1, cut-out 2, ...; each with maps (t, 3, 3) from its own pixels to the frame's
     a point of layer k is hidden where it leaves the frame or a later layer's outline covers it

@@ -10,12 +10,9 @@ archive 0000.tar.gz holds one folder:
     DIR/0001/...                            5,869 such folders; anything else there (depths/, ...) is ignored
 
 `visibility` has the wrong name: it is the `occluded` of Kubric's own tracks, and the public reader negates it. `coords` are
-raster pixels like ours (the first pixel's centre is at 0.5), since they are Kubric's `target_points`: image coordinates 0..1
-times the size. Points may leave the image, hidden ones have their true position, and a position that is not finite makes its
-point hidden there.
+raster pixels like ours. Points may leave the image; a position that is not finite makes its point hidden.
 
-The pickle is read by `tapetum.hub.unpickle`, which runs none of its code. Frames are decoded on demand.
-This project has not seen the published files; everything was tested with folders that it made in that layout.
+The pickle is read by `tapetum.hub.unpickle`, which runs none of its code. This project has not seen the published files.
 """
 
 from dataclasses import dataclass

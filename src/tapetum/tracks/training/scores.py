@@ -23,8 +23,8 @@ def score_clips(
 ) -> dict[str, float]:
     """Compute TAP-Vid scores on the clips at size x size pixels, for the first `points` points that are ever visible.
 
-    `best_average_jaccard` uses the visibility threshold that suits the network best, so a network that merely marks more points
-    as visible does not gain by it. Distances are in pixels of an image of `scored_size`, by default `size`.
+    `best_average_jaccard` uses the visibility threshold that suits the network best. Distances are in pixels of an image of
+    `scored_size`, by default `size`.
     """
     rows: dict[float, list[dict[str, float]]] = {threshold: [] for threshold in CONFIDENCES}
     for clip in clips:
