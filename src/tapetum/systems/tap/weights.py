@@ -141,7 +141,7 @@ def to_model(config: TapirConfig, state_dict: dict[str, Tensor]) -> Tapir:
 
 
 def save(model: Tapir, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
-    """Write weights (rounded to `dtype`) and config to a safetensors file, atomically. Raises BadInput if it cannot be written."""
+    """Write weights (rounded to `dtype`) and config to a safetensors file, whole or not at all, else BadInput."""
     save_headed(model, path, _HEADER, asdict(model.config), dtype)  # one entry: the order of several changes from run to run
 
 

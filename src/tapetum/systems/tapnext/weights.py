@@ -112,16 +112,18 @@ def from_official(
         network = TapNext(config)
     expected = network.state_dict()
     for ours, theirs in _names(config.depth).items():
-        tensors[ours] = _to_ours(ours, _tensor(state, theirs))
-    for block in range(config.depth):
-        for leaf in ("weight", "bias"):
-            packed = _tensor(state, f"blocks.{block}.{_PACKED}{leaf}")
-            if len(packed) % 3:
-                raise BadInput(f"blocks.{block}.{_PACKED}{leaf} has {len(packed)} rows; they must be three times the width")
-            for part, tensor in zip(_PARTS, packed.chunk(3), strict=True):
-                tensors[f"blocks.{block}.spatial.attention.{part}.{leaf}"] = tensor
-    public = {*_names(config.depth).values(), TABLE, *_packed_names(config.depth)}
-    if unknown := state.keys() - public:
+        tensor = _tensor(state, theirs)
+        if ours.endswith("gate_up.weight") and tensor.ndim == 3:  # gate and up, (2, input, output), are one linear layer
+            tensor = tensor.transpose(1, 2).flatten(0, 1)
+        tensors[ours] = tensor.flatten() if ours.endswith(("gate_up.bias", "_token")) else tensor
+    packed_names = [f"blocks.{k}.{_PACKED}{leaf}" for k in range(config.depth) for leaf in ("weight", "bias")]
+    for name in packed_names:
+        packed, leaf = _tensor(state, name), name.rpartition("_")[2]
+        if len(packed) % 3:
+            raise BadInput(f"{name} has {len(packed)} rows; they must be three times the width")
+        for part, tensor in zip(_PARTS, packed.chunk(3), strict=True):
+            tensors[f"{name.removesuffix(_PACKED + leaf)}spatial.attention.{part}.{leaf}"] = tensor
+    if unknown := state.keys() - {*_names(config.depth).values(), TABLE, *packed_names}:
         raise BadInput(f"the tensor {min(unknown)!r} is not of a TAPNext network of {config.depth} blocks; is it another one?")
     for ours, want in expected.items():
         if tensors[ours].numel() != want.numel() or (tensors[ours].ndim > 1 and tensors[ours].shape[-1] != want.shape[-1]):
@@ -130,22 +132,6 @@ def from_official(
         tensors[ours] = tensors[ours].detach().float().reshape(want.shape).clone()
     network.load_state_dict(tensors, assign=True)
     return network.requires_grad_(True).eval()
-
-
-def to_official(network: TapNext, *, table: bool = True) -> dict[str, Tensor]:
-    """Build the state dict of the public PyTorch class from a network; the way back from `from_official`.
-
-    `table`: with embedded positions of all pixels, which that class wants too (201 MB for images of 256x256).
-    """
-    config, own = network.config, {name: tensor.detach() for name, tensor in network.state_dict().items()}
-    state = {theirs: _to_theirs(ours, own[ours]).contiguous() for ours, theirs in _names(config.depth).items()}
-    for block in range(config.depth):
-        for leaf in ("weight", "bias"):
-            parts = [own[f"blocks.{block}.spatial.attention.{part}.{leaf}"] for part in _PARTS]
-            state[f"blocks.{block}.{_PACKED}{leaf}"] = torch.cat(parts)
-    if table:
-        state[TABLE] = _table(config.image_size, config.width)
-    return state
 
 
 def save(network: TapNext, path: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
@@ -214,27 +200,6 @@ def _names(depth: int) -> dict[str, str]:
     """Our names to the public ones, without what attention packs."""
     in_blocks = {f"blocks.{k}.{ours}": f"blocks.{k}.{theirs}" for k in range(depth) for ours, theirs in _IN_BLOCK.items()}
     return {**_PLAIN, **in_blocks}
-
-
-def _packed_names(depth: int) -> list[str]:
-    return [f"blocks.{k}.{_PACKED}{leaf}" for k in range(depth) for leaf in ("weight", "bias")]
-
-
-def _to_ours(ours: str, tensor: Tensor) -> Tensor:
-    """A public tensor in our order: gate and up of the MLP, (2, input, output), are one linear layer."""
-    if ours.endswith("gate_up.weight") and tensor.ndim == 3:
-        return tensor.transpose(1, 2).flatten(0, 1)
-    return tensor.flatten() if ours.endswith(("gate_up.bias", "_token")) else tensor
-
-
-def _to_theirs(ours: str, tensor: Tensor) -> Tensor:
-    if ours.endswith("gate_up.weight"):
-        return tensor.unflatten(0, (2, -1)).transpose(1, 2)
-    if ours.endswith("gate_up.bias"):
-        return tensor.view(2, 1, 1, -1)
-    if ours == "position_embedding":
-        return tensor.flatten(0, 1)[None]
-    return tensor.view(*([1] * (2 if ours == "unknown_token" else 3)), -1) if ours.endswith("_token") else tensor
 
 
 def _infer_config(

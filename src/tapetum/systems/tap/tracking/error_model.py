@@ -133,7 +133,7 @@ def errors_file(weights: Path, live: bool = False) -> Path:
 
 
 def with_errors(tracker: Any, weights: Path) -> Any:
-    """Let a tracker predict its errors if an error model lies beside its weights. Raises BadInput for that of another tracker."""
+    """Let a tracker predict its errors if an error model lies beside its weights, which must be of this tracker."""
     if tracker.error_model is None and errors_file(weights).is_file():
         tracker.error_model = load_error_model(errors_file(weights), fingerprint(weights))
     if getattr(tracker, "live_error_model", tracker) is None and errors_file(weights, True).is_file():
