@@ -218,13 +218,37 @@ class Video(ABC):
 _FRAME_OR_TIME = re.compile(r"(\d+)|(\d+(?:\.\d*)?|\.\d+)s")
 
 
-class VideoSubset(Video):
-    """Some frames of a video, in ascending order; their times are those of the video."""
+class _Derived(Video):
+    """Frames of another video, of which it has the name, the times and the state."""
+
+    def __init__(self, video: Video, width: int, height: int):
+        self._whole, self.name, self.height, self.width, self.clocked = video, video.name, height, width, video.clocked
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+    @property
+    def frame_rate(self) -> float:
+        return self._whole.frame_rate
+
+    @property
+    def timestamps(self) -> np.ndarray:
+        return self._whole.timestamps
+
+    @property
+    def report(self) -> DecodeReport:
+        return self._whole.report
+
+    def close(self) -> None:
+        self._whole.close()
+
+
+class VideoSubset(_Derived):
+    """Some frames of a video, by ascending `numbers` in it; their times are those of the video."""
 
     def __init__(self, video: Video, numbers: Sequence[int]):
-        """`numbers` must be valid frame numbers of the video."""
-        self._whole, self.numbers = video, np.asarray(numbers, np.int64)
-        self.name, self.height, self.width, self.clocked = video.name, video.height, video.width, video.clocked
+        super().__init__(video, video.width, video.height)
+        self.numbers = np.asarray(numbers, np.int64)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -249,40 +273,19 @@ class VideoSubset(Video):
     def cache_frames(self, max_bytes: int = FRAME_CACHE_BYTES) -> None:
         self._whole.cache_frames(max_bytes)
 
-    def close(self) -> None:
-        self._whole.close()
 
-
-class ResizedVideo(Video):
+class ResizedVideo(_Derived):
     """A video with frames of another size; see `resize_frame`."""
 
     def __init__(self, video: Video, width: int, height: int):
         refuse_huge(video.name, width=width, height=height)
-        self._whole, self.name, self.height, self.width, self.clocked = video, video.name, height, width, video.clocked
-
-    def __len__(self) -> int:
-        return len(self._whole)
-
-    @property
-    def frame_rate(self) -> float:
-        return self._whole.frame_rate
-
-    @property
-    def timestamps(self) -> np.ndarray:
-        return self._whole.timestamps
-
-    @property
-    def report(self) -> DecodeReport:
-        return self._whole.report
+        super().__init__(video, width, height)
 
     def __iter__(self) -> Iterator[Frame]:
         return (resize_frame(frame, self.width, self.height) for frame in self._whole)
 
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
         return (resize_frame(frame, self.width, self.height) for frame in self._whole._read(indices))
-
-    def close(self) -> None:
-        self._whole.close()
 
 
 def resize_frame(frame: Frame, width: int, height: int) -> Frame:

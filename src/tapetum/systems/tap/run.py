@@ -59,7 +59,6 @@ class TapSceneTask(TrackingTask):
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def dataset(self) -> TapSamples:
-        """Open augmented samples of the training scenes."""
         run, phase = self.run, self.phase
         scenes = open_clips(run, phase.clips, part="train", cache=run.cache, frames=self._drawn_frames())
         images = ImageClips(phase.image_clips, seed=run.seed, source=run.textures, part="train", frames=phase.frames)
@@ -74,7 +73,6 @@ class TapSceneTask(TrackingTask):
         )
 
     def checks(self) -> list[TrackedClip]:
-        """Draw scenes with held-out textures."""
         return scored_clips(self.run, frames=self._drawn_frames())
 
     def _drawn_frames(self) -> int:
@@ -82,7 +80,6 @@ class TapSceneTask(TrackingTask):
         return max(24, *(phase.frames for phase in (*self.run.phases, self.phase)))
 
     def describe(self) -> Mapping[str, Any]:
-        """Collect all that decides what is learned."""
         return describe_phase(self.run, self.phase, _NOT_LEARNED)
 
 
@@ -115,16 +112,13 @@ class KubricTask(TrackingTask):
         return model
 
     def dataset(self) -> TapSamples:
-        """Open samples of the sequences, augmented as in the paper."""
         run = self.run
         return TapSamples(self.clips, size=run.size, points=run.points, seed=run.seed, frames=run.frames, alterations=PAPER)
 
     def checks(self) -> list[TrackedClip]:
-        """Read the beginnings of the held-out sequences."""
         return first_frames(self.held_out, self.run.frames)
 
     def describe(self) -> Mapping[str, Any]:
-        """Collect everything that determines the result; the folder may move."""
         run = {k: v for k, v in asdict(self.run).items() if k not in ("data", "preset", "micro_batch")}
         return json.loads(json.dumps({**run, "start": run["start"] and Path(run["start"]).name, "sequences": len(self.clips)}))
 

@@ -48,7 +48,6 @@ class TapNextFamily(TrackerFamily):
         self.model, self.rebalance = model, rebalance
 
     def start(self) -> TapNext:
-        """Load the network that a run starts from."""
         return tracker.load(self.model).model
 
     def learner(self) -> TapNext:
@@ -91,7 +90,6 @@ class TapNextFamily(TrackerFamily):
         return [replace(one, xy=scale_xy(one.image_xy, model.config.image_size, size)) for one in layers]
 
     def final(self, predictions: Sequence[TapNextPredictions]) -> PointEstimate:
-        """Select the predictions of the last block."""
         last = predictions[-1]
         return PointEstimate(last.xy, -last.visible_logits, _far_logit(last))
 
@@ -117,15 +115,12 @@ class TapNextFamily(TrackerFamily):
         return scale_xy(made.image_xy[0], model.config.image_size, size), made.visible_logits[0].sigmoid()
 
     def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
-        """Group what decays and what does not."""
         return decay_groups(network)
 
     def save(self, network: nn.Module, file: Path) -> None:
-        """Write weights and config."""
         weights.save(cast(TapNext, network), file)
 
     def load(self, name_or_path: str | Path, device: torch.device | None) -> TapNextTracker:
-        """Load a tracker."""
         return tracker.load(name_or_path, device)
 
 

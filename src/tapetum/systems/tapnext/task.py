@@ -155,7 +155,6 @@ class TapNextTask(TrackerTask, Task):
         return network
 
     def dataset(self) -> TapSamples:
-        """Open augmented samples of the clips."""
         run, phase = self.run, self.phase
         return TapSamples(
             self.clips,
@@ -183,13 +182,11 @@ class TapNextTask(TrackerTask, Task):
     def track(
         self, model: nn.Module, video: Float[Tensor, "1 t h w 3"], queries: Float[Tensor, "1 n 3"]
     ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-        """Track points forwards: positions, and the probability of being visible."""
         device = next(model.parameters()).device
         predictions = model(video.to(device), queries.to(device))
         return predictions.xy[0], predictions.visible_logits[0].sigmoid()
 
     def describe(self) -> Mapping[str, Any]:
-        """Collect everything that determines the result."""
         return {**describe_phase(self.run, self.phase, _NOT_LEARNED), "clips": len(self.clips)}
 
 

@@ -43,7 +43,6 @@ class TrackerTask:
         raise NotImplementedError
 
     def collate(self, items: Sequence[TapSample]) -> TapSample:
-        """Collate samples to a batch."""
         return collate(items)
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:

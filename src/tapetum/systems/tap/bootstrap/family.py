@@ -238,7 +238,6 @@ class TapirFamily(TrackerFamily):
         return track_passes(network, video, queries)
 
     def final(self, predictions: tuple[Trajectories, ...]) -> PointEstimate:
-        """Select the final estimate of the last pass."""
         return _read(predictions[-1])
 
     def footage_loss(
@@ -263,7 +262,6 @@ class TapirFamily(TrackerFamily):
     def track(
         self, network: nn.Module, video: Float[Tensor, "1 t h w 3"], queries: Float[Tensor, "1 n 3"]
     ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-        """Compute positions and confidence, in two passes if the network has them."""
         return track_confidently(network, video, queries)
 
     def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
@@ -285,7 +283,6 @@ class TapirFamily(TrackerFamily):
         weights.save(final, file)
 
     def load(self, name_or_path: str | Path, device: torch.device | None) -> TapirTracker:
-        """Load a tracker."""
         return tracker.load(name_or_path, device)
 
 

@@ -84,7 +84,6 @@ class BootstrapTask(Task):
         self._start: nn.Module | None = None
 
     def model(self) -> nn.Module:
-        """Make the network to train, with the starting weights."""
         return self.family.learner()
 
     def samples(self) -> tuple[FootageSamples, torch.utils.data.Dataset[TapSample] | None]:
@@ -96,7 +95,6 @@ class BootstrapTask(Task):
         return PairedSamples(*self.samples())
 
     def collate(self, items: Sequence[Mapping[str, TapSample | FootageSample]]) -> dict[str, TapSample | FootageSample]:  # type: ignore[override]
-        """Collate samples of both kinds into a batch of each kind."""
         batch: dict[str, TapSample | FootageSample] = {}
         for name in items[0]:
             samples = [item[name] for item in items]
@@ -165,7 +163,6 @@ class FootageTask(BootstrapTask):
         self._checks: list[TrackedClip] | None = None
 
     def samples(self) -> tuple[FootageSamples, TapSamples | None]:
-        """Open training clips and scenes."""
         run, footage = self.run, FootageDataset(self.footage)
         shown = FootageSamples(footage, split(footage)[0], run.settings, size=run.size, frames=run.frames, seed=run.seed)
         if not run.settings.synthetic:
@@ -186,12 +183,10 @@ class FootageTask(BootstrapTask):
         )
 
     def checks(self) -> list[TrackedClip]:
-        """Make clips with known tracks from held-out footage."""
         run, footage = self.run, FootageDataset(self.footage)
         return check_clips(footage, split(footage)[1], run.checks, size=run.size, frames=run.frames, seed=run.seed)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Make the optimiser's groups."""
         return self.family.parameter_groups(model)
 
     evaluates_whole = True
@@ -209,7 +204,6 @@ class FootageTask(BootstrapTask):
         return scores
 
     def describe(self) -> Mapping[str, Any]:
-        """Collect everything that determines the result."""
         with_config = "steps", "clips", "lr", "seed", "bf16"
         run = {k: v for k, v in run_identity(self.run).items() if k not in with_config}
         return {"run": run, "footage": footage_identity(FootageDataset(self.footage))}
