@@ -54,9 +54,8 @@ class TrackLiveOptions(TrackSettings):
     drop: bool = False
     """Drop frames of a pipe that come while one is worked on, and count them."""
     every: int | Literal["auto"] = 1
-    """The network looks at every N-th frame; patches of the image follow the points between. "auto" measures this machine."""
+    """The network looks at every N-th frame (`tracks.tracker.with_keyframes`), or with `realtime` whenever it is free."""
     realtime: bool = False
-    """It looks at the newest frame whenever it is free, in a thread of its own; patches follow the points in all frames."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that conflict or need the whole video."""
@@ -88,14 +87,11 @@ class TrackedLive(Result):
     came_in_parts = True
 
     source: str
-    """What was given."""
     width: int
-    """Width of the frames in pixels."""
     height: int
     frame_rate: float
     """Frames per second, as the source says."""
     model: str
-    """Name or file of the tracker."""
     tracks: "Tracks"
     """All that was followed; before its frame a point stands at its place, unseen."""
     frames_dropped: int
@@ -103,12 +99,11 @@ class TrackedLive(Result):
     seconds: float
     """From the first frame to the last."""
     latency: tuple[float, ...]
-    """Seconds from the moment when each frame had been decoded until its points were known. Of a pipe or a file that waits,
-    from the moment when the frame was taken up: how long it had waited there is no delay of ours."""
+    """Seconds from the moment when each frame had been decoded, or was taken up from a pipe or a file, until its points were
+    known."""
     out: Path | None
-    """Folder of overlay.mp4, tracks.npz and tracks.csv; None where nothing is written."""
+    """Folder of overlay.mp4, tracks.npz and tracks.csv, if written, as `overlay` itself."""
     overlay: Path | None
-    """The painted frames; None where nothing is written, or they could not be."""
 
     def as_json(self) -> dict[str, Any]:
         import numpy as np
@@ -172,8 +167,12 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
     if start is None or (network is not None and not network.config.causal):
         raise BadInput(f"{model} needs the future; --online takes a causal model, such as {MODEL}")
     with ExitStack() as cleanup:
-        if options.realtime:
-            _leave_a_core(cleanup)
+        if options.realtime:  # patches are followed while the network works, with one thread fewer
+            import torch
+
+            threads = torch.get_num_threads()
+            cleanup.callback(torch.set_num_threads, threads)
+            torch.set_num_threads(max(threads - 1, 1))
         written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
         live = cleanup.enter_context(LiveVideo(options.source, drop=options.drop or None))
         tracker = with_keyframes(tracker, options.every, options.realtime, options.fps or live.frame_rate)
@@ -190,8 +189,6 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
                 error.add_note(f"what was followed until then, {len(run.frame_results)} frames, is in {out}")
             raise
         seconds = time.perf_counter() - begin
-        if advice := run.faster():
-            listener.note(advice)
         if not run.frame_results:
             raise BadInput(f"{options.source} gave no frame; is anything sent there?")
         if never := run.never():
@@ -221,15 +218,6 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
             out=out,
             overlay=None if out is None or overlay is None else out / overlay,
         )
-
-
-def _leave_a_core(cleanup: ExitStack) -> None:
-    """Compute with one thread fewer, until the clean-up: patches are followed while the network works."""
-    import torch
-
-    threads = torch.get_num_threads()
-    cleanup.callback(torch.set_num_threads, threads)
-    torch.set_num_threads(max(threads - 1, 1))
 
 
 def _follow(run: LiveRun, written: "Results | None", live: "LiveVideo", listener: Listener) -> str | None:

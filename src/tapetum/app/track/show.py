@@ -131,13 +131,10 @@ class DrawnTracks(Result):
     """Tracks that were drawn on their video."""
 
     tracks_file: File
-    """Where the tracks were read from."""
     video: File
     """What they were drawn on, or the name of an array."""
     tracks: "Tracks"
-    """The points."""
     overlay: Path
-    """What was written."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -183,7 +180,8 @@ def show(options: ShowOptions, listener: Listener) -> "DrawnTracks | PlottedTrac
         return show_frame(options.tracks, options.frame, out, options.ruler, listener)
     if options.plot:
         return plot_tracks(Path(options.tracks), out, options.name, options.video)
-    source, given = _both(options)
+    source, given = Path(options.tracks), options.video
+    _check_both(source, given)
     file = Path(given) if isinstance(given, str | Path) else None
     if file is None and out is None:
         raise BadInput("the video is in memory and has no name to call the overlay by; give out, such as out='drawn.mp4'")
@@ -199,23 +197,16 @@ def show(options: ShowOptions, listener: Listener) -> "DrawnTracks | PlottedTrac
     return DrawnTracks(tracks_file=source, video=name, tracks=tracks, overlay=out)
 
 
-def _both(options: ShowOptions) -> tuple[Path, Any]:
-    """Tracks and their video. Raises BadInput, with the right command, if one is missing or the video comes first."""
-    source, given = Path(options.tracks), options.video
-    if given is not None and not isinstance(given, str | Path):
-        return source, given
-    given = None if given is None else Path(given)
+def _check_both(source: Path, given: Any) -> None:
+    """Raise BadInput, with the right command, if the tracks or their video are missing, or the video comes first."""
     is_video = source.is_dir() or source.suffix.lower() not in _TRACKS
-    if given is not None and not is_video:
-        return source, given
-    if given is not None and given.suffix.lower() not in _TRACKS:
-        return source, given  # what cannot be read as tracks is said when it is read
-    if given is not None:
+    if isinstance(given, str | Path) and is_video and Path(given).suffix.lower() in _TRACKS:
         raise BadInput(f"{source} is a video: tracks come first, as in: tapetum show {given} {source}")
-    if is_video:
+    if given is None and is_video:
         made = f"tapetum track {source} makes them, in {plain_name(source)}-tracks/tracks.npz"
         raise BadInput(f"{source} is a video, and tracks are drawn on it: tapetum show TRACKS {source}; {made}")
-    raise BadInput(f"give the video that the tracks come from too: tapetum show {source} VIDEO")
+    if given is None:
+        raise BadInput(f"give the video that the tracks come from too: tapetum show {source} VIDEO")
 
 
 def write_overlay(

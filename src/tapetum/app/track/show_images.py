@@ -51,11 +51,8 @@ class PlottedTracks(Result):
 
 
 def plot_tracks(source: Path, out: Path | None, name: str | None, video: Any) -> PlottedTracks:
-    """Plot the tracks of a file; the image is `out`, by default the name of the file with -plot.png.
-
-    `name` is the video of a TAP-Vid pickle that holds several; `video` is that of the tracks, if known. Raises BadInput for a
-    file that cannot be read, tracks without a point or frame, and an image that cannot be written.
-    """
+    """Plot the tracks of a file, of `name` in a TAP-Vid pickle; the image is `out`, by default its name with -plot.png. Raises
+    BadInput for a file that cannot be read, tracks without a point or frame, and an image that cannot be written."""
     from PIL import Image
 
     from tapetum.tracks.doubtful import find_doubtful_places
@@ -98,11 +95,8 @@ class ShownFrame(Result):
 
 
 def show_frame(source: Any, number: int, out: Path | None, ruler: bool, listener: Listener) -> ShownFrame:
-    """Write frame `number` of a video as an image, in pixels of the video; a ruler adds pixel coordinates around it.
-
-    The image is `out`, by default the name of the video with -NUMBER.png. Raises BadInput if there is no such frame, or the
-    image cannot be written.
-    """
+    """Write frame `number` of a video as an image, by default its name with -NUMBER.png; a ruler adds pixel coordinates around
+    it. Raises BadInput if there is no such frame, or the image cannot be written."""
     from PIL import Image
 
     from tapetum.video import open_video

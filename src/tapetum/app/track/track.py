@@ -18,24 +18,24 @@ from tapetum.app.track.track_files import (
     TABLE,
     TRACKS,
     check_doubt,
-    check_files,
+    check_file,
     draw,
     file_lines,
-    find_spans,
     finish_features,
     one_file,
     open_features,
     save,
     span_lines,
+    track_back,
     tracks_kept,
     write_file,
-    write_report_page,
 )
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
 from tapetum.core.devices import check_compiler, choose_device, choose_dtype, memory_size, peak_bytes
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import results
 from tapetum.core.stages import stage, timed
+from tapetum.report import check_report
 
 if TYPE_CHECKING:
     from tapetum.report.view import TrackView
@@ -180,13 +180,10 @@ class Tracked(Result):
     tracks: "Tracks"
     tracks3d: "Tracks3D | None"
     out: Path | None
-    """Folder of results; None if nothing is written."""
+    """Folder of results, if written, as `overlay`, `view` (a recording for rerun) and `file`, which is in place of a folder."""
     overlay: Path | None
-    """The video with its tracks; None if not written."""
     view: Path | None
-    """Recording for rerun, if requested."""
     file: Path | None = None
-    """The single file written instead of a folder."""
     report: Path | None = None
     doubt: "Sequence[Span] | None" = None
     """Spans in which a point is likely to be wrong, if requested."""
@@ -274,10 +271,7 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
 def track_into(
     options: TrackOptions, listener: Listener, file: Path | None, load: "Callable[[], Tracker] | None" = None
 ) -> Tracked:
-    """Track as `track` does, with checked options, into one `file`, or else into the folder `options.out`.
-
-    `load` returns the tracker if it is already loaded.
-    """
+    """Track as `track` does, with checked options, into one `file` or the folder `options.out`; `load` gives the tracker."""
     if not options.timing:
         return _track_into(options, listener, file, load)
     with timed() as seconds:
@@ -288,7 +282,9 @@ def track_into(
 def _track_into(options: TrackOptions, listener: Listener, file: Path | None, load: "Callable[[], Tracker] | None") -> Tracked:
     from tapetum.video import open_video
 
-    report_file = check_files(file, options)
+    if file is not None:
+        check_file(file, options)
+    report_file = check_report(options.report)
     out = None if options.out is None or file is not None else Path(options.out)
     space, view, overlay, trouble = None, None, None, None
     with ExitStack() as cleanup:
@@ -340,7 +336,18 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
                 if written is not None and all((written.folder / name).exists() for name in SPACE):
                     written.commit()
             if report_file is not None:
-                write_report_page(report_file, task.part, tracker, tracks, listener, out)
+                from tapetum.app.track.report import write_track_report
+                from tapetum.systems.tap.tracking.feature_file import FeatureFile
+
+                seen = FeatureFile(None if out is None else out / FEATURES, None, 0)
+                backward = track_back(tracker, task.part, tracks, listener.counting("tracking back"), seen)
+                seen.close()
+                write_track_report(report_file, video, tracks, listener, backward)
+    spans = None
+    if options.doubt:
+        from tapetum.tracks.doubtful import find_doubtful_spans
+
+        spans = find_doubtful_spans(tracks, options.until or 0.0)
     if trouble is not None:
         where = "" if out is None else f"; the tracks in the image are in {out}"
         raise BadInput(f"{trouble}{where}") from trouble
@@ -360,7 +367,7 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         view=None if out is None or view is None else out / view,
         file=file,
         report=report_file,
-        doubt=find_spans(tracks, options.until) if options.doubt else None,
+        doubt=spans,
         source=options.video,
     )
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from tapetum.video import Video
     from tapetum.video.types import Frame
 
-TRACKER = "tapir-nano"
-"""Tracker of those who ask for none."""
 BOXES, TABLE, OVERLAY = "boxes.npz", "boxes.csv", "overlay.mp4"
 """What lies in a folder of results."""
 VIDEOS = (".mp4", ".webm", ".gif")
@@ -37,7 +35,7 @@ VIDEOS = (".mp4", ".webm", ".gif")
 class FollowSettings:
     """Settings of the tracking of objects."""
 
-    tracker: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = TRACKER
+    tracker: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "tapir-nano"
     """With --track, what follows points: name or file of a tracker's weights, or static."""
     look_every: Annotated[int | None, tyro.conf.arg(metavar="FRAMES")] = None
     """With --track, frames between two looks of the model for what is lost, at least; by default half a second."""
@@ -62,23 +60,18 @@ class Things(Result):
     width: int
     height: int
     frame_rate: float
-    """Frames per second."""
     model: str
     tracker: str
     boxes: "BoxTracks"
-    """The things as boxes over time."""
     looked: tuple[int, ...]
     """Frames in which the model looked for them."""
     malformed: int
     """Boxes in its answers that followed no grammar and were left out."""
     seconds: float
-    """That all of it took."""
     out: Path | None
-    """Folder of boxes.npz, boxes.csv and overlay.mp4; None where nothing is written."""
+    """Folder of boxes.npz, boxes.csv and overlay.mp4, or else one `file`: .csv or .npz of boxes, or an overlay."""
     file: Path | None = None
-    """The one file that was asked for, in place of a folder: .csv or .npz of boxes, or an overlay."""
     report: Path | None = None
-    """The page that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
         shown, detected = self.boxes.shown, self.boxes.detected
