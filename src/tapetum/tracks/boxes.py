@@ -50,7 +50,6 @@ class BoxTracks:
     scores: np.ndarray
     """float32 (n, t), 0..1: of the detector where it saw it, else times the share of points that were seen and agreed."""
     labels: Sequence[str]
-    """What each is."""
     times: np.ndarray | None = None
     """float64 (t,): seconds of each frame, where they are known."""
 
@@ -161,7 +160,6 @@ def _consensus(before: np.ndarray, now: np.ndarray, visible: np.ndarray, far: fl
 
 
 def _scale(before: np.ndarray, now: np.ndarray) -> float:
-    """Median ratio of the distances of all pairs."""
     one, other = np.triu_indices(len(before), 1)
     was = np.linalg.norm(before[one] - before[other], axis=1)
     apart = was > 0.25 * was.max(initial=0)

@@ -28,7 +28,6 @@ LEAST = 8
 TRIES = 200
 """Samples of four points drawn for a pair of frames."""
 AT_ONCE = 20
-"""Samples that are fitted together."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,6 @@ def camera_motion(tracks: Tracks, *, within: float = 2.0, reference: int | None 
 
 
 def _chained(steps: Homographies, reference: int) -> Homographies:
-    """Homographies from every frame to the reference, through the frames between."""
     maps = np.tile(np.eye(3), (len(steps) + 1, 1, 1))
     for k in range(reference - 1, -1, -1):
         maps[k] = maps[k + 1] @ steps[k]

@@ -102,7 +102,6 @@ class Span(NamedTuple):
 
     point: int
     first: int
-    """Number of the frame in the video."""
     last: int
     error_px: float
     """Mean predicted error, in pixels of the video."""
@@ -198,7 +197,6 @@ def _span(tracks: Tracks) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"
 
 
 _Hit = tuple[int, str, float]
-"""Frame, reason, score."""
 
 
 def _unsure(confidence: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"]) -> list[_Hit]:

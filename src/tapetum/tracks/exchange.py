@@ -36,10 +36,8 @@ from tapetum.video.types import VideoSubset
 
 Layout = Literal["tapetum", "dlc", "napari", "tapvid", "sleap", "coco"]
 SUFFIXES = {"dlc": ".csv", "napari": ".csv", "tapvid": ".pkl", "sleap": ".h5", "coco": ".json"}
-"""File extension of each foreign layout."""
 
 _BY_SUFFIX: dict[str, Layout] = {".pkl": "tapvid", ".h5": "sleap"}
-"""Default layout by file extension."""
 
 _ASIDE = 1.0
 """Pixels by which a query may lie outside the image, as annotations at its edge do."""

@@ -28,7 +28,6 @@ PATIENCE = 3
 SAME = 0.3
 """Overlap (intersection over union) from which a found box is a thing that is followed already."""
 Detector = Callable[[int], Boxes]
-"""Finds the boxes of objects in a frame, by its number."""
 
 
 @dataclass
@@ -39,7 +38,6 @@ class CarriedBox:
     xyxy: np.ndarray
     """(t, 4)"""
     shown: np.ndarray
-    """(t,)"""
     detected: np.ndarray
     scores: np.ndarray
 
@@ -60,7 +58,6 @@ class BoxTracker:
     every: int
     """Frames between two detections, at least."""
     detector_frames: list[int] = field(default_factory=list)
-    """Frames that the detector saw."""
     progress: Callable[[int, int | None], None] = lambda done, total: None
 
     def run(self) -> list[CarriedBox]:

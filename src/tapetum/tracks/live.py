@@ -40,7 +40,6 @@ class LiveTracks:
     ids: Int64[np.ndarray, " n"]
     """As `submit` gave them."""
     xy: Float[np.ndarray, "n 2"]
-    """Raster pixels."""
     visible: Bool[np.ndarray, " n"]
     confidence: Float[np.ndarray, " n"]
     velocity: Float[np.ndarray, "n 2"]
@@ -48,7 +47,6 @@ class LiveTracks:
     covariance: Float[np.ndarray, "n 2 2"] | None
     """Of the error of `xy`, in square pixels; None where the tracker has none."""
     chance_wrong: Float[np.ndarray, " n"] | None = None
-    """As in `FrameTracks`."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,7 @@ class LiveState:
     """All that a `LiveTracker` knows after a frame, for another one to go on from (`tracker.save_state`)."""
 
     stream: Any
-    """Of the tracker."""
     ids: tuple[int, ...]
-    """Of its points."""
     next_id: int
     size: tuple[int, int] | None
     """Height and width of the frames."""

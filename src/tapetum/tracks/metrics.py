@@ -53,7 +53,6 @@ THRESHOLDS = (1, 2, 4, 8, 16)
 """Distances in pixels of the 256x256 video."""
 
 HEADLINES = ("average_jaccard", "average_pts_within_thresh", "occlusion_accuracy")
-"""The three numbers that papers report."""
 
 
 def tapvid_metrics(

@@ -83,7 +83,6 @@ def grey_images(frames: UInt8[Tensor, "t h w 3"]) -> Float[Tensor, "t y x"]:
 
 
 def _blurred(rows: Float[Tensor, "t y x"]) -> Float[Tensor, "t y x-4"]:
-    """1 4 6 4 1 along x."""
     return (rows[..., :-4] + rows[..., 4:] + 4 * (rows[..., 1:-3] + rows[..., 3:-1]) + 6 * rows[..., 2:-2]) / 16
 
 
@@ -210,7 +209,6 @@ def _standard(patches: Float[Tensor, "*s p"], weight: Float[Tensor, " p"]) -> Fl
 
 
 def _slopes(image: Float[Tensor, "y x"]) -> tuple[Float[Tensor, "y x"], Float[Tensor, "y x"]]:
-    """Central differences along x and along y; 0 on the border."""
     across, down = torch.zeros_like(image), torch.zeros_like(image)
     across[:, 1:-1] = (image[:, 2:] - image[:, :-2]) / 2
     down[1:-1] = (image[2:] - image[:-2]) / 2

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 Point = tuple[float, float, float]
-"""frame, x, y in raster pixels of the video."""
 
 _MOST_BYTES = 1 << 28
 GRID = 10
@@ -28,7 +27,6 @@ class PointRequest:
     """The points that were asked for."""
 
     points: list[Point]
-    """Each click."""
     ids: list[str] | None = None
     """What the point of each click is known by; None where no point is clicked twice."""
     row_names: list[str] | None = None
@@ -130,7 +128,6 @@ def grid_points(side: int, frame: int, width: float, height: float) -> list[Poin
 
 
 def _parse_group(group: str | Sequence[str | float]) -> list[PointRow]:
-    """Points of one --query: texts, or the three numbers of one point."""
     texts = [group] if isinstance(group, str) else list(group)
     if texts and all(isinstance(text, str) for text in texts):
         return [PointRow(f"--query {text}", parse_point(str(text))) for text in texts]
@@ -237,7 +234,6 @@ def region_points(region: Any, side: int, frame: int, width: int, height: int) -
 
 
 def _box(region: Any, width: int, height: int) -> tuple[float, float, float, float] | None:
-    """Four numbers, or None if the region is something else."""
     parts = cells_of(region) if isinstance(region, str) else region
     if isinstance(parts, Path) or not isinstance(parts, Sequence) or len(parts) != 4 or Path(str(region)).exists():
         return None
@@ -254,7 +250,6 @@ def _box(region: Any, width: int, height: int) -> tuple[float, float, float, flo
 
 
 def _mask(region: Any, width: int, height: int) -> "np.ndarray":
-    """bool (h, w)."""
     import numpy as np
 
     mask = read_mask(Path(region)) if isinstance(region, str | Path) else np.asarray(region) != 0

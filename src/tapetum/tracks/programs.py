@@ -21,7 +21,6 @@ from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.files import whole_file
 
 OPSET = 20
-"""Version of the ONNX operators."""
 
 
 class Wrapped(nn.Module):

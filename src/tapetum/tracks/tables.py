@@ -28,7 +28,6 @@ _MOST_FRAMES, _MOST_CELLS = 10_000_000, 100_000_000
 """A table that claims more frames, or more points times frames, is taken for damaged before memory is asked for it."""
 
 _Row = tuple[str, list[str]]
-"""The name of a line for messages, and its cells."""
 
 
 def columns(path: Path) -> list[str]:
@@ -40,7 +39,6 @@ def columns(path: Path) -> list[str]:
 
 
 def _rows(path: Path) -> Iterator[_Row]:
-    """The non-empty lines of a csv file."""
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except OSError as error:
@@ -172,7 +170,6 @@ def filled(xy: Float[np.ndarray, "n t 2"], visible: Bool[np.ndarray, "n t"], con
 
 
 def _numbers(rows: Sequence[_Row], places: Sequence[int]) -> Float[np.ndarray, "r c"]:
-    """Cells as numbers of pixels; NaN where empty."""
 
     def number(name: str, text: str) -> float:
         try:

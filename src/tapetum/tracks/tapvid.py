@@ -37,7 +37,6 @@ class TapVidEntry:
     points: Num[np.ndarray, "n t 2"]
     """x, y as shares of width and height; anything where occluded."""
     occluded: Bool[np.ndarray, "n t"]
-    """True where the point cannot be seen."""
 
     def images(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         """Yield the frames one by one, decoded. Raises `BadInput` if one is not a complete image."""

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import torch
 
 Progress = Callable[[int, int], None] | None
-"""Is called with the number of frames seen and the number of all frames."""
 
 
 class Tracker(Protocol):
@@ -88,7 +87,6 @@ def load_state(file: str | Path) -> Any:
 
 
 def _known(name: str) -> Any:
-    """Find what a file names, if it may."""
     module, _, last = name.rpartition(".")
     of_arrays = name in ("numpy.ndarray", "numpy.dtype", "numpy._core.multiarray._reconstruct")
     if of_arrays or re.match(r"tapetum\.(tracks|systems)\.", name):

@@ -46,7 +46,6 @@ SUMMARY, TABLE = "summary.json", "videos.json"
 _POINT = re.compile(r"[^/,]{1,40}(,[-+.\de]{1,20}){2,3}")
 """Looks like a point, or a correction."""
 WITHOUT_EFFECT = {"device", "keep_features", "timing", "doubt", "until"}
-"""Settings that do not change the tracks of a video."""
 
 
 @dataclass(frozen=True, kw_only=True)

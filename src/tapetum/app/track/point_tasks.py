@@ -52,7 +52,6 @@ class Cut:
     video: "Video"
     """Its frames, at their own size."""
     small: "Video"
-    """What the tracker sees."""
 
     @property
     def numbers(self) -> list[int]:

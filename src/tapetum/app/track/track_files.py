@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from tapetum.video import Video
 
 OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
-"""Files in a folder of results."""
 FEATURES, FEATURES_MIB = "features.bin", 1024
 """Cached network features of the frames, and their default maximum size."""
 FILES = {

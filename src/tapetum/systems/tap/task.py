@@ -36,7 +36,6 @@ from tapetum.train.launch import is_main
 SIZE = (256, 256)
 """Height and width of the image in whose pixels all distances of the losses are meant."""
 HUBER_DELTA = 4.0
-"""Pixels up to which the position loss is quadratic."""
 POSITION_WEIGHT = 0.05
 """Weight of the position term beside the two cross entropies."""
 WRONG_BEYOND = 6.0

@@ -58,7 +58,6 @@ _IN_SHAPES = "pyramid_level", "extra_convs", "extra_expansion", "stem_channels",
 _IN_SHAPES += "matching_channels", "mixer_width", "mixer_blocks", "mixer_expansion"
 """Fields of a config that the shapes of its tensors tell."""
 _HEADER = "tapir_config"
-"""Key in the header of a safetensors file of ours."""
 _STEM = "backbone.stem.weight"
 """A tensor by which our names are known."""
 

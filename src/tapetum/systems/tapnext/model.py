@@ -34,7 +34,6 @@ from tapetum.systems.tapnext.layers import RecurrentBlock, RecurrentState, compu
 TEMPERATURE = 0.5
 """Factor on the logits of coordinates before the softmax."""
 NEVER = 2**24
-"""Frame of a query that never comes."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,9 @@ class TapNextState:
     """Points on their way through a video; of the same size after any number of frames."""
 
     size: tuple[int, int]
-    """Height and width of the frames in pixels."""
     step: int
-    """Frames seen."""
     times: Int64[Tensor, "b q"]
-    """Frame of each query."""
     embeddings: Float[Tensor, "b q c"]
-    """Embedded positions of the queries."""
     blocks: tuple[RecurrentState, ...]
     """Tokens of patches come first, then those of points."""
     spare: bool = False
@@ -197,7 +192,6 @@ class TapNext(nn.Module):
     def _run(
         self, state: TapNextState, frames: Float[Tensor, "b t h w 3"]
     ) -> tuple[TapNextState, list[Float[Tensor, "b q t c"]]]:
-        """The state after further frames, and the tokens of points after each block."""
         images = self.patches(frames.flatten(0, 1).permute(0, 3, 1, 2).to(self.patches.weight.dtype))
         images = images.flatten(2).transpose(1, 2).unflatten(0, frames.shape[:2])  # (b, t, patches, width)
         images = images + self._position_embedding(self._grid_of(state.size))

@@ -43,9 +43,7 @@ from tapetum.tracks.training.tracker_task import Terms, TrackerTask, add_terms, 
 from tapetum.train import StepContext, Task
 
 COORDINATE_WEIGHT, POSITION_WEIGHT, VISIBLE_WEIGHT = 1.0, 0.1, 1.0
-"""Weights of the terms."""
 HUBER_DELTA = 1.0
-"""Pixels up to which the position loss is quadratic."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,7 @@ class TrackTargets:
     """Raster pixels of the network's `image_size`, clipped to it: 0 to its sides less 1, as in the public file."""
     visible: Bool[Tensor, "b q t"]
     located: Float[Tensor, "b q t"]
-    """Weight of the terms of position."""
     known: Float[Tensor, "b q t"]
-    """Weight of visibility."""
 
 
 def make_targets(

@@ -40,19 +40,16 @@ class TapNextStream:
     """Points on their way through a live video; never changed in place. See `TapNextTracker.start`."""
 
     size: tuple[int, int]
-    """Height and width of the frames."""
     state: TapNextState
     queries: Float[np.ndarray, "n 3"]
     """(t, x, y) of each point; t counts the frames of this stream."""
     ids: tuple[int, ...]
     """Of each point: 0, 1, ... in the order in which points were asked for; `keep` gives none of them to another point."""
     next_id: int
-    """Of the next point that is added."""
     weights: float = 0.0
     """Checksum of the network's weights: the state is of no use to another network."""
 
     def __len__(self) -> int:
-        """Number of points."""
         return len(self.ids)
 
 
@@ -60,7 +57,6 @@ class TapNextTracker:
     """Tracks any point through any video with a `TapNext` network, available as `model`."""
 
     def __init__(self, model: TapNext):
-        """Wrap a network, which is put into evaluation mode."""
         self.model = speed_up(model.eval())  # computes as before where something is to be learned
         self.error_model: Any = None
         """Predicts how far whole tracks are off (`tap.tracking.error_model`); None where there is none for this network."""

@@ -27,7 +27,6 @@ from tapetum.systems.tapnext.layers import embed_pixels
 from tapetum.systems.tapnext.model import TapNext
 
 HEADER = "tapnext"
-"""Key in the header of a safetensors file of ours."""
 TABLE = "query_pos_embed"
 """The public class keeps embedded positions of all pixels under this name; we compute them."""
 _PLAIN = {

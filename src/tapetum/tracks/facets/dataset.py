@@ -64,7 +64,6 @@ class SyntheticClip:
     intrinsics: F32
     """(t, 4) fx, fy, cx, cy in pixels."""
     world_to_camera: F32
-    """(t, 4, 4)"""
     world: FacetWorld
 
 
@@ -245,7 +244,6 @@ def finished(out: str | Path) -> int:
 
 
 def _begin(out: Path, settings: dict[str, Any]) -> None:
-    """Create the folders, unless they hold clips of another run."""
     note = out / _UNFINISHED / _SETTINGS
     begun = continues_run(note, settings, out, f"{finished(out)} scenes")
     scenes = sum(1 for folder in FOLDERS for _ in (out / folder).glob("scene-*"))

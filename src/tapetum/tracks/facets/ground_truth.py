@@ -22,7 +22,6 @@ class FacetPoints:
     """n points fixed to facets."""
 
     facet: I64
-    """(n,)"""
     front: Bool
     """(n,) picked on the painted side."""
     uv: F64

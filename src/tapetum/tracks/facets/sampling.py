@@ -27,7 +27,6 @@ from tapetum.tracks.facets.world import (
 )
 
 SIZE = 320
-"""Side of an image in pixels."""
 
 
 def with_repeats(source: Textures, share: float) -> Textures:

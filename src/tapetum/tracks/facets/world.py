@@ -125,7 +125,6 @@ def prism(radius: float, height: float, texels: int, sides: int) -> Facets:
 
 
 _LATER_FIELDS = "cover_share", "turn_share", "repeat_share"
-"""Fields of `SceneConfig` that came later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +132,7 @@ class SceneConfig:
     """Config of the world to draw and its camera."""
 
     size: tuple[int, int] = (256, 256)
-    """Height and width of a frame in pixels."""
     frames: int = 24
-    """Frames of a clip."""
     frame_rate: float = 24.0
     """Frames per second written into files; motion is defined per clip, not per second."""
     objects: tuple[int, int] = (2, 7)
@@ -147,9 +144,7 @@ class SceneConfig:
     camera_travel: float = 1.2
     """Largest way of the camera in world units (the background is 5 to 8 units away)."""
     zoom_share: float = 0.25
-    """Share of clips in which the focal length changes."""
     blur_share: float = 0.25
-    """Share of clips with motion blur."""
     blur_samples: int = 4
     """Moments averaged for one blurred frame."""
     noise: float = 0.03
@@ -231,7 +226,6 @@ class Path:
 
 
 STILL = np.zeros((3, 6))
-"""No tremor."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +251,6 @@ class FacetView:
     front: np.ndarray
     """(f, t) bool: the painted side faces the camera."""
     shade: F64
-    """(f, t) brightness."""
     frames: F64
     """(f, t, 3, 3) with columns u axis, v axis, origin, in camera coordinates."""
 
@@ -274,7 +267,6 @@ class FacetWorld:
     light: F64
     """Direction (3,) that the light goes, unit length, and ambient fraction as a fourth number."""
     seed: int
-    """Seed of the sensor's noise."""
 
     @cached_property
     def bounds(self) -> F64:

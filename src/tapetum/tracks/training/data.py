@@ -31,9 +31,7 @@ class Alterations:
     crop: float = 1.0
     """A random window instead of the whole frame; where it is not taken, the scale is that at which the network is used."""
     mirror: float = 0.0
-    """Left and right change places."""
     reverse: float = 0.0
-    """Time runs backwards."""
     motion: float = 0.0
     """The image rotates, grows or shrinks and drifts in the course of the clip, as `random_motion` says."""
     roll: float = 0.0
@@ -53,7 +51,6 @@ class TapSample:
     """One training sample; batches have a leading axis b."""
 
     video: Float[Tensor, "*b t h w 3"]
-    """-1..1"""
     queries: Float[Tensor, "*b n 3"]
     """(t, x, y) raster pixels"""
     xy: Float[Tensor, "*b n t 2"]

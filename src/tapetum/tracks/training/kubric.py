@@ -27,7 +27,6 @@ from tapetum.hub.unpickle import load_npy
 from tapetum.tracks.training.clips import TrackedClip
 
 IMAGES = (".png", ".jpg", ".jpeg")
-"""Endings of the files of frames."""
 
 
 def kubric_sequences(folder: str | Path) -> list[str]:

@@ -38,7 +38,6 @@ def score_clips(
 
 
 def _scores(track: Track, clip: TrackedClip, size: int, points: int, scored_size: int) -> dict[float, dict[str, float]]:
-    """TAP-Vid scores of one clip, for a confidence above which a point counts as visible."""
     frames = clip.video[:]
     visible_rows = np.flatnonzero(clip.visible.any(1))[:points]
     scale = size / np.array([frames.shape[2], frames.shape[1]], np.float32)

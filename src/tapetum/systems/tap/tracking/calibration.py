@@ -20,7 +20,6 @@ from tapetum.types import Tracks
 KNOTS = (-2.0, 0.0, 2.0, 4.0)
 """Log-odds at which the slope changes."""
 _LEAST = 1e-4
-"""Least distance of a confidence from 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,6 @@ class Calibration:
 CALIBRATIONS: dict[str, Calibration] = {
     "tapir-nano": Calibration(bias=2.231, slopes=(1.065, 0.384, 0.79, 0.0, 0.334), age=0.364)
 }
-"""Calibration by name of the weights."""
 
 
 def features_of(confidence: Float[np.ndarray, "*s"], frames: Float[np.ndarray, "*s"]) -> Float[np.ndarray, "*s 7"]:

@@ -81,7 +81,6 @@ def share_places(known: Float[Tensor, "b k t 2"], numbers: Int[Tensor, " k"]) ->
 
 
 def _sums(x: Float[Tensor, "b k *s"], numbers: Int[Tensor, " k"]) -> Float[Tensor, "b n *s"]:
-    """Sums over the clicks of each point."""
     return x.new_zeros(x.shape[0], int(numbers.max()) + 1, *x.shape[2:]).index_add(1, numbers, x)
 
 

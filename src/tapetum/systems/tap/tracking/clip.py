@@ -44,7 +44,6 @@ class Reference:
         self.padded = padded_size(self.size, size)
 
     def __len__(self) -> int:
-        """Number of frames."""
         return len(self.video)
 
     def frames(self, begin: int, end: int) -> UInt8[np.ndarray, "t h w 3"]:
@@ -91,14 +90,12 @@ class VideoTracking:
     frame_chunk: int
     query_chunk: int | None
     half: bool
-    """Keep features in float16 where they are many."""
     second_pass: bool
     polish: bool
     progress: Callable[[int, int], None] | None = field(compare=False)
     partial: Callable[[np.ndarray, np.ndarray], None] | None = field(default=None, compare=False)
     kept: dict[Any, Any] | None = field(default=None, compare=False)
     sizes: tuple[Size, ...] = ()
-    """Resolutions of the features."""
     error_model: "ErrorModel | None" = field(default=None, compare=False)
     """Predicts how far tracks are off, if they have a second pass, are polished and begin in the video."""
 

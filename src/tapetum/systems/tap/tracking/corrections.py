@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tapetum.video import Video
 
 Correction = tuple[int, float, float, float]
-"""Number of a point, frame, x, y in raster pixels."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,6 @@ def corrections_of(given: Sequence[str | Sequence[Any]], tracks: "Tracks", video
 
 
 def _parts(text: str) -> list[str]:
-    """A name, which may contain commas, and three numbers."""
     sign = next((sign for sign in ";\t" if sign in text), ",")
     name, *numbers = text.rsplit(sign, 3)
     return [name, *cells_of(sign.join(numbers))]

@@ -26,7 +26,6 @@ from tapetum.systems.tap.types import FeatureGrids, Size, Trajectories
 from tapetum.tracks.patches import PointRows
 
 PASS = 10
-"""Cues of one pass."""
 NETWORK = 2 * PASS + 5
 """Cues of the network, the last 4 of them those of the way back."""
 FEW = 39
@@ -51,7 +50,6 @@ class TrackCues:
     correlation: Float[Tensor, "n t"] = field(init=False)
     """Of the patch, -1 where it was not aligned; NaN where it was not followed."""
     stretch: Float[Tensor, "n t"] = field(init=False)
-    """Logarithm of the area of its warp."""
     hold: Float[Tensor, " n"] = field(init=False)
     """Logarithm of how far noise moves the patch at most; 1 for a patch without contrast."""
     sharpness: Float[Tensor, " t"] = field(init=False)
@@ -165,7 +163,6 @@ NEAR = 3
 NEIGHBOURS, TRIPLES = 12, 24
 """Points around a query, and the triples of them that carry it along."""
 AT_A_TIME = 64
-"""Points whose triples are moved at a time."""
 
 
 def cue_array(

@@ -142,7 +142,6 @@ def with_errors(tracker: Any, weights: Path) -> Any:
 
 
 POINTS = 64
-"""Points of a clip from which errors are learned."""
 FEWEST_CLIPS = 4
 CLIPS, AVERAGED = 3, 0.98
 """Clips of a step of training, and the share of earlier weights in the moving average, which is what is checked and kept."""

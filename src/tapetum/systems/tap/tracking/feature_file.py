@@ -31,7 +31,6 @@ _DIGEST = 16
 """Bytes by which a frame is known."""
 _LONGEST_HEADER = 1 << 16
 Compute = Callable[[np.ndarray], FeatureGrids]
-"""Computes features of frames, uint8 (t, h, w, 3)."""
 
 
 class FeatureFile:
@@ -96,7 +95,6 @@ class FeatureFile:
             target.unlink(missing_ok=True)
 
     def _open(self, key: str) -> None:
-        """Reads the source, if it is of this network."""
         if self.source is None or not self.source.is_file():
             return
         try:
@@ -198,7 +196,6 @@ def _header_of(key: str, features: FeatureGrids) -> dict[str, Any]:
 
 
 def _summed(header: dict[str, Any]) -> dict[str, Any]:
-    """The header with a checksum."""
     plain = {name: value for name, value in header.items() if name != "sum"}
     return {**plain, "sum": zlib.crc32(json.dumps(plain).encode())}
 

@@ -70,26 +70,20 @@ class OnlineState:
     """Points on their way through a live video; never changed in place. See `TapirTracker.start`."""
 
     size: Size
-    """Height and width of the frames."""
     resolutions: tuple[Size, ...]
     points: QueryFeatures
     mixer: State | None
-    """None before the first frame."""
     query_xy: Float[Tensor, "1 n 2"] | None = None
     """Where points are in the next frame, since it is there that they were asked for; NaN for the others."""
     anchors: Anchors | None = None
-    """Their patches, if places are polished."""
     ids: tuple[int, ...] = ()
     """Of each point: 0, 1, ... in the order in which points were asked for; `keep` gives none of them to another point."""
     next_id: int = 0
-    """Of the next point that is added."""
     weights: float = 0.0
     """Checksum of the network's weights: the state is of no use to another network."""
     cues: LiveCues | None = None
-    """Of how far points may be off, if places are polished."""
 
     def __len__(self) -> int:
-        """Number of points."""
         return self.points.initial.shape[1]
 
 

@@ -30,11 +30,9 @@ ACCEPTED = 0.9
 SURELY_SEEN = 0.95
 """Minimum correlation for a point to count as visible."""
 AT_A_TIME = 256
-"""Number of points processed at a time."""
 IMAGES = 64
 """Grey images held at a time, since a video is read onwards only, and backwards in stretches."""
 READ = 4
-"""Number of frames read at a time."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +46,9 @@ class Anchors(PointRows):
     xy: Float[Tensor, "n 2"]
     """Position where each point was last found."""
     affine: Float[Tensor, "n 2 2"]
-    """The warp of its patch there."""
     motion: Float[Tensor, "n 2"]
     """Since the frame before, if it was found in both."""
     aligned: Bool[Tensor, " n"]
-    """Whether the patch was aligned in the last frame."""
     rough: Float[Tensor, "n 2"]
     """The network's position in the last frame; NaN before the first."""
 
@@ -69,7 +65,6 @@ class Anchors(PointRows):
         )
 
     def __len__(self) -> int:
-        """Number of points."""
         return len(self.xy)
 
     def follow(

@@ -30,9 +30,7 @@ from tapetum.systems.tap.tracking.cues import TrackCues, network_cues
 from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, Size, State
 
 MATCHED_AT_A_TIME = 8
-"""Number of frames in which a chunk of queries is matched at a time."""
 FeaturesOf = Callable[[int, int], FeatureGrids]
-"""Computes the features of frames begin..end-1 of a video."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,6 @@ class Reel:
 
 
 _STEP = 12
-"""Number of frames between two parts."""
 _SHARE = 0.2
 """Maximum share of the time spent on parts."""
 
@@ -112,7 +109,6 @@ class Parts:
     _next: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        """Start without any."""
         self.xy = torch.full((len(self.queries), self.frames, 2), torch.nan)
         self.confidence = torch.full((len(self.queries), self.frames), torch.nan)
 
