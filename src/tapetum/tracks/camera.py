@@ -36,7 +36,6 @@ class CameraMotion:
 
     to_reference: Homographies
     """From raster pixels of each frame to those of the reference frame."""
-    reference: int
     background: Bool[np.ndarray, " n"]
     """Points that moved with the camera alone."""
 
@@ -145,17 +144,12 @@ def camera_motion(tracks: Tracks, *, within: float = 2.0, reference: int | None 
             steps[k] = fitted[0]
             agreed[both] += fitted[1]
     background = (judged > 0) & (agreed >= 0.8 * judged)
-    to_reference, background = _direct(xy, visible, _chained(steps, onto), onto, background, within, rng)
-    return CameraMotion(to_reference, onto, background)
-
-
-def _chained(steps: Homographies, reference: int) -> Homographies:
-    maps = np.tile(np.eye(3), (len(steps) + 1, 1, 1))
-    for k in range(reference - 1, -1, -1):
-        maps[k] = maps[k + 1] @ steps[k]
-    for k in range(reference + 1, len(maps)):
-        maps[k] = maps[k - 1] @ np.linalg.inv(steps[k - 1])
-    return maps
+    chained = np.tile(np.eye(3), (len(steps) + 1, 1, 1))  # to the reference, through the frames between
+    for k in range(onto - 1, -1, -1):
+        chained[k] = chained[k + 1] @ steps[k]
+    for k in range(onto + 1, len(chained)):
+        chained[k] = chained[k - 1] @ np.linalg.inv(steps[k - 1])
+    return CameraMotion(*_direct(xy, visible, chained, onto, background, within, rng))
 
 
 def _direct(

@@ -100,7 +100,12 @@ def write_tracks(
     if path.suffix.lower() != suffix:
         raise BadInput(f"{path} has the extension {path.suffix or '(none)'}; the layout {layout} is written as {suffix}")
     if layout == "tapvid":
-        return _to_tapvid(tracks, path, video)
+        if video is None:
+            raise BadInput(f"{path} needs the frames too: a TAP-Vid pickle holds them beside the points; give the video")
+        check_video(tracks, video)
+        points, name = tracks.xy.astype(np.float64) / (video.width, video.height), Path(video.name).stem
+        entry = TapVidEntry(name=name, video=video[:], points=points, occluded=~tracks.visible)
+        return write_entries(path, {name: entry})
     if layout == "sleap":
         return write_sleap(tracks, path, video)
     if layout == "coco":
@@ -170,12 +175,3 @@ def _from_tapvid(path: Path, video: Video | None, name: str | None) -> Tracks:
         height, width = video.height, video.width
     xy = np.where(entry.occluded[..., None], np.nan, entry.points) * np.array([width, height])
     return tables.filled(xy, ~entry.occluded, (~entry.occluded).astype(np.float32))
-
-
-def _to_tapvid(tracks: Tracks, path: Path, video: Video | None) -> Path:
-    if video is None:
-        raise BadInput(f"{path} needs the frames too: a TAP-Vid pickle holds them beside the points; give the video")
-    check_video(tracks, video)
-    points = tracks.xy.astype(np.float64) / (video.width, video.height)
-    name = Path(video.name).stem
-    return write_entries(path, {name: TapVidEntry(name=name, video=video[:], points=points, occluded=~tracks.visible)})

@@ -104,15 +104,6 @@ def request_points(
     return PointRequest([row.point for row in rows], ids if twice else None, [row.name for row in rows] if named else None)
 
 
-def choose_points(width: int, height: int, frames: int | None, **given: Any) -> list[Point]:
-    """Build only the points, see `request_points`.
-
-    >>> choose_points(64, 48, 6, grid=1, frame=2), choose_points(64, 48, 6, query=[(0, 10.5, 20), ("1,5,5",)])
-    ([(2, 32.0, 24.0)], [(0.0, 10.5, 20.0), (1.0, 5.0, 5.0)])
-    """
-    return request_points(width, height, frames, **given).points
-
-
 def grid_points(side: int, frame: int, width: float, height: float) -> list[Point]:
     """Compute the centres of `side` x `side` cells of an image, row by row, on one frame.
 

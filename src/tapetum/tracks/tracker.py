@@ -31,7 +31,6 @@ class Tracker(Protocol):
 
     def track(self, video: Any, queries: Num[np.ndarray, "n 3"], /, *, progress: Progress = None) -> Tracks:
         """Track queries (frame, x, y in raster pixels) through a whole video or array of frames (t, h, w, 3)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -130,6 +129,24 @@ def check_frame(frame: Any, size: tuple[int, int] | None = None) -> UInt8[np.nda
     if size is not None and frame.shape[:2] != size:
         raise BadInput(f"a frame is {frame.shape[0]}x{frame.shape[1]} where the stream has {size[0]}x{size[1]}; start again")
     return np.require(frame, requirements=["C", "W"])  # torch takes no strides below 0, as a view of BGR as RGB has
+
+
+def check_stream(stream: Any, kind: type, weights: float) -> None:
+    """Raise BadInput for the stream of another kind of tracker, or of one of other weights, by their checksum."""
+    if not isinstance(stream, kind):
+        raise BadInput(f"this stream is a {type(stream).__name__}, of another kind of tracker; start one with this tracker")
+    if stream.weights != weights:
+        raise BadInput("this stream is of a tracker of other weights or another precision; start one with this tracker")
+
+
+def chosen_points(index: Any, count: int) -> Int64[np.ndarray, " k"]:
+    """List positions of points of a stream, from positions or truths. Raises BadInput for truths of another number."""
+    places = np.asarray(index)
+    if places.dtype == np.bool_:
+        if places.shape != (count,):
+            raise BadInput(f"truths of shape {places.shape} were given for a stream of {count} points; give one each")
+        places = np.flatnonzero(places)
+    return places.astype(np.int64)
 
 
 def is_flat(frame: UInt8[np.ndarray, "h w 3"]) -> bool:

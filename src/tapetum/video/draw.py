@@ -142,7 +142,8 @@ def _drawn(
             raise BadInput(f"the tracks have {xy.shape[1]} frames but the video has more; draw tracks on their own video")
         if painter is None:
             height, width = frame.shape[:2]
-            own = point_colours(_first_visible(xy, visible), width, height) if colours is None else colours
+            first = xy[np.arange(len(xy)), np.argmax(visible, axis=1)]  # where each is first visible, or else in frame 0
+            own = point_colours(first, width, height) if colours is None else colours
             painter = TrackPainter(height, width, own, **style)
         yield painter.paint(frame, xy[:, number], visible[:, number])
     if number + 1 != xy.shape[1]:
@@ -330,11 +331,6 @@ def _blend(canvas: Frame, pixel: np.ndarray, colour: np.ndarray, alpha: np.ndarr
     flat = canvas.reshape(-1, 3)
     under = flat[pixel]
     flat[pixel] = np.rint(under + (colour - under) * alpha[:, None]).astype(np.uint8)
-
-
-def _first_visible(xy: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """(n, 2): where each point is first visible, or else in the first frame."""
-    return xy[np.arange(len(xy)), np.argmax(visible, axis=1)]
 
 
 _RIM = 1

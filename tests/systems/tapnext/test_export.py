@@ -12,7 +12,7 @@ import torch
 from support.tapnext import TINY, public_state
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapnext import from_official
-from tapetum.systems.tapnext.export import BEFORE, clip_program, left_out, live_programs
+from tapetum.systems.tapnext.export import clip_program, left_out, live_programs
 from tapetum.systems.tapnext.tracker import TapNextTracker
 from tapetum.tracks.programs import export
 
@@ -36,7 +36,7 @@ def test_a_clip_gives_our_predictions(tracker: TapNextTracker, tmp_path: Path) -
         xy, visible = loaded(video, queries)
     assert (xy - ours.xy).abs().max() < 1e-3
     assert (visible - ours.visible_logits).abs().max() < 1e-5
-    assert left_out(tracker) == (BEFORE,)
+    assert left_out(tracker) == ("frames before that of a query",)
     assert left_out(tracker, live=True) == ()
 
 

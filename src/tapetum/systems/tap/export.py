@@ -21,14 +21,10 @@ import torch
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.second_pass import track_passes
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.systems.tap.types import QueryFeatures, Size, State
 from tapetum.tracks.programs import Program, Wrapped, check_sizes, spread_queries
-
-POLISH = "polish"
-"""Name of the alignment of patches in `left_out`."""
 
 
 class _Clip(Wrapped):
@@ -60,8 +56,8 @@ class _Live(Wrapped):
 
 
 def left_out(tracker: TapirTracker, *, live: bool = False) -> tuple[str, ...]:
-    """List what the tracker does but its exported program does not: `POLISH`, or nothing."""
-    return (POLISH,) if tracker.model.config.polish else ()
+    """List what the tracker does but its exported program does not: the alignment of patches, or nothing."""
+    return ("polish",) if tracker.model.config.polish else ()
 
 
 def clip_program(tracker: TapirTracker, *, frames: int, size: Size, points: int) -> Program:
@@ -77,7 +73,10 @@ def clip_program(tracker: TapirTracker, *, frames: int, size: Size, points: int)
 
 def live_program(tracker: TapirTracker, *, size: Size) -> Program:
     """Make the program `live` of a causal tracker, for any number of points; raises BadInput for any other."""
-    config = _check_causal(tracker, size, points := 2)
+    config, points = tracker.model.config, 2
+    check_sizes(tracker.model, 1, size, points)
+    if not config.causal:
+        raise BadInput("this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano")
     resolutions = len(tracker.model.refinements(size))
     widths = config.lowres_dim + resolutions * (config.hires_dim + config.lowres_dim)
     inputs = {
@@ -90,10 +89,3 @@ def live_program(tracker: TapirTracker, *, size: Size) -> Program:
     }
     outputs = ("xy", "confidence", "features_after", "state_after")
     return Program(_Live(tracker.model), inputs, outputs, any_number=("query_xy", "features", "state"))
-
-
-def _check_causal(tracker: TapirTracker, size: Size, points: int) -> TapirConfig:
-    check_sizes(tracker.model, 1, size, points)
-    if not tracker.model.config.causal:
-        raise BadInput("this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano")
-    return tracker.model.config

@@ -21,8 +21,6 @@ from tapetum.systems.tapnext.model import TapNext, TapNextState
 from tapetum.systems.tapnext.tracker import TapNextTracker
 from tapetum.tracks.programs import Program, Wrapped, check_sizes, spread_queries
 
-BEFORE = "frames before that of a query"
-"""What `left_out` calls the tracks of a point before its query."""
 _PREDICTED = "tracks", "visible_logits"
 
 
@@ -59,8 +57,8 @@ def _step(model: TapNext, state: TapNextState, frame: Tensor) -> tuple[Tensor, .
 
 
 def left_out(tracker: TapNextTracker, *, live: bool = False) -> tuple[str, ...]:
-    """List what the tracker does but its exported program does not: `BEFORE` for a clip, nothing if `live`."""
-    return () if live else (BEFORE,)
+    """List what the tracker does but its exported program does not: nothing if `live`."""
+    return () if live else ("frames before that of a query",)
 
 
 def clip_program(tracker: TapNextTracker, *, frames: int, size: tuple[int, int], points: int) -> Program:

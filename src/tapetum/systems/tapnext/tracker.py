@@ -8,7 +8,7 @@ Differs from the public demos: frames are resized bilinearly, where these use a 
 at the query, where these return a prediction; points may join a stream.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
@@ -26,7 +26,7 @@ from tapetum.layers.sampling import resize_frames, scale_xy
 from tapetum.systems.tapnext import weights
 from tapetum.systems.tapnext.config import ARCHITECTURES
 from tapetum.systems.tapnext.model import TapNext, TapNextPredictions, TapNextState, add_points, keep_points
-from tapetum.tracks.tracker import FrameTracks, Progress, check_frame, check_queries, is_flat
+from tapetum.tracks.tracker import FrameTracks, Progress, check_frame, check_queries, check_stream, chosen_points, is_flat
 from tapetum.types import Tracks
 from tapetum.types.checks import unmasked
 from tapetum.video import Video, open_video
@@ -103,7 +103,8 @@ class TapNextTracker:
         given = check_queries(queries, len(video), (video.height, video.width))
         times, last = given[:, 0].round(), len(video) - 1
         passes = 1 + bool(times.any())
-        chunk = frame_chunk or self._frames_at_a_time()
+        (h, w), (patch_h, patch_w) = self.model.config.video_size, self.model.config.patch_size
+        chunk = frame_chunk or max(1, _TOKENS * patch_h * patch_w // (h * w))
 
         def report(done: int) -> None:
             if progress is not None:
@@ -182,12 +183,7 @@ class TapNextTracker:
     def keep(self, stream: TapNextStream, index: Sequence[int] | np.ndarray) -> TapNextStream:
         """Select points of the stream by position in it (not by id), in that order, or by a boolean mask; they keep their ids.
         Raises BadInput for a mask of the wrong length."""
-        places = np.asarray(index)
-        if places.dtype == np.bool_:
-            if places.shape != (len(stream),):
-                raise BadInput(f"truths of shape {places.shape} were given for a stream of {len(stream)} points; give one each")
-            places = np.flatnonzero(places)
-        places = places.astype(np.int64)
+        places = chosen_points(index, len(stream))
         state = keep_points(stream.state, send_to_device(torch.from_numpy(places), self.device))
         return replace(stream, state=state, queries=stream.queries[places], ids=tuple(stream.ids[k] for k in places.tolist()))
 
@@ -200,10 +196,7 @@ class TapNextTracker:
         return self._checksum[1]
 
     def _check_weights(self, stream: TapNextStream) -> None:
-        if not isinstance(stream, TapNextStream):
-            raise BadInput(f"this stream is a {type(stream).__name__}, of another kind of tracker; start one with this tracker")
-        if stream.weights != self._weights():
-            raise BadInput("this stream is of a tracker of other weights or another precision; start one with this tracker")
+        check_stream(stream, TapNextStream, self._weights())
 
     def _pass(
         self, video: Video, queries: Float[Tensor, "n 3"], chunk: int, reverse: bool, report: Callable[[int], None]
@@ -212,13 +205,14 @@ class TapNextTracker:
         size, count = (video.height, video.width), len(video)
         state = self.model.start(self._in_network(queries, size), self.model.config.video_size)
         xy, confidence = torch.empty(len(queries), count, 2), torch.empty(len(queries), count)
-        for done, numbers in _portions(count, chunk):
+        for begin in range(0, count, chunk):
+            numbers = slice(begin, min(begin + chunk, count))
             frames = (
                 video[count - numbers.stop : count - numbers.start][::-1] if reverse else video[numbers.start : numbers.stop]
             )
             state, predictions = self.model.step(state, self._frames(np.ascontiguousarray(frames)))
             xy[:, numbers], confidence[:, numbers] = self._on_video(predictions, size)
-            report(done)
+            report(numbers.stop)
         return (xy.flip(1), confidence.flip(1)) if reverse else (xy, confidence)
 
     def _frames(self, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "1 t h w 3"]:
@@ -237,10 +231,6 @@ class TapNextTracker:
         joint = torch.cat([xy, predictions.visible_logits[0].sigmoid()[..., None].float()], -1).cpu()  # in one transfer
         return joint[..., :2].contiguous(), joint[..., 2].contiguous()
 
-    def _frames_at_a_time(self) -> int:
-        (h, w), (patch_h, patch_w) = self.model.config.video_size, self.model.config.patch_size
-        return max(1, _TOKENS * patch_h * patch_w // (h * w))
-
 
 def _queries_at(time: int, points: Any, size: tuple[int, int]) -> Float[np.ndarray, "n 3"]:
     """Checked queries on one frame of a stream; there may be none."""
@@ -251,12 +241,6 @@ def _queries_at(time: int, points: Any, size: tuple[int, int]) -> Float[np.ndarr
         raise BadInput(f"points have shape {places.shape}; give (n, 2): x and y of each on this frame")
     queries = check_queries(np.concatenate([np.zeros_like(places[:, :1]), places], 1), 1, size).numpy()
     return np.concatenate([np.full_like(queries[:, :1], time), queries[:, 1:]], 1)
-
-
-def _portions(count: int, chunk: int) -> Iterator[tuple[int, slice]]:
-    for begin in range(0, count, chunk):
-        end = min(begin + chunk, count)
-        yield end, slice(begin, end)
 
 
 def load(

@@ -128,7 +128,10 @@ def expose(frames: F32, config: SceneConfig, rng: np.random.Generator) -> U8:
         frames = frames * (1 + np.float32(0.15) * ((1 - mix) * first + mix * last)).astype(np.float32)
     if rng.random() < 0.3:
         radius = rng.uniform(0.3, 1.0)
-        frames = np.stack([_soften(frame, radius) for frame in frames])
+        soft = ImageFilter.GaussianBlur(radius)
+        eight = np.rint(np.clip(frames, 0, 1) * 255).astype(np.uint8)
+        frames = np.stack([np.asarray(Image.fromarray(frame).filter(soft)) for frame in eight]).astype(np.float32)
+        frames = frames / np.float32(255)
     sigma = config.noise * rng.uniform() ** 2
     if sigma > 0.002:
         noise = rng.standard_normal(frames.shape, dtype=np.float32)
@@ -139,11 +142,6 @@ def expose(frames: F32, config: SceneConfig, rng: np.random.Generator) -> U8:
             return mpeg4(clean, int(rng.integers(2, 14)))
         return jpeg(clean, int(rng.integers(30, 96)))
     return clean
-
-
-def _soften(frame: F32, radius: float) -> F32:
-    eight = Image.fromarray(np.rint(np.clip(frame, 0, 1) * 255).astype(np.uint8))
-    return np.asarray(eight.filter(ImageFilter.GaussianBlur(radius))).astype(np.float32) / np.float32(255)
 
 
 def jpeg(frames: U8, quality: int) -> U8:
@@ -233,9 +231,16 @@ def _make_one(out: Path, settings: tuple[int, SceneConfig, int], item: tuple[int
     """Make a clip and write its files, last the one that marks it as done."""
     (seed, config, points), (number, name) = settings, item
     clip = make_clip((seed, number), config, source, points)
-    _write_clip(out, name, clip)
+    with whole_file(out / "tapvid3d" / f"{name}.npz") as temporary:
+        np.savez(temporary, allow_pickle=False, **tapvid3d_entry(clip))
+    with whole_file(out / "tapvid3d" / f"{name}.depth.npz") as temporary:
+        np.savez_compressed(temporary, depth=clip.depth)
+    with whole_file(out / "truth" / f"{name}.npz") as temporary:
+        np.savez_compressed(temporary, instances=clip.instances)
+    write_video(out / "videos" / f"{name}.mp4", clip.video, clip.world.config.frame_rate)
+    shares = clip.truth.xy / np.array(clip.video.shape[2:0:-1], np.float32)
     with whole_file(out / _UNFINISHED / f"{name}.npz") as temporary:
-        np.savez(temporary, allow_pickle=False, **tapvid_entry(clip))
+        np.savez(temporary, allow_pickle=False, video=clip.video, points=shares, occluded=~clip.truth.visible)
 
 
 def finished(out: str | Path) -> int:
@@ -277,16 +282,6 @@ def _piece(value: Any) -> bytes:
     return buffer.getvalue()[2:-1]
 
 
-def tapvid_entry(clip: SyntheticClip) -> dict[str, np.ndarray]:
-    """Build one video of a TAP-Vid pickle; points in 0..1 of width and height."""
-    _, h, w, _ = clip.video.shape
-    return {
-        "video": clip.video,
-        "points": clip.truth.xy / np.array([w, h], np.float32),
-        "occluded": ~clip.truth.visible,
-    }
-
-
 def tapvid3d_entry(clip: SyntheticClip) -> dict[str, np.ndarray]:
     """Build the arrays of one TAPVid-3D file."""
     return {
@@ -297,13 +292,3 @@ def tapvid3d_entry(clip: SyntheticClip) -> dict[str, np.ndarray]:
         "fx_fy_cx_cy": clip.intrinsics[0].astype(np.float64),
         "extrinsics_w2c": clip.world_to_camera.astype(np.float64),
     }
-
-
-def _write_clip(out: Path, name: str, clip: SyntheticClip) -> None:
-    with whole_file(out / "tapvid3d" / f"{name}.npz") as temporary:
-        np.savez(temporary, allow_pickle=False, **tapvid3d_entry(clip))
-    with whole_file(out / "tapvid3d" / f"{name}.depth.npz") as temporary:
-        np.savez_compressed(temporary, depth=clip.depth)
-    with whole_file(out / "truth" / f"{name}.npz") as temporary:
-        np.savez_compressed(temporary, instances=clip.instances)
-    write_video(out / "videos" / f"{name}.mp4", clip.video, clip.world.config.frame_rate)

@@ -67,8 +67,8 @@ from tapetum.tracks.training.clips import JoinedClips, TrackedClip, open_clips
 from tapetum.tracks.training.data import FEW_CLIPS, TapSample, TapSamples, collate
 from tapetum.tracks.training.image_clips import ImageClips
 from tapetum.tracks.training.recipes import SceneRun
-from tapetum.tracks.training.scores import score_clips
 from tapetum.tracks.training.self_training import FootageTargets, TrackerFamily
+from tapetum.tracks.training.tracker_task import score_clips
 from tapetum.train import StepContext, Task
 from tapetum.train.checkpoint import checkpoints
 

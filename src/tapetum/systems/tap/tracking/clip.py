@@ -67,12 +67,6 @@ def padded_size(size: Size, like: Size) -> Size:
     return padded
 
 
-def most_confident_places(xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> Float[Tensor, "n 3"]:
-    """Find (t, x, y) of each point in the frame of its highest confidence."""
-    best = confidence.argmax(1)
-    return torch.cat([best[:, None].to(xy), xy[torch.arange(len(xy)), best]], 1)
-
-
 @dataclass(frozen=True, kw_only=True)
 class VideoTracking:
     """A video, and how its points are tracked; see `TapirTracker.track` for what is not documented here."""
@@ -205,11 +199,11 @@ class VideoTracking:
         return track_in_windows(self.model, reel, points, queries, self.windows, numbers, chunk, again, parts, cues)
 
     def _tracks_from_reference(self, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> Tracks:
-        queries, matched = most_confident_places(xy, confidence), confidence
+        matched, best, row = confidence, confidence.argmax(1), torch.arange(len(xy))
+        queries = torch.cat([best[:, None].to(xy), xy[row, best]], 1)  # where each point is seen best
         if self.polish:
             begun = torch.where(confidence.amax(1, keepdim=True) > 0.5, queries, -1.0)
             xy, confidence = polished(self._frames, begun, xy, confidence, self._device)
-        row, best = torch.arange(len(queries)), queries[:, 0].long()
         confidence[row, best] = matched[row, best]  # a patch correlates with itself, which says nothing of the reference
         sure = confidence.numpy()
         clicked = np.zeros(sure.shape, np.bool_)

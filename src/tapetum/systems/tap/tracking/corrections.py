@@ -57,7 +57,13 @@ def gather_clicks(tracks: Tracks, corrections: Sequence[Sequence[float]]) -> Cli
         corrected[point][frame] = (float(frame), *place)
     rows, points = [], []
     for point, new in sorted(corrected.items()):
-        clicks = {**_before(tracks, point), **new}  # a dict keeps the place of what is replaced
+        clicks = {}  # earlier ones first, that of the query before all; a dict keeps the place of what is replaced
+        t, x, y = (float(number) for number in tracks.queries[point])
+        if tracks.clicked is None or t != round(t) or tracks.clicked[point, round(t)]:
+            clicks[round(t)] = (t, x, y)
+        for frame in () if tracks.clicked is None else np.flatnonzero(tracks.clicked[point]).tolist():
+            clicks.setdefault(frame, (float(frame), *(float(number) for number in tracks.xy[point, frame])))
+        clicks |= new
         rows += clicks.values()
         points += [point] * len(clicks)
     return Clicks(np.array(rows, np.float32), np.array(points))
@@ -79,24 +85,13 @@ def _checked(tracks: Tracks, correction: Sequence[float]) -> tuple[int, int, tup
     return int(point), int(frame), (x, y)
 
 
-def _before(tracks: Tracks, point: int) -> dict[int, tuple[float, float, float]]:
-    """Earlier clicks, by frame: the query's first."""
-    t, x, y = (float(number) for number in tracks.queries[point])
-    clicks = {}
-    if tracks.clicked is None or t != round(t) or tracks.clicked[point, round(t)]:
-        clicks[round(t)] = (t, x, y)
-    if tracks.clicked is not None:
-        for frame in np.flatnonzero(tracks.clicked[point]).tolist():
-            clicks.setdefault(frame, (float(frame), *(float(number) for number in tracks.xy[point, frame])))
-    return clicks
-
-
 def put_in_place(tracks: Tracks, clicks: Clicks, tracked: Tracks) -> Tracks:
     """Replace the corrected points of tracks by `tracked`, in the order of `clicks`, which are recorded; all others stay
     bit-identical."""
     predicted = ("error_px", "chance_wrong") if tracks.error_px is not None and tracked.error_px is not None else ()
     arrays = {name: np.array(getattr(tracks, name)) for name in ("xy", "visible", "confidence", "queries", *predicted)}
-    clicked = np.array(_clicked(tracks))
+    at_queries = np.arange(tracks.frames) == tracks.queries[:, :1]
+    clicked = np.array(at_queries if tracks.clicked is None else tracks.clicked)
     firsts = clicks.firsts()
     rows = list(firsts)
     for name, array in arrays.items():
@@ -107,13 +102,6 @@ def put_in_place(tracks: Tracks, clicks: Clicks, tracked: Tracks) -> Tracks:
             arrays["xy"][point, int(t)] = x, y
     arrays["queries"][rows] = clicks.queries[list(firsts.values())]
     return replace(tracks, **{"error_px": None, "chance_wrong": None, **arrays}, clicked=clicked)
-
-
-def _clicked(tracks: Tracks) -> np.ndarray:
-    """bool (n, t): where the points were clicked; if that was not recorded, at their queries."""
-    if tracks.clicked is not None:
-        return tracks.clicked
-    return np.arange(tracks.frames) == tracks.queries[:, :1]
 
 
 def numbers_of(names: Sequence[str], tracks: Tracks) -> list[int]:

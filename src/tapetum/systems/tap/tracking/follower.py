@@ -29,7 +29,7 @@ from tapetum.systems.tap.tracking.cues import LiveCues, pass_cues, patch_cues
 from tapetum.systems.tap.tracking.polish import Anchors, prefer_polished
 from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, Size, State, join_states, select_state
 from tapetum.tracks.patches import grey, map_tensors, patch_covariance, reduced
-from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, is_flat
+from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, check_stream, chosen_points, is_flat
 from tapetum.types.checks import unmasked
 
 if TYPE_CHECKING:
@@ -211,12 +211,7 @@ class OnlineTracker:
     def keep(self, stream: OnlineState, index: Sequence[int] | np.ndarray) -> OnlineState:
         """Select points of the stream by position in it (not by id), in that order, or by a boolean mask; they keep their ids,
         and may be none."""
-        places = np.asarray(index)
-        if places.dtype == np.bool_:
-            if places.shape != (len(stream),):
-                raise BadInput(f"truths of shape {places.shape} were given for a stream of {len(stream)} points; give one each")
-            places = np.flatnonzero(places)
-        places = places.astype(np.int64)
+        places = chosen_points(index, len(stream))
         chosen = send_to_device(torch.as_tensor(places), self.device)
         mixer = None if stream.mixer is None or not len(chosen) else select_state(stream.mixer, chosen, len(stream))
         query_xy = None if stream.query_xy is None else stream.query_xy[:, chosen]
@@ -230,10 +225,7 @@ class OnlineTracker:
         return float(self.model.mixer.outward.weight.double().sum())
 
     def _check_weights(self, stream: OnlineState) -> None:
-        if not isinstance(stream, OnlineState):
-            raise BadInput(f"this stream is a {type(stream).__name__}, of another kind of tracker; start one with this tracker")
-        if stream.weights != self._weights():
-            raise BadInput("this stream is of a tracker of other weights or another precision; start one with this tracker")
+        check_stream(stream, OnlineState, self._weights())
 
     def _polishes(self, chosen: bool | None) -> bool:
         return self.model.config.polish if chosen is None else chosen
