@@ -60,9 +60,7 @@ class BoxTracks:
         for name in ("shown", "detected"):
             fields[name] = truths("BoxTracks", name, getattr(self, name))
             if fields[name].shape != (n, t):
-                raise BadInput(
-                    f"{name} of BoxTracks has shape {fields[name].shape}; with xyxy of shape {xyxy.shape} give {(n, t)}"
-                )
+                raise BadInput(f"{name} of BoxTracks has shape {fields[name].shape}; with xyxy {xyxy.shape} give {(n, t)}")
         fields["labels"] = tuple(map(str, self.labels))
         if len(fields["labels"]) != n:
             raise BadInput(f"BoxTracks has {len(fields['labels'])} labels for {n} boxes; give one for each")
@@ -92,9 +90,7 @@ class BoxTracks:
     def load(cls, path: str | os.PathLike[str]) -> "BoxTracks":
         """Read an npz that `save` wrote. Raises BadInput if it is something else."""
         if Path(path).suffix == ".csv":
-            raise BadInput(
-                f"{path} is a table for other programs, which leaves out frames without boxes; give the npz beside it"
-            )
+            raise BadInput(f"{path} is a table, which leaves out frames without boxes; give the npz beside it")
         return cls(**load(path, _FORMATS, "boxes", "tapetum detect --track"))
 
 

@@ -123,9 +123,7 @@ def write_tracks(
 def check_video(tracks: Tracks, video: Video) -> None:
     """Raise `BadInput` if these cannot be the tracks of `video`: other frames, or queries outside its image or its frames."""
     if tracks.frames != len(video):
-        raise BadInput(
-            f"the tracks have {tracks.frames} frames but {video.name} has {len(video)}; give the video that they come from"
-        )
+        raise BadInput(f"the tracks have {tracks.frames} frames but {video.name} has {len(video)}; give their own video")
     times = tracks.queries[:, 0]
     if len(late := np.flatnonzero((times < 0) | (times > tracks.frames - 1))):
         raise BadInput(
@@ -147,10 +145,7 @@ def tracked_part(video: Video, tracks: Tracks) -> Video:
     if tracks.numbers is None:
         return video
     if tracks.frames and tracks.numbers[-1] >= len(video):
-        raise BadInput(
-            f"the tracks are about frames up to {tracks.numbers[-1]}, but {video.name} has {len(video)}; give the video that "
-            "they come from"
-        )
+        raise BadInput(f"the tracks go to frame {tracks.numbers[-1]}, and {video.name} has {len(video)}; give their own video")
     return VideoSubset(video, tracks.numbers.tolist())
 
 

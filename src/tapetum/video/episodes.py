@@ -158,10 +158,7 @@ def open_episode(address: EpisodeAddress) -> "EpisodeVideo":
     data = open_lerobot(address.folder)
     numbers = data.select(address.first, address.last)
     if len(numbers) != 1:
-        raise BadInput(
-            f"{address} has {len(numbers)} episodes; name one, such as {address.folder}#episode={numbers[0]}, where a command "
-            "takes one video"
-        )
+        raise BadInput(f"{address} has {len(numbers)} episodes; name one, such as {address.folder}#episode={numbers[0]}")
     return EpisodeVideo(data, numbers[0], address.camera, name=str(address))
 
 

@@ -47,9 +47,7 @@ def images_below(folder: Path) -> list[Path]:
         names = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in IMAGES]
         images += [path for name in sorted(names, key=natural_key) if (path := Path(place, name)).is_file()]
     if not images:
-        raise BadInput(
-            f"the folder {folder} holds no images (png, jpg, ...), nor do those below; give images, or a folder of some"
-        )
+        raise BadInput(f"the folder {folder} and those below hold no images (png, jpg, ...); give images, or a folder of some")
     protect(images)
     return images
 
@@ -74,9 +72,7 @@ def find_videos(source: Path) -> list[Path]:
     videos = videos_below(source)
     if not videos:
         others = sum(p.is_file() for p in source.rglob("*"))
-        raise BadInput(
-            f"{source} has no video in it ({others} other files); give a folder with mp4, mov, mkv, webm or avi files"
-        )
+        raise BadInput(f"{source} has no video in it ({others} other files); give a folder with mp4, mov, mkv, webm or avi")
     return videos
 
 
@@ -270,9 +266,7 @@ def image_rgb(image: Image.Image, name: str) -> Frame:
     if image.mode.startswith("I"):
         wide = np.asarray(image).astype(np.int64)
         if wide.min() < 0 or wide.max() > 65535:
-            raise BadInput(
-                f"{name} holds numbers from {wide.min()} to {wide.max()}; give 8 or 16 bits (0 to 65535), or floats 0..1"
-            )
+            raise BadInput(f"{name} holds {wide.min()} to {wide.max()}; give 8 or 16 bits (0 to 65535), or floats 0..1")
         return as_rgb((wide >> 8).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         return as_rgb(np.asarray(image.convert("RGBA")))

@@ -257,9 +257,7 @@ def _open(source: str, piped: _StandardInput | None) -> InputContainer:
         return container
     except (av.error.FFmpegError, ValueError, OSError) as error:
         if source.isdecimal():
-            raise BadInput(
-                f"camera {source} cannot be opened ({_reason(error)}); give the number of one that is there"
-            ) from error
+            raise BadInput(f"camera {source} cannot be opened ({_reason(error)}); give another number") from error
         what = "standard input" if source == "-" else source
         raise BadInput(f"{what} is not a video that can be read ({_reason(error)}); check the source") from error
 
@@ -269,9 +267,7 @@ def _camera(number: int) -> tuple[str, str]:
     if sys.platform == "darwin":
         return "avfoundation", str(number)
     if sys.platform == "win32":
-        raise BadInput(
-            "cameras cannot be opened by number on Windows; pipe one: ffmpeg -f dshow ... | tapetum track - --online"
-        )
+        raise BadInput("on Windows pipe the camera: ffmpeg -f dshow ... | tapetum track - --online")
     return "video4linux2", f"/dev/video{number}"
 
 

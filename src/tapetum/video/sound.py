@@ -39,9 +39,7 @@ def read_sound(
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise BadInput(f"there is no file {source}; give a recording or a video with sound")
     if sample_rate < 1 or start < 0 or (seconds is not None and seconds <= 0):
-        raise BadInput(
-            f"rate {sample_rate}, start {start}, seconds {seconds}: rate and seconds must be above 0, start 0 or more"
-        )
+        raise BadInput(f"rate {sample_rate}, start {start}, seconds {seconds}: give rate and seconds above 0, start 0 or more")
     stop = None if seconds is None else round((start + seconds) * sample_rate)
     parts, have = [], 0
     try:

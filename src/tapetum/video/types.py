@@ -88,9 +88,7 @@ def usable_rate(*stated: object) -> float | None:
 def check_rate(frame_rate: float) -> None:
     """Raise `BadInput` for a user's rate that no video can have."""
     if usable_rate(frame_rate) is None:
-        raise BadInput(
-            f"a rate of {frame_rate} frames per second is not possible; give a number from {SLOWEST:g} to {FASTEST:g}"
-        )
+        raise BadInput(f"{frame_rate} frames a second is not possible; give a number from {SLOWEST:g} to {FASTEST:g}")
 
 
 @dataclass(frozen=True, kw_only=True)

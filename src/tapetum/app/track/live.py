@@ -60,16 +60,15 @@ class TrackLiveOptions(TrackSettings):
     def check(self) -> None:
         """Raise `BadInput` for options that conflict or need the whole video."""
         super().check()
-        if self.correct:
-            raise BadInput("--correct needs the whole video; leave --online out")
-        if self.three_d:
-            raise BadInput("--3d needs the whole video; leave --online out")
-        if self.view != "tracks":
-            raise BadInput(f"--view {self.view} needs the whole video; without it, or with tapetum show afterwards")
-        if self.visible_above is not None:
-            raise BadInput("--visible-above needs the whole video; leave --online out, or give it to tapetum show afterwards")
-        if self.doubt:
-            raise BadInput("--doubt needs the whole video; leave --online out")
+        for option, given, advice in (
+            ("--correct", self.correct, "leave --online out"),
+            ("--3d", self.three_d, "leave --online out"),
+            (f"--view {self.view}", self.view != "tracks", "without it, or with tapetum show afterwards"),
+            ("--visible-above", self.visible_above is not None, "leave --online out, or give it to tapetum show afterwards"),
+            ("--doubt", self.doubt, "leave --online out"),
+        ):
+            if given:
+                raise BadInput(f"{option} needs the whole video; {advice}")
         if self.timing:
             raise BadInput("--timing is of a whole video; --online prints the latency of its frames; leave one out")
         if self.drop and Path(self.source).is_file():
@@ -197,10 +196,7 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
                 f"({len(run.frame_results)} frames did)"
             )
         if len(never) == len(run.queries):
-            raise BadInput(
-                f"no point was followed: {options.source} ended after {len(run.frame_results)} frames, before the frame of any "
-                "point; give points on earlier frames"
-            )
+            raise BadInput(f"no point was followed: {options.source} ended before the frame of any point; give earlier frames")
         tracks = run.tracks()
         if written is not None:
             save(tracks, written.folder)

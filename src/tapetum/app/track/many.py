@@ -223,9 +223,7 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
     sources: dict[str, str] = {}
     for name, source in named:
         if name in sources:
-            raise BadInput(
-                f"{sources[name]} and {source} would both have their results in {name}; track them with two commands"
-            )
+            raise BadInput(f"{sources[name]} and {source} would both have their results in {name}; use two commands")
         sources[name] = source
     return named
 

@@ -195,7 +195,7 @@ class Tracked(Result):
     """The video as given."""
 
     def show(self) -> "TrackView":
-        """Build a view of the tracks over the video for a notebook. Raises BadInput as `Tracks.show`."""
+        """Build a view of the tracks over the video for a notebook."""
         from tapetum.report.view import view_tracks
 
         return view_tracks(self.tracks, self.source)
@@ -223,10 +223,12 @@ class Tracked(Result):
             content |= {"metric": space.metric, "intrinsics": [float(number) for number in space.intrinsics]}
             if out is not None:
                 content |= {"tracks3d": str(out / "tracks3d.npz"), "table3d": str(out / "tracks3d.csv")}
-        pages = {name: str(page) for name in ("view", "report") if (page := getattr(self, name)) is not None}
-        doubt = {} if self.doubt is None else {"doubt": [span._asdict() for span in self.doubt]}
-        timing = {} if self.stages is None else {"stages": dict(self.stages), "peak_memory_bytes": self.peak_memory_bytes}
-        return {**content, **pages, **doubt, **timing}
+        content |= {name: str(page) for name in ("view", "report") if (page := getattr(self, name)) is not None}
+        if self.doubt is not None:
+            content["doubt"] = [span._asdict() for span in self.doubt]
+        if self.stages is not None:
+            content |= {"stages": dict(self.stages), "peak_memory_bytes": self.peak_memory_bytes}
+        return content
 
     def as_text(self) -> str:
         content = self.as_json()
@@ -280,13 +282,14 @@ def track_into(
 
 
 def _track_into(options: TrackOptions, listener: Listener, file: Path | None, load: "Callable[[], Tracker] | None") -> Tracked:
+    from tapetum.tracks.doubtful import find_doubtful_spans
     from tapetum.video import open_video
 
     if file is not None:
         check_file(file, options)
-    report_file = check_report(options.report)
+    report_file = None if options.report is None else check_report(options.report)
     out = None if options.out is None or file is not None else Path(options.out)
-    space, view, overlay, trouble = None, None, None, None
+    space = view = overlay = trouble = lifting = None
     with ExitStack() as cleanup:
         video = cleanup.enter_context(open_video(options.video))
         names = (OVERLAY, TRACKS, TABLE, *(SPACE if options.three_d else ()))
@@ -295,7 +298,6 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
             report = count_frames(video, options.video, listener)  # queries and tracks are held against the true number
         task = find_point_task(options, video, cleanup, listener)
         video = task.part.video
-        lifting = None
         if options.three_d:
             from tapetum.systems.tapvid3d.lifting import Lifting
 
@@ -343,11 +345,6 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
                 backward = track_back(tracker, task.part, tracks, listener.counting("tracking back"), seen)
                 seen.close()
                 write_track_report(report_file, video, tracks, listener, backward)
-    spans = None
-    if options.doubt:
-        from tapetum.tracks.doubtful import find_doubtful_spans
-
-        spans = find_doubtful_spans(tracks, options.until or 0.0)
     if trouble is not None:
         where = "" if out is None else f"; the tracks in the image are in {out}"
         raise BadInput(f"{trouble}{where}") from trouble
@@ -367,7 +364,7 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         view=None if out is None or view is None else out / view,
         file=file,
         report=report_file,
-        doubt=spans,
+        doubt=find_doubtful_spans(tracks, options.until or 0.0) if options.doubt else None,
         source=options.video,
     )
 

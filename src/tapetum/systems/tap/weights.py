@@ -82,7 +82,7 @@ def from_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def infer_config(state_dict: dict[str, Tensor], *, causal: bool = False, softmax_temperature: float = 20.0) -> TapirConfig:
+def infer_config(state_dict: dict[str, Tensor], *, causal: bool = False) -> TapirConfig:
     """Find the config that fits the shapes of a state dict under our names, with the published strides.
 
     Shapes tell neither whether a network is causal nor its temperature. Raises BadInput if a tensor is missing or no config
@@ -105,7 +105,6 @@ def infer_config(state_dict: dict[str, Tensor], *, causal: bool = False, softmax
         extra = count("backbone.extra.")
         return TapirConfig(
             causal=causal,
-            softmax_temperature=softmax_temperature,
             pyramid_level=max(0, (inward - 4 - c1 - c3) // 49 - 2),
             extra_convs=extra,
             extra_expansion=shape("backbone.extra.0.widen.weight")[0] // c3 if extra else 4,

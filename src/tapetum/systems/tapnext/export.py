@@ -87,6 +87,4 @@ def live_programs(tracker: TapNextTracker, *, size: tuple[int, int], points: int
 def _check(tracker: TapNextTracker, frames: int, size: tuple[int, int], points: int) -> None:
     check_sizes(tracker.model, frames, size, points)
     if size != (trained := tracker.model.config.video_size):
-        raise BadInput(
-            f"images of {size[1]}x{size[0]} pixels were asked for; this network was trained for {trained[1]}x{trained[0]}"
-        )
+        raise BadInput(f"images of {size[1]}x{size[0]} were asked for; this network was trained for {trained[1]}x{trained[0]}")

@@ -22,9 +22,7 @@ class FacetClips:
     def check(self, run: SceneRun) -> None:
         """Raise BadInput for episodes, which are of bodies."""
         if run.episodes is not None:
-            raise BadInput(
-                f"--episodes {run.episodes} is not used where scenes are of facets alone; add --world bodies or both"
-            )
+            raise BadInput(f"--episodes {run.episodes} is not used by scenes of facets alone; add --world bodies or both")
 
     def open(
         self, run: SceneRun, count: int, *, part: str, cache: str | Path | None, size: int, frames: int

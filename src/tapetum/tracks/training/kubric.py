@@ -40,9 +40,7 @@ def kubric_sequences(folder: str | Path) -> list[str]:
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not names:
         packed = " (there are .tar.gz files: unpack them first)" if any(folder.glob("*.tar.gz")) else ""
-        raise BadInput(
-            f"{folder} has no folders of Kubric sequences{packed}; wanted 0000/0000.npy, 0000/frames/000.png and so on"
-        )
+        raise BadInput(f"{folder} has no folders of Kubric sequences{packed}; wanted 0000/0000.npy and 0000/frames/000.png")
     lacking = [f"{name} lacks {what}" for name in names if (what := _lacks(folder / name))]
     if lacking:
         more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""

@@ -97,10 +97,11 @@ class VideoTracking:
         """Track all points through the whole video."""
         if self.reference is not None:
             return self._tracks_from_reference(*self._track_reference_points(self.reference))
-        cues = None if self.error_model is None else TrackCues(len(self.clicks), len(self.video), self._size)
+        size = self.video.height, self.video.width
+        cues = None if self.error_model is None else TrackCues(len(self.clicks), len(self.video), size)
         xy, confidence = self._track_clicks(cues)
         if self.polish:
-            xy, confidence = polished(self._frames, self.clicks, xy, confidence, self._device, cues)
+            xy, confidence = polished(lambda a, b: self.video[a:b], self.clicks, xy, confidence, self._device, cues)
         places, sure, clicked = self._joined(xy, confidence)
         clicks = self.clicks if self.numbers is None else self.clicks[first_of_each(self.numbers)]
         predicted: dict[str, Any] = {}
@@ -119,15 +120,8 @@ class VideoTracking:
         return blend(self.clicks.numpy(), self.numbers.numpy(), xy.numpy(), confidence.numpy(), shorter)
 
     @property
-    def _size(self) -> Size:
-        return self.video.height, self.video.width
-
-    @property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
-
-    def _frames(self, begin: int, end: int) -> np.ndarray:
-        return self.video[begin:end]
 
     def _reel(self) -> Reel:
         """Features of the video, computed on demand; `progress` is called as frames are finished."""
@@ -203,7 +197,7 @@ class VideoTracking:
         queries = torch.cat([best[:, None].to(xy), xy[row, best]], 1)  # where each point is seen best
         if self.polish:
             begun = torch.where(confidence.amax(1, keepdim=True) > 0.5, queries, -1.0)
-            xy, confidence = polished(self._frames, begun, xy, confidence, self._device)
+            xy, confidence = polished(lambda a, b: self.video[a:b], begun, xy, confidence, self._device)
         confidence[row, best] = matched[row, best]  # a patch correlates with itself, which says nothing of the reference
         sure = confidence.numpy()
         clicked = np.zeros(sure.shape, np.bool_)

@@ -75,9 +75,7 @@ def _checked(tracks: Tracks, correction: Sequence[float]) -> tuple[int, int, tup
     except (TypeError, ValueError):
         raise BadInput(f"the correction {correction!r} is not four numbers; give point, frame, x and y") from None
     if point != int(point if np.isfinite(point) else -1) or not 0 <= point < tracks.points:
-        raise BadInput(
-            f"there is no point {point:g} to correct; the tracks have {tracks.points}, from 0 to {tracks.points - 1}"
-        )
+        raise BadInput(f"there is no point {point:g} to correct; the tracks have 0 to {tracks.points - 1}")
     if frame != int(frame if np.isfinite(frame) else -1) or not 0 <= frame < tracks.frames:
         raise BadInput(f"point {point:g} is corrected in frame {frame:g}; give a whole number from 0 to {tracks.frames - 1}")
     if not np.isfinite([x, y]).all():

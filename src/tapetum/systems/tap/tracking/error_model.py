@@ -113,9 +113,7 @@ def load_error_model(path: Path, weights: str, live: bool = False) -> ErrorModel
         if str(about["weights"])[:16] != weights[:16]:
             raise BadInput(f"{path} predicts errors of another tracker; remove it, or make one: tapetum bootstrap --calibrate")
         if about["cues"] not in ((LIVE,) if live else (FEW, NETWORK + FEW)):
-            raise BadInput(
-                f"{path} looks at {about['cues']} cues, and there are {LIVE if live else NETWORK + FEW}; make it again"
-            )
+            raise BadInput(f"{path} looks at {about['cues']} cues, and there are {LIVE if live else NETWORK + FEW}")
         return lambda: ErrorModel(str(about["weights"]), int(about["cues"]), int(about["width"]))
 
     model = load_headed(path, _KEY, "error model", maker)

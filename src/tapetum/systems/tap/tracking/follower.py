@@ -124,9 +124,7 @@ class OnlineTracker:
         that is not causal, and for points outside the frame.
         """
         if not self.model.config.causal:
-            raise BadInput(
-                "this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano"
-            )
+            raise BadInput("this network needs the future; frames one by one need a causal one, such as causal-tapir-nano")
         frame = check_frame(frame)
         size = (frame.shape[0], frame.shape[1])
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))

@@ -113,9 +113,7 @@ class TapirTracker(OnlineTracker):
         numbers = None if ids is None else number_points(as_ids(ids), clicks)
         again = config.second_pass if second_pass is None else second_pass
         if again and config.causal:
-            raise BadInput(
-                "a second pass needs the future, and this network is causal; leave second_pass out, or take tapir-nano"
-            )
+            raise BadInput("a second pass needs the future, and this network is causal; leave it out, or take tapir-nano")
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         half = half_features and not config.causal
         model = None if shown is not None else self.error_model

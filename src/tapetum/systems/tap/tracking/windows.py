@@ -13,7 +13,7 @@ A causal network needs no overlap: its mixer's state is carried over, and the re
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -106,9 +106,9 @@ class Parts:
     frames: int
     tell: Callable[[Float[Tensor, "n t 2"], Float[Tensor, "n t"]], None]
     """Hears positions and confidences in all frames, NaN where none are known yet."""
-    _next: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
+        self._next = 0.0
         self.xy = torch.full((len(self.queries), self.frames, 2), torch.nan)
         self.confidence = torch.full((len(self.queries), self.frames), torch.nan)
 
