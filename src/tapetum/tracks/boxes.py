@@ -94,14 +94,14 @@ class BoxTracks:
         return cls(**load(path, _FORMATS, "boxes", "tapetum detect --track"))
 
 
-def points_in(box: Float[np.ndarray, "4"], side: int = SIDE) -> Float32[np.ndarray, "k 2"]:
+def points_in(box: Float[np.ndarray, "4"]) -> Float32[np.ndarray, "k 2"]:
     """Compute points of a regular grid in the ellipse inscribed in a box, where objects mostly are.
 
     >>> len(points_in(np.array([0.0, 0, 70, 70])))
     37
     """
     x1, y1, x2, y2 = np.asarray(box, np.float64)
-    steps = (np.arange(side) + 0.5) / side
+    steps = (np.arange(SIDE) + 0.5) / SIDE
     grid = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
     inside = ((2 * grid - 1) ** 2).sum(1) <= 1
     return (grid[inside] * (x2 - x1, y2 - y1) + (x1, y1)).astype(np.float32)

@@ -122,16 +122,15 @@ def _distance(maps: Homographies, a: np.ndarray, b: np.ndarray) -> Float64[np.nd
     return np.nan_to_num(np.linalg.norm(moved - b[:, None], axis=-1), nan=np.inf).T
 
 
-def camera_motion(tracks: Tracks, *, within: float = 2.0, reference: int | None = None, seed: int = 0) -> CameraMotion:
+def camera_motion(tracks: Tracks, *, within: float = 2.0) -> CameraMotion:
     """Estimate the camera's motion and the points that belong to the background.
 
-    `within` is by how many pixels a background point may deviate between two frames; `reference` the frame to which the others
-    are aligned, by default the middle one; the same `seed` gives the same result.
+    `within` is by how many pixels a background point may deviate between two frames. The middle frame is the reference.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     xy, visible = tracks.xy.astype(np.float64), tracks.visible
     n, t = visible.shape
-    onto = t // 2 if reference is None else reference
+    onto = t // 2
     steps = np.tile(np.eye(3), (max(t - 1, 0), 1, 1))
     judged, agreed = np.zeros(n), np.zeros(n)
     for k in range(t - 1):

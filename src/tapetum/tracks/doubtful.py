@@ -72,7 +72,8 @@ def find_doubtful_places(
     """
     if not tracks.points or not tracks.frames:
         return []
-    low, high = _span(tracks) if size is None else (np.zeros(2), np.array(size, float))
+    shown = tracks.xy[tracks.visible].astype(float) if size is None else np.array([(0, 0), size], float)
+    low, high = (shown.min(0), shown.max(0)) if len(shown) else (np.zeros(2), np.ones(2))
     shorter = max(float(min(high - low)), 1.0)
     inner = low + EDGE * shorter, high - EDGE * shorter
     apart = departures(tracks.xy) / shorter
@@ -188,12 +189,6 @@ def click_range(tracks: Tracks, point: int) -> tuple[float, float]:
         return float(frames[0]), float(frames[-1])
     query = float(tracks.queries[point, 0])
     return query, query
-
-
-def _span(tracks: Tracks) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]]:
-    """The corners of the box around all visible positions."""
-    xy = tracks.xy[tracks.visible].astype(float)
-    return (xy.min(0), xy.max(0)) if len(xy) else (np.zeros(2), np.ones(2))
 
 
 _Hit = tuple[int, str, float]

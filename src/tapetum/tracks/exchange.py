@@ -44,16 +44,13 @@ _ASIDE = 1.0
 
 
 def read_tracks(path: str | os.PathLike[str], *, video: Video | None = None, name: str | None = None) -> Tracks:
-    """Read tracks from a file of any layout, detected from the extension and the header.
+    """Read tracks from a file of any layout, detected from the extension and the header: .npz, .json, .parquet or .csv of
+    `Tracks.save`; .csv of DeepLabCut (three header rows, or four with individuals), or with columns ID, T, Y, X as of napari;
+    .pkl of TAP-Vid, with the `name` of a video if it has several.
 
-    Args:
-        path: .npz, .json, .parquet or .csv of `Tracks.save`; .csv of DeepLabCut (three header rows, or four with individuals),
-            or with columns ID, T, Y, X as of napari; .pkl of TAP-Vid.
-        video: the tracks' own video, unchecked (`check_video`): gives the number of frames for napari, and the size for
-            TAP-Vid's fractions, in place of the frames in the pickle.
-        name: which video to read from a pickle with several.
-
-    Raises BadInput: the file does not exist, has an unknown layout, or is damaged; the message names the line.
+    The tracks' own `video`, unchecked (`check_video`), gives the number of frames for napari, and the size for TAP-Vid, in
+    place of the frames in the pickle. Raises BadInput if the file does not exist, has an unknown layout, or is damaged; the
+    message names the line.
     """
     path = named_path(path)
     suffix = path.suffix.lower()

@@ -41,12 +41,6 @@ class CarriedBox:
     detected: np.ndarray
     scores: np.ndarray
 
-    def lost_from(self, frame: int) -> int | None:
-        """Find the first frame after `frame` from which on it is never shown again."""
-        rest = np.flatnonzero(self.shown[frame:])
-        last = frame - 1 if not len(rest) else frame + int(rest[-1])
-        return None if last + 1 >= len(self.shown) else max(last + 1, frame)
-
 
 @dataclass
 class BoxTracker:
@@ -71,7 +65,10 @@ class BoxTracker:
             matched = self._matched(objects, boxes, frame)
             if matched:
                 self._carry(matched, frame)
-            later = [lost for each in objects if each.shown[frame] and (lost := each.lost_from(frame + 1)) is not None]
+            later = []  # where each is never shown again
+            for each in objects:
+                if each.shown[frame] and (last := int(np.flatnonzero(each.shown)[-1])) + 1 < end:
+                    later.append(last + 1)
             if not objects or not all(each.shown[frame] for each in objects):
                 later.append(frame)
             frame = max(min(later, default=end), frame + self.every)
@@ -160,18 +157,13 @@ def _along(
     before = xy[:, anchor - start]
     for frame in way:
         carried = None if missed >= patience else carry(box, before, xy[:, frame - start], visible[:, frame - start])
-        if carried is None or not _within(carried[0], size):
+        centre = np.full(2, -1.0) if carried is None else (carried[0][:2] + carried[0][2:]) / 2
+        if carried is None or not ((centre >= 0) & (centre <= size)).all():
             missed += 1
             thing.shown[frame] = False
         else:
             missed = 0
             thing.xyxy[frame], thing.shown[frame], thing.scores[frame] = carried[0], True, score * carried[1]
-
-
-def _within(box: np.ndarray, size: tuple[int, int]) -> bool:
-    """Whether the centre of a box is in the image."""
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    return 0 <= x <= size[0] and 0 <= y <= size[1]
 
 
 def to_box_tracks(things: list[CarriedBox], video: Video) -> BoxTracks:

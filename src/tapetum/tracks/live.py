@@ -178,13 +178,10 @@ class LiveTracker:
     ) -> list[int]:
         """Submit the next frame, which is copied, and return immediately, with the ids of its new points.
 
-        Args:
-            time_s: of the frame, by any clock that does not go back; None uses this machine's.
-            points: (x, y) in raster pixels of new points in this frame, which is then not dropped.
-            corrected: (x, y) of points, by id, that are to be tracked from there on, as they look in this frame.
-
-        Raises BadInput for a frame of another size, a time that is not after the last, a point outside the frame, an id that
-        was never given, or a tracker that was closed or has failed.
+        `time_s` is by any clock that does not go back; None uses this machine's. `points` are (x, y) in raster pixels of new
+        points in this frame, which is then not dropped; `corrected` those of points, by id, to be tracked from there on. Raises
+        BadInput for a frame of another size, a time that is not after the last, a point outside the frame, an id that was never
+        given, or a tracker that was closed or has failed.
         """
         checked = check_frame(frame, self._size).copy()
         moment = time.monotonic() if time_s is None else float(time_s)

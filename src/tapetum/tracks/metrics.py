@@ -85,7 +85,17 @@ def tapvid_metrics(
     gt_occluded, pred_occluded = (np.asarray(unmasked(x, "occluded"), bool) for x in (gt_occluded, pred_occluded))
     gt_tracks, pred_tracks = (np.asarray(unmasked(x, "tracks")) for x in (gt_tracks, pred_tracks))
     queries = np.asarray(unmasked(queries, "queries"))
-    _check_shapes(queries, gt_occluded, gt_tracks, pred_occluded, pred_tracks)
+    if gt_occluded.ndim != 2:
+        raise BadInput(f"gt_occluded has shape {gt_occluded.shape}; it must be (n, t)")
+    n, t = gt_occluded.shape
+    for name, array, expected in (
+        ("queries", queries, (n, 3)),
+        ("gt_tracks", gt_tracks, (n, t, 2)),
+        ("pred_occluded", pred_occluded, (n, t)),
+        ("pred_tracks", pred_tracks, (n, t, 2)),
+    ):
+        if array.shape != expected:
+            raise BadInput(f"{name} has shape {array.shape}; with gt_occluded of shape {(n, t)} it must be {expected}")
     counted = evaluated_frames(queries[:, 0], gt_occluded.shape[1], mode)
 
     visible = ~gt_occluded & counted
@@ -142,26 +152,6 @@ def mean_metrics(per_video: Iterable[Mapping[str, float]]) -> tuple[dict[str, fl
 def _ratio(part: Bool[np.ndarray, "n t"], *wholes: Bool[np.ndarray, "n t"]) -> float:
     whole = sum(int(np.count_nonzero(mask)) for mask in wholes)
     return int(np.count_nonzero(part)) / whole if whole else float("nan")
-
-
-def _check_shapes(
-    queries: np.ndarray,
-    gt_occluded: np.ndarray,
-    gt_tracks: np.ndarray,
-    pred_occluded: np.ndarray,
-    pred_tracks: np.ndarray,
-) -> None:
-    if gt_occluded.ndim != 2:
-        raise BadInput(f"gt_occluded has shape {gt_occluded.shape}; it must be (n, t)")
-    n, t = gt_occluded.shape
-    for name, array, expected in (
-        ("queries", queries, (n, 3)),
-        ("gt_tracks", gt_tracks, (n, t, 2)),
-        ("pred_occluded", pred_occluded, (n, t)),
-        ("pred_tracks", pred_tracks, (n, t, 2)),
-    ):
-        if array.shape != expected:
-            raise BadInput(f"{name} has shape {array.shape}; with gt_occluded of shape {(n, t)} it must be {expected}")
 
 
 GAPS = (1, 4, 16, 64, 256)

@@ -31,6 +31,7 @@ class Tracker(Protocol):
 
     def track(self, video: Any, queries: Num[np.ndarray, "n 3"], /, *, progress: Progress = None) -> Tracks:
         """Track queries (frame, x, y in raster pixels) through a whole video or array of frames (t, h, w, 3)."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -108,9 +108,13 @@ def to_numpy(array: Any, name: str) -> np.ndarray:
         return unmasked(array, name)
     try:
         if hasattr(array, "detach") and hasattr(array, "cpu"):
-            return _from_torch(array)
+            if array.device.type == "meta":
+                raise BadInput(f"a tensor on the device meta has no numbers; {_WANTED}")
+            tensor = (array if str(array.layout) == "torch.strided" else array.to_dense()).detach().cpu()
+            return (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
         if isinstance(array, (list, tuple)):
-            return np.stack([to_numpy(each, name) for each in array]) if _of_arrays(array) else np.asarray(array)
+            of_arrays = len(array) > 0 and all(hasattr(each, "__array__") or hasattr(each, "detach") for each in array)
+            return np.stack([to_numpy(each, name) for each in array]) if of_arrays else np.asarray(array)
         if hasattr(array, "__array__"):
             return np.asarray(array)
     except BadInput:
@@ -119,14 +123,3 @@ def to_numpy(array: Any, name: str) -> np.ndarray:
         reason = " ".join(str(error).split())[:150]
         raise BadInput(f"{name} is a {type(array).__name__} without numbers of one shape ({reason}); {_WANTED}") from error
     raise BadInput(f"{type(array).__name__} is not a video; give a path, an array or a tensor: {_WANTED}")
-
-
-def _from_torch(tensor: Any) -> np.ndarray:
-    if tensor.device.type == "meta":
-        raise BadInput(f"a tensor on the device meta has no numbers; {_WANTED}")
-    tensor = (tensor if str(tensor.layout) == "torch.strided" else tensor.to_dense()).detach().cpu()
-    return (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
-
-
-def _of_arrays(values: Any) -> bool:
-    return len(values) > 0 and all(hasattr(each, "__array__") or hasattr(each, "detach") for each in values)

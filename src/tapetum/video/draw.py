@@ -102,17 +102,11 @@ def draw_tracks(
 ) -> Iterator[Frame]:
     """Draw frames with n tracks drawn on them, one by one.
 
-    Args:
-        frames: t frames, uint8 (h, w, 3); a `Video` or any iterable. They are not changed.
-        xy: positions in raster pixels; those outside the frame or not finite are not drawn.
-        visible: filled dots where true, hollow rings where false.
-        trail: frames after which a path has faded away; 0 draws none.
-        radius: of the dots, in pixels; derived from the frame size if None.
-        rings: whether hidden points are drawn at all.
-        labels: a short text for each point, written beside it.
-        colours: one per point; by default those of `point_colours` at the first positions.
-
-    Raises BadInput: incompatible arrays, or more or fewer frames than the tracks have.
+    `frames` is a `Video` or any iterable of t frames, uint8 (h, w, 3), which are not changed. Positions `xy` are raster pixels;
+    those outside the frame or not finite are not drawn. A path has faded away after `trail` frames, 0 draws none; `radius` is
+    that of the dots in pixels, by default by the frame size; `rings` says whether hidden points are drawn; `labels` are short
+    texts beside the points; `colours` are by default `point_colours`. Raises BadInput for incompatible arrays, or more or fewer
+    frames than the tracks have.
     """
     xy = np.clip(np.asarray(xy, np.float32), -_FAR, _FAR)
     visible = np.asarray(visible, np.bool_)

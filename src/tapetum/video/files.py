@@ -217,7 +217,13 @@ class FileVideo(Video):
         if self._cache is not None and self._final is not None and number in self._cache:
             return self._cache[number]
         index = self._numbered()
-        frame = self._by_count(number) if index.pts is None else self._by_time(index, int(index.pts[number]))
+        if index.pts is None:
+            cursor = self._current()
+            if cursor is None or cursor.counted is None or cursor.counted > number:
+                cursor = self._start(None)
+            frame = cursor and cursor.count_to(number)
+        else:
+            frame = self._by_time(index, int(index.pts[number]))
         if frame is not None and self._final is not None:
             self._cache_frame(number, frame)
         return frame
@@ -242,12 +248,6 @@ class FileVideo(Video):
             if frame is not None:
                 return frame
         return self._start(None).until(pts)  # pyright: ignore[reportOptionalMemberAccess]
-
-    def _by_count(self, number: int) -> VideoFrame | None:
-        cursor = self._current()
-        if cursor is None or cursor.counted is None or cursor.counted > number:
-            cursor = self._start(None)
-        return cursor and cursor.count_to(number)
 
     def _current(self) -> Cursor | None:
         """The open decoder, unless the parent process of this fork opened it."""

@@ -91,11 +91,6 @@ def videos_below(folder: Path) -> list[Path]:
     return sorted(videos)
 
 
-def relative_name(video: Path, source: Path) -> str:
-    """Name a video for reports: by its path below the folder."""
-    return video.name if video == source else video.relative_to(source).as_posix()
-
-
 _TURNED = frozenset(("JPEG", "MPO", "TIFF", "WEBP", "PNG"))
 """Formats whose header may say that the image is turned."""
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
@@ -266,7 +261,9 @@ def image_rgb(image: Image.Image, name: str) -> Frame:
     if image.mode.startswith("I"):
         wide = np.asarray(image).astype(np.int64)
         if wide.min() < 0 or wide.max() > 65535:
-            raise BadInput(f"{name} holds {wide.min()} to {wide.max()}; give 8 or 16 bits (0 to 65535), or floats 0..1")
+            raise BadInput(
+                f"{name} has numbers from {wide.min()} to {wide.max()}; give 8 or 16 bits (to 65535), or floats 0..1"
+            )
         return as_rgb((wide >> 8).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         return as_rgb(np.asarray(image.convert("RGBA")))

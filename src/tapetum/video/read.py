@@ -23,15 +23,11 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def open_video(source: Any, *, frame_rate: float = DEFAULT_RATE) -> Video:
-    """Open `source` as a `Video`.
+    """Open `source` as a `Video`: a path to a video file or a still image; a folder of images (f2 before f10); an .npy or .npz
+    file; an episode of a LeRobot data set, as FOLDER#episode=3; an array or torch tensor, uint8 or float 0..1, (t, h, w, 3) or
+    (t, h, w); or a `Video`, returned as it is. `frame_rate` is for those without a clock of their own.
 
-    Args:
-        source: a path to a video file or a still image; a folder of images (f2 before f10); an .npy or .npz file; an episode of
-            a LeRobot data set, as FOLDER#episode=3; an array or torch tensor, uint8 or float 0..1, of shape (t, h, w, 3) or (t,
-            h, w); or a `Video`, which is returned as it is.
-        frame_rate: frames per second of a source without its own clock (a folder, an array, an image).
-
-    Raises BadInput: the source does not exist, cannot be decoded, or is of the wrong kind. Network addresses are refused, and
+    Raises BadInput if the source does not exist, cannot be decoded, or is of the wrong kind. Network addresses are refused, and
     no file can make the reader open another file or a connection.
 
     >>> import numpy as np

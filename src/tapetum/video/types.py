@@ -7,7 +7,6 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Generic, TypeVar, overload
 
 import numpy as np
@@ -88,7 +87,7 @@ def usable_rate(*stated: object) -> float | None:
 def check_rate(frame_rate: float) -> None:
     """Raise `BadInput` for a user's rate that no video can have."""
     if usable_rate(frame_rate) is None:
-        raise BadInput(f"{frame_rate} frames a second is not possible; give a number from {SLOWEST:g} to {FASTEST:g}")
+        raise BadInput(f"the rate {frame_rate} is not possible; give a number from {SLOWEST:g} to {FASTEST:g} a second")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +205,7 @@ class Video(ABC):
     def __enter__(self) -> "Video":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

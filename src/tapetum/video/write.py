@@ -54,15 +54,9 @@ def write_video(
     """Encode `frames` to `path`, whole or not at all; the extension chooses mp4 (h264), webm (VP9) or gif.
 
     mp4 and webm hold 4:2:0 colour, tagged BT.709, limited range; an odd width or height gets one more column or row, a copy of
-    the last. A gif has a palette for each frame, and times in hundredths of a second, at most 50 frames per second.
-
-    Args:
-        frames: uint8 arrays (h, w, 3), all of one size; taken one by one.
-        frame_rate: frames per second.
-        dither: approximate missing gif colours by mixing; without it files are smaller and skies show bands.
-        sound: of an mp4, taken as the frames advance.
-
-    Raises BadInput: no frames, frames of another type or of several sizes, an unknown extension, a full disk.
+    the last. A gif has a palette for each frame, and times in hundredths of a second, at most 50 frames per second; `dither`
+    mixes colours that it lacks. Frames, uint8 (h, w, 3) of one size, and the `sound` of an mp4 are taken one by one. Raises
+    BadInput for no frames, frames of another type or of several sizes, an unknown extension, a full disk.
     """
     path = named_path(path)
     suffix = path.suffix.lower()

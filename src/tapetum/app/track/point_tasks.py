@@ -226,10 +226,13 @@ def find_point_task(
     """Build the task that `settings` request for a video whose true number of frames is known, before the tracker is loaded.
     Raises BadInput for anything that the video lacks."""
     if settings.correct:
-        from tapetum.systems.tap.tracking.corrections import corrections_of, gather_clicks, read_corrected
+        from tapetum.systems.tap.tracking.corrections import corrections_of, gather_clicks
+        from tapetum.tracks.exchange import check_video, read_tracks, tracked_part
 
         assert settings.tracks is not None
-        tracks, part = read_corrected(settings.tracks, video)
+        tracks = read_tracks(settings.tracks, video=video)
+        part = tracked_part(video, tracks)
+        check_video(tracks, part)
         return CorrectedPoints(
             cut(part, settings), tracks, gather_clicks(tracks, corrections_of(settings.correct, tracks, video))
         )

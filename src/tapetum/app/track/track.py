@@ -9,27 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.track import track_files as files
 from tapetum.app.track.point_tasks import CutSettings, find_point_task
 from tapetum.app.track.show import DrawSettings, View
-from tapetum.app.track.track_files import (
-    FEATURES,
-    FILES,
-    OVERLAY,
-    TABLE,
-    TRACKS,
-    check_doubt,
-    check_file,
-    draw,
-    file_lines,
-    finish_features,
-    one_file,
-    open_features,
-    save,
-    span_lines,
-    track_back,
-    tracks_kept,
-    write_file,
-)
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
 from tapetum.core.devices import check_compiler, choose_device, choose_dtype, memory_size, peak_bytes
 from tapetum.core.errors import BadInput, TapetumError
@@ -216,9 +198,13 @@ class Tracked(Result):
             "seconds": self.seconds,
         }
         if out is not None:
-            content |= {"overlay": self.overlay and str(self.overlay), "tracks": str(out / TRACKS), "table": str(out / TABLE)}
+            content |= {
+                "overlay": self.overlay and str(self.overlay),
+                "tracks": str(out / files.TRACKS),
+                "table": str(out / files.TABLE),
+            }
         if self.file is not None:
-            content |= {"overlay": None, "tracks": None, "table": None, FILES[self.file.suffix.lower()]: str(self.file)}
+            content |= {"overlay": None, "tracks": None, "table": None, files.FILES[self.file.suffix.lower()]: str(self.file)}
         if space is not None:
             content |= {"metric": space.metric, "intrinsics": [float(number) for number in space.intrinsics]}
             if out is not None:
@@ -235,14 +221,14 @@ class Tracked(Result):
         lines = [
             f"tracked {content['points']} points through {content['frames']} frames of {self.video}"
             f" ({self.width}x{self.height}) with {self.model} in {self.seconds:.1f} s",
-            *file_lines(content),
+            *files.file_lines(content),
         ]
         if self.tracks3d is not None:
             unit = "metres" if self.tracks3d.metric else "an unknown unit, the same everywhere"
             lines += [f"in space {content['tracks3d']} (in {unit})", f"table    {content['table3d']}"]
             lines += [f"view     {content['view']}"] if "view" in content else []
         lines += [f"report   {self.report}"] if self.report is not None else []
-        lines += [] if self.doubt is None else span_lines(self.doubt, self.tracks)
+        lines += [] if self.doubt is None else files.span_lines(self.doubt, self.tracks)
         if self.stages is not None:
             whole = sum(self.stages.values())
             lines += [f"{name:14}{seconds:7.2f} s {seconds / whole:5.0%}" for name, seconds in self.stages.items()]
@@ -267,7 +253,7 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
     [[[10.5, 20.0], [10.5, 20.0], [10.5, 20.0]]]
     """
     options.check()
-    return track_into(options, listener, one_file(options.out))
+    return track_into(options, listener, files.one_file(options.out))
 
 
 def track_into(
@@ -286,14 +272,14 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
     from tapetum.video import open_video
 
     if file is not None:
-        check_file(file, options)
+        files.check_file(file, options)
     report_file = None if options.report is None else check_report(options.report)
     out = None if options.out is None or file is not None else Path(options.out)
     space = view = overlay = trouble = lifting = None
     with ExitStack() as cleanup:
         video = cleanup.enter_context(open_video(options.video))
-        names = (OVERLAY, TRACKS, TABLE, *(SPACE if options.three_d else ()))
-        written = None if out is None else cleanup.enter_context(results(out, (*names, FEATURES)))
+        names = (files.OVERLAY, files.TRACKS, files.TABLE, *(SPACE if options.three_d else ()))
+        written = None if out is None else cleanup.enter_context(results(out, (*names, files.FEATURES)))
         with stage("decode"):
             report = count_frames(video, options.video, listener)  # queries and tracks are held against the true number
         task = find_point_task(options, video, cleanup, listener)
@@ -306,10 +292,10 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         with stage("load"):
             tracker = make_tracker(options, MODEL) if load is None else load()
         if options.doubt:
-            check_doubt(tracker, options.reference)
+            files.check_doubt(tracker, options.reference)
         start = time.perf_counter()
         support = [] if lifting is None else lifting.support_points(video)
-        features = open_features(options, written)
+        features = files.open_features(options, written)
         with stage("track"):
             tracks = task.track(tracker, support, listener.counting("tracking"), features)
         if lifting is not None:
@@ -317,16 +303,16 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         tracks = options.choose_visible(tracks, options.model or MODEL)
         seconds = time.perf_counter() - start
         if file is not None:
-            write_file(file, video, tracks, options, listener)
+            files.write_file(file, video, tracks, options, listener)
         if written is not None:
             listener.status("saving")
             with stage("write"):
-                save(tracks, written.folder)
+                files.save(tracks, written.folder)
             listener.status("")
-            written.commit(instead_of=(*names, *finish_features(features, written.out)))
-        with tracks_kept(out):
+            written.commit(instead_of=(*names, *files.finish_features(features, written.out)))
+        with files.tracks_kept(out):
             if written is not None and not options.no_overlay:
-                overlay = draw(written, video, tracks, options, listener)
+                overlay = files.draw(written, video, tracks, options, listener)
             if lifting is not None:
                 from tapetum.systems.tapvid3d.lifting import write_space
 
@@ -341,8 +327,8 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
                 from tapetum.app.track.report import write_track_report
                 from tapetum.systems.tap.tracking.feature_file import FeatureFile
 
-                seen = FeatureFile(None if out is None else out / FEATURES, None, 0)
-                backward = track_back(tracker, task.part, tracks, listener.counting("tracking back"), seen)
+                seen = FeatureFile(None if out is None else out / files.FEATURES, None, 0)
+                backward = files.track_back(tracker, task.part, tracks, listener.counting("tracking back"), seen)
                 seen.close()
                 write_track_report(report_file, video, tracks, listener, backward)
     if trouble is not None:

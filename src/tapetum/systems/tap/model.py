@@ -167,12 +167,10 @@ class Tapir(nn.Module):
     ) -> Trajectories:
         """Track points through a clip.
 
-        Args:
-            known: positions (x, y) in raster pixels that replace those of matching where they are not NaN (`places_of`).
-            query_chunk, frame_chunk: points worked on, and frames matched, at a time, which bounds memory.
-            state: of a causal model, at the end of an earlier clip; `keep_state` returns that of this clip.
-            refine_with_gradient: number of points (in whole chunks) for which refinement passes gradients; None is all.
-            peaks: compute `Trajectories.peak`.
+        `known` are positions (x, y) in raster pixels that replace those of matching where they are not NaN (`places_of`). The
+        chunks, of points and of frames matched, bound memory. A causal model takes the `state` at the end of an earlier clip,
+        and gives its own with `keep_state`. Refinement passes gradients for `refine_with_gradient` points (in whole chunks;
+        None: all). With `peaks`, `Trajectories.peak` is computed.
         """
         count = points.initial.shape[1]  # unknown while a program is exported, which works on all points at once
         parts = []

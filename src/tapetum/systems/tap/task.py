@@ -53,11 +53,9 @@ def estimate_losses(
 ) -> Terms:
     """Compute the terms `position`, `occlusion` and `expected_dist` of one estimate.
 
-    Args:
-        xy: true positions in raster pixels of a video of `video_size` (height, width), like the estimate's.
-        occluded: where the point is hidden; only the occlusion term counts there.
-        mask: weight of every entry in all terms.
-        rebalance: visible entries have weight 1 + rebalance in the occlusion term.
+    `xy` are true positions in raster pixels of a video of `video_size` (height, width), like the estimate's; where a point is
+    `occluded`, only the occlusion term counts. `mask` weighs every entry in all terms; visible entries have weight 1 +
+    `rebalance` in the occlusion term.
     """
     hidden = occluded.float()
     everywhere = torch.ones_like(hidden) if mask is None else mask.float()

@@ -69,11 +69,8 @@ def make_targets(
 ) -> TrackTargets:
     """Bring tracks, raster pixels of a video of (height, width) `video_size`, into pixels of `image_size`, and weigh them.
 
-    Args:
-        queries, xy: (t, x, y) of each point, and true positions.
-        occluded: where the point is hidden or outside of the image.
-        occluded_weight: of hidden points inside the image in the terms of position.
-        as_public: weigh as the public file does in fact.
+    Points that are `occluded` are hidden or outside of the image; those inside weigh `occluded_weight` in the terms of
+    position. `as_public` weighs as the public file does in fact.
     """
     scaled = scale_xy(xy.float(), video_size, image_size)
     side = constant([image_size[1], image_size[0]], scaled)

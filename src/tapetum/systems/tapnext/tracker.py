@@ -89,15 +89,11 @@ class TapNextTracker:
         frame_chunk: int | None = None,
         progress: Progress = None,
     ) -> Tracks:
-        """Track points jointly through a video.
+        """Track points jointly through anything that `tapetum.video.open_video` takes.
 
-        Args:
-            video: anything that `tapetum.video.open_video` takes.
-            queries: (t, x, y) of each point: frame number (rounded) and raster pixels.
-            frame_chunk: frames that pass through the network at a time, which changes nothing; None bounds its memory.
-            progress: is called with the number of frames seen and the number of all frames.
-
-        Raises BadInput: the video cannot be read, or a query lies outside of it or is not a number.
+        `queries` are (t, x, y) of each point: frame number (rounded) and raster pixels. `frame_chunk` frames pass through the
+        network at a time, which changes nothing; None bounds its memory. `progress` is called with the number of frames seen
+        and of all frames. Raises BadInput if the video cannot be read, or a query lies outside of it or is not a number.
         """
         video = open_video(video)
         given = check_queries(queries, len(video), (video.height, video.width))
@@ -129,15 +125,8 @@ class TapNextTracker:
     def start(
         self, frame: UInt8[np.ndarray, "h w 3"], points: Float[np.ndarray, "n 2"] | Sequence[Sequence[float]]
     ) -> TapNextStream:
-        """Start to track points, (x, y) in raster pixels of `frame`, through frames that arrive one by one.
-
-        Then pass every frame to `step`, this one first:
-
-            stream = tracker.start(frame, points)
-            stream, points = tracker.step(stream, frame)
-
-        Raises BadInput for points outside of the frame.
-        """
+        """Start to track points, (x, y) in raster pixels of `frame`, through frames one by one, as `OnlineTracker.start` of
+        TAPIR. Raises BadInput for points outside of the frame."""
         frame = check_frame(frame)
         size = (frame.shape[0], frame.shape[1])
         queries = _queries_at(0, points, size)
@@ -148,11 +137,8 @@ class TapNextTracker:
     @torch.inference_mode()
     def step(self, stream: TapNextStream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[TapNextStream, FrameTracks]:
         """Track the stream's points into one more frame, with the result of `track` on the whole clip: the updated stream and
-        the points.
-
-        In a frame of a single colour all points are hidden, with confidence 0. Raises BadInput for a frame of another size, and
-        for the stream of another tracker.
-        """
+        the points; all hidden, with confidence 0, in a frame of a single colour. Raises BadInput for a frame of another size,
+        and for the stream of another tracker."""
         self._check_weights(stream)
         frame = check_frame(frame, stream.size)
         now = stream.queries[:, 0] == stream.state.step
@@ -166,10 +152,8 @@ class TapNextTracker:
     @full_precision()
     @torch.inference_mode()
     def add(self, stream: TapNextStream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> TapNextStream:
-        """Add points, (x, y) in raster pixels of `frame`, after those of the stream; call it before the `step` with that frame.
-
-        Raises BadInput for points outside of the frame, and for the stream of another tracker.
-        """
+        """Add points, (x, y) in raster pixels of `frame`, after those of the stream, before the `step` with that frame. Raises
+        BadInput for points outside of the frame, and for the stream of another tracker."""
         self._check_weights(stream)
         check_frame(frame, stream.size)
         new = _queries_at(stream.state.step, points, stream.size)

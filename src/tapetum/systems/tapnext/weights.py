@@ -96,13 +96,9 @@ def from_official(
 ) -> TapNext:
     """Build the network of a public state dict, in evaluation mode, with all sizes that the shapes of its tensors give.
 
-    Args:
-        state_dict: names of the public PyTorch class, with or without the prefix and the extras of a training program.
-        heads: of attention; None takes as many as the gates of the recurrence have blocks.
-        image_size: height and width in pixels; None takes those of the table of positions, or a square.
-        variant: see `TapNextConfig.variant`.
-
-    Raises BadInput: a tensor is missing, unknown or of a shape that does not fit.
+    Names are those of the public PyTorch class, with or without the prefix and the extras of a training program. By default
+    there are as many `heads` as the gates of the recurrence have blocks, and `image_size` is that of the table of positions, or
+    a square. Raises BadInput for a tensor that is missing, unknown or of a shape that does not fit.
     """
     state = _without_prefix(state_dict)
     config = _infer_config(state, heads, image_size, variant)
@@ -284,7 +280,12 @@ def from_jax(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], int]:
         if match := _JAX_ATTENTION.fullmatch(name):
             attention[match[1], match[2], match[3]] = array
             continue
-        public = _public_name(name)
+        rules = ((re.fullmatch(pattern, name), template) for pattern, template in _JAX_RULES)
+        public = next((match.expand(template).replace("/", ".") for match, template in rules if match), None)
+        if public is None:
+            raise BadInput(f"the array {name!r} is not of TAPNext's JAX checkpoint; is it another network's?")
+        if not (".ssm_block." in public and public.endswith(".scale")):  # which is of an RMS norm
+            public = re.sub(r"\.(kernel|scale)$", ".weight", public)
         if name.endswith("embedding/kernel"):
             array = array[0].transpose(3, 2, 0, 1)  # (1, h, w, 3, c)
         elif name.endswith("/kernel"):
@@ -307,12 +308,3 @@ def from_jax(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], int]:
         state[f"{before}.out_proj.weight"] = torch.from_numpy(out.reshape(-1, out.shape[-1]).T.copy())
         state[f"{before}.out_proj.bias"] = torch.from_numpy(np.array(bias))
     return state, heads[0]
-
-
-def _public_name(name: str) -> str:
-    for pattern, template in _JAX_RULES:
-        if match := re.fullmatch(pattern, name):
-            public = match.expand(template).replace("/", ".")
-            kept = ".ssm_block." in public and public.endswith(".scale")  # of an RMS norm
-            return public if kept else re.sub(r"\.(kernel|scale)$", ".weight", public)
-    raise BadInput(f"the array {name!r} is not of TAPNext's JAX checkpoint; is it another network's?")

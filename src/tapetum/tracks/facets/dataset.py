@@ -232,7 +232,16 @@ def _make_one(out: Path, settings: tuple[int, SceneConfig, int], item: tuple[int
     (seed, config, points), (number, name) = settings, item
     clip = make_clip((seed, number), config, source, points)
     with whole_file(out / "tapvid3d" / f"{name}.npz") as temporary:
-        np.savez(temporary, allow_pickle=False, **tapvid3d_entry(clip))
+        np.savez(
+            temporary,
+            allow_pickle=False,
+            images_jpeg_bytes=np.array([encode_jpeg(frame) for frame in clip.video]),
+            queries_xyt=clip.queries[:, [1, 2, 0]].astype(np.float64),
+            tracks_XYZ=clip.truth.xyz.transpose(1, 0, 2).astype(np.float64),
+            visibility=clip.truth.visible.T,
+            fx_fy_cx_cy=clip.intrinsics[0].astype(np.float64),
+            extrinsics_w2c=clip.world_to_camera.astype(np.float64),
+        )
     with whole_file(out / "tapvid3d" / f"{name}.depth.npz") as temporary:
         np.savez_compressed(temporary, depth=clip.depth)
     with whole_file(out / "truth" / f"{name}.npz") as temporary:
@@ -280,15 +289,3 @@ def _piece(value: Any) -> bytes:
     pickler.fast = True
     pickler.dump(value)
     return buffer.getvalue()[2:-1]
-
-
-def tapvid3d_entry(clip: SyntheticClip) -> dict[str, np.ndarray]:
-    """Build the arrays of one TAPVid-3D file."""
-    return {
-        "images_jpeg_bytes": np.array([encode_jpeg(frame) for frame in clip.video]),
-        "queries_xyt": clip.queries[:, [1, 2, 0]].astype(np.float64),
-        "tracks_XYZ": clip.truth.xyz.transpose(1, 0, 2).astype(np.float64),
-        "visibility": clip.truth.visible.T,
-        "fx_fy_cx_cy": clip.intrinsics[0].astype(np.float64),
-        "extrinsics_w2c": clip.world_to_camera.astype(np.float64),
-    }

@@ -54,11 +54,13 @@ class TrackedClipSource(Protocol):
 
     def check(self, run: SceneRun) -> None:
         """Raise BadInput if it cannot make clips with these settings, before anything is written."""
+        ...
 
     def open(
         self, run: SceneRun, count: int, *, part: str, cache: str | Path | None, size: int, frames: int
     ) -> Sequence[ClipDataset]:
         """Open `count` clips of `frames` frames of size x size pixels; `part` (of textures too) is all, train or held-out."""
+        ...
 
 
 class JoinedClips:

@@ -57,37 +57,48 @@ class TrackerFamily(Protocol):
 
     def start(self) -> nn.Module:
         """Load the network that a run starts from. Raises BadInput if that fails."""
+        ...
 
     def learner(self) -> nn.Module:
         """Make the network to train, with the initial weights."""
+        ...
 
     def clip_loss(self, network: nn.Module, batch: TapSample) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss of clips with exact tracks, and numbers to log."""
+        ...
 
     def estimate(self, network: nn.Module, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> PointEstimate:
         """Track points as the teacher, in all frames."""
+        ...
 
     def predict(self, network: nn.Module, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> Any:
         """Track points as the student: everything that its losses need."""
+        ...
 
     def final(self, predictions: Any) -> PointEstimate:
         """Select the student's final prediction from the result of `predict`."""
+        ...
 
     def footage_loss(
         self, network: nn.Module, predictions: Any, targets: FootageTargets
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss of the result of `predict`, and numbers to log."""
+        ...
 
     def track(
         self, network: nn.Module, video: Float[Tensor, "1 t h w 3"], queries: Float[Tensor, "1 n 3"]
     ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
         """Compute positions, and the confidence that a point is visible, for scoring."""
+        ...
 
     def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
         """Make the optimiser's groups."""
+        ...
 
     def save(self, network: nn.Module, file: Path) -> None:
         """Write the student's weights to a file that `load` accepts, with the config of the initial network."""
+        ...
 
     def load(self, name_or_path: str | Path, device: torch.device | None) -> Tracker:
         """Load a tracker by the name of published weights or from a file."""
+        ...

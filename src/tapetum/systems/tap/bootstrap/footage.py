@@ -31,7 +31,7 @@ from tapetum.core.jobs import Engine, run_jobs
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.systems.tap.bootstrap.config import FootageConfig
 from tapetum.video import open_video
-from tapetum.video.images import find_videos, relative_name
+from tapetum.video.images import find_videos
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,8 @@ def prepare_all(
     claim(out, config)
 
     def work(video: Path, _: None) -> str:
-        return prepare(video, relative_name(video, source), out, config)["key"]
+        name = video.name if video == source else video.relative_to(source).as_posix()
+        return prepare(video, name, out, config)["key"]
 
     keys = dict(run_jobs(work, videos, engine=engine, progress=progress))
     with whole_file(out / "list.json", own=True) as temporary:

@@ -80,13 +80,9 @@ def bootstrap(
     """Train on the videos in the folder `source`, writing to `launch.out`; the same call resumes a stopped run, under torchrun
     in every process. Returns None if `launch.minutes` ended first.
 
-    Args:
-        family: networks and losses of the tracker's family; by default TAPIR's.
-        footage: how videos become clips; by default, settings that suit the run.
-        prepare: makes clips of a folder; by default, one video after another in this process.
-        say: called with progress messages, one line at a time.
-
-    Raises BadInput: there is no video, or no usable clip; `launch.out` belongs to another run; the disk is full.
+    `family` has networks and losses of the tracker's family, by default TAPIR's; `footage` says how videos become clips, and
+    `prepare` makes them; `say` is called with lines of progress. Raises BadInput if there is no video, or no usable clip; if
+    `launch.out` belongs to another run; if the disk is full.
     """
     source, out = Path(source), launch.out
     footage, config = footage or run.footage, bootstrap_config(run, launch)

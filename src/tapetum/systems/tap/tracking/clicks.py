@@ -13,8 +13,7 @@ Not part of TAPIR. Each click is tracked in both directions, but not independent
 In a second pass the clicks of a point share what all their first passes saw. For the gain see docs/evidence/clicks.md.
 """
 
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 import torch
@@ -30,14 +29,17 @@ POWER = 3
 """Of the confidence in a weight, that of nearness being 1."""
 
 
-def number_points(ids: Sequence[Hashable], clicks: Float[Tensor, "k 3"]) -> Int[Tensor, " k"]:
+def number_points(ids: Iterable[Hashable], clicks: Float[Tensor, "k 3"]) -> Int[Tensor, " k"]:
     """Number the points that clicks (t, x, y) belong to, in the order of their ids. Raises BadInput unless each click has one
     id, and if a point is clicked twice in one frame.
 
     >>> number_points(["nose", "tail", "nose"], torch.tensor([[0.0, 1, 1], [0, 5, 5], [4, 2, 1]])).tolist()
     [0, 1, 0]
     """
-    named = [name.item() if isinstance(name, np.generic) else name for name in ids]
+    try:
+        named = [name.item() if isinstance(name, np.generic) else name for name in ids]
+    except TypeError as error:
+        raise BadInput(f"ids are {type(ids).__name__}; give one for each query") from error
     if len(named) != len(clicks):
         raise BadInput(f"there are {len(named)} ids for {len(clicks)} queries; give each query the id of its point")
     order = {name: number for number, name in enumerate(dict.fromkeys(named))}
@@ -147,11 +149,3 @@ def nearest(
         first = np.lexsort((values[rows], away[rows]), axis=0)[0]
         joined.append(np.take_along_axis(values[rows], first[None], 0)[0])
     return np.stack(joined)
-
-
-def as_ids(ids: Any) -> Sequence[Hashable]:
-    """Convert ids to a list, from a list or a column of an array. Raises BadInput for anything without a length."""
-    try:
-        return list(ids)
-    except TypeError as error:
-        raise BadInput(f"ids are {type(ids).__name__}; give one for each query") from error

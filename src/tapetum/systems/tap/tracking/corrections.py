@@ -5,7 +5,6 @@ Those of saved tracks come from `tapetum track`: `--correct id,frame,x,y --track
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -124,16 +123,6 @@ def numbers_of(names: Sequence[str], tracks: Tracks) -> list[int]:
             raise BadInput(f"no point is called {name!r}; give its number{f', or one of {some}' if some else ''}")
         numbers.append(same[0] if same else int(name))
     return numbers
-
-
-def read_corrected(path: str | Path, video: "Video") -> "tuple[Tracks, Video]":
-    """Read the tracks to correct and the video frames they cover. Raises BadInput if they do not belong together."""
-    from tapetum.tracks.exchange import check_video, read_tracks, tracked_part
-
-    tracks = read_tracks(path, video=video)
-    part = tracked_part(video, tracks)
-    check_video(tracks, part)
-    return tracks, part
 
 
 def corrections_of(given: Sequence[str | Sequence[Any]], tracks: "Tracks", video: "Video") -> "list[Correction]":

@@ -250,20 +250,13 @@ def _left_out(cues: Float[Tensor, "n t c"], rng: np.random.Generator) -> Float[T
 
 
 def fit_errors(
-    train: list[Example],
-    check: list[Example],
-    weights: str,
-    *,
-    steps: int = 1500,
-    rate: float = 3e-3,
-    width: int = 64,
-    seed: int = 0,
+    train: list[Example], check: list[Example], weights: str, *, steps: int = 1500, width: int = 64
 ) -> tuple[ErrorModel, list[dict[str, float]]]:
     """Train the error model of the tracker whose weights have the SHA-256 `weights`; returns the model after the step that is
     best on the places of `check` that count, and the losses there as it went."""
-    rng = np.random.default_rng(seed)
+    rng, rate = np.random.default_rng(0), 3e-3
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         model = ErrorModel(weights, train[0][0].shape[-1], width)
     every = torch.cat([cues[counted] for cues, _, counted in train])
     model.centre.copy_(every.nanmean(0).nan_to_num(0.0))

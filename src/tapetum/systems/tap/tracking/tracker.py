@@ -24,7 +24,7 @@ from tapetum.hub.registry import resolve
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import ARCHITECTURES
 from tapetum.systems.tap.model import Tapir
-from tapetum.systems.tap.tracking.clicks import as_ids, number_points
+from tapetum.systems.tap.tracking.clicks import number_points
 from tapetum.systems.tap.tracking.clip import Reference, VideoTracking
 from tapetum.systems.tap.tracking.follower import OnlineState, OnlineTracker
 from tapetum.systems.tap.tracking.windows import frames_at_a_time, plan_windows
@@ -110,7 +110,7 @@ class TapirTracker(OnlineTracker):
         config, size = self.model.config, (video.height, video.width)
         shown = None if reference is None else Reference(reference, size)
         clicks = check_queries(queries, len(video), size) if shown is None else check_queries(queries, len(shown), shown.size)
-        numbers = None if ids is None else number_points(as_ids(ids), clicks)
+        numbers = None if ids is None else number_points(ids, clicks)
         again = config.second_pass if second_pass is None else second_pass
         if again and config.causal:
             raise BadInput("a second pass needs the future, and this network is causal; leave it out, or take tapir-nano")
@@ -145,15 +145,11 @@ class TapirTracker(OnlineTracker):
         return model.complete(tracks, size) if model is not None and model.few else tracks
 
     def correct(self, video: Any, tracks: Tracks, corrections: Sequence[Sequence[float]], **options: Any) -> Tracks:
-        """Track some points again, through corrected positions and all earlier clicks, and leave all others bit-identical.
+        """Track some points of the result of `track` or `correct` again, through corrected positions and all earlier clicks,
+        and leave all others bit-identical.
 
-        Args:
-            tracks: the result of `track` or `correct` on this video.
-            corrections: each (number of the point, frame, x, y), in raster pixels.
-            options: those of `track`.
-
-        Raises BadInput as `track` does; for other points or frames than the tracks have; for two corrections of a point in one
-        frame.
+        `corrections` are each (number of the point, frame, x, y), in raster pixels; `options` those of `track`. Raises BadInput
+        as `track` does; for other points or frames than the tracks have; for two corrections of a point in one frame.
         """
         from tapetum.systems.tap.tracking.corrections import gather_clicks, put_in_place
 
