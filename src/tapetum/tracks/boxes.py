@@ -95,11 +95,7 @@ class BoxTracks:
 
 
 def points_in(box: Float[np.ndarray, "4"]) -> Float32[np.ndarray, "k 2"]:
-    """Compute points of a regular grid in the ellipse inscribed in a box, where objects mostly are.
-
-    >>> len(points_in(np.array([0.0, 0, 70, 70])))
-    37
-    """
+    """Compute points of a regular grid in the ellipse inscribed in a box, where objects mostly are."""
     x1, y1, x2, y2 = np.asarray(box, np.float64)
     steps = (np.arange(SIDE) + 0.5) / SIDE
     grid = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
@@ -113,13 +109,7 @@ def carry(
     now: Float[np.ndarray, "k 2"],
     visible: Bool[np.ndarray, " k"],
 ) -> tuple[Float32[np.ndarray, "4"], float] | None:
-    """Move and scale a box with its points; returns it with the fraction of points that agree, or None if it is lost.
-
-    >>> points = points_in(np.array([0.0, 0, 10, 10]))
-    >>> moved, share = carry(np.array([0.0, 0, 10, 10]), points, points * 2 + 5, np.ones(len(points), bool))
-    >>> moved.round(3).tolist(), share
-    ([5.0, 5.0, 25.0, 25.0], 1.0)
-    """
+    """Move and scale a box with its points; returns it with the fraction of points that agree, or None if it is lost."""
     box = np.asarray(box, np.float64)
     centre, size = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
     before, now, visible = np.asarray(before, np.float64), np.asarray(now, np.float64), np.asarray(visible, bool)

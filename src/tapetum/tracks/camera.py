@@ -45,11 +45,7 @@ class CameraMotion:
 
 
 def through(maps: Homographies, xy: Float64[np.ndarray, "n t 2"]) -> Float64[np.ndarray, "n t 2"]:
-    """Map positions by the homography of their frame; NaN if that sends them behind the camera.
-
-    >>> through(np.diag([2.0, 2.0, 1.0])[None], np.ones((1, 1, 2))).tolist()
-    [[[2.0, 2.0]]]
-    """
+    """Map positions by the homography of their frame; NaN if that sends them behind the camera."""
     ones = np.concatenate([xy, np.ones((*xy.shape[:2], 1))], -1)
     moved = np.einsum("tij,ntj->nti", maps, ones)
     ahead = moved[..., 2:] > 1e-9

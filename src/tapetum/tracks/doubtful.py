@@ -64,11 +64,6 @@ def find_doubtful_places(
     `size` is width and height of the video in pixels, by default the extent of the visible positions; `backward` the distance
     of the path tracked back, in pixels, NaN where unknown; `looked_at` are frames that a person has checked, besides clicks and
     queries.
-
-    >>> tracks = Tracks(xy=np.ones((1, 3, 2)), visible=np.ones((1, 3), bool), confidence=[[0.9, 0.6, 0.9]],
-    ...                 queries=[[0, 1, 1]])
-    >>> find_doubtful_places(tracks)
-    [Place(point=0, frame=1, reason='low confidence', score=0.6)]
     """
     if not tracks.points or not tracks.frames:
         return []
@@ -113,12 +108,7 @@ class Span(NamedTuple):
 
 
 def expected_share(tracks: Tracks) -> float | None:
-    """Compute the share of visible places that is expected wrong; None for tracks without `chance_wrong`.
-
-    >>> expected_share(Tracks(xy=np.ones((1, 3, 2)), visible=[[1, 1, 0]], confidence=np.ones((1, 3)), queries=[[0, 1, 1]],
-    ...                       chance_wrong=[[0, 0.5, 0.9]]))
-    0.25
-    """
+    """Compute the share of visible places that is expected wrong; None for tracks without `chance_wrong`."""
     if tracks.chance_wrong is None:
         return None
     return float(tracks.chance_wrong[tracks.visible].sum(dtype=float) / max(tracks.visible.sum(), 1))
@@ -129,11 +119,6 @@ def find_doubtful_spans(tracks: Tracks, until: float = 0.0) -> list[Span]:
 
     A span is a run of chances of at least `LIKELY`, with gaps of up to `GAP` frames. The list ends where the share of visible
     places still expected wrong is below `until`. Raises BadInput for tracks without `chance_wrong`.
-
-    >>> tracks = Tracks(xy=np.ones((1, 5, 2)), visible=np.ones((1, 5), bool), confidence=np.ones((1, 5)), queries=[[0, 1, 1]],
-    ...                 error_px=[[0, 9, 1, 11, 1]], chance_wrong=[[0, 0.5, 0.1, 0.75, 0]])
-    >>> find_doubtful_spans(tracks)
-    [Span(point=0, first=1, last=3, error_px=7.0, chance_wrong=0.45, left=0.0)]
     """
     left = expected_share(tracks)
     if left is None or tracks.chance_wrong is None or tracks.error_px is None:
@@ -168,13 +153,7 @@ def departures(xy: Float[np.ndarray, "n t 2"]) -> Float[np.ndarray, "n t"]:
 
 
 def last_visible(tracks: Tracks, point: int, direction: int, width: int, height: int) -> int | None:
-    """Find the frame farthest from the clicks of a point, after (1) or before (-1) all, where it is visible in the image.
-
-    >>> tracks = Tracks(xy=[[[1, 1], [1, 1], [9, 1], [1, 1]]], visible=[[1, 1, 1, 0]], confidence=np.ones((1, 4)),
-    ...                 queries=[[0, 1, 1]])
-    >>> last_visible(tracks, 0, 1, 8, 8), last_visible(tracks, 0, -1, 8, 8)
-    (1, None)
-    """
+    """Find the frame farthest from the clicks of a point, after (1) or before (-1) all, where it is visible in the image."""
     xy = tracks.xy[point]
     inside = ((xy >= 0) & (xy <= (width, height))).all(axis=1) & tracks.visible[point]
     first, last = click_range(tracks, point)

@@ -135,9 +135,6 @@ def mean_metrics(per_video: Iterable[Mapping[str, float]]) -> tuple[dict[str, fl
     """Average every metric over videos with equal weights; also count the videos left out (NaN) of each headline metric.
 
     A mean over nothing is NaN.
-
-    >>> mean_metrics([{"average_jaccard": 0.5}, {"average_jaccard": float("nan")}])
-    ({'average_jaccard': 0.5}, {'average_jaccard': 1})
     """
     rows = list(per_video)
     means, dropped = {}, {}
@@ -175,13 +172,7 @@ STRICT = RedetectionRules(closed=False, first_appearance=False)
 
 
 def reappearances(occluded: Bool[np.ndarray, " t"], first_appearance: bool = True) -> list[tuple[int, int]]:
-    """List (frame, hidden frames before it) of each reappearance of one track, in order.
-
-    >>> reappearances(np.array([1, 0, 1, 1, 0, 1, 0], bool))
-    [(1, 1), (4, 2)]
-    >>> reappearances(np.array([1, 1, 1, 0, 1, 1, 0], bool), first_appearance=False)
-    [(6, 2)]
-    """
+    """List (frame, hidden frames before it) of each reappearance of one track, in order."""
     events, longest, gap, visible_before = [], 0, 0, False
     for frame, hidden in enumerate(np.asarray(occluded, bool).tolist()):
         if hidden:
@@ -205,12 +196,6 @@ def redetection_metrics(
     """Compute AJ_RD of one video, and `aj_rd_D` for each d_min D: 0..1, or NaN if no point reappears.
 
     Arguments are those of `tapvid_metrics`, in raster pixels of the 256x256 video.
-
-    >>> hidden = np.array([[0, 1, 1, 0, 0]], bool)
-    >>> truth = np.zeros((1, 5, 2))
-    >>> scores = redetection_metrics(hidden, truth, hidden, truth + [0.0, 2.0])
-    >>> scores["aj_rd"], scores["aj_rd_1"], scores["aj_rd_4"]
-    (0.8, 0.8, nan)
     """
     gaps, scores = [], []
     distances = np.linalg.norm(np.asarray(pred_tracks, float) - np.asarray(gt_tracks, float), axis=-1)

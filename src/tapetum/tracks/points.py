@@ -76,9 +76,6 @@ def request_points(
 
     Points of the file `points` come first, then those of `query`; without any there is a grid, in its `region` if there is one.
     Raises BadInput if `grid` or `region` is combined with other points, and for a point outside the video.
-
-    >>> request_points(64, 48, 6, query=["0,10.5,20", (1, 5, 5)]).points
-    [(0.0, 10.5, 20.0), (1.0, 5.0, 5.0)]
     """
     from tapetum.types.checks import unmasked
 
@@ -127,11 +124,7 @@ def _parse_group(group: str | Sequence[str | float]) -> list[PointRow]:
 
 
 def parse_point(text: str) -> Point:
-    """Read frame, x and y from a text. Raises BadInput if it has another form.
-
-    >>> parse_point("0,120.5,80")
-    (0.0, 120.5, 80.0)
-    """
+    """Read frame, x and y from a text. Raises BadInput if it has another form."""
     try:
         t, x, y = (float(part) for part in cells_of(text))
     except ValueError:
@@ -202,9 +195,6 @@ def region_points(region: Any, side: int, frame: int, width: int, height: int) -
     `region` is a box x1,y1,x2,y2 in raster pixels, as text or four numbers, or a mask of the image's size, as a file (PNG) or
     an array (h, w), whose bounding box the cells fill. Raises BadInput if it is neither, is outside the image, or has no centre
     on it.
-
-    >>> region_points("16,8,32,24", 2, 3, 64, 48)
-    [(3, 20.0, 12.0), (3, 28.0, 12.0), (3, 20.0, 20.0), (3, 28.0, 20.0)]
     """
     mask = None if (box := _box(region, width, height)) is not None else _mask(region, width, height)
     if mask is not None:

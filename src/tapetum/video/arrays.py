@@ -51,11 +51,7 @@ class ArrayVideo(Video):
 
 
 def from_floats(frame: np.ndarray, name: str) -> np.ndarray:
-    """Convert floats 0..1 to uint8 0..255. Raises BadInput, naming `name`, for other values and for NaN.
-
-    >>> from_floats(np.array([[0.0, 0.5, 1.0]]), "a frame").tolist()
-    [[0, 128, 255]]
-    """
+    """Convert floats 0..1 to uint8 0..255. Raises BadInput, naming `name`, for other values and for NaN."""
     frame = frame.astype(np.float32)
     if not (frame.min() >= 0 and frame.max() <= 1):  # also true for NaN
         raise BadInput(f"{name} holds floats outside 0..1 (or NaN); {_WANTED}")
@@ -63,11 +59,7 @@ def from_floats(frame: np.ndarray, name: str) -> np.ndarray:
 
 
 def as_rgb(frame: np.ndarray) -> Frame:
-    """Make a new uint8 (h, w, 3) from gray (h, w) or (h, w, 1), RGB, or RGBA, which is composited on black.
-
-    >>> as_rgb(np.array([[[200, 100, 50, 128]]], np.uint8)).tolist()
-    [[[100, 50, 25]]]
-    """
+    """Make a new uint8 (h, w, 3) from gray (h, w) or (h, w, 1), RGB, or RGBA, which is composited on black."""
     if frame.ndim == 2:
         frame = frame[..., None]
     if frame.shape[-1] == 1:

@@ -77,11 +77,7 @@ def read_display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
 
 
 def apply_display_matrix(pixels: np.ndarray, display: tuple[int, int, int, int]) -> np.ndarray:
-    """Rotate and mirror pixels (h, w, ...) by a display matrix.
-
-    >>> apply_display_matrix(np.array([[1, 2, 3]]), (0, 1, -1, 0)).tolist()  # a quarter turn clockwise
-    [[1], [2], [3]]
-    """
+    """Rotate and mirror pixels (h, w, ...) by a display matrix."""
     a, b, c, d = display
     if a == 0:
         pixels = pixels.swapaxes(0, 1)

@@ -48,11 +48,7 @@ def position_colours(xy: Float[np.ndarray, "n 2"], width: int, height: int) -> U
 
 
 def colour_wheel(n: int) -> UInt8[np.ndarray, "n 3"]:
-    """Choose n colours of equal lightness around the circle of hues, as far apart as they can be.
-
-    >>> colour_wheel(3).shape
-    (3, 3)
-    """
+    """Choose n colours of equal lightness around the circle of hues, as far apart as they can be."""
     return _oklch(np.full(n, 0.76), np.arange(n) / max(n, 1) + 0.08)
 
 

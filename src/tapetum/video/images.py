@@ -53,11 +53,7 @@ def images_below(folder: Path) -> list[Path]:
 
 
 def natural_key(name: str) -> tuple:
-    """Make a key that sorts numbers in names by value.
-
-    >>> sorted(["f10.png", "f2.png", "f1.png"], key=natural_key)
-    ['f1.png', 'f2.png', 'f10.png']
-    """
+    """Make a key that sorts numbers in names by value."""
     parts = re.split(r"([0-9]+)", name)
     return tuple(int(part) if place % 2 else part.lower() for place, part in enumerate(parts)), name
 

@@ -134,15 +134,7 @@ class WavWriter:
 
 @contextmanager
 def wav_file(path: str | Path, sample_rate: int) -> Iterator[WavWriter]:
-    """Write a wav of 16 bits, whole or not at all; raise BadInput if it cannot be written.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with wav_file(f"{folder}/a.wav", 8000) as sound:
-    ...         sound.write(np.zeros(8000))
-    ...     print(Path(folder, "a.wav").stat().st_size)
-    16044
-    """
+    """Write a wav of 16 bits, whole or not at all; raise BadInput if it cannot be written."""
     with whole_file(path) as temporary, open(temporary, "wb") as raw, wave.open(raw, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

@@ -64,12 +64,7 @@ Frames = UInt8[np.ndarray, "t h w 3"]
 
 
 def refuse_huge(name: object, width: int, height: int) -> None:
-    """Raise `BadInput` if a frame has more than `MAX_PIXELS`.
-
-    >>> refuse_huge("a.png", 30000, 30000)
-    Traceback (most recent call last):
-    tapetum.core.errors.BadInput: a.png has frames of 30000x30000; more than 134217728 pixels are refused: make them smaller
-    """
+    """Raise `BadInput` if a frame has more than `MAX_PIXELS`."""
     if width * height > MAX_PIXELS:
         raise BadInput(f"{name} has frames of {width}x{height}; more than {MAX_PIXELS} pixels are refused: make them smaller")
 
@@ -286,11 +281,7 @@ class ResizedVideo(_Derived):
 
 
 def resize_frame(frame: Frame, width: int, height: int) -> Frame:
-    """Resize a frame: pixels are means of the areas they cover when shrinking, else bilinear.
-
-    >>> resize_frame(np.arange(12, dtype=np.uint8).reshape(2, 2, 3), 1, 1).tolist()
-    [[[5, 6, 7]]]
-    """
+    """Resize a frame: pixels are means of the areas they cover when shrinking, else bilinear."""
     if frame.shape[:2] == (height, width):
         return frame
     from PIL import Image
@@ -305,10 +296,6 @@ def parse_frame_range(video: Video, start: str | int | None = None, end: str | i
 
     Both are a frame's number or, as 2.5s, a time as the video states it (`Video.timestamps`); None is the first, and past the
     last. Raises BadInput if a value is neither, or nothing is left.
-
-    >>> from tapetum.video import open_video
-    >>> parse_frame_range(open_video(np.zeros((50, 8, 8, 3), np.uint8), frame_rate=10), "1s", 20, 3)
-    [10, 13, 16, 19]
     """
     frames = len(video)
     first = 0 if start is None else _frame_of(video, "--start", start)
@@ -337,9 +324,6 @@ def parse_size(text: str | int, width: int, height: int) -> tuple[int, int]:
     """Read a size for images of `width` x `height`: WIDTHxHEIGHT, or only the longer side, keeping the aspect ratio.
 
     Raises BadInput for anything else.
-
-    >>> parse_size("320", 640, 360), parse_size("64x64", 640, 360)
-    ((320, 180), (64, 64))
     """
     match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(text).strip())
     sides = [int(side) for side in match.groups() if side] if match else []

@@ -74,11 +74,7 @@ def finish_features(features: "FeatureFile", out: Path) -> tuple[str, ...]:
 
 
 def one_file(out: File | None) -> Path | None:
-    """Get the path of the single file that `out` names by its extension, None for a folder.
-
-    >>> one_file("points.csv"), one_file("result"), one_file(None)
-    (PosixPath('points.csv'), None, None)
-    """
+    """Get the path of the single file that `out` names by its extension, None for a folder."""
     path = None if out is None else Path(out)
     return path if path is not None and path.suffix.lower() in FILES and not path.is_dir() else None
 

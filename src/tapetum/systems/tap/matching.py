@@ -124,13 +124,7 @@ DISC_RADIUS = 5
 
 
 def soft_argmax(heatmap: Float[Tensor, "m h w"]) -> Float[Tensor, "m 2"]:
-    """Compute the mean (x, y) of cell centres, weighted by softmax(heat) over the disc around each map's maximum.
-
-    >>> heatmap = torch.full((1, 9, 9), -1e9)
-    >>> heatmap[0, 2, 6] = 0.0
-    >>> soft_argmax(heatmap).tolist()
-    [[6.5, 2.5]]
-    """
+    """Compute the mean (x, y) of cell centres, weighted by softmax(heat) over the disc around each map's maximum."""
     logits, x, y = _disc(heatmap)
     weight = logits.softmax(1)
     return torch.stack([(weight * (x + 0.5)).sum(1), (weight * (y + 0.5)).sum(1)], -1)

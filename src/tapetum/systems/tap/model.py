@@ -60,11 +60,7 @@ def default_resolutions(video_size: Size, base: Size) -> list[Size]:
 
 
 def places_of(queries: Float[Tensor, "b n 3"], frames: int, begin: int = 0) -> Float[Tensor, "b n t 2"]:
-    """Compute the places of queries (t, x, y) at the frame nearest to t, NaN at all others of `frames` from `begin` on.
-
-    >>> places_of(torch.tensor([[[1.2, 5.0, 6.0]]]), 3)[0, 0].tolist()
-    [[nan, nan], [5.0, 6.0], [nan, nan]]
-    """
+    """Compute the places of queries (t, x, y) at the frame nearest to t, NaN at all others of `frames` from `begin` on."""
     is_query = queries[..., :1].round() == torch.arange(begin, begin + frames, device=queries.device)
     return torch.where(is_query[..., None], queries[:, :, None, 1:].float(), torch.nan)
 

@@ -80,10 +80,6 @@ def matching_loss(
     mean over all points and frames, hidden ones included as zeros.
 
     Not in the papers, whose position loss reaches matching only through a disc around the winning cell.
-
-    >>> heatmap = torch.zeros(1, 1, 1, 2, 2)
-    >>> round(float(matching_loss(heatmap, torch.ones(1, 1, 1, 2), torch.zeros(1, 1, 1, dtype=torch.bool), (2, 2)).exp()), 4)
-    4.0
     """
     height, width = heatmap.shape[-2:]
     size = constant([width, height], xy, torch.long)

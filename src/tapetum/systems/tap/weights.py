@@ -239,13 +239,7 @@ _LEAVES = {"w": "weight", "b": "bias", "scale": "weight", "offset": "bias"}
 
 
 def _module(path: str) -> str | None:
-    """The PyTorch name of a haiku module; None if it is not part of the network. `~` and a method's name mark nesting.
-
-    >>> _module("tapir/~/resnet/~/block_group_1/~/block_0/~/shortcut_conv")
-    'resnet_torch.block_groups.1.blocks.0.proj_conv'
-    >>> _module("tapir/~/pips_mlp_mixer/block_3/mlp2_up"), _module("tapir/~/extra_convs/conv2_d_3")
-    ('torch_pips_mixer.blocks.3.conv_channels_mixer.mlp2_up', 'extra_convs.blocks.1.conv_1')
-    """
+    """The PyTorch name of a haiku module; None if it is not part of the network. `~` and a method's name mark nesting."""
     path = re.sub(r"/~\w*/", "/", path).removeprefix("tapir/")
     if path in _HEADS:
         return f"torch_cost_volume_track_mods.{_HEADS[path]}"

@@ -171,22 +171,14 @@ def describe_config(config: SceneConfig) -> dict[str, Any]:
 
 
 def bezier(points: F64, times: F64) -> F64:
-    """Compute the Bezier curve through the first and last of `points` (k, d) at `times` (t,) in 0..1 -> (t, d).
-
-    >>> bezier(np.array([[0.0], [1.0]]), np.array([0.0, 0.5])).tolist()
-    [[0.0], [0.5]]
-    """
+    """Compute the Bezier curve through the first and last of `points` (k, d) at `times` (t,) in 0..1 -> (t, d)."""
     degree = len(points) - 1
     basis = [comb(degree, k) * times**k * (1 - times) ** (degree - k) for k in range(degree + 1)]
     return np.stack(basis, axis=1) @ points
 
 
 def elevate_degree(points: F64, count: int) -> F64:
-    """Compute `count` control points of the Bezier curve that `points` (k, d) describe, k <= count.
-
-    >>> elevate_degree(np.array([[0.0], [1.0]]), 3).tolist()
-    [[0.0], [0.5], [1.0]]
-    """
+    """Compute `count` control points of the Bezier curve that `points` (k, d) describe, k <= count."""
     while len(points) < count:
         share = np.arange(1, len(points))[:, None] / len(points)
         points = np.concatenate([points[:1], share * points[:-1] + (1 - share) * points[1:], points[-1:]])

@@ -58,11 +58,7 @@ class TapSample:
 
 
 def empty_clips(clips: int, frames: int, size: int, points: int) -> TapSample:
-    """Make a batch of clips of which only the shapes matter, on torch's default device.
-
-    >>> empty_clips(1, 3, 8, 5).xy.shape
-    torch.Size([1, 5, 3, 2])
-    """
+    """Make a batch of clips of which only the shapes matter, on torch's default device."""
     return TapSample(
         video=torch.zeros(clips, frames, size, size, 3),
         queries=torch.zeros(clips, points, 3),

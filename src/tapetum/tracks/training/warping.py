@@ -117,11 +117,7 @@ def shaken_corners(rng: np.random.Generator, frames: int, side: int) -> Maps:
 
 
 def warp_points(maps: Maps, xy: Float[np.ndarray, "n t 2"]) -> Float32[np.ndarray, "n t 2"]:
-    """Move points by the map of their frame.
-
-    >>> warp_points(np.diag([2.0, 3.0, 1.0])[None], np.ones((1, 1, 2))).tolist()
-    [[[2.0, 3.0]]]
-    """
+    """Move points by the map of their frame."""
     moved = np.einsum("tij,ntj->nti", maps[:, :, :2], xy) + maps[:, :, 2]
     return (moved[..., :2] / moved[..., 2:]).astype(np.float32)
 

@@ -281,11 +281,7 @@ def cut(
 
 
 def unfit(small: Float[np.ndarray, "t 36 64 3"], config: FootageConfig, frames: int) -> str | None:
-    """Say why a clip is unfit for training: short, dark, blank or still; None if it is fit.
-
-    >>> unfit(np.zeros((24, 36, 64, 3)), FootageConfig(), 24)
-    'dark'
-    """
+    """Say why a clip is unfit for training: short, dark, blank or still; None if it is fit."""
     if frames < config.shortest:
         return "short"
     if small.mean() < config.dark:

@@ -192,11 +192,7 @@ class CycleErrors:
         return np.isfinite(self.error)
 
     def summary(self) -> dict[str, float]:
-        """Compute median, mean and fraction of judged points, and the fraction of all points that came back within 4 pixels.
-
-        >>> CycleErrors(np.array([1.0, 3.0, 8.0, np.nan])).summary()
-        {'median_px': 3.0, 'mean_px': 4.0, 'judged': 0.75, 'back_within_4px': 0.5}
-        """
+        """Compute median, mean and fraction of judged points, and the fraction of all points that came back within 4 pixels."""
         judged = self.error[self.judged]
         return {
             "median_px": float(np.median(judged)) if len(judged) else float("nan"),

@@ -31,11 +31,7 @@ POWER = 3
 
 def number_points(ids: Iterable[Hashable], clicks: Float[Tensor, "k 3"]) -> Int[Tensor, " k"]:
     """Number the points that clicks (t, x, y) belong to, in the order of their ids. Raises BadInput unless each click has one
-    id, and if a point is clicked twice in one frame.
-
-    >>> number_points(["nose", "tail", "nose"], torch.tensor([[0.0, 1, 1], [0, 5, 5], [4, 2, 1]])).tolist()
-    [0, 1, 0]
-    """
+    id, and if a point is clicked twice in one frame."""
     try:
         named = [name.item() if isinstance(name, np.generic) else name for name in ids]
     except TypeError as error:
@@ -72,12 +68,7 @@ def share_features(points: QueryFeatures, numbers: Int[Tensor, " k"]) -> QueryFe
 
 
 def share_places(known: Float[Tensor, "b k t 2"], numbers: Int[Tensor, " k"]) -> Float[Tensor, "b k t 2"]:
-    """Share the positions (NaN: unknown) of all clicks of a point among its clicks.
-
-    >>> known = torch.tensor([[[[1.0, 1.0], [torch.nan] * 2]], [[[torch.nan] * 2, [7.0, 8.0]]]]).transpose(0, 1)
-    >>> share_places(known, torch.tensor([0, 0]))[0].tolist()
-    [[[1.0, 1.0], [7.0, 8.0]], [[1.0, 1.0], [7.0, 8.0]]]
-    """
+    """Share the positions (NaN: unknown) of all clicks of a point among its clicks."""
     numbers = numbers.to(known.device)
     return (_sums(known.nan_to_num(), numbers) / _sums((~known.isnan()).to(known), numbers))[:, numbers]  # 0 / 0 is NaN
 
@@ -97,11 +88,6 @@ def blend(
 
     A track passes exactly through its clicks (t, x, y), visible there; those between two frames only guide it. `numbers` is the
     point of each click; `shorter` the length of the video's shorter side in pixels.
-
-    >>> xy = np.float32([[[0, 0], [1, 0], [2, 0]], [[9, 0], [3, 0], [4, 0]]])  # the second lost its way back in frame 0
-    >>> sure = np.ones((2, 3), np.float32)
-    >>> blend(np.float32([[0, 0, 0], [2, 4, 0]]), np.array([0, 0]), xy, sure, 256)[0].tolist()
-    [[[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]]]
     """
     frames, count = xy.shape[1], int(numbers.max()) + 1
     joined, sure = np.empty((count, frames, 2), np.float32), np.empty((count, frames), np.float32)

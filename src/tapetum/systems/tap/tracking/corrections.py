@@ -40,11 +40,6 @@ def gather_clicks(tracks: Tracks, corrections: Sequence[Sequence[float]]) -> Cli
 
     A correction replaces an earlier click or query in the same frame. Raises BadInput for a point or frame that the tracks do
     not have, a fractional frame, and two corrections of a point in one frame.
-
-    >>> tracks = Tracks(xy=np.ones((2, 4, 2)), visible=np.ones((2, 4), bool), confidence=np.ones((2, 4)),
-    ...                 queries=[[0, 1, 1], [0, 5, 5]])
-    >>> gather_clicks(tracks, [(1, 3, 7.5, 8)]).queries.tolist()
-    [[0.0, 5.0, 5.0], [3.0, 7.5, 8.0]]
     """
     if not len(corrections):
         raise BadInput("there is nothing to correct; give the number of a point, frame, x and y")
@@ -103,13 +98,7 @@ def put_in_place(tracks: Tracks, clicks: Clicks, tracked: Tracks) -> Tracks:
 
 def numbers_of(names: Sequence[str], tracks: Tracks) -> list[int]:
     """Look up the numbers of points by number or name, which takes precedence. Raises BadInput for names of no point, or of
-    several.
-
-    >>> tracks = Tracks(xy=np.ones((2, 1, 2)), visible=np.ones((2, 1), bool), confidence=np.ones((2, 1)),
-    ...                 queries=np.zeros((2, 3)), names=("nose", "tail"))
-    >>> numbers_of(["tail", "0"], tracks)
-    [1, 0]
-    """
+    several."""
     known: Mapping[str, list[int]] = {}
     for number, name in enumerate(tracks.names or ()):
         known.setdefault(name, []).append(number)  # type: ignore[attr-defined]

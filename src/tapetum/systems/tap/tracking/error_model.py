@@ -122,11 +122,7 @@ def load_error_model(path: Path, weights: str, live: bool = False) -> ErrorModel
 
 
 def errors_file(weights: Path, live: bool = False) -> Path:
-    """Name the file of the error model that lies beside a tracker's weights, or of that for live frames.
-
-    >>> errors_file(Path("run/tracker.safetensors")).name
-    'tracker-errors.safetensors'
-    """
+    """Name the file of the error model that lies beside a tracker's weights, or of that for live frames."""
     return weights.with_name(f"{weights.stem}{'-live' * live}-errors.safetensors")
 
 

@@ -44,13 +44,7 @@ class Window:
 
 def plan(frames: int, window: int, overlap: int) -> list[Window]:
     """Plan windows of `window` frames that share at least `overlap`; the last one is moved back to end with the video, or is
-    shorter without overlap, since a causal network must not see a frame twice.
-
-    >>> plan(10, 6, 2)
-    [Window(begin=0, end=6, cut=0), Window(begin=4, end=10, cut=5)]
-    >>> plan(10, 6, 0)
-    [Window(begin=0, end=6, cut=0), Window(begin=6, end=10, cut=6)]
-    """
+    shorter without overlap, since a causal network must not see a frame twice."""
     if overlap == 0:
         return [Window(begin, min(begin + window, frames), begin) for begin in range(0, frames, window)]
     begins = [0]
