@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.app.track.live import TrackLiveOptions
-    from tapetum.systems.tap.tracking.tracker import OnlineState, TapirTracker
+    from tapetum.systems.tap.tracking.tracker import TapirTracker
     from tapetum.tracks.points import Point
     from tapetum.types import Tracks
     from tapetum.video import LiveVideo
@@ -155,7 +155,12 @@ class LiveRun:
             due = sum(query[0] <= moment.number for query in self.queries)
             known = 0 if stream is None else len(stream)
             if stream is None and due:
-                stream = self._started(frame, self.places[:due] * self.scale)
+                sizes = sizes_of(self.tracker, self.small, self.size)
+                if self.shown is None:
+                    stream = self.tracker.start(frame, self.places[:due] * self.scale, **sizes)
+                else:
+                    image, request = self.shown
+                    stream = self.tracker.start(frame, [p[1:] for p in request.points], reference=image, **sizes)
             elif stream is not None and due > known:
                 stream = self.tracker.add(stream, frame, self.places[known:due] * self.scale)
             xy, confidence = self.places.copy(), np.zeros(len(self.places), np.float32)
@@ -178,31 +183,35 @@ class LiveRun:
                 points = {"ids": np.arange(due), "xy": xy[:due], "confidence": confidence[:due], "names": names}
                 points |= {"velocity": velocity, "covariance": covariance, "chance_wrong": chance_wrong}
                 self.options.each(LiveFrame(frame=moment.number, time_s=moment.time_s, **points))
-            self._watch(moment, int((confidence > 0.5).sum()), due)
+            visible = int((confidence > 0.5).sum())
+            self._watch(moment, visible, due)
             done = time.perf_counter()
             self.latency.append(done - (moment.arrived if self.live.drop else begun))
-            self._tell(done - begin, int((confidence > 0.5).sum()), due)
+            pace = f"{len(self.numbers) / (done - begin):.1f} frames/s, " if done - begin > 0.2 else ""
+            self.listener.status(
+                f"frame {self.last}: {visible} of {due} points visible, {pace}latency {1000 * self.latency[-1]:.0f} ms"
+                f"{f', {self.live.dropped} frames dropped' if self.live.dropped else ''}"
+            )
             yield xy, confidence, moment
 
     def _begin(self, frame: "np.ndarray") -> None:
-        """Choose points for frames like the first, and the size of the tracker's input."""
+        """Choose the input's size, and the points, earliest first; those of another image are searched for at once."""
         import numpy as np
 
         height, width = frame.shape[:2]
         self.size = (width, height)
         self.small = parse_size(self.options.resize, width, height) if self.options.resize else self.size
         self.scale = np.array(self.small, np.float32) / np.array(self.size, np.float32)
-        self._choose(width, height)
+        request = requested_points(self.options, width, height, None) if self.shown is None else self.shown[1]
+        if request.ids is not None:
+            raise BadInput("a point is clicked twice, which needs the whole video; leave --online out, or give each its own id")
+        order = sorted(range(len(request.points)), key=lambda number: request.points[number][0])
+        self.queries = [request.points[number] for number in order]
+        if self.shown is not None:
+            down, across = height / self.shown[0].shape[0], width / self.shown[0].shape[1]
+            self.queries = [(0.0, x * across, y * down) for _, x, y in self.queries]
+        self.names = None if request.names is None else tuple(request.names[number] for number in order)
         self.places = np.array([query[1:] for query in self.queries], np.float32)
-
-    def _tell(self, seconds: float, visible: int, due: int) -> None:
-        """Report progress to the listener."""
-        count = len(self.frame_results)
-        pace = f"{count / seconds:.1f} frames/s, " if seconds > 0.2 else ""
-        self.listener.status(
-            f"frame {self.last}: {visible} of {due} points visible, {pace}latency {1000 * self.latency[-1]:.0f} ms"
-            f"{f', {self.live.dropped} frames dropped' if self.live.dropped else ''}"
-        )
 
     def _watch(self, moment: "CapturedFrame", visible: int, due: int) -> None:
         """Say when most points are lost that were seen before, and when they are back."""
@@ -229,25 +238,6 @@ class LiveRun:
             self.listener.note(event.as_text())
         else:
             self.options.event(event)
-
-    def _choose(self, width: int, height: int) -> None:
-        """Choose points, earliest first, as the stream takes them; those of another image are searched for at once."""
-        request = requested_points(self.options, width, height, None) if self.shown is None else self.shown[1]
-        if request.ids is not None:
-            raise BadInput("a point is clicked twice, which needs the whole video; leave --online out, or give each its own id")
-        order = sorted(range(len(request.points)), key=lambda number: request.points[number][0])
-        self.queries = [request.points[number] for number in order]
-        if self.shown is not None:
-            down, across = height / self.shown[0].shape[0], width / self.shown[0].shape[1]
-            self.queries = [(0.0, x * across, y * down) for _, x, y in self.queries]
-        self.names = None if request.names is None else tuple(request.names[number] for number in order)
-
-    def _started(self, frame: "np.ndarray", places: "np.ndarray") -> "OnlineState":
-        sizes = sizes_of(self.tracker, self.small, self.size)
-        if self.shown is None:
-            return self.tracker.start(frame, places, **sizes)
-        image, request = self.shown
-        return self.tracker.start(frame, [point[1:] for point in request.points], reference=image, **sizes)
 
     def never(self) -> "list[Point]":
         """List the points whose frame never came, earliest first."""
