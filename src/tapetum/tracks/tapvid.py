@@ -37,7 +37,6 @@ class TapVidEntry:
     points: Num[np.ndarray, "n t 2"]
     """x, y as shares of width and height; anything where occluded."""
     occluded: Bool[np.ndarray, "n t"]
-    """True where the point cannot be seen."""
 
     def images(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         """Yield the frames one by one, decoded. Raises `BadInput` if one is not a complete image."""
@@ -54,8 +53,7 @@ def read_entries(path: str | os.PathLike[str]) -> Iterator[TapVidEntry]:
 
     One file at a time is read into memory, on demand.
 
-    Raises:
-        BadInput: no such file, not a TAP-Vid pickle, or a damaged video; the message names the video and the field.
+    Raises BadInput: no such file, not a TAP-Vid pickle, or a damaged video; the message names the video and the field.
     """
     files = _files(os.fspath(path))
     for file in files:
@@ -78,10 +76,8 @@ def _named(content: Any, file: str) -> dict[str, Any]:
 
 
 def write_entries(path: str | os.PathLike[str], entries: Mapping[str, TapVidEntry]) -> Path:
-    """Write a dict of videos by name, as DAVIS is published: uint8 frames, float32 points, bool occluded.
-
-    The file appears whole or not at all. Raises `BadInput` if it cannot be written, or could not be read back.
-    """
+    """Write a dict of videos by name, as DAVIS is published: uint8 frames, float32 points, bool occluded; whole or not at all.
+    Raises `BadInput` if it cannot be written, or could not be read back."""
     content = {
         name: {
             "video": np.ascontiguousarray(entry.video, np.uint8),
