@@ -188,7 +188,7 @@ def describe(model: Captioner, clips: Sequence[Question], rows: Rows, *, frame_r
     made = compute_rows(
         rows, _clips(rows, clips), lambda _, video: {"text": model.generate(encode_video(model, video, view))[0]}, progress
     )
-    texts = {each.key: row["text"] for each, row in zip(clips, made, strict=True)}
+    texts: dict[Any, str] = {each.key: row["text"] for each, row in zip(clips, made, strict=True)}
     scores = caption_scores(texts, {each.key: each.answers for each in clips})
     return {"clips": len(clips), "cider": scores.cider, "bleu_4": scores.bleu[3], "rouge_l": scores.rouge_l}
 
@@ -212,7 +212,7 @@ def answer_freely(
 
     items = [(str(e.key), e.video, rows.stamp(video=e.video, question=e.question)) for e in questions]
     made = compute_rows(rows, items, answer, progress)
-    texts = {each.key: row["text"] for each, row in zip(questions, made, strict=True)}
+    texts: dict[Any, str] = {each.key: row["text"] for each, row in zip(questions, made, strict=True)}
     exact = [texts[each.key].strip().lower() in {a.strip().lower() for a in each.answers} for each in questions]
     scores = caption_scores(texts, {each.key: each.answers for each in questions})
     table: Table = {"questions": len(questions), "exact": float(np.mean(exact)), "rouge_l": scores.rouge_l}
@@ -245,7 +245,7 @@ def probe(model: StreamingModel, train: Listing, test: Listing, rows: Rows, *, f
         raise BadInput("the two parts have other classes; give files that belong together")
     view = FrameSelection(frame_rate=frame_rate, frames=CLIP)
 
-    def pool(_: int, video: Video) -> dict[str, Any]:
+    def pool(number: int, video: Video) -> dict[str, Any]:
         *_, (_, _, features) = stream_features(model, video, view)
         return {"vector": features.pooled[0].float().tolist()}
 
@@ -254,14 +254,14 @@ def probe(model: StreamingModel, train: Listing, test: Listing, rows: Rows, *, f
     vectors = torch.tensor([row["vector"] for row in made])
     labels = torch.from_numpy(np.concatenate([np.asarray(part.truth, np.int64) for part in (train, test)]))
     parts = Labelled(vectors[: len(train)], labels[: len(train)]), Labelled(vectors[len(train) :], labels[len(train) :])
-    made = linear_probe(*parts, len(train.classes))
-    right = round(made.accuracy * len(test))
+    probed = linear_probe(*parts, len(train.classes))
+    right = round(probed.accuracy * len(test))
     return {
         "train": len(train),
         "test": len(test),
         "classes": len(train.classes),
         "missing": train.missing + test.missing,
-        "accuracy": made.accuracy,
+        "accuracy": probed.accuracy,
         "accuracy_interval": list(wilson_interval(right, len(test))),
-        "decay": made.chosen,
+        "decay": probed.chosen,
     }
