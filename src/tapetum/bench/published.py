@@ -82,8 +82,7 @@ def fetch(name: str, progress: Callable[[str, int, int | None], None] = lambda t
     """
     benchmark = find(name)
     place = folder() / name
-    if pickles := _pickles(place):
-        _check(pickles)
+    if _checked_pickles(place):
         return place
     archive = folder() / f"{name}.zip"
     record = download(
@@ -111,11 +110,16 @@ def located(data: str) -> Path | None:
             raise BadInput(f"there is no file and no benchmark {data!r}; did you mean {near[0]}?")
         return None
     place = folder() / data
-    pickles = _pickles(place)
-    if not pickles:
+    if not _checked_pickles(place):
         raise BadInput(f"the benchmark {data} is not on this machine; run: tapetum data tapvid-{data}")
-    _check(pickles)
     return place
+
+
+def _checked_pickles(place: Path) -> list[Path]:
+    pickles = sorted(place.glob("*.pkl"))
+    for pickle in pickles:
+        check(pickle)
+    return pickles
 
 
 def find(name: str) -> PublishedBenchmark:
@@ -123,15 +127,6 @@ def find(name: str) -> PublishedBenchmark:
     if name not in BENCHMARKS:
         raise BadInput(f"there is no benchmark {name!r}; known names are {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]
-
-
-def _check(pickles: list[Path]) -> None:
-    for pickle in pickles:
-        check(pickle)
-
-
-def _pickles(place: Path) -> list[Path]:
-    return sorted(place.glob("*.pkl"))
 
 
 def _unpack(archive: Path, target: Path, record: Record, progress: Callable[[int, int | None], None]) -> None:

@@ -156,7 +156,8 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
             elif measure == "free":
                 table = bench.answer_freely(model, items, rows, **_words(options, listener), **how)
             else:
-                table = (bench.retrieve if measure == "retrieval" else bench.describe)(model, items, rows, **how)
+                score: Any = bench.retrieve if measure == "retrieval" else bench.describe
+                table = score(model, items, rows, **how)
     return LongVideoScores(task=options.task, measure=measure, split=split, by=by, table=table, missing=missing)
 
 
