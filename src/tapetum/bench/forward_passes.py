@@ -1,6 +1,7 @@
 """Forward passes of every kind of network in the package, on empty inputs."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 Pass = tuple[str, Callable[[], Any]]
@@ -63,5 +64,5 @@ def forward_pass(model: Any, batch: int, side: int | None) -> Pass | None:
         if (how := getattr(part, "preprocessing", None)) is not None:
             rows, columns = (side, side) if side else how.size
             images = zeros(batch, 3, rows, columns)
-            return f"a forward pass of {many(batch, 'image')} of {columns}x{rows}", lambda: model(images)
+            return f"a forward pass of {many(batch, 'image')} of {columns}x{rows}", partial(model, images)
     return None
