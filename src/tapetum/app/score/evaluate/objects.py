@@ -1,6 +1,6 @@
 """`tapetum.evaluate_objects`: evaluates unsupervised object discovery."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,8 +70,6 @@ class ObjectScores(Result):
     """Proposals of an image."""
 
     def as_json(self) -> dict[str, Any]:
-        from dataclasses import asdict
-
         return {"benchmark": "objects", **asdict(self)}
 
     def as_text(self) -> str:
@@ -90,19 +88,18 @@ def evaluate_objects(options: ObjectsOptions, listener: Listener) -> ObjectScore
     """
     options.check()
     from tapetum.bench.image_jobs import image_features_of
-    from tapetum.bench.objects import coco_objects, evaluate, summary, voc_objects
+    from tapetum.bench.objects import coco_objects, evaluate, voc_objects
 
     if options.voc is not None:
         sought = voc_objects(Path(options.voc), options.split)
     else:
         sought = coco_objects(Path(str(options.annotations)), Path(str(options.images)))
+    sought = sought[: options.most]
     look = image_features_of(options.model, options.short_side, device=options.device)
-    how = {"most": options.proposals, "clusters": options.clusters, "seed": options.seed}
-    results = list(evaluate(sought[: options.most], look, **how, progress=listener.counting("images")))
-    scores = summary(results)
+    scores = evaluate(sought, look, options.proposals, options.clusters, options.seed, listener.counting("images"))
     return ObjectScores(
         model=options.model,
-        images=len(results),
+        images=len(sought),
         corloc=scores["corloc"],
         abo=scores.get("abo"),
         object_recovery=scores.get("object_recovery"),
