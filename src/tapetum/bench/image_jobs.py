@@ -126,7 +126,6 @@ def _absolute(image: Any) -> Any:
 
 
 _BESIDE = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
-"""What systems put into folders of images."""
 NO_MEDIA = {
     *(".txt", ".md", ".rst", ".pdf", ".docx", ".html", ".xml", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".log", ".py"),
     *(".csv", ".tsv", ".xlsx", ".parquet", ".npy", ".npz", ".pkl", ".h5", ".mat", ".pt", ".pth", ".safetensors", ".onnx"),

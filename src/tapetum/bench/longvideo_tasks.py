@@ -107,7 +107,6 @@ PROTOCOLS: Mapping[str, Protocol] = {
     ),
     "longvideobench": Protocol(prompts=partial(_letters, before="Question: "), similarity=False),
 }
-"""By name."""
 
 
 def score_options(
@@ -141,11 +140,9 @@ class VideoBenchmark:
     read: Callable[..., Any]
     """Of (folder, split): questions, whose answers are captions where they have no words; or a listing."""
     split: str
-    """Read by default."""
     measures: tuple[Measure, ...]
     """The first one is the default."""
     frame_rate: float = 1.0
-    """Frames a second that the model sees."""
 
 
 def read_perception(folder: str | Path, split: str = "valid") -> list[Question]:
@@ -190,9 +187,7 @@ BENCHMARKS: Mapping[str, VideoBenchmark] = {
     "vatex": VideoBenchmark(read=read_vatex, split="validation", measures=_TEXTS),
     "kinetics": VideoBenchmark(read=partial(listing, "kinetics"), split="val", measures=("classes",)),
 }
-"""By name."""
 CLIP = 16
-"""Frames of a clip."""
 
 
 def find_benchmark(task: str, measure: str | None) -> tuple[VideoBenchmark, Measure]:

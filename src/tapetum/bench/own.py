@@ -27,7 +27,6 @@ from tapetum.core.plugins import record_of_class, reference_label, resolve_subcl
 from tapetum.metrics.statistics import bootstrap_interval
 
 ROWS, SCORES, LEDGER = "rows.jsonl", "scores.json", "ledger.json"
-"""Files of a folder of scores."""
 
 
 class Benchmark(ABC):
@@ -68,11 +67,9 @@ class BenchmarkScores:
     """What a benchmark of the user's own gives."""
 
     benchmark: str
-    """Its class, without folders."""
     model: str
     scores: Mapping[str, float]
     rows: Mapping[str, Mapping[str, float]]
-    """By item."""
 
 
 def evaluate(

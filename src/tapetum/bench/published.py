@@ -27,11 +27,8 @@ class PublishedBenchmark:
     """A benchmark known by name."""
 
     name: str
-    """What the user types after --data."""
     summary: str
-    """One line for a table."""
     url: str
-    """Zip file of pickles."""
     paper: str
     licence: str
     """Of the annotations and the videos."""
@@ -65,7 +62,6 @@ BENCHMARKS = {
         ),
     )
 }
-"""Benchmarks by name."""
 
 
 def folder() -> Path:

@@ -172,7 +172,6 @@ class TapVidClip:
     name: str
     """Key in the file, or its number where the file is a list."""
     video: UInt8[np.ndarray, "t h w 3"]
-    """Frames."""
     tracks: Float[np.ndarray, "n t 2"]
     """x, y in raster pixels of `video`; anything where occluded."""
     occluded: Bool[np.ndarray, "n t"]
@@ -184,9 +183,7 @@ class Sampled:
     """Queries and, for each, the true track that belongs to it."""
 
     queries: Float[np.ndarray, "q 3"]
-    """frame, x, y."""
     tracks: Float[np.ndarray, "q t 2"]
-    """x, y."""
     occluded: Bool[np.ndarray, "q t"]
     """True where the point cannot be seen."""
 

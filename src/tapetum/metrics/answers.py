@@ -207,11 +207,9 @@ class YesNoScores:
     f1: float
     """Of yes; 0 where precision and recall are."""
     yes: float
-    """Share of questions answered yes."""
     valid: float
     """Share of questions answered yes or no; any other answer is wrong, and no yes."""
     count: int
-    """Questions."""
 
 
 def pope_scores(predictions: Mapping[Key, str], targets: Mapping[Key, str]) -> YesNoScores:

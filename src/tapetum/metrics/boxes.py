@@ -87,9 +87,7 @@ class TrueBoxes:
     xyxy: np.ndarray
     """(n, 4) x1, y1, x2, y2 in raster pixels."""
     labels: Sequence[str]
-    """Category of each."""
     crowd: Sequence[bool] | None = None
-    """Whether it is a crowd; none where None."""
     area: Sequence[float] | None = None
     """Area by which it is small, medium or large: that of the mask in COCO; of the box where None."""
 
@@ -121,7 +119,6 @@ class DetectionScores:
     recall_by_size: Mapping[str, float]
     """The same for 100 boxes: small, medium, large."""
     ap_by_label: Mapping[str, float]
-    """Of each category."""
 
 
 def detection_scores(predictions: Mapping[Hashable, Boxes], targets: Mapping[Hashable, TrueBoxes]) -> DetectionScores:
@@ -192,7 +189,6 @@ class _MatchedImage:
     hit: Bool[np.ndarray, "t d"]
     out: Bool[np.ndarray, "t d"]
     positives: int
-    """True boxes to find."""
 
 
 def _match_image(image: _Image, size: tuple[float, float]) -> _MatchedImage:

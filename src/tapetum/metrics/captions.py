@@ -40,7 +40,6 @@ from tapetum.metrics.pairing import paired, text
 
 _LETTER = r"[^\W\d_²³¹¼-¾⁰-₟⅐-↋]"
 _SIGN = r"[^\W_²³¹¼-¾⁰-₟⅐-↋]"
-"""A letter or digit."""
 _APOSTROPHE = r"(?:['\x92’]|&apos;)"
 _DROPPED = frozenset(("''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"))
 
@@ -173,7 +172,6 @@ def _written(word: str) -> str:
 
 
 MOST_WORDS = 4
-"""Longest n-grams."""
 _SIGMA = 6.0
 _BETA = 1.2
 _TINY, _SMALL = 1e-15, 1e-9
@@ -187,11 +185,8 @@ class CaptionScores:
     cider: float
     """0..10; papers print it times 100."""
     bleu: tuple[float, float, float, float]
-    """BLEU-1 to BLEU-4, 0..1."""
     rouge_l: float
-    """0..1"""
     cider_each: Mapping[Hashable, float]
-    """Of each caption."""
     rouge_each: Mapping[Hashable, float]
 
 

@@ -54,7 +54,6 @@ class Confusion:
     ignore: int | None = 255
     """Number of true pixels that don't count."""
     counts: np.ndarray = field(init=False)
-    """int64 (classes, classes)."""
     missed: np.ndarray = field(init=False)
     """int64 (classes,): true pixels whose prediction is no class; they are wrong."""
 
@@ -138,7 +137,6 @@ class DavisScores:
     j: OverFrames
     f: OverFrames
     objects: Mapping[Hashable, tuple[OverFrames, OverFrames]]
-    """J and F of each."""
 
     @property
     def j_and_f(self) -> float:

@@ -20,7 +20,6 @@ from tapetum.core.errors import BadInput
 from tapetum.metrics.pairing import finite_array
 
 Interval = tuple[float, float]
-"""Least and greatest value."""
 Verdict = Literal["held", "falsified", "undecided"]
 
 

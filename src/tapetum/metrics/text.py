@@ -53,7 +53,6 @@ def levenshtein(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
 
 
 Unit = Literal["character", "word", "symbol", "line"]
-"""Unit of the error rate."""
 
 _UNITS: Mapping[str, Callable[[str], Sequence[str]]] = {
     "character": list,
@@ -94,7 +93,6 @@ class SpottingScores:
     n_predictions: int
     """Words predicted, less those on places that don't count."""
     n_targets: int
-    """True words."""
 
 
 def spotting_f1(predictions: Mapping[Hashable, Boxes], targets: Mapping[Hashable, Boxes]) -> SpottingScores:

@@ -45,11 +45,8 @@ class Cost(Result):
 
     name: str
     of: str
-    """What the FLOPs are of."""
     inputs: int
-    """Images, clips or samples."""
     parameters: dict[str, int]
-    """By part."""
     flops_by_phase: dict[str, int]
     """FLOPs (2 a multiply-add) forward by phase, and backward."""
     flops_hardware: int
@@ -62,7 +59,6 @@ class Cost(Result):
     co2_kg: Interval
     measured: bool = False
     constants: tuple[str, ...]
-    """Constants of the estimates, with sources."""
 
     def as_text(self) -> str:
         caveat = ", estimated, not measured"

@@ -51,11 +51,9 @@ class Probes(Result):
     neighbours: float
     """Share of the scored images whose neighbours vote for the right class."""
     linear: float
-    """Share that the linear probe has right."""
     decay: float
     """The setting of the linear probe that was best on a held-out tenth of what it learned from."""
     tried: tuple[tuple[float, float], ...]
-    """Every setting, with its share there."""
     images: tuple[int, int]
     """How many were learned from, and scored."""
     classes: int

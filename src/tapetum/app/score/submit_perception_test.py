@@ -42,7 +42,6 @@ class Submission(Result):
     """Findings about predictions, and where the submission is."""
 
     findings: Sequence["PredictionFinding"]
-    """Errors first."""
     out: Path | None
     checked: File | None = None
     """The file that was checked, if that was all."""

@@ -35,9 +35,7 @@ class Checked(Result):
 
     files: int
     findings: tuple[dict[str, str], ...]
-    """File, kind and text of each finding."""
     sources: dict[str, dict[str, Any]]
-    """Counts by source."""
 
     def as_text(self) -> str:
         lines = [f"{'source':11} {'clips':>13} {'with frames':>12} {'frames':>9} {'tracks':>9} {'visible':>8}"]

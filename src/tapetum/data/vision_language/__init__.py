@@ -106,10 +106,8 @@ QUESTIONS: Mapping[str, Callable[[Path, str], list[Question]]] = {
     "msrvtt-cap": read_msrvtt,
     "vatex": read_vatex,
 }
-"""By name."""
 CAPTIONS: Mapping[str, Callable[[Path, str], list[CaptionedImage]]] = {
     "coco": captions.read_coco_captions,
     "coco-karpathy": captions.read_karpathy,
     "textcaps": captions.read_textcaps,
 }
-"""By name."""

@@ -76,9 +76,7 @@ class DavisResult(Result):
     j_and_f: float
     """Mean of J and F, by which DAVIS ranks."""
     scores: "DavisScores"
-    """Mean, recall and decay of J and F, and those of each object."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """How masks were carried."""
 
     def as_json(self) -> dict[str, Any]:
         about = {"benchmark": "davis", "model": self.model, "j_and_f": self.j_and_f}

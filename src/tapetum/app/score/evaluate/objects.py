@@ -57,7 +57,6 @@ class ObjectScores(Result):
     """Scores from 0 to 1; means over images."""
 
     model: str
-    """What looked."""
     images: int
     """How many have an object."""
     corloc: float
@@ -67,7 +66,6 @@ class ObjectScores(Result):
     object_recovery: float | None
     """Share of objects with a best overlap above 0.5; None without masks."""
     proposals: int
-    """Proposals of an image."""
 
     def as_json(self) -> dict[str, Any]:
         return {"benchmark": "objects", **asdict(self)}

@@ -39,7 +39,6 @@ class VotspScores(Result):
     """Scores on VOTSp from 0 to 1, or the tracks that were written for the toolkit."""
 
     model: str
-    """What was scored."""
     table: dict[str, Any] | None = None
     """`d_avg`, `d_1` ... `d_16` (0..1), `frames` that count, `seconds` of tracking, and `sequences`, a row for each."""
     outputs: tuple[Path, ...] = ()
