@@ -149,8 +149,6 @@ def test_refcoco(tmp_path: Path) -> None:
     assert np.array_equal(found.mask(), runs.mask())
     with pytest.raises(BadInput, match="train, val, testA, testB"):
         read_refcoco(tmp_path, "test")
-    with pytest.raises(BadInput, match="one of umd, google"):
-        read_refcoco(tmp_path, "test", "refcocog", by="unc")
 
 
 def test_a_pickle_never_runs_code(tmp_path: Path) -> None:

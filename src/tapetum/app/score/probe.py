@@ -2,16 +2,13 @@
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.transfer.config import NeighboursConfig, ProbeConfig
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

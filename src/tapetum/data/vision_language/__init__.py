@@ -6,7 +6,7 @@ describes the folder. QUESTIONS and CAPTIONS name them; `read_refcoco` reads exp
 RefCOCO, RefCOCO+ (Yu et al., arXiv 1608.00272) and RefCOCOg (Mao et al., arXiv 1511.02283) have the files of REFER:
 
     DIR/refcoco/refs(unc).p       a pickled list of {ref_id, ann_id, image_id, split, sentences: [{sent, sent_id}]}; refcoco+
-                                  too; refs(umd).p and refs(google).p of refcocog
+                                  too; refs(umd).p of refcocog
     DIR/refcoco/instances.json    in COCO's form: {images: [{id, file_name, height, width}],
                                   annotations: [{id, image_id, bbox, segmentation}]}
     DIR/train2014/COCO_train2014_000000000009.jpg
@@ -32,22 +32,20 @@ from tapetum.data.questions import CaptionedImage, Question, ReferredObject, che
 from tapetum.data.video_language import read_msrvtt, read_vatex
 from tapetum.data.vision_language import captions, questions
 
-_BY = {"refcoco": ("unc",), "refcoco+": ("unc",), "refcocog": ("umd", "google")}
-_SPLITS = {"refcoco": ("train", "val", "testA", "testB"), "refcoco+": ("train", "val", "testA", "testB")}
+_BY = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}
+"""Who made the splits that are usual."""
 
 
-def read_refcoco(folder: Path, split: str, name: str = "refcoco", by: str | None = None) -> list[ReferredObject]:
-    """Read the things that expressions of a split mean. `name` is refcoco, refcoco+ or refcocog; `by` who made its splits
-    (refcocog: umd, which is usual, or google).
+def read_refcoco(folder: Path, split: str, name: str = "refcoco") -> list[ReferredObject]:
+    """Read the things that expressions of a split mean. `name` is refcoco, refcoco+ or refcocog.
 
     Raises BadInput for other names, files that are not there or damaged, a pickle that names code, and references to a thing
     that is not in instances.json.
     """
     one_of(name, _BY)
-    by = one_of(by or _BY[name][0], _BY[name])
-    one_of(split, _SPLITS.get(name, ("train", "val", "test")))
+    one_of(split, ("train", "val", "test") if name == "refcocog" else ("train", "val", "testA", "testB"))
     folder, place = Path(folder), Path(folder) / name
-    file = place / f"refs({by}).p"
+    file = place / f"refs({_BY[name]}).p"
     instances = place / "instances.json"
     images = {entry.whole("id"): entry for entry in entries(instances, "images")}
     things = {entry.whole("id"): entry for entry in entries(instances, "annotations")}
