@@ -7,8 +7,8 @@ import pytest
 
 from support.question_sets import write
 from tapetum.core.errors import BadInput
+from tapetum.data.questions import Question
 from tapetum.data.video_language import (
-    EgoQuestion,
     read_egoschema,
     read_episode_questions,
     read_msrvtt,
@@ -50,7 +50,7 @@ def test_egoschema(tmp_path: Path) -> None:
     assert (one.key, one.right, one.options[3], one.video) == (UID, 3, "C does 3.", tmp_path / "videos" / f"{UID}.mp4")
     assert [each.right for each in read_egoschema(tmp_path, "full")] == [3, None]
     (tmp_path / "ours").mkdir()
-    made = [EgoQuestion(uid="e-0", video="e", text="What?", options=tuple("abcde"), answer=2)]
+    made = [Question(key="e-0", video=Path("e"), question="What?", options=tuple("abcde"), right=2)]
     write_egoschema(tmp_path / "ours", lambda: made)
     [own] = read_egoschema(tmp_path / "ours")
     assert (own.right, own.video and own.video.name) == (2, "e.mp4")

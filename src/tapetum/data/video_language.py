@@ -27,8 +27,7 @@ questions. Unusual, and kept: questions of what comes before (TP) count as what 
 an id of NExT-QA is VIDEO_QID, for a qid is of its video alone.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -186,32 +185,19 @@ def read_episode_questions(listed: Iterable[JsonEntry], at: OfficialSplit) -> It
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class EgoQuestion:
-    """One question. Raises BadInput for other than five different options."""
+def write_egoschema(folder: str | Path, questions: Callable[[], Iterable[Question]]) -> tuple[Path, Path]:
+    """Write both files into a folder that is there. `questions` is called twice, so that they need not be in memory.
 
-    uid: str
-    video: str
-    text: str
-    options: Sequence[str]
-    answer: int
-    """Number of the right option."""
-
-    def __post_init__(self) -> None:
-        if len(set(self.options)) != OPTIONS or len(self.options) != OPTIONS or not 0 <= self.answer < OPTIONS:
-            raise BadInput(
-                f"question {self.uid} has options {list(self.options)}, number {self.answer} right; wanted five, all different"
-            )
-
-
-def write_egoschema(folder: str | Path, questions: Callable[[], Iterable[EgoQuestion]]) -> tuple[Path, Path]:
-    """Write both files into a folder that is there. `questions` is called twice, so that they need not be in memory."""
-    folder = Path(folder)
-    target = write_items(folder / "questions.json", map(_entry, questions()))
-    answers = write_mapping(folder / "subset_answers.json", ((q.uid, q.answer) for q in questions()))
+    Raises BadInput for a question with other than five different options, or without the right one.
+    """
+    target = write_items(Path(folder) / "questions.json", map(_entry, questions()))
+    answers = write_mapping(Path(folder) / "subset_answers.json", ((str(q.key), q.right) for q in questions()))
     return target, answers
 
 
-def _entry(question: EgoQuestion) -> dict[str, Any]:
-    options = {f"option {number}": text for number, text in enumerate(question.options)}
-    return {"q_uid": question.uid, "video_id": question.video, "question": question.text, **options}
+def _entry(question: Question) -> dict[str, Any]:
+    options, right = question.options, question.right
+    if len(set(options)) != OPTIONS or len(options) != OPTIONS or right is None or not 0 <= right < OPTIONS:
+        raise BadInput(f"question {question.key} has options {list(options)}, number {right} right; wanted five, all different")
+    named = {f"option {number}": text for number, text in enumerate(options)}
+    return {"q_uid": question.key, "video_id": str(question.video), "question": question.question, **named}
