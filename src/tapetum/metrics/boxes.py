@@ -35,8 +35,7 @@ def box_iou(a: Num[np.ndarray, "n 4"], b: Num[np.ndarray, "m 4"]) -> Float[np.nd
     """
     a, b = checked_boxes(a, "boxes"), checked_boxes(b, "the other boxes")
     common = intersections(a, b)
-    union = areas(a)[:, None] + areas(b) - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return _share(common, areas(a)[:, None] + areas(b) - common)
 
 
 def paired_box_iou(a: Num[np.ndarray, "n 4"], b: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
@@ -46,8 +45,11 @@ def paired_box_iou(a: Num[np.ndarray, "n 4"], b: Num[np.ndarray, "n 4"]) -> Floa
         raise BadInput(f"there are {len(a)} boxes and {len(b)} others; give one for each")
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     common = np.prod(np.maximum(sides, 0), axis=1)
-    union = areas(a) + areas(b) - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return _share(common, areas(a) + areas(b) - common)
+
+
+def _share(common: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(common, whole, out=np.zeros_like(common), where=whole > 0)
 
 
 def areas(boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
@@ -176,8 +178,7 @@ def _select_label(boxes: Boxes, target: TrueBoxes, label: str) -> _Image:
     order = np.argsort(-scores, kind="stable")[: MOST[-1]]
     xyxy = boxes.xyxy[rows][order].astype(np.float64)
     common, area = intersections(xyxy, true), areas(xyxy)
-    whole = np.where(crowd, area[:, None], area[:, None] + areas(true) - common)
-    overlap = np.divide(common, whole, out=np.zeros_like(common), where=whole > 0)
+    overlap = _share(common, np.where(crowd, area[:, None], area[:, None] + areas(true) - common))
     return _Image(scores[order], area, overlap, np.asarray(target.area)[mine], crowd)
 
 
