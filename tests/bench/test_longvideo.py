@@ -299,19 +299,6 @@ def test_the_perception_test_is_cut_where_its_answer_is_shown(tmp_path: Path, to
         tapetum.evaluate_longvideo(task="perception-test", data=tmp_path, model=towers, protocol="perception-test")
 
 
-def test_frozen_features_are_probed(tmp_path: Path, towers: Path) -> None:
-    names = [f"video{k:06d}_000010_000020" for k in range(8)]
-    film(tmp_path / "videos", *names[:4], level=10, seconds=2)
-    film(tmp_path / "videos", *names[4:], level=220, seconds=2)
-    head, rows = (
-        "label,youtube_id,time_start,time_end,split\n",
-        [f"{k > 3},{name[:11]},10,20,x\n" for k, name in enumerate(names)],
-    )
-    write(tmp_path, {"train.csv": head + "".join(rows[:3] + rows[4:7]), "val.csv": head + rows[3] + rows[7]})
-    found = tapetum.evaluate_longvideo(task="kinetics", data=tmp_path, model=towers).table
-    assert (found["train"], found["test"], found["classes"], found["accuracy"]) == (6, 2, 2, 1.0)
-
-
 def test_what_cannot_be_is_said_in_one_line(tmp_path: Path, towers: Path, captioner: Path) -> None:
     place = egoschema(tmp_path)
     for changes, said in (
@@ -329,7 +316,6 @@ def test_what_cannot_be_is_said_in_one_line(tmp_path: Path, towers: Path, captio
         ({"task": "msrvtt", "protocol": "letters"}, "--protocol and --frames are for questions with options"),
         ({"frames": 0}, "--frames is 0"),
         ({"wordnet": tmp_path}, "--wordnet is for the words of free answers"),
-        ({"task": "kinetics", "split": "test"}, "leave --split out"),
     ):
         with pytest.raises(BadInput, match=said):
             tapetum.evaluate_longvideo(**{"task": "egoschema", "data": place, "model": towers, **changes})

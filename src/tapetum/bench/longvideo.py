@@ -14,9 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from tapetum.bench.longvideo_tasks import CLIP, PROTOCOLS, Protocol, score_options
-from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
-from tapetum.data.entries import Listing
 from tapetum.data.questions import Question
 from tapetum.metrics.captions import caption_scores
 from tapetum.metrics.retrieval import retrieval_scores
@@ -30,11 +28,8 @@ from tapetum.systems.longvideo.streaming import (
     embed_video,
     embed_words,
     encode_video,
-    stream_features,
 )
 from tapetum.systems.longvideo.video_text import VideoText
-from tapetum.transfer.probes import linear_probe
-from tapetum.transfer.probing import Labelled
 from tapetum.video import Video, open_video
 
 Progress = Callable[[int, int | None], None]
@@ -236,32 +231,4 @@ def score_wups(
     return {
         kind: {"count": len(scores), **dict(zip(names, np.mean(scores, 0).tolist(), strict=True))}
         for kind, scores in kinds.items()
-    }
-
-
-def probe(model: StreamingModel, train: Listing, test: Listing, rows: Rows, *, frame_rate: float, progress: Progress) -> Table:
-    """Score a linear probe on pooled vectors of the video encoder. Raises BadInput for splits with different classes."""
-    if train.classes != test.classes:
-        raise BadInput("the two parts have other classes; give files that belong together")
-    view = FrameSelection(frame_rate=frame_rate, frames=CLIP)
-
-    def pool(number: int, video: Video) -> dict[str, Any]:
-        *_, (_, _, features) = stream_features(model, video, view)
-        return {"vector": features.pooled[0].float().tolist()}
-
-    files = [(f"{n} {k}", p.files["video"][k]) for n, p in (("train", train), ("test", test)) for k in range(len(p))]
-    made = compute_rows(rows, [(key, file.place, rows.stamp(video=file.content)) for key, file in files], pool, progress)
-    vectors = torch.tensor([row["vector"] for row in made])
-    labels = torch.from_numpy(np.concatenate([np.asarray(part.truth, np.int64) for part in (train, test)]))
-    parts = Labelled(vectors[: len(train)], labels[: len(train)]), Labelled(vectors[len(train) :], labels[len(train) :])
-    probed = linear_probe(*parts, len(train.classes))
-    right = round(probed.accuracy * len(test))
-    return {
-        "train": len(train),
-        "test": len(test),
-        "classes": len(train.classes),
-        "missing": train.missing + test.missing,
-        "accuracy": probed.accuracy,
-        "accuracy_interval": list(wilson_interval(right, len(test))),
-        "decay": probed.chosen,
     }

@@ -5,10 +5,9 @@ Protocols are those of LongViViT (arXiv 2312.07395, section 5) and MC-ViT (arXiv
     options      the whole video, a frame a second (the Perception Test 4); accuracy
     retrieval    16 frames, a frame a second from the beginning of the clip; recall at 1, 5, 10 both ways
     captions     the same 16 frames; CIDEr
-    classes      the same 16 frames, frozen features and a linear probe; accuracy
 
-Differs from the papers: neither has probes; galleries and splits, defined in an appendix we have not read, are 1k-A of MSR-VTT
-and the whole validation split of VATEX. YouCook2 and ActivityNet are not read.
+Differs from the papers: galleries and splits, defined in an appendix we have not read, are 1k-A of MSR-VTT and the whole
+validation split of VATEX; YouCook2 and ActivityNet are not read.
 
 Published protocols for multiple-choice questions say which frames are shown, how questions are put and options scored:
 
@@ -39,7 +38,6 @@ from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import first_of, one_of, read_json
-from tapetum.data.layouts import listing
 from tapetum.data.long_video import LETTERS, read_longvideobench, read_lvbench, read_video_mme
 from tapetum.data.questions import Question
 from tapetum.data.video_language import (
@@ -130,7 +128,7 @@ def score_options(
     return scores
 
 
-Measure = Literal["options", "free", "retrieval", "captions", "classes"]
+Measure = Literal["options", "free", "retrieval", "captions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +136,7 @@ class VideoBenchmark:
     """A benchmark: how it is read, and what may be measured."""
 
     read: Callable[..., Any]
-    """Of (folder, split): questions, whose answers are captions where they have no words; or a listing."""
+    """Of (folder, split): questions, whose answers are captions where they have no words."""
     split: str
     measures: tuple[Measure, ...]
     """The first one is the default."""
@@ -185,7 +183,6 @@ BENCHMARKS: Mapping[str, VideoBenchmark] = {
     "episodes": VideoBenchmark(read=read_episode_questions, split="all", measures=("options",)),
     "msrvtt": VideoBenchmark(read=read_msrvtt, split="1k-A", measures=_TEXTS),
     "vatex": VideoBenchmark(read=read_vatex, split="validation", measures=_TEXTS),
-    "kinetics": VideoBenchmark(read=partial(listing, "kinetics"), split="val", measures=("classes",)),
 }
 CLIP = 16
 

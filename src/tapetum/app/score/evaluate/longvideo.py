@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_longvideo`: evaluates a long-video encoder on benchmarks of questions, retrieval, texts and actions."""
+"""`tapetum.evaluate_longvideo`: evaluates a long-video encoder on benchmarks of questions, retrieval and texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class LongVideoEvalOptions:
     """Score a long-video encoder: questions with options (EgoSchema, NExT-QA, the Perception Test, Video-MME,
-    LVBench, LongVideoBench, episodes), retrieval and captions (MSR-VTT, VATEX), a probe (Kinetics).
+    LVBench, LongVideoBench, episodes), retrieval and captions (MSR-VTT, VATEX).
 
     Numbers are shares from 0 to 1, with intervals of 95%; CIDEr is 0 to 10, a hundredth of what papers print. blind: the same
     model on grey frames; visual: by how much it is better with the video.
     """
 
     task: Annotated[str, tyro.conf.arg(metavar="TASK")]
-    """egoschema, nextqa, nextqa-open, perception-test, video-mme, lvbench, longvideobench, episodes, msrvtt, vatex or
-    kinetics."""
+    """egoschema, nextqa, nextqa-open, perception-test, video-mme, lvbench, longvideobench, episodes, msrvtt or
+    vatex."""
     data: Annotated[File, tyro.conf.arg(metavar="DIR")]
     """Folder of its official files, and of its videos."""
     model: Annotated[File, tyro.conf.arg(metavar="FILE")]
     """Weights with a text tower or a language model, or the folder of a run of `tapetum train longvideo`."""
-    measure: Literal["options", "free", "retrieval", "captions", "classes"] | None = None
+    measure: Literal["options", "free", "retrieval", "captions"] | None = None
     """What is measured, where a task has several: retrieval, captions of clips."""
     by: Literal["similarity", "likelihood"] | None = None
     """How options are chosen; by default what the weights can do."""
@@ -136,28 +136,21 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
         settings |= {"protocol": options.protocol, "frames": protocol.frames}
     how: Any = {"frame_rate": frame_rate, "progress": listener.counting("looking")}
     with Rows(None if options.save is None else Path(options.save), settings, listener.note) as rows:
-        if measure == "classes":
-            if split != "val":
-                raise BadInput(f"{options.task} is learned from its part train and scored on val; leave --split out")
-            train, test = (_first(benchmark.read(folder, part), options.limit) for part in ("train", "val"))
-            table = bench.probe(model, train, test, rows, **how)
-            missing = table["missing"]
+        items, missing = _there(benchmark.read(folder, split), options, listener)
+        if options.task == "perception-test" and not any(each.context for each in items):
+            listener.note(
+                f"no question has a cut: {folder} has no cut_frame_mapping_{split}.json, so some videos show their answer"
+            )
+        if measure == "options":
+            scores = bench.answer_questions(model, items, rows, protocol=protocol, blind=options.blind, **how)
+            if options.save_predictions is not None:
+                _write_predictions(options.save_predictions, options.task, items, scores)
+            table = bench.option_scores(items, scores)
+        elif measure == "free":
+            table = bench.answer_freely(model, items, rows, **_words(options, listener), **how)
         else:
-            items, missing = _there(benchmark.read(folder, split), options, listener)
-            if options.task == "perception-test" and not any(each.context for each in items):
-                listener.note(
-                    f"no question has a cut: {folder} has no cut_frame_mapping_{split}.json, so some videos show their answer"
-                )
-            if measure == "options":
-                scores = bench.answer_questions(model, items, rows, protocol=protocol, blind=options.blind, **how)
-                if options.save_predictions is not None:
-                    _write_predictions(options.save_predictions, options.task, items, scores)
-                table = bench.option_scores(items, scores)
-            elif measure == "free":
-                table = bench.answer_freely(model, items, rows, **_words(options, listener), **how)
-            else:
-                score: Any = bench.retrieve if measure == "retrieval" else bench.describe
-                table = score(model, items, rows, **how)
+            score: Any = bench.retrieve if measure == "retrieval" else bench.describe
+            table = score(model, items, rows, **how)
     return LongVideoScores(task=options.task, measure=measure, split=split, by=by, table=table, missing=missing)
 
 
@@ -201,12 +194,6 @@ def _there(items: Sequence[Any], options: LongVideoEvalOptions, listener: Listen
         listener.note(f"{len(lost)} of {len(items)} have no video, such as {lost[0]}; they are left out")
     absent = set(lost)
     return [each for each in items if each.video not in absent][: options.limit], len(lost)
-
-
-def _first(listing: Any, limit: int | None) -> Any:
-    if limit is None:
-        return listing
-    return replace(listing, files={"video": listing.files["video"][:limit]}, truth=listing.truth[:limit])
 
 
 def _number(row: Mapping[str, Any], key: str) -> str:
