@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from support.question_sets import make_set
-from tapetum.data.vision_language import CAPTIONS, QUESTIONS
+from tapetum.data.vision_language import READERS
 from tapetum.systems.paligemma.transfer.tasks import TASKS
 
 
 def read(name: str, folder: Path, split: str) -> list:
-    return {**QUESTIONS, **CAPTIONS}[name](folder, split)
+    return READERS[name](folder, split)
 
 
 def made(name: str, folder: Path) -> list:

@@ -1,7 +1,7 @@
 """Sets of questions, captions and expressions about images and videos, read from their official files.
 
 A reader takes the folder of the data and the name of a split, and returns records of `tapetum.data.questions`; each module
-describes the folder. QUESTIONS and CAPTIONS name them; `read_refcoco` reads expressions. No image is opened.
+describes the folder. READERS names them; `read_refcoco` reads expressions. No image is opened.
 
 RefCOCO, RefCOCO+ (Yu et al., arXiv 1608.00272) and RefCOCOg (Mao et al., arXiv 1511.02283) have the files of REFER:
 
@@ -14,8 +14,8 @@ RefCOCO, RefCOCO+ (Yu et al., arXiv 1608.00272) and RefCOCOg (Mao et al., arXiv 
 Unusual: the references come as a pickle. It is read without running anything: a pickle that names any class or function is
 refused. Splits: train, val, testA, testB; of RefCOCOg train, val, test.
 
->>> sorted(QUESTIONS)[:4]
-['chartqa', 'coco-35l', 'docvqa', 'gqa']
+>>> sorted(READERS)[:4]
+['chartqa', 'coco', 'coco-35l', 'coco-karpathy']
 """
 
 import io
@@ -93,7 +93,7 @@ def _plain(file: Path) -> list[Any]:
     return plain
 
 
-QUESTIONS: Mapping[str, Callable[[Path, str], list[Question]]] = {
+READERS: Mapping[str, Callable[[Path, str], list[Question] | list[CaptionedImage]]] = {
     "vqav2": questions.read_vqav2,
     "gqa": questions.read_gqa,
     "textvqa": questions.read_textvqa,
@@ -103,8 +103,6 @@ QUESTIONS: Mapping[str, Callable[[Path, str], list[Question]]] = {
     "coco-35l": captions.read_coco35l,
     "msrvtt-cap": read_msrvtt,
     "vatex": read_vatex,
-}
-CAPTIONS: Mapping[str, Callable[[Path, str], list[CaptionedImage]]] = {
     "coco": captions.read_coco_captions,
     "coco-karpathy": captions.read_karpathy,
     "textcaps": captions.read_textcaps,

@@ -23,10 +23,11 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.core.errors import BadInput
+from tapetum.data import vision_language
 from tapetum.data.coco import InstanceAnnotation, Instances, read_instances
 from tapetum.data.entries import JsonEntry, inside, line_entries
 from tapetum.data.questions import CaptionedImage, Key, Question, ReferredObject, check_unique
-from tapetum.data.vision_language import CAPTIONS, QUESTIONS, read_refcoco
+from tapetum.data.vision_language import read_refcoco
 from tapetum.systems.paligemma.transfer.form import Transfer
 
 UNREAD = "###"
@@ -244,8 +245,7 @@ def _doclaynet(folder: Path, split: str) -> list[Instances]:
 
 
 READERS: Mapping[str, Callable[[Path, str], list]] = {
-    **QUESTIONS,
-    **CAPTIONS,
+    **vision_language.READERS,
     "refcoco": read_expressions,
     "coco-instances": _coco_instances,
     "doclaynet": _doclaynet,
