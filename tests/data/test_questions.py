@@ -1,6 +1,5 @@
 """Readers of questions, captions and expressions, on small files in the official form, and on hostile ones."""
 
-import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from support.question_sets import write
 from tapetum.core.errors import BadInput
 from tapetum.data.coco import read_instances
 from tapetum.data.questions import Question
@@ -22,14 +22,6 @@ from tapetum.data.vision_language.questions import (
     read_textvqa,
     read_vqav2,
 )
-
-
-def write(folder: Path, files: dict[str, Any]) -> Path:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return folder
 
 
 def vqa(before: str, part: str, answers: list[str]) -> dict[str, Any]:

@@ -1,10 +1,7 @@
 """Benchmarks of long-video encoders: annotations, split, and protocol of each.
 
-Protocols are those of LongViViT (arXiv 2312.07395, section 5) and MC-ViT (arXiv 2402.05861, section 4):
-
-    options      the whole video, a frame a second (the Perception Test 4); accuracy
-    retrieval    16 frames, a frame a second from the beginning of the clip; recall at 1, 5, 10 both ways
-    captions     the same 16 frames; CIDEr
+Protocols are those of LongViViT (arXiv 2312.07395, section 5) and MC-ViT (arXiv 2402.05861, section 4): questions see the whole
+video, a frame a second (the Perception Test 4), retrieval and captions its first 16 frames at that rate.
 
 Differs from the papers: galleries and splits, defined in an appendix we have not read, are 1k-A of MSR-VTT and the whole
 validation split of VATEX; YouCook2 and ActivityNet are not read.

@@ -85,17 +85,12 @@ def evaluate(
 ) -> BenchmarkScores:
     """Score a model on the benchmark named by a reference (`tapetum.core.plugins`).
 
-    Args:
-        reference: FILE.py:CLASS, package.module:CLASS, an entry point, or a name in `tapetum.bench.BENCHMARKS`.
-        data: the input of the class.
-        model: the argument of its `load`, as `device`.
-        out: folder of rows, scores and ledger, from which a stopped call resumes; None saves nothing.
-        limit: score only this many items, from the first.
-        note: receives one line with the number of rows of other weights, code or items, which are recomputed.
-        progress: called with the items that are done and the number of all.
+    `reference` is FILE.py:CLASS, package.module:CLASS, an entry point, or a name in `tapetum.bench.BENCHMARKS`; `data`, `model`
+    and `device` are what its class reads and loads. `out` is the folder of rows, scores and ledger, from which a stopped call
+    resumes; only the first `limit` items are scored. `note` receives a line with the number of rows of other weights, code or
+    items, which are recomputed; `progress` the items that are done and all.
 
-    Raises:
-        BadInput: the class is not a benchmark or is incomplete, it lists nothing, or a score is not a number.
+    Raises BadInput for a class that is no benchmark or incomplete, that lists nothing, and for scores that are not numbers.
     """
     benchmark, label = make_benchmark(reference), reference_label(reference)
     reference, benchmark.limit = BENCHMARKS.get(reference, reference), limit

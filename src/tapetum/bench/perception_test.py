@@ -1,12 +1,6 @@
 """Models of other systems on the Perception Test, by name: point trackers, PaliGemma, networks of `perception_test` itself.
 
-| task          | name                                   | what it is                                                        |
-|---------------|----------------------------------------|-------------------------------------------------------------------|
-| object, point | static; a tracker such as tapir-nano   | stays; is carried                                                 |
-| action, sound | prior; a file of a localiser           | the same windows always; found in features                        |
-| mcqa          | frequency; random; a PaliGemma         | what was right most often; the lot; the likeliest option          |
-|               | a model of video such as mcvit-films   | the option most like the video                                    |
-| grounded      | random-object, a PaliGemma; +TRACKER   | words find boxes, a tracker (by default tapir-nano) carries them   |
+`load_predictors` names them by task, as the option --model of `tapetum eval perception-test` describes.
 
 Video models also provide features over time to its localiser:
 

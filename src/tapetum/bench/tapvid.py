@@ -214,15 +214,11 @@ def evaluate(
     progress: Callable[[str, dict[str, float]], None] | None = None,
     keep: Callable[[str, Prediction], None] | None = None,
 ) -> dict[str, Any]:
-    """Score a tracker, or predictions, on benchmark files.
+    """Score a tracker, or its predictions, on benchmark files: a pickle, a folder of pickles, or a pattern.
 
-    Args:
-        tracker: anything with `track(video, queries) -> Tracks`, or its saved predictions.
-        path: a pickle, a folder of pickles, or a pattern such as `kinetics/*.pkl`.
-        size: width and height at which to track; scores are always taken at 256x256.
-        redetection: score reappearing points too (`tapetum.tracks.metrics`), by these conventions.
-        progress: called after each video with its name and scores.
-        keep: called for each video with its name and the arrays that `tapetum.bench.tapvid` writes.
+    Tracking is at `size` x `size`; scores are always taken at 256x256. `redetection` scores reappearing points too, by these
+    conventions (`tapetum.tracks.metrics`). `progress` is called after each video with its name and scores, `keep` with its name
+    and the arrays that `write_predictions` writes.
 
     Returns:
         The means `average_jaccard`, `average_pts_within_thresh`, `occlusion_accuracy`, `jaccard_1` ... (0..1; NaN where no
@@ -231,8 +227,7 @@ def evaluate(
         `dropped` (how many videos each headline number had to leave out), `seconds` spent tracking, and `per_video` (a row
         for each: name, frames, queries, scores).
 
-    Raises:
-        BadInput: a file or prediction is missing or damaged; the message names the video and the field.
+    Raises BadInput if a file or prediction is missing or damaged; the message names the video and the field.
     """
     if not 8 <= size <= 4096:
         raise BadInput(f"the size is {size}; give a width and height from 8 to 4096, 256 being the benchmark's own")

@@ -89,11 +89,8 @@ def evaluate(
         load: builds the tracker, once per process, instead of `pred`; must be picklable if `workers` > 1.
         true_depth: pass the depth maps beside the clips to the tracker.
         split: the clips of an official list, all of which must exist; by default all existing ones.
-        scalings: how predictions are rescaled, see `tapvid3d_metrics`.
         rows: file of finished clips, from which the same call resumes; failed clips are retried.
         settings: whatever else invalidates the rows of another call, such as the tracker's name.
-        progress: called after each clip with its row, the number of finished clips and of all.
-        note: receives the number of rows in the file that belong to other files or settings.
 
     Returns:
         `scalings`: for each, `sources` (means of each source, with `clips` and `failed`), `average` (mean of the sources) and
