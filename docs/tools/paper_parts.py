@@ -252,7 +252,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
         ("video to text: resampler", "systems.longvideo.captioner:Resampler", "public code", f"{_LONG}/test_captioner.py"),
         ("video to text: gated cross-attention of a frozen language model", "systems.longvideo.captioner:GatedCrossAttention",
          "laws", f"{_LONG}/test_captioner.py"),
-        ("retrieval, captions, summaries, questions", "bench.longvideo:answer_questions", "hand", "bench/test_longvideo.py",
+        ("retrieval, captions, questions", "bench.longvideo:answer_questions", "hand", "bench/test_longvideo.py",
          "eval longvideo"),
     ),
     "MC-ViT (2402.05861)": _parts(
@@ -270,7 +270,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
         ("streams of any length", "systems.longvideo.streaming:stream_features", "laws", f"{_LONG}/test_streaming.py",
          "answer VIDEO"),
         ("low-rank fine-tuning", "layers.transformer:LowRank", "laws", f"{_LONG}/test_weights.py"),
-        ("EgoSchema, NExT-QA, Perception Test, Diving48", "bench.longvideo_tasks:BENCHMARKS", "runs",
+        ("EgoSchema, NExT-QA, Perception Test, MSR-VTT", "bench.longvideo_tasks:BENCHMARKS", "runs",
          "bench/test_longvideo.py", "eval longvideo"),
         ("frames, prompts and likelihoods of their protocols", "bench.longvideo_tasks:PROTOCOLS", "hand",
          "bench/test_longvideo.py", "eval longvideo --protocol egoschema"),

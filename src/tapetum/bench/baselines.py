@@ -72,7 +72,6 @@ class StillPoints:
 
 
 BASELINES = {"static": Static}
-"""Trackers without weights, by name."""
 
 
 def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "float32") -> Tracker:

@@ -138,9 +138,12 @@ class JsonEntry:
             raise self._wrong(name, "a whole number")
         return value
 
-    def truth(self, name: str) -> bool:
-        """Get true or false."""
-        return self._of(name, bool, "true or false")
+    def seconds(self, name: str) -> float | None:
+        """Get a time in a video, or None if it is missing."""
+        value = self.fields.get(name)
+        if value is not None and not (type(value) in (int, float) and 0 <= value < math.inf):
+            raise self._wrong(name, "seconds")
+        return value
 
     def key(self, name: str) -> str | int:
         """Get an id: a text or a whole number."""

@@ -12,13 +12,12 @@ import pytest
 
 from support.scripts import script
 from tapetum.core.errors import BadInput
-from tapetum.data.questions import plural
 from tapetum_world.bodies.episode import Body, Surface
 from tapetum_world.bodies.shapes import Bowl, Cup, Ground, RoundedBox, Sphere
 from tapetum_world.physics.props import COLOURS, PHYSICS_MATERIALS, PROPS
 from tapetum_world.words import annotate_objects, balance, image_candidates, image_captions, scene_graph
 from tapetum_world.words.graph import ObjectNode, SceneGraph
-from tapetum_world.words.images import NUMBERS, TEMPLATES, a
+from tapetum_world.words.images import NUMBERS, TEMPLATES, a, plural
 
 still_life = script("packages/world/tests/world_support/still_life.py")
 NOUNS = (*PROPS, "thing")

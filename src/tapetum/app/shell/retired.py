@@ -15,6 +15,7 @@ RETIRED: dict[tuple[str, str], str] = {
     ("doctor", "quick"): "doctor tries nothing any more: leave it out",
     ("doctor", "systems"): "run a verb with --device, which says what it lacks",
     ("embed", "plan"): "tapetum train longvideo --dry counts a training",
+    ("eval itto", ""): "a benchmark of your own: docs/guides/bring-your-own.md",
     ("eval motion", ""): "TRAJAN of google-deepmind/tapnet",
     ("eval paligemma", "blind"): "tapetum eval scenes (package tapetum-world)",
     ("eval paligemma", "segment"): "tapetum eval scenes (package tapetum-world)",

@@ -30,9 +30,10 @@ import numpy as np
 from tapetum.core.errors import BadInput, Listener
 from tapetum.data.entries import write_lines
 from tapetum.data.perception import write_annotations
+from tapetum.data.questions import Question
 from tapetum.data.textures import Textures
 from tapetum.data.video_language import OPTIONS as MANY
-from tapetum.data.video_language import EgoQuestion, write_egoschema
+from tapetum.data.video_language import write_egoschema
 from tapetum.systems.tapvid3d.data import write_clip
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.video import write_video
@@ -236,11 +237,12 @@ def _write_words(out: Path, names: list[str], request: EpisodeRequest) -> None:
     def choices_of(number: int) -> Iterator[tuple[str, list[SceneQuestion]]]:
         yield from zip(names, questions_of(out, names, request.seed, number), strict=True)
 
-    def long() -> Iterator[EgoQuestion]:
+    def long() -> Iterator[Question]:
         for name, choices in choices_of(MANY):
             fit = [q for q in choices if len(q.options) == MANY and (q.span is None or q.span[1] >= request.seconds - 1e-6)]
             for i, q in enumerate(fit):
-                yield EgoQuestion(uid=f"{name}-{i}", video=name, text=q.text, options=q.options, answer=q.correct)
+                key, options = f"{name}-{i}", tuple(q.options)
+                yield Question(key=key, video=Path(name), question=q.text, options=options, right=q.correct)
 
     write_lines(out / "captions.jsonl", captions())
     write_lines(out / "questions.jsonl", (question_row(name, q) for name, choices in choices_of(OPTIONS) for q in choices))

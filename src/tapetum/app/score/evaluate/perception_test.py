@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tyro
 
-from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import stamp
@@ -77,18 +77,15 @@ class PerceptionTestOptions:
             raise BadInput("--videos and --out are for a model, and --predictions is scored without one; give one of the two")
         if min(self.size - 15, self.workers, self.frames) < 1:
             raise BadInput(f"--size {self.size}, --workers {self.workers}, --frames {self.frames}; wanted 16, 1, 1 or more")
-        return self._models() if self.model else {}
-
-    def _models(self) -> dict[str, str]:
         models: dict[str, str] = {}
         for given in self.model:
             task, _, name = given.rpartition("=")
             if task and task not in get_args(Task):
                 raise BadInput(f"--model {given}: {task} is no task; it is one of {', '.join(get_args(Task))}")
             models |= {task: name} if task else {each: name for each in self.task if each not in models}
-        if lacking := [task for task in self.task if task not in models]:
+        if self.model and (lacking := [task for task in self.task if task not in models]):
             raise BadInput(f"no --model is named for the task {lacking[0]}; add {lacking[0]}=NAME")
-        return {task: models[task] for task in self.task}
+        return {task: models[task] for task in self.task if self.model}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +99,7 @@ class PerceptionTestScores(Result):
     model: str | None = None
     """What predicted; None for predictions that were there."""
     predictions: Path | None = None
-    """File of what it predicted."""
     others: "tuple[PerceptionTestScores, ...]" = ()
-    """Of further tasks."""
 
     def as_json(self) -> dict[str, Any]:
         if self.others:
@@ -138,11 +133,9 @@ def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener)
     annotations = read_annotations(options.annotations)
     for task in options.task:
         check_annotated(task, annotations)
-    files: dict[str, Path] = (
-        _predicted(options, models, annotations, listener)
-        if models
-        else {task: Path(options.predictions or "") for task in options.task}
-    )
+    files = dict.fromkeys(options.task, Path(options.predictions or ""))
+    if models:
+        files = _predicted(options, models, annotations, listener)
     results: list[PerceptionTestScores] = []
     for task, file in files.items():
         predictions = read_predictions(task, read_json(file), annotations)
@@ -167,17 +160,16 @@ def _predicted(
     from tapetum.systems.perception_test.annotations import read_annotations
     from tapetum.systems.perception_test.predicting import predict_videos
 
-    features = None if options.features is None else Path(options.features)
-    how = ModelOptions(
-        train=None if options.train is None else read_annotations(options.train),
-        shots=options.shots,
-        frames=options.frames,
+    features, train = (None if each is None else Path(each) for each in (options.features, options.train))
+    how = narrowed(
+        ModelOptions,
+        options,
+        train=None if train is None else read_annotations(train),
         features=features,
-        seed=options.seed,
         device=choose_device(options.device),
     )
     known = {name: getattr(options, name) for name in ("shots", "frames", "size", "seed")}
-    known |= stamp(train=None if options.train is None else Path(options.train), features=features)
+    known |= stamp(train=train, features=features)
     return predict_videos(
         annotations,
         partial(load_predictors, models, how),

@@ -194,10 +194,11 @@ def _yes_no(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
 def _pairs(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
     texts = {e.id: predicted.texts[e.id].lower() for e in predicted.examples}
     truth = {e.id: e.references[0].lower() for e in predicted.examples}
-    scores = mmvp_scores(texts, truth, {e.id: e.kind for e in predicted.examples})
-    low, high = wilson_interval(round(scores.mean * scores.count), scores.count)
+    both = mmvp_scores(texts, truth, {e.id: e.kind for e in predicted.examples})
+    right, count = sum(both.values()), len(both)
+    low, high = wilson_interval(right, count)
     single = [float(texts[key] == truth[key]) for key in truth]
-    pairs = ScoreRow(name="accuracy of pairs", value=scores.mean, low=low, high=high, count=scores.count)
+    pairs = ScoreRow(name="accuracy of pairs", value=right / count, low=low, high=high, count=count)
     return [pairs, row_of("accuracy of questions", single, predicted.examples)]
 
 

@@ -47,9 +47,9 @@ _QUESTIONS = (
         recipes={**at((224,), 10, 256, 1e-5, 1e-6), **at((448,), 10, 256, 1e-5)}, train=("train", "val"),
         evaluate=("test",), local=("val",), resize="reference",
     ),
-    tried("mmvp", "MMVP", "vqav2", "pairs", reader="mmvp", resize="reference"),
+    tried("mmvp", "MMVP", "vqav2", "pairs", resize="reference"),
     tried(
-        "pope", "POPE", "vqav2", "yes-no", length=48, reader="pope", evaluate=("random", "popular", "adversarial"),
+        "pope", "POPE", "vqav2", "yes-no", length=48, evaluate=("random", "popular", "adversarial"),
         remark="The public config says the bare question; the paper's numbers are those of answer en.",
     ),
     tried(
@@ -57,16 +57,16 @@ _QUESTIONS = (
         remark=NO_PROMPT + "4 prompts, 5 samples each, scored by cosines of the Universal Sentence Encoder.",
     ),
     Transfer(
-        name="okvqa", title="OK-VQA", prompt="answer", metric="vqa-simple", length=32, examples=9_000, reader="okvqa",
+        name="okvqa", title="OK-VQA", prompt="answer", metric="vqa-simple", length=32, examples=9_000,
         recipes=at(SMALL, 10, 128, 5e-6), train=("train",), evaluate=("val",), resize="reference",
     ),
     Transfer(
         name="aokvqa-mc", title="A-OKVQA, multiple choice", prompt="choose", metric="exact", length=128, examples=18_200,
-        reader="aokvqa", recipes=at(SMALL, 15, 128, 5e-6), train=("train", "val"), local=("val",), resize="reference",
+        recipes=at(SMALL, 15, 128, 5e-6), train=("train", "val"), local=("val",), resize="reference",
     ),
     Transfer(
         name="aokvqa-da", title="A-OKVQA, direct answer", prompt="answer", metric="vqa-simple", length=32, examples=18_200,
-        reader="aokvqa", recipes=at(SMALL, 10, 128, 5e-6), train=("train", "val"), local=("val",), resize="reference",
+        recipes=at(SMALL, 10, 128, 5e-6), train=("train", "val"), local=("val",), resize="reference",
     ),
     Transfer(
         name="gqa", title="GQA", prompt="answer", metric="exact", length=32, examples=1_080_000, reader="gqa",
@@ -74,16 +74,16 @@ _QUESTIONS = (
         evaluate=("testdev",),
     ),
     tried(
-        "xgqa", "xGQA", "gqa", reader="xgqa", mean_of_kinds=True,
+        "xgqa", "xGQA", "gqa", mean_of_kinds=True,
         remark="bn de id ko pt ru zh; questions in them, answers in English.",
     ),
     Transfer(
-        name="nlvr2", title="NLVR2", prompt="answer", metric="exact", length=64, images=2, examples=93_400, reader="nlvr2",
+        name="nlvr2", title="NLVR2", prompt="answer", metric="exact", length=64, images=2, examples=93_400,
         recipes={**at((224,), 3, 256, 1e-5, 1e-6), **at((448,), 10, 256, 3e-6, 3e-7)}, train=("train", "dev"),
         evaluate=("test1",),
     ),
     tried(
-        "marvl", "MaRVL", "nlvr2", length=64, images=2, reader="marvl", mean_of_kinds=True,
+        "marvl", "MaRVL", "nlvr2", length=64, images=2, mean_of_kinds=True,
         remark="id sw ta tr zh; left, then right.",
     ),
     Transfer(
@@ -96,13 +96,13 @@ _QUESTIONS = (
     ),
     Transfer(
         name="rsvqa-lr", title="RSVQA-LR, without numbers", prompt="answer", metric="rsvqa", length=32, lower=True,
-        examples=47_200, reader="rsvqa-lr", recipes=at(SMALL, 3, 256, 3e-6, 0, 0, 0.2), train=("train", "val"),
+        examples=47_200, recipes=at(SMALL, 3, 256, 3e-6, 0, 0, 0.2), train=("train", "val"),
         resize="reference", evaluation_resize="reference-plain", kinds=("comp", "presence", "rural_urban"),
         mean_of_kinds=True,
     ),
     Transfer(
         name="rsvqa-hr", title="RSVQA-HR, without numbers", prompt="answer", metric="rsvqa", length=32, lower=True,
-        examples=432_000, reader="rsvqa-hr", recipes=at(SMALL, 1, 256, 1e-5), train=("train", "val"),
+        examples=432_000, recipes=at(SMALL, 1, 256, 1e-5), train=("train", "val"),
         evaluate=("test", "test_phili"), resize="reference", evaluation_resize="reference-plain", kinds=("comp", "presence"),
         mean_of_kinds=True,
     ),
@@ -112,18 +112,18 @@ _QUESTIONS = (
         remark="The reference draws people's and made questions as 7,398 to 20,901: as often as there are of each in train.",
     ),
     Transfer(
-        name="vizwiz", title="VizWizVQA", prompt="answer", metric="vqa-simple", length=48, examples=24_800, reader="vizwiz",
+        name="vizwiz", title="VizWizVQA", prompt="answer", metric="vqa-simple", length=48, examples=24_800,
         recipes=at(SMALL, 10, 256, 1e-5), train=("train", "val"), local=("val",), resize="reference",
         evaluation_resize="reference-plain",
     ),
     Transfer(
-        name="tallyqa", title="TallyQA", prompt="answer", metric="count", length=32, examples=249_000, reader="tallyqa",
+        name="tallyqa", title="TallyQA", prompt="answer", metric="count", length=32, examples=249_000,
         recipes={**at((224,), 2, 256, 1e-5), **at((448,), 2, 256, 1e-5, 1e-6)}, train=("train",), resize="reference",
     ),
     tried("countbenchqa", "CountBenchQA", "tallyqa", "count", resize="reference", remark="540 questions; 490 are public."),
     Transfer(
         name="ocr-vqa", title="OCR-VQA", prompt="answer", metric="exact-lower", length=32, examples=902_000,
-        reader="ocr-vqa", recipes={**at(SMALL, 3, 128, 3e-6), **at((896,), 3, 128, 1e-5)}, train=("train", "val"),
+        recipes={**at(SMALL, 3, 128, 3e-6), **at((896,), 3, 128, 1e-5)}, train=("train", "val"),
         resize="reference",
     ),
     Transfer(
@@ -137,15 +137,15 @@ _QUESTIONS = (
     ),
     Transfer(
         name="infovqa", title="InfographicVQA", prompt="answer", metric="anls", length=48, lower=True, examples=26_700,
-        reader="infovqa", recipes=_documents(0.4), train=("train", "val"), local=("val",), resize="reference",
+        recipes=_documents(0.4), train=("train", "val"), local=("val",), resize="reference",
     ),
     Transfer(
         name="st-vqa", title="ST-VQA", prompt="answer", metric="anls", length=48, lower=True, examples=26_100,
-        reader="st-vqa", recipes=_documents(0.1), train=("train",), local=("val",), resize="reference",
-        remark="The official train is all of train and val, which the reference parts by images; list them in val_images.txt.",
+        recipes=_documents(0.1), train=("train",), local=("val",), resize="reference",
+        remark="The official train is all of train and val, which the reference parts by images.",
     ),
     Transfer(
-        name="vsr", title="VSR", prompt="answer", metric="exact", length=18, reader="vsr",
+        name="vsr", title="VSR", prompt="answer", metric="exact", length=18,
         recipes={224: Recipe(batch_size=1024)}, train=("train",),
         remark="Epochs, rate and prompt are not known here; the prompt is that of NLVR2. Two splits are two folders.",
     ),
@@ -166,10 +166,10 @@ _CAPTIONS = (
         mean_of_kinds=True,
         remark="35 languages, each drawn as often; 25 epochs are of images (5 x 566,435 visits).",
     ),
-    tried("xm3600", "Crossmodal-3600", "coco-35l", "cider", "caption-language", reader="xm3600", mean_of_kinds=True),
+    tried("xm3600", "Crossmodal-3600", "coco-35l", "cider", "caption-language", mean_of_kinds=True),
     Transfer(
         name="screen2words", title="Screen2Words", prompt="caption", metric="cider", length=24, examples=18_100,
-        recipes=at(SMALL, 10, 256, 1e-5, 0, 0.3, 0.2), reader="screen2words", train=("train", "dev"),
+        recipes=at(SMALL, 10, 256, 1e-5, 0, 0.3, 0.2), train=("train", "dev"),
     ),
     Transfer(
         name="textcaps", title="TextCaps", prompt="caption", metric="cider", length=32, beams=3, lower=True, examples=22_000,
@@ -178,7 +178,7 @@ _CAPTIONS = (
     ),
     Transfer(
         name="scicap", title="SciCap", prompt="caption", metric="cider", length=96, examples=120_000,
-        recipes=at(SMALL, 80, 256, 3e-5, 0, 0.1, 0.1), reader="scicap", train=("train", "val"),
+        recipes=at(SMALL, 80, 256, 3e-5, 0, 0.1, 0.1), train=("train", "val"),
         remark="First sentences, figures without parts.",
     ),
     Transfer(
@@ -187,7 +187,7 @@ _CAPTIONS = (
         remark="A red box around the widget is drawn into the image beforehand, of a width not known here; 5 references.",
     ),
     Transfer(
-        name="docci", title="DOCCI", prompt="caption", metric="none", recipes={448: Recipe()}, reader="docci", train=("train",),
+        name="docci", title="DOCCI", prompt="caption", metric="none", recipes={448: Recipe()}, train=("train",),
         remark="Its prompt is not known here; that of captions stands in. Scored by the sentences that a model finds not "
         "entailed; how it is learned is not known here.",
     ),
@@ -253,20 +253,20 @@ _VIDEOS = (
         resize="reference-video",
     ),
     Transfer(
-        name="msrvtt-qa", title="MSRVTT-QA", prompt="answer", metric="exact", length=64, examples=122_000, reader="msrvtt-qa",
+        name="msrvtt-qa", title="MSRVTT-QA", prompt="answer", metric="exact", length=64, examples=122_000,
         recipes=at(_VIDEO, 1, 128, 1e-5, freeze=True), train=("train", "val"), frames=FrameSampling(count=16, stride=9),
         resize="reference-video",
     ),
     Transfer(
         name="activitynet-cap", title="ActivityNet captions", prompt="caption", metric="cider", length=64, examples=44_800,
-        reader="activitynet-cap", recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6, freeze=True), train=("train",), evaluate=("val_1",),
+        recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6, freeze=True), train=("train",), evaluate=("val_1",),
         frames=FrameSampling(count=16, stride=30), resize="reference-video",
         remark="An example is a part of a video. 44,800 are more than train has, so val was learned too; what was scored is not"
         " known here.",
     ),
     Transfer(
         name="activitynet-qa", title="ActivityNet-QA", prompt="answer", metric="exact", length=64, examples=43_100,
-        reader="activitynet-qa", recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6), train=("train", "val"),
+        recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6), train=("train", "val"),
         frames=FrameSampling(count=16, stride=70), resize="reference-video",
         remark="43,100 examples are more than the 32,000 of train, so val is learned too.",
     ),
