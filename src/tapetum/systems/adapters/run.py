@@ -42,7 +42,7 @@ from tapetum.systems.adapters.own import own_task
 from tapetum.systems.adapters.recipes import TASKS, AdaptRun
 from tapetum.systems.adapters.task import AdaptTask, Headed, ImageTask, PolicyHead, make_head
 from tapetum.systems.adapters.weaving import Proof
-from tapetum.systems.adapters.worlds.world import RobotWorld, make_world, try_out
+from tapetum.systems.adapters.worlds.world import RobotWorld, make_world
 from tapetum.train import fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
@@ -62,7 +62,6 @@ class FinishedAdapters:
     """That the trunk has not changed, checked by the main process; None of the regime full."""
     parameters: Mapping[str, int]
     """How many numbers were learned, by section of the trunk, and of the head."""
-    film: Path | None = None
 
 
 def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> FinishedAdapters | None:
@@ -89,10 +88,7 @@ def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda tex
             return FinishedAdapters(weights=launch.out, scores=scores, proof=None, parameters={})
         model = cast(Headed, result.model.eval())
         proof = model.trunk.verify() if isinstance(model.trunk, Adapted) else None
-        film = _film(task, model, launch.out)
-        return FinishedAdapters(
-            weights=_save(run, model, launch.out), scores=scores, proof=proof, parameters=_counted(model), film=film
-        )
+        return FinishedAdapters(weights=_save(run, model, launch.out), scores=scores, proof=proof, parameters=_counted(model))
     finally:
         if isinstance(task, CloneTask) and task.world is not None:
             task.world.close()
@@ -183,13 +179,6 @@ def _scores(out: Path) -> dict[str, float]:
         successes = [entry["success"] for entry in evaluations]
         scores |= {"success_mean": sum(successes) / len(successes), "success_max": max(successes)}
     return scores
-
-
-def _film(task: AdaptTask, model: Headed, out: Path) -> Path | None:
-    if not isinstance(task, CloneTask) or task.world is None:
-        return None
-    try_out(task.world, model.act, 6, film=out / "rollouts.mp4")
-    return out / "rollouts.mp4"
 
 
 def _counted(model: Headed) -> dict[str, int]:
