@@ -8,8 +8,9 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -258,12 +259,20 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def _write(path: str | Path, pieces: Iterable[str]) -> Path:
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.writelines(pieces)
+    return Path(path)
+
+
+def _joined(items: Iterable[str]) -> Iterator[str]:
+    for number, item in enumerate(items):
+        yield ",\n" + item if number else item
+
+
 def write_lines(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Write JSON lines: one object per line. Raises BadInput for values that JSON lacks, and if the file cannot be written."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-        for row in rows:
-            file.write(dumps(row) + "\n")
-    return Path(path)
+    return _write(path, (dumps(row) + "\n" for row in rows))
 
 
 def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
@@ -277,30 +286,24 @@ def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
 
 def write_lists(path: str | Path, **parts: Any) -> Path:
     """Write one JSON object whose values are the parts; those that are iterators become lists, written item by item."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write("{")
+
+    def pieces() -> Iterator[str]:
         for number, (name, part) in enumerate(parts.items()):
-            file.write((",\n" if number else "") + dumps(name) + ": ")
-            if isinstance(part, Iterator):
-                _items(file, "[", (dumps(item) for item in part), "]")
-            else:
-                file.write(dumps(part))
-        file.write("}\n")
-    return Path(path)
+            yield (",\n" if number else "{") + dumps(name) + ": "
+            yield from chain("[", _joined(map(dumps, part)), "]") if isinstance(part, Iterator) else [dumps(part)]
+        yield "}\n"
+
+    return _write(path, pieces())
 
 
 def write_items(path: str | Path, items: Iterable[Any]) -> Path:
     """Write one JSON list, item by item."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-        _items(file, "[", map(dumps, items), "]\n")
-    return Path(path)
+    return _write(path, chain("[", _joined(map(dumps, items)), ["]\n"]))
 
 
 def write_mapping(path: str | Path, entries: Iterable[tuple[str, Any]]) -> Path:
     """Write one JSON object of the entries, one at a time. Raises BadInput for a duplicate name."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-        _items(file, "{", (f"{dumps(name)}: {dumps(value)}" for name, value in _once(entries)), "}\n")
-    return Path(path)
+    return _write(path, chain("{", _joined(f"{dumps(name)}: {dumps(value)}" for name, value in _once(entries)), ["}\n"]))
 
 
 def dumps(value: Any) -> str:
@@ -309,13 +312,6 @@ def dumps(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise BadInput(f"what is to be written is no JSON ({error}); give finite numbers, texts, lists and dicts") from None
-
-
-def _items(file: IO[str], start: str, items: Iterable[str], end: str) -> None:
-    file.write(start)
-    for number, item in enumerate(items):
-        file.write((",\n" if number else "") + item)
-    file.write(end)
 
 
 def _once(entries: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,7 @@
-"""Weights of HiP: names of the public JAX code, both ways, and files of weights.
+"""Weights of HiP: those of the public JAX code, and files of weights.
 
 No published checkpoint was found; the names are those that the public code gives its parameters (Haiku), so that what is
-trained with it can be used here, and the other way round. A file of ours is a safetensors file with config and modalities in
+trained with it can be used here. A file of ours is a safetensors file with config and modalities in
 its header.
 
 Differs from the public code with several data sets in one network: there the first modality of each shares one projection of
@@ -82,16 +82,6 @@ def haiku_names(model: Hip) -> dict[str, tuple[str, str]]:
         norm = stem.endswith("norm")
         names_of[name] = modules[stem], ({"weight": "scale", "bias": "offset"} if norm else {"weight": "w", "bias": "b"})[leaf]
     return names_of
-
-
-def to_haiku(model: Hip) -> dict[str, dict[str, np.ndarray]]:
-    """Compute the weights as the public code has them: module to leaf to float32 array."""
-    out: dict[str, dict[str, np.ndarray]] = {}
-    state = model.state_dict()
-    for name, (module, leaf) in haiku_names(model).items():
-        array = state[name].detach().float().cpu().numpy()
-        out.setdefault(module, {})[leaf] = np.ascontiguousarray(array.T if leaf == "w" else array)
-    return out
 
 
 def from_haiku(model: Hip, params: Mapping[str, Mapping[str, Any]]) -> None:

@@ -12,8 +12,8 @@ interpolated in 1 / Z between the frames where it is visible, since the depth ma
 Differs from the paper: a point of unknown depth (a hole in the map) stays visible, with depth as for a hidden one.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Num, UInt8
@@ -98,26 +98,6 @@ def query_depth(
         z[here] = sample_depth(depth, queries_xyt[here, :2], size)
     known = z[np.isfinite(z)]
     return np.where(np.isfinite(z), z, np.median(known) if len(known) else np.nan)
-
-
-def both_ways(track_forward: Callable[..., Any]) -> Callable[..., PointArrays]:
-    """Build `track` from a forward-only tracker: run it on the clip and on the reversed clip, and join the two.
-
-    Frames before a query come from the reversed run; the query's own frame from the forward one. Among the paper's baselines, a
-    tracker not run this way scored 6.3 instead of 10.9 (issue 133 of the public code).
-    """
-
-    def track(video: Frames, queries_xyt: Queries, intrinsics: Camera, depth: Depths = None) -> PointArrays:
-        last = len(video) - 1
-        reversed_queries = np.concatenate([queries_xyt[:, :2], last - queries_xyt[:, 2:]], axis=1)
-        after = track_forward(video, queries_xyt, intrinsics, depth)
-        reversed_depth = None if depth is None else np.ascontiguousarray(depth[::-1])
-        before = track_forward(np.ascontiguousarray(video[::-1]), reversed_queries, intrinsics, reversed_depth)
-        early = np.arange(last + 1) < np.round(queries_xyt[:, 2:])
-        xyz = np.where(early[..., None], before.xyz[:, ::-1], after.xyz)
-        return PointArrays(xyz, np.where(early, before.visible[:, ::-1], after.visible))
-
-    return track
 
 
 def lift(

@@ -36,32 +36,12 @@ SIZES: dict[Source, tuple[int, int]] = {"adt": (512, 512), "drivetrack": (1280, 
 """Height and width of the images of each source, for files that come without them."""
 
 
-def minival(source: Source | None = None) -> tuple[str, ...]:
-    """List file names of the small split: 50 of one source, or 150 of all three.
-
-    >>> len(minival()), minival("pstudio")[0]
-    (150, 'basketball_3.npz')
-    """
-    return files("minival", source)
-
-
-def full_eval(source: Source | None = None) -> tuple[str, ...]:
-    """List file names of the large split: everything that is not in minival.
-
-    >>> [len(full_eval(source)) for source in SOURCES]
-    [1906, 2407, 106]
-    """
-    return files("full", source)
-
-
-def everything(source: Source | None = None) -> tuple[str, ...]:
-    """List file names of both splits: 1,956, 2,457 and 156, or 4,569 of all three."""
-    return files("all", source)
-
-
 def files(split: Split, source: Source | None = None) -> tuple[str, ...]:
-    """List file names of a split by its name, of one source or of all three. Raises `BadInput` for another split or
-    source."""
+    """List file names of a split, of one source or of all three. Raises `BadInput` for another split or source.
+
+    >>> [len(files("full", source)) for source in SOURCES], files("minival", "pstudio")[0]
+    ([1906, 2407, 106], 'basketball_3.npz')
+    """
     if split not in get_args(Split):
         raise BadInput(f"there is no split {split!r}; it is one of {', '.join(get_args(Split))}")
     if source not in (None, *SOURCES):

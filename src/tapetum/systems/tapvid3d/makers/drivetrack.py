@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.geometry import F64, project, transform
 from tapetum.systems.tapvid3d.makers.common import I64, Arrays, Bool, ClipJob, clip_arrays, fails, generator
-from tapetum.systems.tapvid3d.makers.waymo import VehicleBoxes, WaymoCamera, WaymoSegment, segments, yawed
+from tapetum.systems.tapvid3d.makers.waymo import WaymoCamera, WaymoSegment, segments, yawed
 
 CAMERAS = (1, 2, 3)
 """Front, front left, front right."""
@@ -67,18 +67,14 @@ class Vehicle:
 
 def candidates(segment: WaymoSegment) -> Iterator[Vehicle]:
     """Yield every vehicle in every front camera that shows it best in some frame."""
+    video = np.array(sorted(segment.vehicle), np.int64)
     for boxes in segment.vehicles:
         if boxes.camera in CAMERAS and boxes.camera in segment.cameras:
-            yield _vehicle(segment, boxes)
-
-
-def _vehicle(segment: WaymoSegment, boxes: VehicleBoxes) -> Vehicle:
-    video = np.array(sorted(segment.vehicle), np.int64)
-    known = np.isin(boxes.times, video)
-    times = boxes.times[known]
-    poses = np.array([segment.vehicle[int(time)] for time in times]).reshape(-1, 4, 4)
-    camera = segment.cameras[boxes.camera]
-    return Vehicle(camera, boxes.uid, times, np.searchsorted(video, times), boxes.boxes[known], poses)
+            known = np.isin(boxes.times, video)
+            times = boxes.times[known]
+            poses = np.array([segment.vehicle[int(time)] for time in times]).reshape(-1, 4, 4)
+            camera = segment.cameras[boxes.camera]
+            yield Vehicle(camera, boxes.uid, times, np.searchsorted(video, times), boxes.boxes[known], poses)
 
 
 def corners(boxes: F64) -> F64:
