@@ -73,9 +73,7 @@ def class_labels(values: Sequence[Any], where: str) -> list[int] | list[str]:
     labels = [_class_label(value, row, where) for row, value in enumerate(values)]
     if len({type(label) for label in labels}) > 1:
         row = next(k for k, label in enumerate(labels) if type(label) is not type(labels[0]))
-        raise BadInput(
-            f"{where} has the label {labels[0]!r} in row 0 and {labels[row]!r} in row {row}; give numbers or words alone"
-        )
+        raise BadInput(f"{where} has the label {labels[0]!r} in row 0 and {labels[row]!r} in row {row}; give one kind of them")
     return labels  # type: ignore[return-value]
 
 
@@ -100,10 +98,7 @@ def records_of(path: Path) -> list[dict[str, str]]:
 def numbered_classes(largest: int, place: Path) -> tuple[str, ...]:
     """Name classes that have no names, up to the number `largest`. Raises BadInput for one that is beyond all reason."""
     if largest >= _MOST_CLASSES:
-        raise BadInput(
-            f"{place} has the class {largest}; without names, classes are numbered from 0 to less than {_MOST_CLASSES}: "
-            "number them one after another"
-        )
+        raise BadInput(f"{place} has the class {largest}; without names, number classes from 0 to less than {_MOST_CLASSES}")
     return tuple(str(k) for k in range(largest + 1))
 
 

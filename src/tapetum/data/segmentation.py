@@ -280,9 +280,7 @@ def read_davis(folder: Path, split: str, year: int = 2017, resolution: str = "48
         masks = [folder / "Annotations" / resolution / name / f"{path.stem}.png" for path in frames]
         absent = [path for path in masks if not path.is_file()]
         if not frames or absent:
-            raise BadInput(
-                f"there is no {absent[0] if absent else folder / 'JPEGImages' / resolution / name}; copy the video again"
-            )
+            raise BadInput(f"there is no {absent[0] if absent else folder / 'JPEGImages' / resolution / name}; copy it again")
         videos.append(MaskedVideo(name=name, frames=frames, masks=masks))
     if not videos:
         raise BadInput(f"{file} names no videos; copy it again")

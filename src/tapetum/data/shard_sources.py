@@ -99,10 +99,7 @@ def _by_stems(source: Path, files: Sequence[Path]) -> FileSamples:
         entries[key][ending] = path
     counts = Counter(" ".join(sorted(members)) for members in entries.values())
     if len(counts) > 1:
-        raise BadInput(
-            f"files of one stem have different endings, {_kinds(counts)}; each stem needs the same (folders that are classes: "
-            "--layout classes)"
-        )
+        raise BadInput(f"files of one stem have different endings, {_kinds(counts)}; give all the same, or --layout classes")
     return FileSamples(list(entries.items()))
 
 

@@ -248,14 +248,10 @@ def _encoded(samples: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, dict[s
             raise BadInput(f"sample {number} {trouble}; each needs a text of its own as {KEY}, and one field or more")
         wrong = next((ending for ending in members if split_name(f"{key}.{ending}") != (key, ending)), None)
         if wrong is not None or "\0" in key:
-            raise BadInput(
-                f"{key}.{wrong} is no name of a member: give a key without dots after its last slash, endings in lower case"
-            )
+            raise BadInput(f"{key}.{wrong} is no name of a member: give keys without dots, endings in lower case")
         fields = set(members) if fields is None else fields
         if set(members) != fields:
             odd = sorted(set(members) ^ fields)[0]
-            raise BadInput(
-                f"sample {key} {'lacks' if odd in fields else 'has'} {odd!r} unlike those before; give all the same fields"
-            )
+            raise BadInput(f"sample {key} {'lacks' if odd in fields else 'has'} {odd!r} unlike those before; give all the same")
         keys.add(key)
         yield key, {ending: encode(ending, value) for ending, value in members.items()}

@@ -167,9 +167,7 @@ class Adapted(nn.Module):
         if self.strict and self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             self._steps += 1
             if self._steps % self.strict == 0 and trunk_hash(self.trunk) != self.trunk_sha256:
-                raise TrunkChanged(
-                    f"the trunk has changed by call {self._steps} of this training; whatever writes to its weights must not"
-                )
+                raise TrunkChanged(f"the trunk has changed by call {self._steps} of training; nothing may write to it")
         return self.network(self.in_use if isinstance(adapter, _InUse) else adapter)(*args, **kwargs)
 
     def adapter_parameters(self, name: str | None = None) -> list[nn.Parameter]:

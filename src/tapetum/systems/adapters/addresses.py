@@ -190,9 +190,7 @@ def _check(trunk: nn.Module, address: str) -> nn.Module:
         return trunk.get_submodule(address)
     except AttributeError as error:
         names = [name for name, _ in trunk.named_modules() if name]
-        raise BadInput(
-            f"this {type(trunk).__name__} has no module {address!r}; it has {', '.join(names[:4])} and so on"
-        ) from error
+        raise BadInput(f"this {type(trunk).__name__} has no module {address!r}; it has {', '.join(names[:4])}, ...") from error
 
 
 @dataclass(frozen=True)
@@ -276,10 +274,7 @@ def site_at(trunk: nn.Module, place: AdapterPlace, passed: Mapping[str, Passed],
         return Site(**common, form="lora", inward=inward, width=width, axis=-1, rank=config.rank or 8)
     shapes = passed.get(address)
     if shapes is None:
-        raise BadInput(
-            f"the module {address!r} of this {type(trunk).__name__} is never called by itself, so an adapter there would do "
-            "nothing; name the one that holds it"
-        )
+        raise BadInput(f"the module {address!r} of this {type(trunk).__name__} is never called by itself; name its holder")
     if place.where == "pooled":
         if shapes.pooled is None:
             raise BadInput(f"{address or type(trunk).__name__!r} gives no pooled vector; name another module")
@@ -313,9 +308,7 @@ def _bottleneck(common: dict[str, Any], inward: int, width: int, axis: Any, conf
 def _beside(module: nn.Module, shapes: Passed, shape: tuple[int, ...], common: dict[str, Any]) -> Site:
     address = common["address"]
     if not isinstance(module, nn.Conv2d) or shapes.inward is None:
-        raise BadInput(
-            f"{address!r} is no convolution, beside which a 1x1 one could stand; give maps='series', or another address"
-        )
+        raise BadInput(f"{address!r} is no convolution, beside which one could stand; give maps='series', or another address")
     if len(set(module.stride)) > 1 or len(set(module.kernel_size)) > 1 or len(set(module.dilation)) > 1:
         raise BadInput(f"the convolution {address!r} is not the same along rows and columns; give maps='series'")
     stride, kernel = module.stride[0], module.kernel_size[0]

@@ -107,9 +107,7 @@ def make_task(run: AdaptRun, say: Callable[[str], None] = lambda text: None) -> 
         how = trunk().preprocessing
         train, checks = (listed(Path(run.data), run.task, split) for split in ("train", "val"))
         if train.classes != checks.classes:
-            raise BadInput(
-                f"{run.data}: the part to learn from has {len(train.classes)} classes, that to check on {len(checks.classes)}"
-            )
+            raise BadInput(f"{run.data}: there are {len(train.classes)} classes to learn and {len(checks.classes)} to check on")
         say(f"{len(train):,} images to learn from and {len(checks):,} to check on, {len(train.classes)} classes")
         return ImageTask(run, trunk, ListedImages(train, how, run.seed, run.shift), ListedImages(checks, how, run.seed))
     if parse_episode_address(run.data) is not None:

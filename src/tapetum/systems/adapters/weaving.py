@@ -52,9 +52,7 @@ def frozen_copy(trunk: nn.Module, change: Callable[[str, Tensor], Tensor] = lamb
     try:
         copied = copy.deepcopy(trunk, memo)
     except (TypeError, RuntimeError, AttributeError) as error:
-        raise BadInput(
-            f"this {type(trunk).__name__} cannot be copied ({str(error)[:100]}); give a plain torch module"
-        ) from error
+        raise BadInput(f"this {type(trunk).__name__} cannot be copied ({str(error)[:80]}); give a plain module") from error
     return freeze(copied)
 
 
@@ -192,9 +190,7 @@ def merged(trunk: nn.Module, adapters: Mapping[Site, Adapter]) -> nn.Module:
     """
     for site in adapters:
         if reason := obstacle(trunk, site):
-            raise BadInput(
-                f"the adapter at {site.address or 'pooled'} cannot be merged: {reason}; export the network with its adapters"
-            )
+            raise BadInput(f"the adapter at {site.address or 'pooled'} cannot be merged: {reason}; export the network instead")
     made = copy.deepcopy(trunk)
     with torch.no_grad():
         for site, adapter in adapters.items():

@@ -283,16 +283,11 @@ def check_inputs(inputs: Mapping[str, Tensor], modalities: Modalities) -> int:
             raise BadInput(f"{name!r} is no modality of this network, which has {', '.join(modalities)}")
         modality = modalities[name]
         if value.ndim != 3 or tuple(value.shape[1:]) != (modality.length, modality.channels):
-            raise BadInput(
-                f"{name!r} has shape {tuple(value.shape)}; wanted (batch, {modality.length}, {modality.channels}), elements in "
-                "row-major order"
-            )
+            raise BadInput(f"{name!r} has shape {tuple(value.shape)}; wanted (batch, {modality.length}, {modality.channels})")
         if not value.is_floating_point():
             raise BadInput(f"{name!r} is {str(value.dtype).removeprefix('torch.')}; wanted floating-point numbers")
         if not all_finite(value):
-            raise BadInput(
-                f"{name!r} holds {int((~value.isfinite()).sum())} numbers that are not finite; mend or leave them out"
-            )
+            raise BadInput(f"{name!r} holds {int((~value.isfinite()).sum())} numbers that are not finite; leave them out")
         sizes[name] = len(value)
     if len(set(sizes.values())) > 1:
         raise BadInput(f"batch sizes differ: {', '.join(f'{name} {size}' for name, size in sizes.items())}; they must be one")

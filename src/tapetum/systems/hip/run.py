@@ -103,9 +103,7 @@ def _data(run: HipRun, place: Path, say: Callable[[str], None]) -> tuple[HipSpli
     """Examples to learn from and to check on; `say` gets a line about each."""
     train, checks = (data_set(run.layout, place, part, run.sizes, run.seed, run.modalities) for part in ("train", "val"))
     if run.steps and train.classes != checks.classes:
-        raise BadInput(
-            f"{place}: train has {len(train.classes)} classes and the check {len(checks.classes)}, or of other names"
-        )
+        raise BadInput(f"{place}: train has {len(train.classes)} classes, the check {len(checks.classes)}, or of other names")
     if run.steps and train.asks == "nothing":
         raise BadInput(f"{place} has no labels; give --steps 0 to learn without")
     for name, part in (("train", train), ("check", checks)):

@@ -99,9 +99,7 @@ def from_haiku(model: Hip, params: Mapping[str, Mapping[str, Any]]) -> None:
         array = np.asarray(params[module][leaf])
         array = array.T if leaf == "w" else array
         if array.shape != want:
-            raise BadInput(
-                f"{module}/{leaf} becomes {tuple(array.shape)} where {want} is wanted; are the weights of another variant?"
-            )
+            raise BadInput(f"{module}/{leaf} becomes {tuple(array.shape)} where {want} is wanted; are they of another variant?")
         if array.dtype.kind != "f" or not np.isfinite(array).all():
             raise BadInput(f"{module}/{leaf} holds something else than finite numbers; get the weights again")
         state[name] = torch.from_numpy(np.array(array, np.float32, order="C"))

@@ -257,10 +257,7 @@ def _plus_plus_seeds(x: Tensor, clusters: int, generator: torch.Generator | None
 
 def _checked(features: Tensor, clusters: int, metric: Metric) -> Tensor:
     if not 1 <= clusters <= features.shape[1]:
-        raise BadInput(
-            f"{clusters} clusters are asked of {features.shape[1]} vectors an image; give 1 to {features.shape[1]}, "
-            "or features of a finer grid"
-        )
+        raise BadInput(f"{clusters} clusters are asked of {features.shape[1]} vectors an image; give 1 to {features.shape[1]}")
     if not all_finite(features):
         raise BadInput("features for k-means hold values that are not finite; mend the images or the network")
     x = features.float() if features.dtype in (torch.float16, torch.bfloat16) else features

@@ -109,9 +109,7 @@ def lift(
     """
     depth_under = np.stack([sample_depth(depth, tracks.xy[:, t], size) for t, depth in enumerate(maps)], 1)
     if depth_under.shape != tracks.visible.shape:
-        raise BadInput(
-            f"there are {depth_under.shape[1]} depth maps for tracks of {tracks.frames} frames; there must be one for each"
-        )
+        raise BadInput(f"there are {depth_under.shape[1]} depth maps for tracks of {tracks.frames} frames; give one for each")
     z = interpolate_depth(depth_under, tracks.visible & np.isfinite(depth_under))
     return Tracks3D(
         xyz=unproject(tracks.xy, z, intrinsics),

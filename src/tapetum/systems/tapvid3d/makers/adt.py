@@ -178,9 +178,7 @@ def hide_people(visible: Bool, tracks: F64, person: ArrayLike) -> Bool:
     """
     mask = np.asarray(person) > PERSON
     if mask.ndim != 3 or len(mask) != len(visible):
-        raise BadInput(
-            f"probabilities of people are {np.shape(person)}; wanted ({len(visible)}, height, width), a map for each frame"
-        )
+        raise BadInput(f"probabilities of people are {np.shape(person)}; wanted ({len(visible)}, height, width), a map a frame")
     out = visible.copy()
     frame, track = np.nonzero(visible)
     xy = np.floor(project(tracks[frame, track], INTRINSICS))  # a pixel of the image takes that of the map at its centre
@@ -219,9 +217,7 @@ def add_images(annotations: Arrays, moments: Moments) -> Arrays:
     means = np.stack([image.mean((0, 1)) for image in images(moments)])
     expected = np.asarray(annotations["video_means"])
     if expected.shape != means.shape:
-        raise BadInput(
-            f"the frames that were read have {means.shape} means, the annotation {expected.shape}; is the sequence whole?"
-        )
+        raise BadInput(f"the frames that were read have {means.shape} means, the annotation {expected.shape}; is it whole?")
     same = np.isclose(means, expected, atol=1e-3).all(1)
     if not same.all():
         frame = int(same.argmin())
