@@ -64,27 +64,23 @@ def class_labels(values: Sequence[Any], where: str) -> list[int] | list[str]:
     [1, 0]
     >>> class_labels([1.0, float("nan")], "labels.csv")
     Traceback (most recent call last):
-    tapetum.core.errors.BadInput: labels.csv has no label in row 1 (of 1 such row); leave such rows out, or the whole column
+    tapetum.core.errors.BadInput: labels.csv has no label in row 1 (one of 1); leave such rows out, or the column
     """
     lacking = [row for row, value in enumerate(values) if value is None or value != value or value == ""]
     if lacking:
-        count = "1 such row" if len(lacking) == 1 else f"{len(lacking)} such rows"
-        raise BadInput(f"{where} has no label in row {lacking[0]} (of {count}); leave such rows out, or the whole column")
-    labels = [_class_label(value, row, where) for row, value in enumerate(values)]
+        raise BadInput(f"{where} has no label in row {lacking[0]} (one of {len(lacking)}); leave such rows out, or the column")
+    labels: list[Any] = []
+    for row, value in enumerate(values):
+        label = value.decode(errors="replace") if isinstance(value, bytes) else value
+        if isinstance(label, int | float) and math.isfinite(label) and label == int(label):
+            label = int(label)
+        elif not isinstance(label, str):
+            raise BadInput(f"{where} has the label {str(value)[:40]} in row {row}; a class is a whole number or a word")
+        labels.append(label)
     if len({type(label) for label in labels}) > 1:
         row = next(k for k, label in enumerate(labels) if type(label) is not type(labels[0]))
         raise BadInput(f"{where} has the label {labels[0]!r} in row 0 and {labels[row]!r} in row {row}; give one kind of them")
-    return labels  # type: ignore[return-value]
-
-
-def _class_label(value: Any, row: int, where: str) -> int | str:
-    if isinstance(value, bytes):
-        value = value.decode(errors="replace")
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | float) and math.isfinite(value) and value == int(value):
-        return int(value)
-    raise BadInput(f"{where} has the label {str(value)[:40]} in row {row}; a class is a whole number or a word: write it so")
+    return labels
 
 
 def records_of(path: Path) -> list[dict[str, str]]:
@@ -184,10 +180,14 @@ class JsonEntry:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises BadInput if it is missing or not JSON."""
+    return _parsed(text_of(path), str(path))
+
+
+def _parsed(text: str, where: str) -> Any:
     try:
-        return parse_json(text_of(path))
+        return parse_json(text)
     except ValueError as error:
-        raise BadInput(f"{path} is no JSON ({' '.join(str(error).split())[:80]}); copy it again") from None
+        raise BadInput(f"{where} is no JSON ({' '.join(str(error).split())[:80]}); copy it again") from None
 
 
 def entries(path: Path, *under: str) -> list[JsonEntry]:
@@ -210,14 +210,8 @@ def named_entries(path: Path) -> list[JsonEntry]:
 
 def line_entries(path: Path) -> list[JsonEntry]:
     """Read the entries of JSON lines. Raises BadInput for an invalid line."""
-    parsed: list[JsonEntry] = []
-    for k, line in enumerate(text_of(path).splitlines(), 1):
-        if line.strip():
-            try:
-                parsed.append(JsonEntry(parse_json(line), f"line {k} of {path}", len(parsed)))
-            except ValueError as error:
-                raise BadInput(f"line {k} of {path} is no JSON ({' '.join(str(error).split())[:80]}); copy it again") from None
-    return parsed
+    lines = ((line, f"line {k} of {path}") for k, line in enumerate(text_of(path).splitlines(), 1) if line.strip())
+    return [JsonEntry(_parsed(line, where), where, k) for k, (line, where) in enumerate(lines)]
 
 
 def csv_entries(path: Path) -> list[JsonEntry]:

@@ -34,11 +34,8 @@ Preset = str | AdapterConfig | Sequence[str | Site]
 """The name of a preset, a config, or a list of addresses or sites."""
 
 
-class _InUse:
-    """Stands for the adapter that is in use."""
-
-
-_IN_USE = _InUse()
+_IN_USE = "adapter in use"
+"""In place of a name, which has no blank."""
 _HERE: ContextVar[Mapping[int, str | None]] = ContextVar("adapters chosen in this thread or task", default={})  # noqa: B039
 
 
@@ -157,7 +154,7 @@ class Adapted(nn.Module):
             raise BadInput(f"there is no adapter {name!r}; there are {', '.join(self._woven) or 'none'}")
         return self._woven[name]
 
-    def forward(self, *args: Any, adapter: str | _InUse | None = _IN_USE, **kwargs: Any) -> Any:
+    def forward(self, *args: Any, adapter: str | None = _IN_USE, **kwargs: Any) -> Any:
         """Call the trunk with the adapter in use.
 
         Args:
@@ -168,7 +165,7 @@ class Adapted(nn.Module):
             self._steps += 1
             if self._steps % self.strict == 0 and trunk_hash(self.trunk) != self.trunk_sha256:
                 raise TrunkChanged(f"the trunk has changed by call {self._steps} of training; nothing may write to it")
-        return self.network(self.in_use if isinstance(adapter, _InUse) else adapter)(*args, **kwargs)
+        return self.network(self.in_use if adapter == _IN_USE else adapter)(*args, **kwargs)
 
     def adapter_parameters(self, name: str | None = None) -> list[nn.Parameter]:
         """List the parameters of the adapter in use, or of another by name; none if none is in use."""

@@ -4,11 +4,8 @@
                             steps and whether it ended well
     DIR/episode-0000.npz    frames uint8 (t, h, w, 3), own float32 (t, p), actions float32 (t, a), successes bool (t,)
 
-Each frame precedes its action. Files from elsewhere are read if they follow this format.
-
-LeRobot data sets are read too: the frames of one camera, `observation.state` and `action`. They have no world to try a policy
-in, so its error is measured on held-out episodes; and frames are resized to the trunk's input size while reading, since those
-of a whole set would not fit into memory at full size.
+Each frame precedes its action. LeRobot data sets are read too: the frames of one camera, `observation.state` and `action`. They
+have no world to try a policy in, so its error is measured on held-out episodes; and frames are resized while they are read.
 """
 
 import json
@@ -96,8 +93,7 @@ def make_demos(
                 continue
             name = f"episode-{len(rows):04d}.npz"
             arrays = {key: getattr(episode, key) for key in ("frames", "own", "actions", "successes")}
-            with open(folder / name, "wb") as file:
-                np.savez_compressed(file, **arrays)
+            np.savez_compressed(folder / name, **arrays)
             rows.append({"file": name, "seed": episode.seed, "steps": len(episode.frames), "success": episode.last})
             frames += len(episode.frames)
             progress(len(rows), n)

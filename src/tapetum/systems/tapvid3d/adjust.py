@@ -70,7 +70,9 @@ def adjusted(
     Raises:
         BadInput: too few points, a camera that does not move, or tracks that nothing explains.
     """
-    result = reconstruct(tracks if support is None else _beside(tracks, support), size, intrinsics, seed)
+    names, both = ("xy", "visible", "confidence", "queries"), (tracks, *([] if support is None else [support]))
+    joined: Any = {name: np.concatenate([getattr(each, name) for each in both]) for name in names}
+    result = reconstruct(Tracks(**joined), size, intrinsics, seed)
     n, mapping = tracks.points, result.mapping
     poses = mapping.poses.copy()
     anchor = _anchors(tracks)
@@ -123,12 +125,6 @@ def support_queries(frames: int, size: tuple[int, int]) -> Float[np.ndarray, "n 
 def split_support(tracks: Tracks, count: int) -> tuple[Tracks, Tracks]:
     """Split off the first `count` points from the others."""
     return tracks.select(slice(count)), tracks.select(slice(count, None))
-
-
-def _beside(a: Tracks, b: Tracks) -> Tracks:
-    names = ("xy", "visible", "confidence", "queries")
-    joined: dict[str, Any] = {name: np.concatenate([getattr(a, name), getattr(b, name)]) for name in names}
-    return Tracks(**joined)
 
 
 def reconstruct(

@@ -62,9 +62,8 @@ def source_of(name: str) -> Source | None:
 @cache
 def _catalogue() -> dict[str, tuple[Source, Split]]:
     catalogue: dict[str, tuple[Source, Split]] = {}
-    blocks = re.split(
-        r"^\[(\w+)\]\n", (resources.files("tapetum.systems.tapvid3d") / "splits.txt").read_text(), flags=re.MULTILINE
-    )
+    text = (resources.files("tapetum.systems.tapvid3d") / "splits.txt").read_text()
+    blocks = re.split(r"^\[(\w+)\]\n", text, flags=re.MULTILINE)
     for source, block in zip(SOURCES, blocks[2::2], strict=True):
         for line in block.splitlines():
             group, *members = line.split()
@@ -118,11 +117,8 @@ def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> li
         clips.sort(key=lambda place: ([*SOURCES, OTHER].index(place.source), place.path.name))
     if split is not None:
         present = here or [source for source in SOURCES if any(place.source == source for place in clips)]
-        clips = [
-            ClipPath(source, (folder / source if here else folder) / name)
-            for source in present
-            for name in files(split, source)
-        ]
+        names = ((source, name) for source in present for name in files(split, source))
+        clips = [ClipPath(source, (folder / source if here else folder) / name) for source, name in names]
     if not clips:
         expected = "clip of the official lists" if split else "npz file"
         raise BadInput(f"{folder} holds no {expected}; give a folder with npz files, or with adt, drivetrack and pstudio in it")

@@ -35,7 +35,6 @@ from tapetum.systems.tapvid3d.makers.common import (
     fails,
     generator,
     pixel_centres,
-    whole_chunks,
 )
 from tapetum.systems.tapvid3d.npz import Npz
 from tapetum.video.images import encode_jpeg
@@ -81,7 +80,7 @@ def chunks(scene: AriaScene, frames: AriaFrames, length: int = FRAMES) -> list[I
     A shorter run at the end is left out, as the benchmark's files imply.
     """
     inside = _with_truth(scene, frames)
-    return [inside[part] for part in whole_chunks(len(inside), length)]
+    return [inside[first : first + length] for first in range(0, len(inside) - length + 1, length)]
 
 
 def _with_truth(scene: AriaScene, frames: AriaFrames) -> I64:
