@@ -21,10 +21,8 @@
     shards      DIR/train/*.tar and DIR/val/*.tar (or test), each as `tapetum data shards` writes them: jpg, png, webp, wav,
                 flac, cls, and classes.json beside them; or DIR/*.tar, of which every tenth example is held out
 
-ImageNet's classes have the numbers of their names in sorted order in both forms; the numbers of the devkit are others.
-Nothing is decoded here; `tapetum.data.media` decodes files. For AudioSet and Kinetics, whose videos vanish from the web,
-existing files are used, and the number of missing ones is reported. If a folder does not match its layout, the message says
-which one it resembles and which command to use.
+ImageNet's classes have the numbers of their names in sorted order in both forms. Nothing is decoded here; `tapetum.data.media`
+does that. For AudioSet and Kinetics, whose videos vanish from the web, the number of missing files is reported.
 """
 
 import csv

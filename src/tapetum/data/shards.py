@@ -61,11 +61,7 @@ class Shards:
     """
 
     def __init__(self, source: Source, *, fields: Sequence[str] | None = None):
-        """Open the shards.
-
-        Args:
-            source: what `find_tars` finds.
-            fields: the endings to read, which every sample must have; by default all there are.
+        """Open the shards that `find_tars` finds, with the `fields` that every sample must have; by default all there are.
 
         Raises BadInput for files that are missing, damaged, compressed or no tars, without samples or with unequal fields.
         """

@@ -155,12 +155,7 @@ class Adapted(nn.Module):
         return self._woven[name]
 
     def forward(self, *args: Any, adapter: str | None = _IN_USE, **kwargs: Any) -> Any:
-        """Call the trunk with the adapter in use.
-
-        Args:
-            args: passed to the trunk, like kwargs.
-            adapter: name of the adapter for this call; None: the trunk alone.
-        """
+        """Call the trunk with the adapter in use, or with the one that is named; None: the trunk alone."""
         if self.strict and self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             self._steps += 1
             if self._steps % self.strict == 0 and trunk_hash(self.trunk) != self.trunk_sha256:
@@ -232,11 +227,7 @@ class Adapted(nn.Module):
     def verify(self, *inputs: Any) -> Proof:
         """Prove that the trunk is unchanged since adapters were attached: weights, buffers and outputs.
 
-        Args:
-            inputs: inputs for comparing outputs; by default random numbers of the example's shape.
-
-        Raises:
-            TrunkChanged: a bit of a weight or buffer differs, or with adapters off the network's output differs.
+        Outputs are those of `inputs`, by default random numbers of the example's shape. Raises TrunkChanged if a bit differs.
         """
         return prove(self.trunk, self._hidden[1], self.trunk_sha256, inputs or self._random(), self.network(None))
 
@@ -309,16 +300,10 @@ def attach(
 ) -> Adapted:
     """Attach adapters to a trunk and use them. Initially the result gives exactly the trunk's output.
 
-    Args:
-        trunk: an encoder, a model of timm or torchvision of a known family, or any module with addresses.
-        preset: one of `tapetum.systems.adapters.config.PRESETS`, an `AdapterConfig`, or a list of addresses ("blocks.3.mlp").
-        name: of the adapter.
-        seed: of its initial weights.
-        example: input of the trunk, one image or a tuple of arguments, for trunks of no known family.
-        strict: number of training calls after which the trunk is hashed again; a change raises TrunkChanged; 0: never.
-
-    Raises:
-        BadInput: the trunk is of no known family, or no adapter fits at an address.
+    The trunk is an encoder, a model of timm or torchvision of a known family, or any module with addresses; then `example` is
+    an input of it, one image or a tuple of arguments. `preset` is one of `tapetum.systems.adapters.config.PRESETS`, an
+    `AdapterConfig`, or a list of addresses ("blocks.3.mlp"). After `strict` training calls (0: never) the trunk is hashed
+    again; a change raises TrunkChanged. Raises BadInput for a trunk of no known family, or if no adapter fits at an address.
     """
     adapted = Adapted(trunk, example, strict)
     adapted.add(name, preset, seed)

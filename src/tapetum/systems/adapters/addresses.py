@@ -10,13 +10,9 @@
 
 The paper has no EfficientNet-Lite: of its seven stages, those that halve the image count, and the last for the end.
 
-Networks of this package declare where adapters fit (`adapter_addresses()`, `AdapterNames`); those of timm and torchvision are
-in a table by class name, so that neither is imported. Names are never guessed from parts. Any other trunk can have a method
-`adapter_addresses()`; then "all-blocks" and addresses by name work for it too.
-
-A site is a place with its sizes: an image goes through the trunk once, recording the shapes of every module's inputs and
-outputs. So a place that is never run, or outputs no tensor, is refused when attaching an adapter, not discovered after
-training.
+Networks of this package declare where adapters fit (`adapter_addresses()`, `AdapterNames`), as any trunk can; those of timm and
+torchvision are in a table by class name, so that neither is imported. A site is a place with its sizes, found by passing an
+image through the trunk once.
 """
 
 import re

@@ -84,16 +84,11 @@ def save(
     dtype: torch.dtype | None = None,
     head: tuple[Mapping[str, Any], nn.Module] | None = None,
 ) -> None:
-    """Write one adapter to a .safetensors file, atomically.
+    """Write one adapter, by default the one in use, to a .safetensors file, atomically.
 
-    Args:
-        adapted: the bank.
-        path: of the file.
-        name: of the adapter; by default the one in use. If none is, only a head can be saved, else BadInput is raised.
-        trunk: name or path under which `tapetum.load` finds the trunk, so that the file can be loaded on its own.
-        trained_on: a description for readers of the file.
-        dtype: type that weights are rounded to; by default unchanged.
-        head: sizes (JSON values) and module of what follows the trunk.
+    `trunk` is the name or path under which `tapetum.load` finds the trunk, so that the file can be loaded on its own; `dtype`
+    what weights are rounded to, by default unchanged; `head` sizes (JSON values) and module of what follows the trunk. Raises
+    BadInput where there is neither an adapter nor a head to save.
     """
     name = name or adapted.in_use
     if name is None and head is None:
@@ -217,9 +212,7 @@ def load(path: str | os.PathLike[str], trunk: nn.Module, *, force: bool = False,
     return adapted
 
 
-def load_whole(
-    path: str | os.PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
-) -> "Adapted":
+def load_whole(path: str | os.PathLike[str], device: Any = None, dtype: torch.dtype | None = None) -> "Adapted":
     """Load an adapter with the trunk that its file names, as `tapetum.load` does."""
     return load(path, named_trunk(read(path), path)).to(device=device, dtype=dtype)
 

@@ -1,14 +1,13 @@
 """Whole runs of adaptation: from data and a trunk to a file with adapters and head, which a robot's loop loads as a policy.
 
-The policy has LeRobot's interface: named observations in, an action out, as tensors.
-
-LeRobot's loops call `reset` at the start of an episode and `select_action` at each step, with a batch
+The policy has LeRobot's interface: its loops call `reset` at the start of an episode and `select_action` at each step, with a
+batch
 
     observation.images.CAMERA   (b, 3, h, w), float 0..1, or uint8 0..255
     observation.state           (b, p), only for a policy that was trained with own="concat"
     tracks.CAMERA.xy, .visible  (b, 2 n) and (b, n), only for one that was trained with observe="tracks"; flat: x0, y0, x1, ...
 
-so they can run it too. It has no memory: an action depends on one observation.
+It has no memory: an action depends on one observation.
 """
 
 import json

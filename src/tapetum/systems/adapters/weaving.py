@@ -1,15 +1,9 @@
 """Weaving adapters into a trunk: a new tree of modules that shares every weight with the trunk, and changes none.
 
-    trunk                     frozen copy                woven for "a"              woven for "b"
-    root                      root'                      root"                      root*
-     |- stem -- W1  ........   |- stem' -- W1' ........   |- stem' (shared)          |- stem'
-     |- block -- W2            |- block' -- W2'           |- block" + adapter a      |- block* + adapter b
-
-W' is a frozen Parameter in the same memory as W. Only modules between the root and an adapter are made for each adapter, so a
-hundred of them cost a few kilobytes each; selecting an adapter is selecting a root. No module of the trunk is hooked, patched
-or switched to another mode, so it can be used unchanged at the same time, and nothing needs undoing.
-
-A module with an adapter gets a generated subclass of its own class, so all attributes that the trunk's code reads still exist.
+The frozen copy of a trunk has Parameters in the same memory (drawn in docs/systems/adapters.md). Only modules between the root
+and an adapter are made for each adapter, so selecting an adapter is selecting a root. No module of the trunk is hooked, patched
+or switched to another mode. A module with an adapter gets a generated subclass of its own class, so all attributes that the
+trunk's code reads still exist.
 
 Some adapters can be folded into the weights themselves: convolutions beside a plain one whose kernel is no smaller (into the
 middle of it), 1x1 convolutions after one (composed with it), and lora; not an activation between two layers. The merged network

@@ -157,11 +157,8 @@ class Hip(nn.Module):
     ) -> HipOutput:
         """Compute latents of all blocks, and a reconstruction of the inputs.
 
-        Args:
-            inputs: some of the modalities; their order here is that in which they are packed into groups.
-            kept: what is not hidden, see `tapetum.systems.hip.masking`; None hides nothing.
-            decode: names of what is to be reconstructed, by default all inputs. If nothing that comes out of the decoder is
-                among them, blocks after the processor are not run.
+        `inputs` are packed into groups in their order; `kept` is what is not hidden (`masking`), None hides nothing. By default
+        all inputs are reconstructed; if `decode` names none that the decoder gives, blocks after the processor are not run.
 
         Raises BadInput for an unknown modality, a wrong shape, batches that differ, or a name in `decode` that is no input.
         """

@@ -61,11 +61,9 @@ def haiku_modules(model: Hip) -> dict[str, str]:
         names |= {f"blocks.{i}.cross.{our}": f"{block}/hi_p_cross_attention/{their}" for our, their in _CROSS.items()}
         for j in range(config.self_layers[i]):
             names |= {f"blocks.{i}.layers.{j}.{our}": f"{block}/self_attend_id_{j}/{their}" for our, their in _SELF.items()}
-    heads = (
-        {"label_head": "reconstruction_head", "head": "reconstruction_head_1"}
-        if config.labels
-        else {"head": "reconstruction_head"}
-    )
+    heads = {"head": "reconstruction_head"}
+    if config.labels:
+        heads = {"label_head": "reconstruction_head", "head": "reconstruction_head_1"}
     for ours, theirs in heads.items():
         names |= {f"{ours}.{our}": f"{theirs}/hi_p_cross_attention/{their}" for our, their in _CROSS.items()}
     return {ours: f"{_ROOT}/{theirs}" for ours, theirs in names.items()}
@@ -116,9 +114,7 @@ def save(model: Hip, path: str | os.PathLike[str], dtype: torch.dtype = torch.fl
     save_headed(model, path, "hip", about, dtype)
 
 
-def load(
-    name_or_path: str | os.PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
-) -> Hip:
+def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: torch.dtype | None = None) -> Hip:
     """Load the network of a known name (`hip-nano` comes with the package), or in a file that `save` wrote; float32 by default.
 
     No code in the file is run. Raises BadInput: the file cannot be read, holds something else, or its tensors do not fit its

@@ -108,15 +108,10 @@ class VideoEncoder(nn.Module):
         lengths: Int[Tensor, " b"] | None = None,
         samples: tuple[int, ...] | None = None,
     ) -> EncodedVideo:
-        """Encode whole videos, in -1..1.
+        """Encode whole videos of any length, in -1..1.
 
-        Args:
-            video: of any length.
-            lengths: number of valid frames of each video; all by default.
-            samples: sample numbers, which determine random choices; 0, 1, ... by default.
-
-        Raises:
-            BadInput: wrong shape, values that are not finite, lengths that do not fit.
+        `lengths` are the valid frames of each video, by default all; `samples` numbers of which random choices are functions.
+        Raises BadInput for a wrong shape, values that are not finite, and lengths that do not fit.
         """
         self._check(video)
         return self._encode_segments(video, lengths, samples, embedded=False)
@@ -164,12 +159,9 @@ class VideoEncoder(nn.Module):
         return tuple(f"blocks.{i}{inner}.mlp" for i in range(self.config.depth))
 
     def start(self, batch: int, frames: int | None = None, samples: tuple[int, ...] | None = None) -> StreamState:
-        """Start streams: build a state without memories.
+        """Start `batch` parallel streams: build a state without memories.
 
-        Args:
-            batch: number of parallel streams.
-            frames: length of the whole videos, if known; positions are then those of a single call.
-            samples: as for a call.
+        If the length of the whole videos is known (`frames`), positions are those of a single call. `samples` as for a call.
         """
         samples = tuple(range(batch)) if samples is None else tuple(samples)
         if batch < 1 or len(samples) != batch or (frames is not None and frames < 1):
@@ -177,13 +169,9 @@ class VideoEncoder(nn.Module):
         return StreamState(samples=samples, frames=frames)
 
     def step(self, state: StreamState, segment: Float[Tensor, "b t h w 3"]) -> tuple[StreamState, EncodedVideo]:
-        """Encode the next segment of streams: at most `segment_frames` frames.
+        """Encode the next segment of streams, at most `segment_frames` frames: the state after it, and its features.
 
-        Returns the state after it, and the features of the segment, with tokens (b, 1, n, d).
-
-        Raises:
-            BadInput: the form is joint, which needs whole videos; a segment of another shape; more frames than given to
-                `start`.
+        Raises BadInput for the form joint, a segment of another shape, and more frames than given to `start`.
         """
         config = self.config
         if config.memory == "joint":

@@ -1,12 +1,8 @@
 """The memory bank of a video encoder: past memories by layer, how they come of a segment's tokens, eviction, a stream's state.
 
-    MemoryBank.segment(state) ─► SegmentMemory     of one segment, for all layers
-        read(layer)     keys and values of earlier segments, for the attention of MC-ViT (arXiv 2402.05861, equation 4)
-        write(layer)    the segment's tokens, whole (memory-augmented), consolidated (section 3.3) or as MeMViT pools them
-        finish          the state after the segment, with more memories
-
-The rows of all layers come from the same segments, so one list `origins` gives each row's segment for all layers. A state is
-never modified: an encoder's `step` returns a new one, and an old one can be continued again.
+A segment reads keys and values of earlier ones, for the attention of MC-ViT (arXiv 2402.05861, equation 4), and writes its own
+tokens, whole (memory-augmented), consolidated (section 3.3) or as MeMViT pools them. A state is never modified: an encoder's
+`step` returns a new one, and an old one can be continued again.
 
 `consolidate` turns a segment's n tokens into k memories, without parameters:
 
@@ -14,14 +10,8 @@ never modified: an encoder's `step` returns a new one, and an old one can be con
     coreset   the first, then always the token that is farthest from all chosen so far
     kmeans    k of the tokens as centres, then rounds of k-means; the centres are the memories
 
-`Compression` is the baseline of MC-ViT: past segments pooled by learned convolutions (MeMViT, arXiv 2201.08383).
-
-    write   the normalised tokens of the segment, without gradient
-    read    of the last segment: its keys' and values' streams, each by a depthwise convolution over (time, rows, columns)
-            with steps of 4 x 2 x 2; of the one before: what was made of it then, without gradient
-
-Projections to keys and values come after the pooling, as in MeMViT's code; every other layer has memories; the odd ones have
-none.
+`Compression` is the baseline of MC-ViT: past segments pooled by learned convolutions (MeMViT, arXiv 2201.08383). Projections to
+keys and values come after the pooling, as in MeMViT's code; the odd layers have no memories.
 
 Choices where MC-ViT's paper is silent: random is without replacement; coreset begins with the first token of the random order;
 a centre without tokens stays; distances are between unnormalised tokens. Up to k tokens are stored unchanged.
@@ -58,12 +48,7 @@ def consolidate(
 ) -> tuple[Float[Tensor, "b k d"], Float[Tensor, "b k"]]:
     """Consolidate tokens into `count` memories, and count how many tokens each represents.
 
-    Args:
-        tokens: of a segment.
-        count: memories.
-        method: random, coreset or kmeans.
-        order: a random permutation of the token numbers for each sample.
-        iterations: rounds of k-means.
+    `method` is random, coreset or kmeans, of so many `iterations`; `order` a random permutation of each sample's tokens.
     """
     weights = torch.ones_like(tokens[..., 0])
     if count >= tokens.shape[1]:

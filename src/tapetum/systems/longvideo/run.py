@@ -135,14 +135,9 @@ class CaptionerTask(Task):
             losses.append(float(model.token_loss(latents, ids, lengths)))
             blind.append(float(model.token_loss(None, ids, lengths)))
             texts[k] = model.generate(latents)[0]
-        scores = caption_scores(texts, {k: [each.text] for k, each in enumerate(clips)})
-        count = len(clips)
-        return {
-            "held_out_loss": sum(losses) / count,
-            "blind_loss": sum(blind) / count,
-            "rouge_l": scores.rouge_l,
-            "cider": scores.cider,
-        }
+        scores, count = caption_scores(texts, {k: [each.text] for k, each in enumerate(clips)}), len(clips)
+        lost = {"held_out_loss": sum(losses) / count, "blind_loss": sum(blind) / count}
+        return {**lost, "rouge_l": scores.rouge_l, "cider": scores.cider}
 
     def describe(self) -> Mapping[str, Any]:
         """List what decides what is learned."""

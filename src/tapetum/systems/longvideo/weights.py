@@ -119,8 +119,7 @@ def inflate(image_vit: ViT, name: str, **changes: Any) -> VideoEncoder:
     Width, depth, heads, activation and so on are the ViT's; frames, memory, frame size and so on those of `name`, with
     `changes`. Positions are resampled to another grid by the ViT's own method.
 
-    Raises:
-        BadInput: the network is not a ViT, or a change contradicts it.
+    Raises BadInput: the network is not a ViT, or a change contradicts it.
     """
     if not isinstance(image_vit, ViT):
         raise BadInput(f"a {type(image_vit).__name__} cannot become a video encoder; give a ViT of tapetum.encoders")

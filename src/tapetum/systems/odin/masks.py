@@ -16,10 +16,9 @@ Sources turn images into maps of ids (DetCon, arXiv 2103.10957, section 3.1):
     segments      Felzenszwalb and Huttenlocher's, by scikit-image  DetCon's default
     given         ids that come with the images: files, or the truth (an oracle)
 
-k-means is of the features of each image, all images of a batch at once (Odin, arXiv 2203.08777, section 3.1). Differs from the
-paper, whose settings could not be read: distance, seeds, rounds and restarts are settings. With "cosine" (spherical k-means,
-the default) vectors are normalised first, and so is every centre; with "l2" neither. A centre that loses all its vectors stays
-unchanged. The result depends only on the generator.
+k-means is of the features of each image by itself (Odin, arXiv 2203.08777, section 3.1). Differs from the paper, which could
+not be read: distance, seeds and rounds are settings. With "cosine" (spherical k-means, the default) vectors and centres are
+normalised. A centre that loses all its vectors stays unchanged.
 
 Ids begin at 0; those of one image mean nothing in another.
 """
@@ -214,16 +213,8 @@ def kmeans(
 ) -> Int[Tensor, "b n"]:
     """Assign each vector the number of its cluster, 0 to `clusters` - 1, for each image by itself.
 
-    Args:
-        features: vectors of each image.
-        clusters: how many centres; some may end up without vectors.
-        iterations: rounds of assigning vectors to centres and moving the centres.
-        metric: cosine (of vectors and centres of length 1) or l2.
-        generator: for the seeds; torch's own on the device of the features by default.
-        seeds: random (distinct vectors of the image) or spread (k-means++, Arthur and Vassilvitskii, 2007).
-
-    Raises:
-        BadInput: features that are not finite, more clusters than vectors.
+    Some centres may end up without vectors. `generator` is for the seeds: random (distinct vectors of the image) or spread
+    (k-means++, Arthur and Vassilvitskii, 2007). Raises BadInput for features that are not finite, and too many clusters.
     """
     x = _checked(features, clusters, metric)
     centres = (_random_seeds if seeds == "random" else _plus_plus_seeds)(x, clusters, generator)

@@ -127,14 +127,8 @@ class OdinTask(PretrainTask):
                 means = [pool_masks(target(view), own, regions)[0] for view, own in zip(batch["views"][:2], ids, strict=True)]
                 targets = [target.project(_select(means[k], draws[k]), present[k]) for k in range(2)]
             predictions = [model.predict(each, own) for each, own in zip(projections, present, strict=True)]
-            loss = detcon(
-                *predictions,
-                *targets,
-                *names,
-                *names,
-                temperature=config.temperature,
-                local_negatives=config.local_negatives,
-            )
+            settings = {"temperature": config.temperature, "local_negatives": config.local_negatives}
+            loss = detcon(*predictions, *targets, *names, *names, **settings)
         kept = ((cells[0] > 0) & (cells[1] > 0)).float().sum(1) / (cells[0] + cells[1] > 0).float().sum(1).clamp(min=1)
         return loss, maps[0].mean((2, 3)), {"alive": kept.mean(), "entropy": _entropy(cells[0])}
 

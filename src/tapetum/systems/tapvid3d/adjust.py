@@ -59,16 +59,9 @@ def adjusted(
 ) -> Tracks3D:
     """Lift tracks of a video of `size` (height, width) into space, with camera poses, in an unknown unit.
 
-    Args:
-        tracks: the requested points.
-        size: height and width of the image in pixels.
-        intrinsics: fx, fy, cx, cy in pixels; None estimates the focal length. Where the motion does not tell it (as when the
-            camera moves without turning), it stays near `FOCAL`.
-        seed: of the random samples; the same seed gives the same result.
-        support: further points of the same video that help to find the camera, see `support_queries`.
-
-    Raises:
-        BadInput: too few points, a camera that does not move, or tracks that nothing explains.
+    `intrinsics` are fx, fy, cx, cy in pixels; None estimates the focal length, which stays near `FOCAL` where the motion does
+    not tell it. `support` are further points of the same video that help to find the camera, see `support_queries`. Raises
+    BadInput for too few points, a camera that does not move, and tracks that nothing explains.
     """
     names, both = ("xy", "visible", "confidence", "queries"), (tracks, *([] if support is None else [support]))
     joined: Any = {name: np.concatenate([getattr(each, name) for each in both]) for name in names}

@@ -169,16 +169,9 @@ class Lifted:
         self.tracker, self.depth = tracker, depth
 
     def track(self, video: Frames, queries_xyt: Queries, intrinsics: Camera, depth: Depths = None) -> Tracks3D:
-        """Track points through all frames, before and after the query's.
+        """Track points through all frames, before and after the query's; `depth` takes the place of the tracker's own source.
 
-        Args:
-            video: the frames.
-            queries_xyt: x, y in raster pixels and the frame of each point.
-            intrinsics: fx, fy, cx, cy in pixels of the video.
-            depth: maps in metres, instead of the tracker's own source.
-
-        Raises:
-            BadInput: there is neither `depth` nor a source, or it has no depth where points are visible.
+        Raises BadInput if there is neither, or no depth where points are visible.
         """
         if depth is None and self.depth is None:
             raise BadInput("lifting to 3D needs depth; give maps (--depth true, a file or a folder) or a network's name")

@@ -54,8 +54,7 @@ def check(
     `clips` that could be read, `with_frames`, `frames`, `tracks`, `visible` (fraction of points and frames), and `wanted`, the
     number of clips of the split or of files.
 
-    Raises:
-        BadInput: as `find_clips`.
+    Raises BadInput: as `find_clips`.
     """
     folder = Path(folder)
     places = find_clips(folder, split)

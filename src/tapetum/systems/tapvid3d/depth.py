@@ -56,9 +56,7 @@ class DepthSource(Protocol):
 def load_depth(source: str, device: str | None = None) -> DepthSource:
     """Load a depth source by the name of a file, a folder, or a network; `device` is for networks.
 
-    Raises:
-        BadInput: nothing has this name, or it contains no depth.
-        MissingExtra: a network was named, and transformers is not installed.
+    Raises BadInput if nothing has this name, or it contains no depth, and MissingExtra for a network without transformers.
     """
     path = Path(source)
     if source not in NETWORKS and path.exists():

@@ -101,8 +101,7 @@ def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> li
 
     With a split, the clips in its lists, present or not, for every source that the folder has anything of.
 
-    Raises:
-        BadInput: there is no such folder, or no clip in it.
+    Raises BadInput: there is no such folder, or no clip in it.
     """
     folder = Path(folder)
     if not folder.is_dir():

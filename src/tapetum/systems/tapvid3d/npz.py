@@ -57,8 +57,7 @@ class Damage(BadInput):
 class Npz:
     """The arrays of one npz file, each read on demand; a context manager.
 
-    Raises:
-        Damage: from the constructor and every method, with the file's name in the message.
+    Raises Damage: from the constructor and every method, with the file's name in the message.
     """
 
     def __init__(self, path: str | os.PathLike[str]):

@@ -64,7 +64,7 @@ def test_only_whole_near_vehicles_of_front_cameras_are_kept(segment: waymo.Waymo
     late = kept[1, LATE]
     assert late is not None
     assert late[-24:].all()
-    short = drivetrack._at(vehicle(segment, LATE), np.arange(FRAMES) < FRAMES - 1)
+    short = vehicle(segment, LATE).at(np.arange(FRAMES) < FRAMES - 1)
     assert drivetrack.kept(short) is None
 
 

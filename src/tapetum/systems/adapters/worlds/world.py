@@ -116,13 +116,7 @@ FIRST_SEED = 100_000
 """Seed of the first episode in which a policy is tried: far from those of demonstrations."""
 
 
-def try_out(
-    world: RobotWorld,
-    actor: Actor,
-    n: int,
-    *,
-    progress: Callable[[int, int | None], None] = lambda done, count: None,
-) -> dict[str, float | None]:
+def try_out(world: RobotWorld, actor: Actor, n: int) -> dict[str, float | None]:
     """Run a policy for n episodes up to the horizon, with seeds from `FIRST_SEED` on, and measure how often it succeeds.
 
     `success` is the share of episodes in which the task was done at the last step, as R3M and VC-1 count, with Wilson's 95 %
@@ -137,7 +131,6 @@ def try_out(
         last += episode.last
         if episode.successes.any():
             first.append(int(episode.successes.argmax()) + 1)
-        progress(i + 1, n)
     low, high = wilson_interval(last, n)
     steps = float(np.mean(first)) if first else None
     return {"success": last / n, "low": low, "high": high, "any": len(first) / n, "n": n, "steps": steps}

@@ -169,11 +169,8 @@ def upright(tracks: F64) -> F64:
 def hide_people(visible: Bool, tracks: F64, person: ArrayLike) -> Bool:
     """Clear `visible` (t, n) for points on a person, who is in the image but not in the synthetic depth map.
 
-    Args:
-        seen: visibility so far.
-        tracks: (t, n, 3) in the upright camera.
-        person: probabilities (t, h, w) of upright images of any size. The generator takes the class "person" of torchvision's
-            FCN-ResNet50 (softmax), at 520x520.
+    `tracks` (t, n, 3) are in the upright camera, `person` probabilities (t, h, w) of upright images of any size. The generator
+    takes the class "person" of torchvision's FCN-ResNet50 (softmax), at 520x520.
     """
     mask = np.asarray(person) > PERSON
     if mask.ndim != 3 or len(mask) != len(visible):

@@ -37,12 +37,9 @@ def pixel_centres(mask: ArrayLike, n: int, rng: np.random.Generator) -> F64:
 
 
 def random_queries(tracks: F64, visible: Bool, intrinsics: ArrayLike, rng: np.random.Generator) -> tuple[F64, I64]:
-    """Choose one query for each track, uniformly among the frames where it is visible.
+    """Choose queries (m, 3) as (x, y, t), one for each track, uniformly among its visible frames, and give the tracks' numbers.
 
-    Source: one query a trajectory, uniform over its visible frames (an author, in issue 116 of google-deepmind/tapnet).
-
-    Returns:
-        Queries (m, 3) as (x, y, t) and the numbers (m,) of their tracks: one that is never visible gets none.
+    A track that is never visible gets none. Source: an author, in issue 116 of google-deepmind/tapnet.
     """
     track = np.flatnonzero(visible.any(0))
     chance = np.where(visible[:, track], rng.random((len(visible), len(track))), -1.0)
