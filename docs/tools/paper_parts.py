@@ -300,7 +300,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
     ),
     "Odin (2203.08777)": _parts(
         "train odin",
-        ("discovery: k-means on features of a spanning view", "systems.odin.masks:Clusters", "public code, loops",
+        ("discovery: k-means on features of a spanning view", "systems.odin.masks:MaskSource", "public code, loops",
          f"{_ODIN}/test_masks.py"),
         ("masks brought to both views", "systems.odin.masks:warp", "truth", f"{_ODIN}/test_masks.py"),
         ("object features: mask pooling", "systems.odin.masks:pool_masks", "loops", f"{_ODIN}/test_step.py"),

@@ -114,14 +114,9 @@ def reader(
 ) -> Callable[[Callable[..., Iterable[Record]]], Callable[..., list[Record]]]:
     """Make a reader of (folder, split) out of a function that turns the entries of a file, and their split, into records.
 
-    Args:
-        splits: the available splits, separated by spaces; the first is the default.
-        files: the file below the folder, {split} standing for the split; of several, the first that exists.
-        read: reads the entries of the file.
-        under: the name of their list in a JSON object.
-
-    The reader also accepts the function's other arguments. It raises BadInput for another split, files that are missing
-    or damaged, a split without a record, and duplicate ids.
+    `splits` are separated by spaces, the first is the default; of several `files` below the folder, with {split} in their
+    names, the first that exists is taken, and `read`, or its list `under` a name. The reader also accepts the function's other
+    arguments. It raises BadInput for another split, missing or damaged files, a split without a record, and duplicate ids.
     """
     names = splits.split()
 

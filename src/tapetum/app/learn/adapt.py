@@ -153,7 +153,6 @@ class Adaptation(Result):
             "scores": dict(self.finished.scores),
             "parameters": dict(self.finished.parameters),
             "proof": self.finished.proof and self.finished.proof.as_json(),
-            "film": self.finished.film and str(self.finished.film),
         }
 
     def as_text(self) -> str:
@@ -161,8 +160,6 @@ class Adaptation(Result):
         rows.append("learned  " + ", ".join(f"{section} {count:,}" for section, count in self.finished.parameters.items()))
         if self.finished.proof is not None:
             rows.append(f"the trunk is what it was, bit for bit: {self.finished.proof.now}")
-        if self.finished.film is not None:
-            rows.append(f"film  {self.finished.film}")
         return "\n".join([*rows, f"weights  {self.finished.weights}"])
 
 

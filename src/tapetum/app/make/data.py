@@ -17,18 +17,18 @@ from tapetum.core.files import whole_folder, write_text
 
 @dataclass(frozen=True)
 class ShardsWriteOptions:
-    """Write tar shards (WebDataset's layout) of a folder or of parquet files, byte for byte.
+    """Write tar shards (WebDataset's layout) of a folder, byte for byte.
 
     The folder may hold a folder for each class, or files of which those with one stem belong together (1.jpg, 1.txt).
     Classes are numbered in sorted order; their names are written to classes.json.
     """
 
     source: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="SOURCE")]
-    """Folder, or parquet file of the Hugging Face hub."""
+    """Folder of files."""
     _: KW_ONLY
     out: Annotated[File, tyro.conf.arg(metavar="DIR")]
     """Folder to write, new or empty. It gets all shards, or none where something fails."""
-    layout: Literal["classes", "stems", "parquet"] | None = None
+    layout: Literal["classes", "stems"] | None = None
     """How the source is laid out; by default that is found out."""
     name: str = "shard"
     """What the shards are called: NAME-000000.tar and so on."""
@@ -37,7 +37,7 @@ class ShardsWriteOptions:
     bytes_per_shard: Annotated[int, tyro.conf.arg(metavar="N")] = 1_000_000_000
     """Bytes after which a shard is ended."""
     shuffle: Annotated[int | None, tyro.conf.arg(metavar="SEED")] = None
-    """Write samples in an order drawn by this seed; by default in that of their names or rows."""
+    """Write samples in an order drawn by this seed; by default in that of their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class ShardsWritten(Result):
 
 @verb(ShardsWriteOptions, apart=("source",), data=("source",))
 def write(options: ShardsWriteOptions, listener: Listener) -> ShardsWritten:
-    """Write tar shards (in WebDataset's layout) from a folder or parquet files, byte for byte.
+    """Write tar shards (in WebDataset's layout) from a folder, byte for byte.
 
     The folder may hold one folder per class, or files grouped by stem (1.jpg, 1.txt). Classes are numbered in sorted order;
     their names are written to classes.json. Raises BadInput for a source that is neither, and for a folder `out` that is not
@@ -87,7 +87,7 @@ def write(options: ShardsWriteOptions, listener: Listener) -> ShardsWritten:
 
     with whole_folder(out) as folder:
         paths = write_shards(
-            counted(iter(source) if options.shuffle is None else source.shuffled(options.shuffle, folder.parent)),
+            counted(iter(source) if options.shuffle is None else source.shuffled(options.shuffle)),
             folder,
             options.name,
             samples_per_shard=options.samples_per_shard,
