@@ -2,7 +2,7 @@
 
 Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J), PaliGemma 2 (2412.03555), and the public transfer configs.
 
-    stage 0    the vision encoder alone           the papers take SigLIP; here from what is where, or from captions
+    stage 0    the vision encoder alone           the papers take SigLIP; here from what is where in images of scenes
     stage 1    all tasks, all weights  224 pixels, 1 billion examples; the vision encoder's rate rises slowly
     stage 2    larger images         448, then 896 pixels, 50 and 10 million examples
     stage 3    transfer                one task, 1e-5, cosine after a warm-up of 5%, nothing frozen
@@ -89,8 +89,7 @@ class PaliGemmaStage:
     stage: Literal["0", "1", "2"]
     """0: the vision encoder alone, from what is where; 1: all tasks; 2: all tasks on larger images."""
     data: str = ""
-    """Folder that `tapetum scenes images` made, of images as large as the model's; for stage 0 also a file of JSON lines with
-    image, prefix and suffix (the caption), from which the vision encoder learns by SigLIP's loss alone."""
+    """Folder that `tapetum scenes images` made, of images as large as the model's."""
     limit: int | None = None
     """Images of it that are used, the first ones; by default all."""
     checks: str = ""
@@ -118,8 +117,6 @@ class PaliGemmaStage:
     """Loss of texts."""
     dense_weight: float = 0.3
     """Weight of the dense loss of stage 0 beside that of texts."""
-    contrastive_weight: float = 0.0
-    """Weight of SigLIP's loss of images and captions in stage 0, beside the dense loss; see `contrastive`."""
     attention_weight: float = 0.0
     """Weight of the loss on what the decoder attends to while it writes places; see `nano.attention_supervision`."""
     steps: int = 4000
