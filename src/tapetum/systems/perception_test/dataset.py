@@ -19,9 +19,9 @@ from jaxtyping import Float32
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path
-from tapetum.systems.perception_test.annotations import BESIDE, find_cuts, find_ids, read_annotations, read_ids
+from tapetum.systems.perception_test.annotations import BESIDE, find_cuts, find_list, read_annotations, read_ids
 from tapetum.systems.perception_test.footage import AlignedVideo, find_videos, footage_sound, open_footage
-from tapetum.systems.perception_test.public_files import CUTS
+from tapetum.systems.perception_test.public_files import CUTS, ID_LISTS
 from tapetum.systems.perception_test.types import KEYS, AnnotatedVideo, ChoiceQuestion
 
 _OWN = {"object": ("object_tracking", "sot"), "mcqa": ("mc_question", "mc_vqa")}
@@ -103,7 +103,7 @@ def open_split(
         )
     if task is not None:
         videos = {name: video for name, video in videos.items() if video.of(task) or split == "test"}
-        ids = find_ids(file.parent, task, split) if challenge else None
+        ids = find_list(file.parent, ID_LISTS.get((task, split))) if challenge else None
         if ids is not None:
             listed = set(read_ids(ids))
             lacking = len(listed - videos.keys())

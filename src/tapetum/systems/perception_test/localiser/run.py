@@ -116,10 +116,10 @@ def train_localiser(
     """
     if not run.data:
         raise BadInput("there is no data; give --data with annotations of the train split")
-    annotations = {name: video for name, video in read_annotations(run.data).items() if video.segments(run.task)}
+    annotations = {name: video for name, video in read_annotations(run.data).items() if video.of(run.task)}
     if not annotations:
         raise BadInput(f"{run.data} has no segment of the task {run.task}; give the annotations of that task")
-    classes = sorted({segment.label_id for video in annotations.values() for segment in video.segments(run.task)})
+    classes = sorted({segment.label_id for video in annotations.values() for segment in video.of(run.task)})
     features = local_names(run.features)
     source = load_source(",".join(features), run.grid, run.frame_rate, video_models=video_models)
     cache = None if isinstance(source, FeatureFiles) else launch.out / "features"
@@ -154,7 +154,7 @@ def train_localiser(
 
 def _example(run: LocaliserRun, classes: list[int], video: AnnotatedVideo, features: np.ndarray) -> LocaliserExample:
     places: Mapping[int, int] = {label: place for place, label in enumerate(classes)}
-    segments = video.segments(run.task)
+    segments = video.of(run.task)
     spans = np.array([[s.start_s, s.end_s] for s in segments]).reshape(-1, 2) / video.metadata.seconds
     return LocaliserExample(features, spans.clip(0, 1), np.array([places[s.label_id] for s in segments], np.int64))
 
