@@ -73,9 +73,7 @@ def folder(tmp_path: Path) -> Path:
 def test_frames_are_those_of_the_annotations(folder: Path) -> None:
     one, two, three = open_split(folder, "valid", "mcqa")
     assert shown(one.open()) == [*range(6)]
-    assert one.open().remark is None
     late = three.open()
-    assert late.remark == "video_3.mp4 has 10 frames, and its annotations 12; frames are taken by their times"
     assert (len(late), shown(late)) == (12, [0, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8, 9])
     assert shown([late[5], late[6], *late[4:7]]) == [3, 4, 3, 3, 4]
     frame = late[4:6]

@@ -75,12 +75,12 @@ class _VideoReader:
 
     def task(self, task: str, content: Any) -> Any:
         """Read a list (for grounded a mapping); None if it is something else."""
-        if not isinstance(content, Mapping if task == "grounded" else list):
+        if task == "grounded" and isinstance(content, Mapping):
+            return self.grounded(content)
+        if task == "grounded" or not isinstance(content, list):
             expected = "an object by question" if task == "grounded" else "a list"
             self.add("wrong-nesting", "", f"it holds a {type(content).__name__}; wanted {expected}")
             return None
-        if task == "grounded":
-            return self.grounded(content)
         if task == "mcqa":
             return self.answers(content)
         return self.tracks(content, task) if task in JOINT else self.segments(content)
