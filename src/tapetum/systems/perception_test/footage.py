@@ -45,7 +45,8 @@ class AlignedVideo(VideoSubset):
         count = metadata.frames if cut is None else min(cut, metadata.frames)
         if count < 1:
             raise BadInput(f"{metadata.video_id} is cut at its frame {cut}; wanted 1 or more")
-        super().__init__(video, frame_numbers(video.timestamps, metadata.frames, metadata.frame_rate)[:count])
+        numbers = frame_numbers(video.timestamps, metadata.frames, metadata.frame_rate)
+        super().__init__(video, numbers[:count].tolist())
         self.metadata = metadata
 
     @property

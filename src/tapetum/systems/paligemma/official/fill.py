@@ -28,22 +28,20 @@ from torch.overrides import TorchFunctionMode
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
-from tapetum.encoders.tables.rows import NameRow, check_names, check_shape, their_shapes
+from tapetum.encoders.tables.rows import NameRow, check_names, check_shape, part_row, their_shapes
 from tapetum.hub.state_dicts import TensorFile, shards
 from tapetum.layers.cpu import quantise, renew_scales
 from tapetum.layers.patches import interpolate
 from tapetum.systems.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig, named
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official import big_vision, huggingface
-from tapetum.systems.paligemma.official.big_vision import NpzFile
+from tapetum.systems.paligemma.official.big_vision import LAYERS, NpzFile
 
 _POSITIONS, _TABLE = "vision_encoder.positions", "language.token_embedding.weight"
 _DRAWN, _UNUSED = 0.02, 128
 """Standard deviation of the embeddings of new tokens, and rows that a raw vocabulary of Gemma may have too many."""
 
 
-Read = Callable[[NameRow, Tensor], None]
-"""Writes the numbers of a piece into a tensor."""
 Rename = Callable[[str], str | None]
 """Converts the name of a tensor in a file to that of its table; None: it is not needed."""
 
@@ -53,19 +51,13 @@ class Source:
     """Tensors of files under the names of a table."""
 
     shapes: Mapping[str, tuple[int, ...]]
-    read: Read
+    read: Callable[[NameRow, Tensor], None]
+    """Writes the numbers of a piece into a tensor."""
 
 
-def npz_source(file: NpzFile, rename: Rename) -> Source:
-    """Find the arrays of a big_vision .npz."""
-    names = {plain: name for name in file.shapes if (plain := rename(name)) is not None}
-    shapes = {plain: file.shapes[name] for plain, name in names.items()}
-    return Source(shapes, lambda piece, target: file.read(names[piece.theirs], piece, target))
-
-
-def tensor_source(files: Iterable[TensorFile], rename: Rename) -> Source:
-    """Find the tensors of safetensors files. Raises BadInput for a tensor that is in two files."""
-    places: dict[str, tuple[TensorFile, str]] = {}
+def source_of(files: Iterable[TensorFile | NpzFile], rename: Rename) -> Source:
+    """Find the tensors of safetensors files, or of a big_vision .npz. Raises BadInput for a tensor that is in two files."""
+    places: dict[str, tuple[TensorFile | NpzFile, str]] = {}
     for file in files:
         for name in file.shapes:
             if (plain := rename(name)) is None:
@@ -76,20 +68,23 @@ def tensor_source(files: Iterable[TensorFile], rename: Rename) -> Source:
 
     def read(piece: NameRow, target: Tensor) -> None:
         file, name = places[piece.theirs]
-        file.read(name, target)
+        if isinstance(file, NpzFile):
+            file.read(name, piece, target)
+        else:
+            file.read(name, target)
 
     return Source({plain: file.shapes[name] for plain, (file, name) in places.items()}, read)
 
 
 def filled_model(
     config: PaliGemmaConfig,
-    table: Callable[[PaliGemmaConfig], list[NameRow]],
+    table: Callable[[PaliGemmaConfig], list[NameRow]] | None,
     source: Source,
     device: torch.device,
     dtype: torch.dtype,
     eight_bits: Collection[str] = (),
 ) -> PaliGemma:
-    """Make a model of a config with the weights of files, in evaluation mode.
+    """Make a model of a config with the weights of files, in evaluation mode; without a table, under our own names.
 
     Weights of the parts in `eight_bits`, language or vision encoder, are stored as bytes. Raises BadInput if names or shapes
     differ from the table.
@@ -98,9 +93,15 @@ def filled_model(
     check_sizes(config, " in the config", LARGEST_SIZE)
     if config.language.depth + config.vision_encoder.depth + config.vision_encoder.stem_blocks > len(shapes):
         raise BadInput(f"the config asks for {config.language.depth} blocks, and there are {len(shapes)} tensors in all")
-    pieces = [_as_stored(piece, shapes.get(piece.theirs, ())) for piece in table(config)]
-    check_names(shapes, pieces, "PaliGemma")
-    expected = their_shapes(pieces, {})
+    with torch.device("meta"), _NoDraws():
+        model = PaliGemma(config).to(dtype)
+        for part in eight_bits:
+            quantise(getattr(model, part))
+    own = model.state_dict()
+    rows = table(config) if table else [part_row(name, name) for name, tensor in own.items() if is_weight(tensor)]
+    check_names(shapes, rows, "PaliGemma")
+    pieces = [_as_stored(replace(row, shape=row.part_shape(own)), shapes[row.theirs]) for row in rows]
+    expected = their_shapes(pieces, own)
     for piece in pieces:
         shape = shapes[piece.theirs]
         if _POSITIONS in piece.ours and _side(shape) is not None:
@@ -108,11 +109,10 @@ def filled_model(
         if _TABLE in piece.ours and shape[1:] == piece.shape[1:] and (shape[0] >= piece.shape[0] or _raw_rows(piece, shape)):
             continue
         check_shape(piece.theirs, shape, expected[piece.theirs])
-    model = unmade(config, dtype, eight_bits)
     # `to_empty` would import torch's compiler, too. Counters of batch norms, which no file has, are zeros.
     own = {
         name: (torch.empty if is_weight(tensor) else torch.zeros)(tensor.shape, dtype=tensor.dtype, device=device)
-        for name, tensor in model.state_dict().items()
+        for name, tensor in own.items()
     }
     model.load_state_dict(own, assign=True)
     del own  # where a process keeps rows alone, they are others by now
@@ -123,15 +123,6 @@ def filled_model(
 def is_weight(tensor: Tensor) -> bool:
     """Check whether a tensor is a weight, unlike the batch counters of batch norms, which are not used here."""
     return tensor.is_floating_point() or tensor.dtype == torch.int8
-
-
-def unmade(config: PaliGemmaConfig, dtype: torch.dtype, eight_bits: Collection[str] = ()) -> PaliGemma:
-    """Make a model on the device "meta", where tensors take no memory."""
-    with torch.device("meta"), _NoDraws():
-        model = PaliGemma(config).to(dtype)
-        for part in eight_bits:
-            quantise(getattr(model, part))
-    return model
 
 
 class _NoDraws(TorchFunctionMode):
@@ -186,9 +177,6 @@ def _raw_rows(piece: NameRow, shape: tuple[int, ...]) -> int:
     return rows if rows > 0 and shape[0] in (rows, rows + _UNUSED) else 0
 
 
-_LAYERS = "img/Transformer/encoderblock"
-
-
 def join(
     vision_encoder: str | os.PathLike[str],
     language: str | os.PathLike[str],
@@ -226,10 +214,13 @@ def _half(path: Path, config: PaliGemmaConfig, part: str, stack: ExitStack) -> t
     pieces = [piece for piece in (big_vision if npz else huggingface).table(config) if piece.ours[0].startswith(part)]
     if not npz:
         files = map(TensorFile, shards(path) if path.is_dir() else [path])
-        return pieces, tensor_source(files, partial(_huggingface_name, part))
-    source = npz_source(stack.enter_context(NpzFile(path)), partial(_npz_name, part))
-    if any(name.startswith(f"{_LAYERS}_") for name in source.shapes):
-        pieces = [_one_by_one(piece) for piece in pieces]
+        return pieces, source_of(files, partial(_huggingface_name, part))
+    source = source_of([stack.enter_context(NpzFile(path))], partial(_npz_name, part))
+    if any(name.startswith(f"{LAYERS}_") for name in source.shapes):
+        for k, piece in enumerate(pieces):
+            if piece.theirs.startswith(f"{LAYERS}/"):
+                number, *rest = piece.index
+                pieces[k] = replace(piece, theirs=piece.theirs.replace(LAYERS, f"{LAYERS}_{number}", 1), index=tuple(rest))
     return pieces, source
 
 
@@ -239,14 +230,6 @@ def _npz_name(part: str, name: str) -> str | None:
     if part == "vision_encoder.":
         return plain if plain.startswith(("img/Tr", "img/em", "img/pos")) else None
     return None if plain.startswith("img/") else f"llm/{plain.removeprefix('llm/')}"
-
-
-def _one_by_one(piece: NameRow) -> NameRow:
-    """The piece, if each layer has its own names."""
-    if not piece.theirs.startswith(f"{_LAYERS}/"):
-        return piece
-    number, *rest = piece.index
-    return replace(piece, theirs=piece.theirs.replace(_LAYERS, f"{_LAYERS}_{number}", 1), index=tuple(rest))
 
 
 def _huggingface_name(part: str, name: str) -> str | None:
