@@ -16,7 +16,7 @@ bfloat16 may not); padding rows of the vocabulary are never generated (`emitted`
 ids.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -29,7 +29,7 @@ from tapetum.encoders.config import squashed
 from tapetum.encoders.decoder import Decoder
 from tapetum.encoders.features import Features
 from tapetum.encoders.vit import ViT
-from tapetum.layers.generate import Generated, SamplingConfig, StepTokens, generate, greedy, stream
+from tapetum.layers.generate import Generated, SamplingConfig, generate, greedy
 from tapetum.layers.patches import merge_tokens
 from tapetum.layers.transformer import step_mask
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
@@ -200,9 +200,6 @@ class PaliGemma(nn.Module):
         *,
         forced: Sequence[Sequence[int]] | None = None,
         forbidden: Collection[int] = (),
-        stops: Collection[int] = (),
-        numbers: Sequence[int] | None = None,
-        on_step: Callable[[StepTokens], object] | None = None,
         cache_dtype: torch.dtype | None = None,
     ) -> list[Generated]:
         """Generate an answer for each example, with the log-probability of each token.
@@ -214,33 +211,13 @@ class PaliGemma(nn.Module):
             sampling: greedy by default; sampled, best of several, beams.
             forced: for each example the ids with which its answer begins.
             forbidden: ids that are never chosen.
-            stops: ids that end an answer, besides the end token.
-            numbers: of the examples, on which sampling depends; by default their indices in the batch.
-            on_step: called with the tokens of each step.
             cache_dtype: precision of keys and values; by default the weights'.
 
         Raises:
             BadInput: as for `logits`; or settings contradict each other.
         """
-        steps, ends = self.start(pixels, prefix, max_new_tokens, cache_dtype), {self.config.end, *stops}
-        return generate(
-            steps, max_new_tokens, ends, sampling, forced=forced, forbidden=forbidden, numbers=numbers, on_step=on_step
-        )
-
-    def stream(
-        self,
-        pixels: Float[Tensor, "b i 3 h w"],
-        prefix: Int[Tensor, "b p"],
-        max_new_tokens: int,
-        sampling: SamplingConfig | None = None,
-        *,
-        forced: Sequence[Sequence[int]] | None = None,
-        forbidden: Collection[int] = (),
-        stops: Collection[int] = (),
-    ) -> Iterator[StepTokens]:
-        """Yield the tokens of each step as `generate` chooses them, without beams or best of several."""
-        steps, ends = self.start(pixels, prefix, max_new_tokens), {self.config.end, *stops}
-        yield from stream(steps, max_new_tokens, ends, sampling, forced=forced, forbidden=forbidden)
+        steps = self.start(pixels, prefix, max_new_tokens, cache_dtype)
+        return generate(steps, max_new_tokens, {self.config.end}, sampling, forced=forced, forbidden=forbidden)
 
     @torch.no_grad()
     def score(
