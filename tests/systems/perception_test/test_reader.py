@@ -134,7 +134,6 @@ def test_without_lists_all_is_taken_and_it_is_said(folder: Path) -> None:
     assert len(open_split(folder, "valid", "mcqa", challenge=False)) == 3
     (folder / "lists/cut_frame_mapping_valid.json").unlink()
     assert "there is no cut_frame_mapping_valid.json" in open_split(folder, "valid", "mcqa").remarks[0]
-    assert open_split(folder, "valid", "mcqa")[:1].remarks
 
 
 def test_ids_are_read_in_a_line_or_in_lines(tmp_path: Path) -> None:

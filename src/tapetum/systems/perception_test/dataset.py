@@ -9,10 +9,9 @@
 With a task, only videos that have something of it, and of these the challenge's where its list of ids is there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 from jaxtyping import Float32
@@ -56,23 +55,11 @@ class BenchmarkVideo:
         return question.cut if self.cut and question is not None else None
 
 
-class PerceptionTest(Sequence[BenchmarkVideo]):
+class PerceptionTest(list[BenchmarkVideo]):
     """Videos of a split; see `open_split`."""
 
-    def __init__(self, items: Sequence[BenchmarkVideo], remarks: Sequence[str]):
-        self._items = list(items)
-        self.remarks = tuple(remarks)
-        """What a person should know, such as that a list is missing."""
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    @overload
-    def __getitem__(self, place: int) -> BenchmarkVideo: ...
-    @overload
-    def __getitem__(self, place: slice) -> "PerceptionTest": ...
-    def __getitem__(self, place: int | slice) -> "BenchmarkVideo | PerceptionTest":
-        return PerceptionTest(self._items[place], self.remarks) if isinstance(place, slice) else self._items[place]
+    remarks: tuple[str, ...] = ()
+    """What a person should know, such as that a list is missing."""
 
 
 def open_split(
@@ -116,8 +103,9 @@ def open_split(
             )
     if not videos:
         raise BadInput(f"{file} has no video of the task {task}; give another split or folder")
-    items = [BenchmarkVideo(name=name, truth=video, folder=root, cut=cut) for name, video in videos.items()]
-    return PerceptionTest(items, remarks)
+    made = PerceptionTest(BenchmarkVideo(name=name, truth=video, folder=root, cut=cut) for name, video in videos.items())
+    made.remarks = tuple(remarks)
+    return made
 
 
 def _shows_answers(videos: Mapping[str, AnnotatedVideo]) -> bool:
