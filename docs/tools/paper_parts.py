@@ -188,7 +188,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
          f"{_PALI}/transfer/test_scores.py", "eval paligemma"),
         ("detection with noise boxes", "systems.paligemma.transfer.samples:detection_pair", "hand",
          f"{_PALI}/transfer/test_samples.py", "train paligemma-transfer --noise-boxes"),
-        ("SigLIP and Gemma joined; weights of big_vision and transformers", "systems.paligemma.official.fill:join",
+        ("weights of big_vision and transformers", "systems.paligemma.official.fill:filled_model",
          "public code", f"{_PALI}/official/test_fill.py", "weights convert"),
     ),
     "Perception Test (2305.13786)": _parts(

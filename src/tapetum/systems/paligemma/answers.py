@@ -125,7 +125,6 @@ class Answerer:
 
     @property
     def device(self) -> torch.device:
-        """Get the model's device."""
         return self.model.projector.weight.device
 
     def prefix(self, prompt: str, images: int = 1, max_new_tokens: int = 1) -> list[int]:

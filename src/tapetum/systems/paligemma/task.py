@@ -8,7 +8,7 @@ Differs from the reference: the vision encoder runs once per image for all its t
 does the decoder.
 
 Another vision encoder may replace SigLIP: an image ViT from `tapetum pretrain`, or a named one (`adopted_encoder`). The paper
-takes SigLIP So400m/14 (3.1; `join` does that).
+takes SigLIP So400m/14 (3.1).
 
     patches       take pixels in -1..1: another mean and standard deviation are folded into weight and bias
     positions     interpolated to the grid of PaliGemma's images; sine positions become learned ones of the same values
@@ -66,18 +66,15 @@ class PaliGemmaTask(Task):
         self.start, self.checks = start, checks
 
     def model(self) -> PaliGemma:
-        """Make a model with the run's initial weights."""
         model = PaliGemma(self.config)
         if self.start is not None:
             begin(model, self.start)
         return model
 
     def dataset(self) -> SampleDataset:
-        """Build the data set of samples by number."""
         return SampleDataset(self.samples, self.seed)
 
     def collate(self, items: Sequence[ImageTexts]) -> Step:
-        """Make a micro-batch."""
         batch = collate(items, self.tokens, self.learning.length)
         packed = None
         if self.config.prefix_mask in ("blocks", "images"):
@@ -85,7 +82,6 @@ class PaliGemmaTask(Task):
         return Step(batch, packed)
 
     def loss(self, model: nn.Module, batch: Step, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the loss of the suffixes."""
         assert isinstance(model, PaliGemma)
         return text_loss(model, model.embed_images(batch.batch.pixels), batch, self.learning, self.soft_locations)
 
@@ -97,15 +93,12 @@ class PaliGemmaTask(Task):
         )
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Group the parameters: matrices of vision encoder and projector decay, nothing else does."""
         return reference_groups(model)
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score held-out data."""
         return {} if self.checks is None else self.checks(model)
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe the run, for checkpoints."""
         about = getattr(self.samples, "about", dict)()
         return {"config": as_json(self.config), "learning": vars(self.learning), "seed": self.seed, "samples": about}
 

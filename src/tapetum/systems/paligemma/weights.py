@@ -58,17 +58,12 @@ def load(
 ) -> PaliGemma:
     """Load a PaliGemma or PaliGemma 2, in evaluation mode.
 
-    Args:
-        folder_or_name: a folder of Hugging Face (config.json, safetensors), a big_vision .npz (with `config`), a file that
-            `save` wrote, or a known name (`tapetum weights list`).
-        device: where to put it; None is the CPU.
-        dtype: of the weights; None is float32.
-        config: or its name (`tapetum.systems.paligemma.config.NAMED`), for files without one, or to override theirs. For
-            another image size, positions are interpolated as its vision encoder says; with fewer vocabulary rows, the first are
-            taken; if the file lacks the 1,152 rows of locations and masks, as a raw Gemma does, they are drawn.
+    `folder_or_name` is a folder of Hugging Face (config.json, safetensors), a big_vision .npz (with `config`), a file that
+    `save` wrote, or a known name (`tapetum weights list`); the CPU and float32 are the defaults. `config`, or its name
+    (`tapetum.systems.paligemma.config.NAMED`), is for files without one, or overrides theirs: for another image size, positions
+    are interpolated as its vision encoder says; with fewer vocabulary rows, the first are taken.
 
-    Raises:
-        BadInput: a file is missing, damaged or hostile, or has other weights than the config says; the message names which.
+    Raises BadInput, naming the file, if one is missing, damaged or hostile, or has other weights than the config says.
     """
     place = find_device(device)
     sizes = named(config) if isinstance(config, str) else config

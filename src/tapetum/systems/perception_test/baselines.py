@@ -47,7 +47,6 @@ class StaticPlaces:
     """Objects and points that stay where they are first seen."""
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
-        """Repeat each start in all frames from there on."""
         predictions: dict[str, Any] = {}
         for task in tasks:
             predictions[task] = []
@@ -107,7 +106,6 @@ class PriorWindows:
         self.windows = {task: _windows(train, task) for task in ("action", "sound")}
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
-        """Predict the windows for a video."""
         predictions: dict[str, Any] = {}
         for task in tasks:
             if not self.windows[task]:
@@ -187,7 +185,6 @@ class Frequency:
             raise BadInput("the annotations to learn from have no answered question; give those of the train split")
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
-        """Answer the questions of a video."""
         name = zlib.crc32(video.metadata.video_id.encode("utf-8", "surrogatepass"))
         draws = (np.random.default_rng([self.seed, name, question.id, 5]) for question in video.questions)
         return {"mcqa": [answer_row(q, self.choose(q, rng)) for q, rng in zip(video.questions, draws, strict=True)]}
@@ -210,7 +207,6 @@ class ChosenOptions:
         self.scorer = scorer
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
-        """Answer the questions of a video."""
         rows = []
         for question in video.questions:
             scores = self.scorer.score_options(content.until(question.cut).frames, question.question, question.options)

@@ -67,15 +67,9 @@ def open_split(
 ) -> PerceptionTest:
     """Open a split of the benchmark in a folder.
 
-    Args:
-        root: folder of annotations/, videos/, audios/ and lists/, or with the annotations themselves in it.
-        split: train, valid, test or sample.
-        task: keep only videos that have something of it.
-        cut: let questions see their videos only until the frame at which they are cut.
-        challenge: of a task, keep the videos of its challenge where the list of their ids is there.
-
-    Raises:
-        BadInput: there is no such split here, or its annotations are damaged.
+    `root` has annotations/, videos/, audios/ and lists/, or the annotations themselves. With a `task`, only videos that have
+    something of it are kept, and with `challenge` of these the challenge's, where the list of their ids is there. With `cut`,
+    questions see their videos only until the frame at which they are cut. Raises BadInput for damaged or missing annotations.
     """
     root = named_path(root)
     if task is not None and task not in KEYS:

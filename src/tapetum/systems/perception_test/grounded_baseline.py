@@ -69,7 +69,6 @@ class GroundedWords:
             )
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
-        """Answer the grounded questions of a video."""
         answers: dict[str, Any] = {}
         tracks_by_words: dict[tuple[str, ...], BoxTracks] = {}
         for question in video.grounded:

@@ -15,7 +15,7 @@ from systems.paligemma.test_run import TINY
 from tapetum.core.errors import BadInput
 from tapetum.systems.paligemma import config as configs
 from tapetum.systems.paligemma import weights
-from tapetum.systems.paligemma.recipes import Learning, TextMixture, stage0, stage1, stage2
+from tapetum.systems.paligemma.recipes import STAGES, Learning, TextMixture, stage0, stage1
 from tapetum.systems.paligemma.task import adopted_encoder
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.systems.pretraining.recipes import recipe
@@ -135,7 +135,7 @@ def test_weights_keep_their_tokenizer_whatever_its_file_is_called(first_stages: 
 def test_stage_2_goes_on_with_larger_images(first_stages: Path, tmp_path: Path) -> None:
     large = write_scene_folder(tmp_path / "large", count=3, size=224)
     run = replace(
-        stage2(str(large), str(first_stages / "1" / "model.safetensors"), 224),
+        replace(STAGES["2"], data=str(large), start=str(first_stages / "1" / "model.safetensors"), image_size=224),
         model="tiny",
         steps=2,
         batch_size=2,

@@ -193,11 +193,9 @@ class MaskCodecTask(Task):
         self.run, self.masks, self.checks = run, masks, checks
 
     def model(self) -> nn.Module:
-        """Make a new codec."""
         return LearningCodec(self.run)
 
     def dataset(self) -> MaskCrops:
-        """Build the data set of masks by number."""
         return self.masks
 
     def loss(self, model: nn.Module, batch: Float[Tensor, "n 64 64"], context: StepContext) -> tuple[Tensor, dict[str, Any]]:
@@ -220,7 +218,6 @@ class MaskCodecTask(Task):
         return {"iou": float(torch.cat(compute_shared(compute, -(-len(self.checks) // 256))).mean())}
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe the run, for checkpoints."""
         return {**asdict(self.run), "masks": len(self.masks), "checks": len(self.checks)}
 
 

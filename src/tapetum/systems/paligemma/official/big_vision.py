@@ -31,9 +31,6 @@ from tapetum.encoders.tables.rows import NameRow, part_row
 from tapetum.hub.state_dicts import read_into
 from tapetum.systems.paligemma.config import PaliGemmaConfig
 
-LAYERS = "img/Transformer/encoderblock"
-"""Prefix of the layers of the vision encoder."""
-
 
 def plain_name(name: str) -> str:
     """Strip an optional prefix from a name.
@@ -79,7 +76,10 @@ def _vision_layer(c: ViTConfig, i: int) -> list[NameRow]:
         rows.append((f"{attention}/{name}/kernel", f"attention.{name}.weight", (c.width, *heads), (1, 2, 0)))
         rows.append((f"{attention}/{name}/bias", f"attention.{name}.bias", heads, ()))
     ours = f"vision_encoder.blocks.{i}"
-    return [part_row(f"{LAYERS}/{their}", f"{ours}.{our}", shape, (i,), order) for their, our, shape, order in rows]
+    return [
+        part_row(f"img/Transformer/encoderblock/{their}", f"{ours}.{our}", shape, (i,), order)
+        for their, our, shape, order in rows
+    ]
 
 
 def _language_layer(c: DecoderConfig, i: int) -> list[NameRow]:

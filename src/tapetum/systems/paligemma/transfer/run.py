@@ -126,7 +126,6 @@ class TransferStart(Start):
 
     @property
     def trained(self) -> bool:
-        """Check whether they are trained weights."""
         return not self.run.scratch
 
     def config(self) -> PaliGemmaConfig:
@@ -178,7 +177,6 @@ class TransferTask(PaliGemmaTask):
         return rows_loss(model, model.embed_images(batch.batch.pixels), replace(batch.batch, groups=groups), self.learning)
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe the run, for checkpoints."""
         return {**super().describe(), "prefix_too": self.prefix_too}
 
 
@@ -217,7 +215,6 @@ class WithNoise:
         return replace(detection_pair(boxes, int(PROBE), int(PROBE), self.count, rng), prefix=pair.prefix)
 
     def about(self) -> dict[str, Any]:
-        """Describe, for checkpoints."""
         return {**getattr(self.samples, "about", dict)(), "noise_boxes": self.count}
 
 

@@ -207,7 +207,6 @@ class TaskSamples:
         return len(self.visits)
 
     def draw(self, seed: int, number: int) -> ImageTexts:
-        """Draw sample `number` of the endless shuffled stream of a seed."""
         rng = sample_generator(seed, number)
         several = self.visits[Shuffle(len(self), seed)(number)]
         example = shuffled(self.task, several[int(rng.integers(len(several)))], rng)
@@ -216,7 +215,6 @@ class TaskSamples:
         return ImageTexts(pixels=read_pixels(self.task, example, self.size, rng).numpy(), pairs=(pair,))
 
     def about(self) -> dict[str, Any]:
-        """Describe, for checkpoints."""
         return {"task": self.task.name, "examples": len(self), "size": self.size}
 
 

@@ -77,7 +77,6 @@ class LogMel:
     """Log-mel spectrogram of the sound."""
 
     def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
-        """Compute the features of the video's sound."""
         return log_mel(content.sound)
 
 
@@ -89,7 +88,6 @@ class EncoderFeatures:
         self.encoder, self.grid, self.frame_rate = encoder.eval(), grid, frame_rate
 
     def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
-        """Compute the features of the video's frames."""
         import torch
         from torch.nn.functional import adaptive_avg_pool2d
 

@@ -64,13 +64,11 @@ class LocaliserTask(Task, Dataset):
         self.at = anchors(run.network)
 
     def model(self) -> nn.Module:
-        """Make a new network that knows the scale of the features."""
         made = Localiser(self.run.network, self.examples[0].features.shape[1], len(self.classes))
         made.standardise(torch.from_numpy(np.concatenate([example.features for example in self.examples])))
         return made
 
     def dataset(self) -> "LocaliserTask":
-        """Make the videos by number."""
         return self
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
@@ -96,12 +94,10 @@ class LocaliserTask(Task, Dataset):
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the network's loss."""
         assert isinstance(model, Localiser)
         return model.loss(batch["features"], batch["targets"], batch["distances"])
 
     def describe(self) -> Mapping[str, Any]:
-        """List what the run depends on."""
         return {**asdict(self.run), "videos_seen": len(self.examples), "classes": list(self.classes)}
 
 
