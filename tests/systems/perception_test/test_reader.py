@@ -1,7 +1,6 @@
 """Folders of the benchmark read back: frames by their times, cuts, lists with and without files, sound, features."""
 
 import json
-import zipfile
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -195,7 +194,7 @@ def test_features_are_read_and_joined_as_the_public_code_joins_them(tmp_path: Pa
     for name, array in (("video", video), ("audio", sound)):
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / "video_1.npy", array)
-    np.savez(tmp_path / "audio/video_2.npz", sound)
+    np.save(tmp_path / "audio/video_2.npy", sound)
     first, second = FeatureFiles(tmp_path / "video"), FeatureFiles(tmp_path / "audio")
     assert (list(first.files), list(second.files)) == (["video_1"], ["video_1", "video_2"])
     np.testing.assert_array_equal(second.read("video_2"), sound)
@@ -217,33 +216,25 @@ class Runs:
 
 @pytest.mark.parametrize(
     "kind",
-    ["pickle", "pickled-npz", "text", "flat", "nan", "header", "two", pytest.param("bomb", marks=pytest.mark.slow)],
+    ["pickle", "text", "flat", "nan", "header", "npz"],
 )
 def test_features_that_are_none_are_refused_and_run_nothing(kind: str, tmp_path: Path, capsys: Any) -> None:
-    path = tmp_path / ("a.npz" if kind in ("pickled-npz", "bomb", "two") else "a.npy")
+    path = tmp_path / "a.npy"
     if kind == "pickle":
         np.save(path, np.array([Runs()], object), allow_pickle=True)
-    elif kind == "pickled-npz":
-        np.savez(path, a=np.array([Runs()], object))
     elif kind == "text":
         path.write_bytes(b"not found")
     elif kind == "flat":
         np.save(path, np.zeros(5))
     elif kind == "nan":
         np.save(path, np.full((5, 512), np.nan))
-    elif kind == "two":
-        np.savez(path, a=np.zeros((2, 512)), b=np.zeros((2, 512)))
-    elif kind == "bomb":
-        with (
-            zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,
-            file.open("a.npy", "w", force_zip64=True) as out,
-        ):
-            for _ in range(300):
-                out.write(bytes(1 << 20))
+    elif kind == "npz":
+        np.savez(tmp_path / "a.npz", a=np.zeros((2, 512)), b=np.array([Runs()], object))
+        (tmp_path / "a.npz").rename(path)
     else:
         with open(path, "wb") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 512)})
             file.write(bytes(2048))
-    with pytest.raises(BadInput, match=r"a\.np[yz]"):
+    with pytest.raises(BadInput, match=r"a\.npy"):
         read_features(path)
     assert "must not run" not in capsys.readouterr().out

@@ -50,7 +50,7 @@ _PLACES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "annotations": ("annotations", (".json",)),
     "videos": ("videos", (".mp4",)),
     "audios": ("audios", (".wav",)),
-    "features": ("features/video", (".npy", ".npz")),
+    "features": ("features/video", (".npy",)),
 }
 """Folder and wanted endings by part; features of sounds are in features/audio."""
 

@@ -30,7 +30,7 @@ from tapetum.systems.perception_test.localiser.features import (
     FeatureSource,
     VideoModels,
     load_source,
-    local_names,
+    split_names,
 )
 from tapetum.systems.perception_test.localiser.model import Localiser, anchors, assign_targets, resample
 from tapetum.systems.perception_test.localiser.predict import LOCALISER_FILE, save
@@ -116,13 +116,12 @@ def train_localiser(
     if not annotations:
         raise BadInput(f"{run.data} has no segment of the task {run.task}; give the annotations of that task")
     classes = sorted({segment.label_id for video in annotations.values() for segment in video.of(run.task)})
-    features = local_names(run.features)
-    source = load_source(",".join(features), run.grid, run.frame_rate, video_models=video_models)
+    source = load_source(run.features, run.grid, run.frame_rate, video_models=video_models)
     cache = None if isinstance(source, FeatureFiles) else launch.out / "features"
     paths = find_videos(Path(run.videos), list(annotations)) if run.videos else {}
     say(f"{len(annotations)} videos, {len(classes)} classes of {run.task}s")
     made_by = stamp(
-        features=[weights_fingerprint(name.removeprefix(MOTION)) for name in features],
+        features=[weights_fingerprint(name.removeprefix(MOTION)) for name in split_names(run.features)],
         grid=run.grid,
         frame_rate=run.frame_rate,
     )
