@@ -9,11 +9,9 @@ Source: PaliGemma (arXiv 2407.07726, 3.2.5), the evaluators of its public code, 
 A location is a coordinate from 0 to 1 along an edge of the image, rounded to a number from 0 to 1023; n / 1023 converts it
 back, exact at both edges. Masks are laid on boxes rounded to pixels.
 
-Text that does not follow the grammar is skipped, and counted if it contains location or mask tokens: a box with fewer than four
-locations, a mask with other than 16 tokens, an empty box. A label may be missing.
-
-A model that knows few nouns may answer `detect cat` with the box of a cup, labelled "cup"; the published models repeat the
-requested name. So `keep_requested` counts a box only if all words of its label are among those of a requested object.
+Text that does not follow the grammar is skipped, and counted if it contains location or mask tokens. A label may be missing.
+A model that knows few nouns may answer `detect cat` with the box of a cup, labelled "cup": `keep_requested` keeps a box
+only if all words of its label are among those of a requested object.
 
 Differs from the public code: its evaluator cuts corners of masks to pixels, its demo divides by 1024.
 """

@@ -9,11 +9,8 @@
                                with a number that is not above 0, are seen whole; those of the test split are cut already.
 
 At this border microseconds become seconds and [[y ...], [x ...]] becomes (x, y). `tapetum.data.perception` writes such files,
-with an entry `cut_frame` of a question that looks ahead. Keys that a file lacks stand for empty lists; keys that are not known
-are not looked at. What is wrong has a name, such as [seconds], at the end of the message.
-
-That the frame of a cut itself is the first one that is not seen is our reading: "the frame where the cut should be made" is all
-that the publisher says (README).
+with an entry `cut_frame` of a question that looks ahead. Keys that a file lacks stand for empty lists. What is wrong has a
+name, such as [seconds], at the end of the message. That the frame of a cut is itself not seen is our reading of the README.
 """
 
 import re

@@ -8,10 +8,9 @@ Tasks 1 and 2: the start of an object or a point is given, and is followed to th
 
 `StaticPlaces`, the benchmark's own, leaves both where they were, and looks at nothing.
 
-Tasks 3 and 4, `PriorWindows`: the most common segments of each class in the train split, without the video. Of a class, windows
-(as shares of the length of a video) are chosen one after the other among its own segments: each time the one that matches most
-videos' segments which no earlier window has matched, by an overlap of a half or more. Its score is the share of all videos of
-which that is so: the chance that it is right.
+Tasks 3 and 4, `PriorWindows`: the most common segments of each class in the train split, without the video. Windows (shares of
+the length of a video) are chosen greedily among a class's own segments: each time the one that matches most videos' segments
+not matched yet, by an overlap of a half or more. Its score is the share of all videos of which that is so.
 
 Task 5: the option by its frequency among right answers, or by a model's score for the video.
 

@@ -15,8 +15,6 @@ tracks of a video are counted together, then videos are averaged. Readings:
                    every frame of the video, and at (0, 0) where it was not predicted. Videos that are not predicted are left
                    out; of others every track must be there
 
-The server is said to count as default does, but for predictions before the query, which it may count as false alarms.
-
 Task 6, grounded questions: HOTA (`tapetum.metrics.hota`) of the true tracks, from their first box on, and of the ten predicted
 ones of the highest score, clipped to the image, in the frames in which a true track has a box; the mean is over questions. LocA
 of an empty answer is 1, in both readings, as in TrackEval:

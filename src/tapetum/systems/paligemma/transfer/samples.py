@@ -7,18 +7,15 @@ answers at random; for RefCOCO one expression of an image; for ScienceQA and det
     detection   detect all classes      <loc>x4 cat ; <loc>x4 dog
     spotting    as a line says  <loc>x4 word ; <loc>x4 word; words that nobody could read are left out
 
-The detection transfer of PaliGemma 2 (arXiv 2412.03555, 4.2; as in Pix2Seq, arXiv 2109.10852) fills lists up with noise. A
-model trained on lists of boxes learns when to stop, and stops too early for COCO's average precision, which rewards many scored
-boxes. So every list is filled up to a fixed number with noise boxes whose class is `noise`:
+The detection transfer of PaliGemma 2 (arXiv 2412.03555, 4.2; as in Pix2Seq, arXiv 2109.10852) fills every list up to a fixed
+number with boxes of the class `noise`, since a model that learned when to stop stops too early for COCO's average precision:
 
     detect all classes \n   <loc>x4 cat ; <loc>x4 dog ; <loc>x4 noise ; <loc>x4 noise ... EOS
                             in random order             no loss on the places of noise, loss on its name
 
 At inference, `noise` and the end are forbidden: the model continues with boxes of the most likely classes, and a box's score is
-the probability of its class. Like the reference, this reports likelihoods from before forbidden tokens are removed.
-
-Differs: the noise class is an ordinary word, not a token of its own. It is forbidden by its first piece, which no class may
-begin with.
+the probability of its class, from before forbidden tokens are removed. Differs: the noise class is an ordinary word, forbidden
+by its first piece, which no class may begin with.
 """
 
 import math

@@ -5,12 +5,11 @@ Sources: those of `tapetum.metrics`, which does the scoring, and the evaluators 
 reports it.
 
 Intervals of 95%: Wilson's if answers are right or wrong and no image is asked about twice; else a bootstrap over whole images.
-For CIDEr, word weights are kept fixed. Average precision, F1 of spotting and error rates have none.
+For CIDEr, word weights are kept fixed. Average precision, F1 of spotting and error rates have none. Differs from the reference:
+answers of MMVP are compared in lower case.
 
-Differs from the reference: answers of MMVP are compared in lower case.
-
-RefCOCO, as in the reference: the first four locations and sixteen codes of an answer count, whatever follows; fewer, an unknown
-number, or a box without a pixel give overlap 0 and count as invalid.
+RefCOCO, as in the reference: the first four locations and sixteen codes of an answer count; fewer, an unknown number, or a box
+without a pixel give overlap 0 and count as invalid.
 """
 
 import re

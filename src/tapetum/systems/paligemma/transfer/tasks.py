@@ -7,8 +7,7 @@ transfer configs, whose sweeps give the best values at each size.
     tapetum eval paligemma --task vqav2 --data DIR --model MODEL
 
 Unusual: the defaults written in the public configs are not the best ones (COCO 1e-4, RefCOCO 5 epochs); these are the best.
-DocVQA, ChartQA, ScienceQA and RefCOCO prompts have no added words. MSVD-QA uses 8 frames. xGQA and MaRVL say `en`, since their
-answers are English. PaliGemma 2's additions are only partly published: see `remark`.
+xGQA and MaRVL say `en`, since their answers are English. PaliGemma 2's additions are only partly published: see `remark`.
 
 None of the published scores was measured here. Sources: PaliGemma, table 1 (one run, answers of test servers), PaliGemma 2,
 table 13 and section 4 (means of five runs, often on validation splits, "val"), and at 896 pixels Gemma 3 (2503.19786, table
