@@ -176,7 +176,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
          "segment IMAGE NAME"),
         ("preparation of images", "systems.paligemma.images:prepare", "public code", f"{_PALI}/test_images.py"),
         ("stage 0: the sigmoid loss of SigLIP, over processes", "train.contrastive:siglip_loss", "public code, loops",
-         "train/test_gather.py", "train paligemma --stage 0"),
+         "train/test_gather.py", "pretrain siglip"),
         ("loss on the suffix", "systems.paligemma.losses:suffix_loss", "public code, hand", f"{_PALI}/test_losses.py",
          "train paligemma"),
         ("stages 0 to 2", "systems.paligemma.recipes:PaliGemmaStage", "runs", f"{_PALI}/test_run.py", "train paligemma"),
@@ -188,7 +188,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
          f"{_PALI}/transfer/test_scores.py", "eval paligemma"),
         ("detection with noise boxes", "systems.paligemma.transfer.samples:detection_pair", "hand",
          f"{_PALI}/transfer/test_samples.py", "train paligemma-transfer --noise-boxes"),
-        ("SigLIP and Gemma joined; weights of big_vision and transformers", "systems.paligemma.official.fill:join",
+        ("weights of big_vision and transformers", "systems.paligemma.official.fill:filled_model",
          "public code", f"{_PALI}/official/test_fill.py", "weights convert"),
     ),
     "Perception Test (2305.13786)": _parts(

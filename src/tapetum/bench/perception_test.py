@@ -31,7 +31,7 @@ from tapetum.systems.perception_test.evaluate import score
 from tapetum.systems.perception_test.footage import VideoContent, find_videos
 from tapetum.systems.perception_test.localiser.features import MOTION, FeatureSource
 from tapetum.systems.perception_test.predicting import Predictor, Predictors
-from tapetum.systems.perception_test.types import JOINT, AnnotatedVideo, below_video
+from tapetum.systems.perception_test.types import AnnotatedVideo, below_video
 from tapetum.tracks.tracker import Tracker
 from tapetum.types import Boxes
 
@@ -175,8 +175,8 @@ def load_predictors(models: Mapping[str, str], options: ModelOptions) -> list[tu
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for task, name in models.items():
-        if task in JOINT:
-            raise BadInput(f"{task} has no model; predict {' and '.join(JOINT[task])}, each into a file of its own")
+        if task == "joint":
+            raise BadInput("joint has no model; predict object and point, each into a file of its own")
         kind = {"object": "places", "point": "places", "action": "times", "sound": "times"}.get(task, task)
         groups.setdefault((kind, name), []).append(task)
     return [(tuple(tasks), _load(kind, name, options)) for (kind, name), tasks in groups.items()]

@@ -207,24 +207,6 @@ class _Resuming:
                 raise requests.ConnectionError(f"{have:,} of {total:,} bytes came")
 
 
-def announced_size(url: str) -> int | None:
-    """Request the size of a file in bytes; None if the server does not state it, or cannot be reached at present.
-
-    Raises BadInput if the address is invalid, or the server says that the file does not exist or is not accessible.
-    """
-    check_address(url)
-    import requests
-
-    try:
-        answer = requests.head(url, headers={"Accept-Encoding": "identity"}, allow_redirects=True, timeout=_TIMEOUT)
-    except (requests.RequestException, ValueError):
-        return None
-    if answer.status_code in (401, 403, 404, 410):
-        raise BadInput(f"{url} cannot be had ({answer.status_code} {answer.reason}); check the name or try later")
-    length = answer.headers.get("Content-Length", "")
-    return int(length) if answer.ok and length.isascii() and length.isdecimal() else None
-
-
 @contextmanager
 def loading_by_name() -> Iterator[None]:
     """Raise ConnectionError for the errors of libraries that fetch by themselves, each with its own classes."""

@@ -105,12 +105,12 @@ def gated(ours: str, gate: str, up: str, out: str) -> list[NameRow]:
 def part_row(
     theirs: str,
     ours: str,
-    shape: tuple[int, ...],
+    shape: tuple[int, ...] = (),
     index: tuple[int, ...] = (),
     order: tuple[int, ...] = (),
     part: tuple[int, int, int] = (0, 1, 1),
 ) -> NameRow:
-    """Make the row of a part of one of their tensors, of a fixed shape, that is (a part of) one of ours."""
+    """Make the row of a part of one of their tensors, of a fixed shape if one is given, that is (a part of) one of ours."""
     return NameRow(theirs, (ours,), shape=shape, index=index, order=order, part=part)
 
 

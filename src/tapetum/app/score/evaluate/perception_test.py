@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tapetum.systems.perception_test.scores import TaskScores
     from tapetum.systems.perception_test.types import AnnotatedVideo
 
-Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "joint", "localisation"]
+Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "joint"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,7 @@ class PerceptionTestOptions:
 
     task: Annotated[tuple[Task, ...], tyro.conf.arg(metavar="TASK ...")]
     """object or point tracking, action or sound in time, mcqa (multiple-choice questions), grounded (questions that tracks
-    answer), joint (objects and points in one file, as in 2025), localisation (actions and sounds in one file); several are
-    predicted in one pass over the videos."""
+    answer), joint (objects and points in one file, as in 2025); several are predicted in one pass over the videos."""
     annotations: Annotated[File, tyro.conf.arg(metavar="FILE.json")]
     """Annotations of the benchmark, such as object_tracking_valid_subset.json, or of tapetum scenes episodes."""
     predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
@@ -63,9 +62,9 @@ class PerceptionTestOptions:
     """With --model, what works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
     device: str = "auto"
     """With --model, where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
-    reading: Literal["default", "notebook", "tapvid-first"] = "default"
+    reading: Literal["default", "notebook"] = "default"
     """How rules are read of which the public notebooks make something else: default, the right way; notebook, theirs, to the
-    last digit; tapvid-first, for points, TAP-Vid's own."""
+    last digit."""
 
     def check(self) -> dict[str, str]:
         """Choose the model of each task; none if predictions are given. Raises BadInput for options that conflict."""

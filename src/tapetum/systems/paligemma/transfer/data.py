@@ -122,22 +122,32 @@ def shuffled(task: Transfer, example: TransferExample, rng: np.random.Generator)
 def _examples(
     task: Transfer, record: Question | CaptionedImage | ReferredObject | Instances, split: str
 ) -> Iterator[TransferExample]:
-    if isinstance(record, ReferredObject):
+    if isinstance(record, Question):
+        _check_form(task, record, split)
+        yield TransferExample(
+            id=(split, record.key),
+            images=record.images,
+            video=record.video,
+            prefix=task.prompt_of(record),
+            references=answers_of(task, record),
+            kind=record.kind,
+            question=record,
+        )
+    elif isinstance(record, CaptionedImage):
+        yield from _examples(
+            task, Question(key=record.key, images=(record.image,), question="", answers=record.captions), split
+        )
+    elif isinstance(record, ReferredObject):
         for k, expression in enumerate(record.expressions):
             question = Question(key=f"{record.key}/{k}", question=expression)
-            yield TransferExample(
-                id=(split, question.key), images=(record.image,), prefix=task.prompt_of(question), referred=record
-            )
-    elif isinstance(record, Instances):
-        question = Question(key=record.key, question=getattr(record, "prompt", ""))
-        yield TransferExample(id=(split, record.key), images=(record.image,), prefix=task.prompt_of(question), things=record)
+            prefix = task.prompt_of(question)
+            yield TransferExample(id=(split, question.key), images=(record.image,), prefix=prefix, referred=record)
     else:
-        if isinstance(record, CaptionedImage):
-            record = Question(key=record.key, images=(record.image,), question="", answers=record.captions)
-        yield _of_question(task, record, split)
+        prefix = task.prompt_of(Question(key=record.key, question=getattr(record, "prompt", "")))
+        yield TransferExample(id=(split, record.key), images=(record.image,), prefix=prefix, things=record)
 
 
-def _of_question(task: Transfer, question: Question, split: str) -> TransferExample:
+def _check_form(task: Transfer, question: Question, split: str) -> None:
     where = f"example {question.key!r} of {split}"
     if question.video is None and len(question.images) != task.images:
         raise BadInput(f"{where} has {len(question.images)} images; {task.title} wants {task.images} of each")
@@ -145,15 +155,6 @@ def _of_question(task: Transfer, question: Question, split: str) -> TransferExam
         raise BadInput(f"{where} has {'a video' if question.video else 'no video'}; that is another form than {task.title}'s")
     if task.prompt in ("choose", "letter") and not question.options:
         raise BadInput(f"{where} has no options to choose from; give them")
-    return TransferExample(
-        id=(split, question.key),
-        images=question.images,
-        video=question.video,
-        prefix=task.prompt_of(question),
-        references=answers_of(task, question),
-        kind=question.kind,
-        question=question,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,16 +180,17 @@ def _line(key: Key, entry: JsonEntry, folder: Path) -> Question | Instances:
     question = entry.optional_text("question")
     if "boxes" in entry:
         return _words(key, entry, folder, question)
-    names = entry.texts("image") if isinstance(entry.fields.get("image"), list) else None
-    if names is None and "video" not in entry:
+    names: Sequence[str] = ()
+    if isinstance(entry.fields.get("image"), list):
+        names = [JsonEntry({"image": name}, entry.where).file_name("image") for name in entry.texts("image")]
+    elif "video" not in entry:
         names = (entry.file_name("image"),)
-    options = entry.optional_texts("options")
-    right = entry.whole("right") if "right" in entry else None
+    options, right = entry.optional_texts("options"), entry.whole("right") if "right" in entry else None
     if right is not None and not 0 <= right < len(options):
         raise BadInput(f"right of {entry.where} is {right}, of {len(options)} options; write the number of one, from 0")
     return Question(
         key=key,
-        images=tuple(folder / inside(name, f"image of {entry.where}") for name in names or ()),
+        images=tuple(folder / name for name in names),
         video=folder / entry.file_name("video") if "video" in entry else None,
         start_s=entry.seconds("start_s"),
         stop_s=entry.seconds("stop_s"),
@@ -210,9 +212,8 @@ def _words(key: Key, entry: JsonEntry, folder: Path, prompt: str) -> Words:
         if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) for v in box):
             raise BadInput(f"a box of {entry.where} is {str(box)[:60]}; wanted x1, y1, x2, y2 in pixels")
         x1, y1, x2, y2 = map(float, box)
-        things.append(
-            InstanceAnnotation(label=label, xyxy=(x1, y1, x2, y2), area=(x2 - x1) * (y2 - y1), crowd=False, segmentation=None)
-        )
+        area = (x2 - x1) * (y2 - y1)
+        things.append(InstanceAnnotation(label=label, xyxy=(x1, y1, x2, y2), area=area, crowd=False, segmentation=None))
     size = entry.whole("height"), entry.whole("width")
     return Words(key=key, image=folder / entry.file_name("image"), size=size, things=tuple(things), prompt=prompt)
 
@@ -236,19 +237,11 @@ def read_expressions(folder: Path, split: str) -> list[ReferredObject]:
     return [referred for referred in every if referred.image not in reserved]
 
 
-def _coco_instances(folder: Path, split: str) -> list[Instances]:
-    return read_instances(folder / "annotations" / f"instances_{split}.json", folder / split)
-
-
-def _doclaynet(folder: Path, split: str) -> list[Instances]:
-    return read_instances(folder / "COCO" / f"{split}.json", folder / "PNG")
-
-
 READERS: Mapping[str, Callable[[Path, str], list]] = {
     **vision_language.READERS,
     "refcoco": read_expressions,
-    "coco-instances": _coco_instances,
-    "doclaynet": _doclaynet,
+    "coco-instances": lambda folder, split: read_instances(folder / "annotations" / f"instances_{split}.json", folder / split),
+    "doclaynet": lambda folder, split: read_instances(folder / "COCO" / f"{split}.json", folder / "PNG"),
     "lines": read_lines_of,
 }
 """By name: what reads a split of a folder."""

@@ -28,7 +28,7 @@ Distances to edges can be predicted without knowing the token's position, but a 
 positions are predicted too, and the positions above give the vision encoder a signal to read them from.
 
 Differs from the paper, which initialises embeddings of locations at random, whose vision encoder learned positions from forty
-billion images, and which has no such stage; `tapetum.systems.paligemma.contrastive` has the paper's.
+billion images, and which has no such stage; `tapetum pretrain siglip` has its loss.
 """
 
 from collections.abc import Mapping, Sequence
