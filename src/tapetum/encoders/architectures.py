@@ -56,7 +56,6 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "huggingface": (
         "tapetum.encoders.tables.library_towers",
         "tapetum.encoders.tables.huggingface",
-        "tapetum.encoders.tables.dinov3",
         "tapetum.encoders.library_net",
     ),
     "open_clip": ("tapetum.encoders.tables.open_clip",),
@@ -103,7 +102,7 @@ def architecture(name: str, **changes: Any) -> Architecture:
         match = next((each[0] for each in descriptions if each is not None), None)
         if match is None:
             raise BadInput(f"tapetum has no network like {source}'s {theirs!r}; see docs/systems/encoders.md for those it has")
-        return changed(match, changes)
+        return changed(prepared_by_timm(match, theirs) if source == "timm" else match, changes)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         advice = f"did you mean {near[0]}?" if near else f"it is one of {', '.join(known)}"
@@ -122,6 +121,14 @@ def changed(base: Architecture, changes: Mapping[str, Any]) -> Architecture:
         preprocessing = replace(preprocessing, size=changes["image_size"])
     config: Any = replace(base.config, **changes)
     return replace(base, config=config, preprocessing=preprocessing)
+
+
+def prepared_by_timm(match: Architecture, name: str) -> Architecture:
+    """Replace the preprocessing by timm's for this name and tag, at the size of the network's images."""
+    how = None if match.family == "library" else dotted("tapetum.encoders.library_net:timm_preprocessing")(name)
+    if how is None:
+        return match
+    return replace(match, preprocessing=replace(how, size=getattr(match.config, "image_size", how.size)))
 
 
 def check_side(config: EncoderConfig, side: int, option: str, patch: int | None = None) -> None:

@@ -136,7 +136,7 @@ class LibraryNetConfig(EncoderConfig):
 
 OF_TRANSFORMERS = (
     *("convnext", "convnextv2", "regnet", "mobilenet_v2", "resnet"),
-    *("siglip2_vision_model", "tipsv2_vision_model", "vjepa2"),
+    *("dinov3_vit", "siglip2_vision_model", "tipsv2_vision_model", "vjepa2"),
 )
 """Networks that transformers computes, by the model_type in a config.json."""
 

@@ -6,10 +6,10 @@ in a file is run. For everything else that can stand for an encoder see `tapetum
 A table of `architectures.SOURCES` is a module, or an object, with two functions; some have a third:
 
     describe(architecture, state) -> (Architecture, state) or None   what the weights are, with their usual names
-    rows(encoder, source) -> list of Row, or None                    the table of names for an encoder
+    rows(encoder) -> list of NameRow                                 the table of names for what it describes
     candidates(state) -> iterator of str                             models that weights without a name may be of
 
-If the module does not know such a network, it returns None and the next one is asked.
+If the module does not know such a network, `describe` returns None and the next one is asked.
 """
 
 import json
@@ -27,12 +27,22 @@ from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import named_path, whole_file
 from tapetum.core.plugins import reference_of, resolve_subclass
 from tapetum.core.reading import no_pipe, parse_json
-from tapetum.encoders.architectures import FAMILIES, SOURCES, architecture, as_json, changed, dotted, family_class, from_json
+from tapetum.encoders.architectures import (
+    FAMILIES,
+    SOURCES,
+    architecture,
+    as_json,
+    changed,
+    dotted,
+    family_class,
+    from_json,
+    prepared_by_timm,
+)
 from tapetum.encoders.config import Architecture, Preprocessing
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.library_net import WrappedEncoder
 from tapetum.encoders.published import PORT, PUBLISHED
-from tapetum.encoders.tables.rows import to_official, under_our_names
+from tapetum.encoders.tables.rows import under_our_names
 from tapetum.encoders.tokenizers import TOKENIZER, Tokenizer, restore_tokenizer, store_tokenizer
 from tapetum.hub.headed import blueprint, check_fit
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
@@ -130,10 +140,12 @@ def from_state(
             raise BadInput(f"the config, or a tensor, is not as {source} has it ({reason}); get the weights again") from error
         if answer is not None:
             match, named = answer
+            if preprocessing is None and source == "timm":
+                match = prepared_by_timm(match, str(architecture))
             match = changed(match, changes)
             with blueprint(match.config, len(named), f"these weights of {source}"):
                 sketch = make(match)
-            weights = under_our_names(sketch.state_dict(), named, table.rows(sketch, source), source)
+            weights = under_our_names(sketch.state_dict(), named, table.rows(sketch), source)
             encoder = make(match)
             encoder.load_state_dict(weights)
             if preprocessing is not None:
@@ -162,18 +174,6 @@ def _check_above_0(config: Mapping[str, Any]) -> None:
             for each in value if isinstance(value, list | tuple) else [value]:
                 if not isinstance(each, int | float) or isinstance(each, bool) or not 0 < each <= LARGEST_SIZE:
                     raise BadInput(f"{name} is {value!r:.60} in the config; it must be a number above 0, to {LARGEST_SIZE:,}")
-
-
-def to_state(encoder: Encoder, source: str) -> dict[str, Tensor]:
-    """Export the weights under the names of another library, matching its own state dict.
-
-    Raises BadInput if that library has no such network.
-    """
-    for table in map(dotted, _tables(source)):
-        rows = table.rows(encoder, source)
-        if rows is not None:
-            return to_official(encoder, rows)
-    raise BadInput(f"{source} has no network like this {type(encoder).__name__}; choose another library")
 
 
 def _tables(source: str) -> tuple[str, ...]:

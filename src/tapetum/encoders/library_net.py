@@ -35,6 +35,8 @@ from tapetum.encoders.config import (
 )
 from tapetum.encoders.features import Encoder, Features
 from tapetum.encoders.tables.rows import NameRow, same
+from tapetum.encoders.tables.timm import of_timm
+from tapetum.encoders.vit_sizes import prepare_dinov3
 from tapetum.layers.patches import to_patches
 
 if TYPE_CHECKING:
@@ -259,6 +261,15 @@ def _checked(name: str) -> str:
     raise BadInput(f"timm {library.__version__} has no model {name[:80]!r}; {advice}")
 
 
+def timm_preprocessing(name: str) -> Preprocessing | None:
+    """Read how timm prepares images for a name, with its tag or timm's first; None where timm has no such name."""
+    try:
+        cfg = _timm().get_pretrained_cfg(name)
+    except RuntimeError:  # it has the name, but not the tag
+        cfg = _timm().get_pretrained_cfg(name.partition(".")[0])
+    return None if cfg is None else of_timm(cfg.to_dict(), name)
+
+
 def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architecture, Mapping[str, Tensor]] | None:
     """Describe a model that a library computes itself, and its weights without a classifier; None for one it has not.
 
@@ -268,8 +279,6 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
         cfg = _timm().get_pretrained_cfg(_checked(architecture)) or _timm().models.PretrainedCfg()
         cfg = cfg.to_dict()
         classifier = cfg.get("classifier") or ()
-        from tapetum.encoders.folders import of_timm  # which stands on `factory`, and it on this table
-
         preprocessing = of_timm(cfg, architecture)
         config = LibraryNetConfig(library="timm", model=architecture)
         if cfg.get("fixed_input_size"):
@@ -286,6 +295,11 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
         size = architecture.get("crop_size", 256)
         usual = replace(imagenet(size), interpolation="bilinear", crop_offset="down")
         return _described(config, usual, state, ["predictor"], "encoder.")
+    if kind == "dinov3_vit":  # whose files have other names than the network in memory
+        size = architecture.get("image_size", 224)
+        usual = replace(prepare_dinov3(224), size=(size, size) if isinstance(size, int) else tuple(size))
+        state = {re.sub(r"^layer\.", "model.layer.", name): each for name, each in state.items()}
+        return _described(config, usual, state, (), "")
     if kind == "siglip2_vision_model":
         usual = naflex(architecture.get("num_patches", 256), architecture.get("patch_size", 16))
         return _described(config, usual, state, (), "vision_model.")
@@ -315,12 +329,8 @@ def _described(
     return Architecture(family="library", config=config, preprocessing=preprocessing), named
 
 
-def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """List the library's names of the weights, which are ours after "network."; None for another network."""
-    if not isinstance(encoder, LibraryNet) or encoder.head is not None:
-        return None
-    if encoder.config.library != {"huggingface": "transformers"}.get(source, source):
-        return None
+def rows(encoder: LibraryNet) -> list[NameRow]:
+    """List the library's names of the weights, which are ours after "network."."""
     return library_rows(encoder)
 
 

@@ -223,19 +223,8 @@ PUBLISHED = (
 HEADERS = {"encoder": _LOADER}
 """Entry in the header of a safetensors file to what loads it."""
 KINDS = (
-    "vit",
-    "vit_mae",
-    "dinov2",
-    "dinov2_with_registers",
-    "dinov3_vit",
-    "clip",
-    "clip_vision_model",
-    "siglip",
-    "siglip_vision_model",
-    "metaclip_2",
-    "metaclip_2_vision_model",
-    "siglip2",
-    "tipsv2",
+    *("vit", "vit_mae", "dinov2", "dinov2_with_registers", "clip", "clip_vision_model", "siglip", "siglip_vision_model"),
+    *("metaclip_2", "metaclip_2_vision_model", "siglip2", "tipsv2"),
 )
 """The model_type of folders of transformers that have a table of names in `tapetum.encoders.tables`."""
 FOLDERS = dict.fromkeys((*KINDS, *OF_TRANSFORMERS, "timm", "open_clip"), f"{_REFERENCES}:from_folder")

@@ -29,10 +29,11 @@ from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.factory import build, from_state
 from tapetum.encoders.factory import load as load_file
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.folders import from_files, of_timm
+from tapetum.encoders.folders import from_files
 from tapetum.encoders.library_net import WrappedEncoder
 from tapetum.encoders.published import PORT, PREFIXES
 from tapetum.encoders.tables.rows import same, under_our_names
+from tapetum.encoders.tables.timm import of_timm
 from tapetum.encoders.towers import Towers
 from tapetum.hub import loading
 from tapetum.hub.registry import known, resolve

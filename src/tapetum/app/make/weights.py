@@ -94,7 +94,7 @@ def fetch(options: WeightsFetchOptions, listener: Listener) -> Fetched:
 
 @dataclass(frozen=True)
 class WeightsConvertOptions:
-    """Convert a checkpoint of a tracker (.pt, or .npy or .npz of JAX), or an encoder from or for another library."""
+    """Convert a checkpoint of a tracker (.pt, or .npy or .npz of JAX), an encoder of another library, or a PaliGemma."""
 
     source: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="FILE")]
     """Published checkpoint of a tracker, .pt, .ckpt, .npy or .npz; or an encoder of another library: a folder with config.json,
@@ -102,9 +102,8 @@ class WeightsConvertOptions:
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE.safetensors")] = None
     """Where to write what was converted; by default beside the file. For huggingface a folder."""
-    to: Literal["timm", "torchvision", "huggingface"] | None = None
-    """Write an encoder of ours (a file, a name, or the folder of a run of pretrain) under the names of timm or torchvision;
-    for huggingface a PaliGemma, with its processor and tokenizer."""
+    to: Literal["huggingface"] | None = None
+    """Write a PaliGemma for transformers, with its processor and tokenizer."""
     causal: bool | None = None
     """Whether the network in the file is causal; by default its name decides."""
     softmax_temperature: Annotated[float | None, tyro.conf.arg(metavar="T")] = None
@@ -131,13 +130,13 @@ class WeightsConverted(Result):
 
 @verb(WeightsConvertOptions)
 def convert(options: WeightsConvertOptions, listener: Listener) -> WeightsConverted:
-    """Convert a checkpoint of a tracker (.pt, or .npy of JAX) or of another library's encoder to our format; or, with `to`, one
-    of our encoders, or a PaliGemma, for another library.
+    """Convert a checkpoint of a tracker (.pt, or .npy of JAX) or of another library's encoder to our format; or, with `to`, a
+    PaliGemma for transformers.
 
-    Raises BadInput if it is not such a checkpoint, cannot be read, or the library has no such network.
+    Raises BadInput if it is not such a checkpoint, or cannot be read.
     """
     if options.to is not None:
-        return _for_library(options, options.to)
+        return _for_transformers(options)
     from tapetum.hub.loading import find_loader
     from tapetum.systems.tap.weights import convert
     from tapetum.systems.tapnext.weights import convert as convert_tapnext
@@ -180,39 +179,19 @@ def _refuse_settings_of_trackers(options: WeightsConvertOptions, but: str) -> No
         raise BadInput(f"--causal and --softmax-temperature are of trackers, {but}; leave them out")
 
 
-def _for_library(options: WeightsConvertOptions, library: str) -> WeightsConverted:
-    """Convert one of our encoders, or a PaliGemma, for another library."""
-    import tapetum
-    from tapetum.core.files import whole_file
-    from tapetum.encoders.factory import to_state
-    from tapetum.encoders.features import Encoder
+def _for_transformers(options: WeightsConvertOptions) -> WeightsConverted:
+    """Convert a PaliGemma for transformers."""
     from tapetum.hub.loading import header_of
-    from tapetum.hub.state_dicts import write_finite
+    from tapetum.systems.paligemma import weights as paligemma
+    from tapetum.systems.paligemma.tokens import Tokens
 
-    _refuse_settings_of_trackers(options, "and --to is for encoders")
+    _refuse_settings_of_trackers(options, "and --to is for a PaliGemma")
     source = Path(options.source)
-    beside = source.with_name(f"{source.stem}-{library}{'' if library == 'huggingface' else '.safetensors'}")
-    target = Path(options.out or beside)
-    if "paligemma" in header_of(own := source / "model.safetensors" if source.is_dir() else source):
-        from tapetum.systems.paligemma import weights as paligemma
-        from tapetum.systems.paligemma.tokens import Tokens
-
-        if library != "huggingface":
-            raise BadInput(f"{source} holds a PaliGemma; {library} has none, give --to huggingface")
-        python = paligemma.write_for_transformers(paligemma.load(own), Tokens.beside(own), target)
-        return WeightsConverted(source=source, path=target, python=python)
-    encoder = tapetum.load(options.source)
-    if not isinstance(encoder, Encoder):
-        raise BadInput(f"{options.source} holds a {type(encoder).__name__}; --to {library} writes encoders")
-    if library == "huggingface":
-        raise BadInput(
-            f"{options.source} holds an encoder, and --to huggingface writes a PaliGemma; give --to timm or torchvision"
-        )
-    with whole_file(target) as temporary:
-        write_finite(
-            {name: each.contiguous() for name, each in to_state(encoder, library).items()}, {"format": "pt"}, temporary
-        )
-    python = f"model.load_state_dict(safetensors.torch.load_file({str(target)!r}))"
+    own = source / "model.safetensors" if source.is_dir() else source
+    if not own.is_file() or "paligemma" not in header_of(own):
+        raise BadInput(f"{source} holds no PaliGemma, which --to writes; give the file or the folder of one")
+    target = Path(options.out or source.with_name(f"{source.stem}-huggingface"))
+    python = paligemma.write_for_transformers(paligemma.load(own), Tokens.beside(own), target)
     return WeightsConverted(source=source, path=target, python=python)
 
 

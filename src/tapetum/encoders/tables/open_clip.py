@@ -1,4 +1,4 @@
-"""Names of open_clip's pairs of towers (`open_clip_config.json`, `open_clip_model.safetensors`), to ours and back.
+"""Names of open_clip's pairs of towers (`open_clip_config.json`, `open_clip_model.safetensors`), to ours.
 
 One layout for CLIP of OpenAI, LAION, DataComp and MetaCLIP, for mirrors of SigLIP and, with a timm tower, for others:
 
@@ -21,7 +21,6 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.encoders import library_net
 from tapetum.encoders.config import CLIP_MEAN, CLIP_STD, HALF, Architecture, LibraryNetConfig, Preprocessing, ViTConfig
-from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables import timm
 from tapetum.encoders.tables.rows import NameRow, layers, same
 from tapetum.encoders.towers import Towers
@@ -61,14 +60,10 @@ def describe(architecture: Any, state: _State) -> tuple[Architecture, _State] | 
     return Architecture(family="towers", config=config, preprocessing=_preprocessing(prepared, size)), state
 
 
-def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """Make the table of names for two towers, or None for another network."""
-    if not isinstance(encoder, Towers):
-        return None
+def rows(encoder: Towers) -> list[NameRow]:
+    """List the names of two towers."""
     config = encoder.config
     by_timm = isinstance(config.image, LibraryNetConfig)
-    if isinstance(config.image, LibraryNetConfig) and config.image.library != "timm":
-        return None
     custom = config.logit_bias or by_timm
     table = _trunk_rows(encoder) if custom else _vision_rows(config)
     pre = "text." if custom else ""
@@ -198,5 +193,5 @@ def _trunk_rows(encoder: Towers) -> list[NameRow]:
         return library_net.library_rows(encoder.image, "image.", "visual.trunk.")
     return [
         NameRow(f"visual.trunk.{row.theirs}", tuple(f"image.{name}" for name in row.ours), lead=row.lead, shape=row.shape)
-        for row in timm.rows(encoder.image, "timm") or []
+        for row in timm.rows(encoder.image)  # pyright: ignore[reportArgumentType]
     ]
