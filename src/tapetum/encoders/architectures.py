@@ -6,10 +6,10 @@ demand.
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from functools import cache
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
@@ -17,8 +17,7 @@ from tapetum.core.plugins import given_reference, is_reference, record_of_class,
 from tapetum.encoders.config import Architecture, EncoderConfig, Preprocessing
 
 
-@dataclass(frozen=True, kw_only=True)
-class Family:
+class Family(NamedTuple):
     """Where the parts of a family are, as `module:name`."""
 
     config: str
@@ -31,7 +30,7 @@ class Family:
 
 def _family(module: str, model: str, config: str, named: str) -> Family:
     room = "tapetum.encoders"
-    return Family(config=f"{room}.{config}:{model}Config", model=f"{room}.{module}:{model}", named=f"{room}.{named}")
+    return Family(f"{room}.{config}:{model}Config", f"{room}.{module}:{model}", f"{room}.{named}")
 
 
 FAMILIES: dict[str, Family] = {
@@ -43,7 +42,6 @@ FAMILIES: dict[str, Family] = {
     "library": _family("library_net", "LibraryNet", "config", "vit_sizes:LIBRARY_NETS"),
 }
 """Every family by the name that files carry."""
-
 
 SOURCES: dict[str, tuple[str, ...]] = {
     "timm": (

@@ -43,7 +43,7 @@ from tapetum.encoders.features import Encoder
 from tapetum.encoders.library_net import WrappedEncoder
 from tapetum.encoders.published import PORT, PUBLISHED
 from tapetum.encoders.tables.rows import under_our_names
-from tapetum.encoders.tokenizers import TOKENIZER, Tokenizer, restore_tokenizer, store_tokenizer
+from tapetum.encoders.tokenizers import TOKENIZER, restore_tokenizer, store_tokenizer
 from tapetum.hub.headed import blueprint, check_fit
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
 from tapetum.hub.state_dicts import read_state, write_finite
@@ -218,7 +218,12 @@ def load(
     """
     name = os.fspath(name_or_path)
     path = named_path(name)
-    encoder = _published(name) if name in known_encoders() else _from_file(path / ENCODER_FILE if path.is_dir() else path)
+    if any(weights.name == name for weights in PUBLISHED):
+        file, _ = resolve(name, "embed")  # one of ours, or one of the port installed with a package
+        ours = file.suffix == ".safetensors"
+        encoder = _from_file(file) if ours else from_state(read_state(file), PORT, find(name).architecture)
+    else:
+        encoder = _from_file(path / ENCODER_FILE if path.is_dir() else path)
     if preprocessing is not None and preprocessing != encoder.preprocessing:
         raise BadInput(
             f"{name} was made with {encoder.preprocessing}, not with {preprocessing}; prepare images with encoder.prepare"
@@ -226,24 +231,10 @@ def load(
     return encoder.to(device=device, dtype=dtype).eval()
 
 
-def known_encoders() -> list[str]:
-    """List the names of weights that `load` knows."""
-    return [weights.name for weights in PUBLISHED]
-
-
-def _published(name: str) -> Encoder:
-    """The encoder with a published name, from one of our files or from one of the port installed with a package."""
-    path, _ = resolve(name, "embed")
-    if path.suffix == ".safetensors":
-        return _from_file(path)
-    return from_state(read_state(path), PORT, find(name).architecture)
-
-
 def _from_file(path: Path) -> Encoder:
     if not path.is_file():
-        raise BadInput(
-            f"there is no encoder and no file {path}; give a file of weights or one of {', '.join(known_encoders())}"
-        )
+        names = ", ".join(weights.name for weights in PUBLISHED)
+        raise BadInput(f"there is no encoder and no file {path}; give a file of weights or one of {names}")
     try:
         with safe_open(no_pipe(path), "pt") as file:
             header = file.metadata() or {}
@@ -252,8 +243,15 @@ def _from_file(path: Path) -> Encoder:
         raise BadInput(f"{path} is not a safetensors file ({str(error)[:100]}); get it again") from error
     if "encoder" not in header:
         raise BadInput(f"{path} holds no encoder; give a file that tapetum.encoders.save wrote")
-    stored = _architecture(header["encoder"], path)
-    tokenizer = _tokenizer(header[TOKENIZER], tensors.pop(TOKENIZER, None), path) if TOKENIZER in header else None
+    tokenizer = None
+    try:
+        about = parse_json(header["encoder"])
+        check_sizes(about, f" in the config of {path}", LARGEST_SIZE)
+        stored = from_json(about)
+        if TOKENIZER in header:
+            tokenizer = restore_tokenizer(parse_json(header[TOKENIZER]), tensors.pop(TOKENIZER, None), path)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the encoder again") from error
     with blueprint(stored.config, len(tensors), path):
         own = make(stored).state_dict()
     check_fit(own, tensors, path)
@@ -262,20 +260,3 @@ def _from_file(path: Path) -> Encoder:
     if tokenizer is not None:
         encoder.tokenizer = tokenizer  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
     return encoder
-
-
-def _tokenizer(text: str, content: Tensor | None, path: Path) -> Tokenizer:
-    try:
-        stored = parse_json(text)
-    except ValueError as error:
-        raise BadInput(f"the tokenizer in {path} cannot be read ({str(error)[:100]}); save the encoder again") from error
-    return restore_tokenizer(stored, content, path)
-
-
-def _architecture(text: str, path: Path) -> Architecture:
-    try:
-        header = parse_json(text)
-        check_sizes(header, f" in the config of {path}", LARGEST_SIZE)
-        return from_json(header)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the encoder again") from error

@@ -94,19 +94,15 @@ def from_files(folder: Path, state: Mapping[str, Tensor] | None = None) -> Encod
         config = read_settings(folder / FOLDER_FILE)
         state = read_folder(folder) if state is None else state
         if "model_type" not in config:
-            return _of_timm(config, state)
+            name, cfg = str(config.get("architecture")), config.get("pretrained_cfg", {})
+            tagged = f"{name}.{cfg['tag']}" if cfg.get("tag") else name
+            return from_state(state, "timm", tagged, preprocessing=of_timm(cfg, name) if cfg else None)
         return _of_transformers(folder, config, state)
     except BadInput as error:
         raise error if str(folder) in str(error) else BadInput(f"{folder}: {error}") from error
     except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:  # torch: overflows
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise BadInput(f"the settings in {folder} cannot be read ({reason}); get the folder again") from error
-
-
-def _of_timm(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Encoder:
-    name, cfg = str(config.get("architecture")), config.get("pretrained_cfg", {})
-    tagged = f"{name}.{cfg['tag']}" if cfg.get("tag") else name
-    return from_state(state, "timm", tagged, preprocessing=of_timm(cfg, name) if cfg else None)
 
 
 def _of_transformers(folder: Path, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Encoder:

@@ -72,7 +72,7 @@ def load(
     """
     name = os.fspath(reference)
     if name.startswith(f"{RANDOM}:") and not Path(name).exists():
-        encoder = _random(name, seed).to(device=device, dtype=dtype)
+        encoder = build(name.removeprefix(f"{RANDOM}:"), seed).to(device=device, dtype=dtype)
     else:
         loading.find_loader(reference, trackers=False)
         encoder = loading.load(reference, device, dtype)
@@ -117,7 +117,7 @@ def from_prefix(reference: str | os.PathLike[str], device: Any = None, dtype: An
     """Load what PREFIX:REST stands for, in evaluation mode."""
     name = os.fspath(reference)
     if name.startswith(f"{RANDOM}:"):
-        return _random(name, 0).to(device=device, dtype=dtype)
+        return build(name.removeprefix(f"{RANDOM}:")).to(device=device, dtype=dtype)
     source, _, rest = name.partition(":")
     model, equals, file = rest.partition("=")
     if equals:
@@ -147,10 +147,6 @@ def from_class(reference: str | os.PathLike[str], device: Any = None, dtype: Any
     rows = same({ours: ours.removeprefix(prefix) for ours in encoder.state_dict()})
     encoder.load_state_dict(under_our_names(encoder.state_dict(), state, rows, own))
     return encoder.to(device=device, dtype=dtype)
-
-
-def _random(name: str, seed: int) -> Encoder:
-    return build(name.removeprefix(f"{RANDOM}:"), seed)
 
 
 def _fetched_by_timm(name: str) -> Encoder:
@@ -224,8 +220,11 @@ def from_foreign(reference: str | os.PathLike[str], device: Any = None, dtype: A
                         f"{path} looks like {source}'s {name}, but {error}; say what it is: {source}:NAME={path}"
                     )
                     continue
+                how = encoder.preprocessing
+                mean, deviation = (tuple(round(level) for level in levels) for levels in (how.mean, how.std))
+                steps = f"{how.size[1]}x{how.size[0]}, mean {mean}, deviation {deviation}"
                 warnings.warn(
-                    f"{path} is taken for {source}'s {name}, whose images are prepared so: {_steps_of(encoder.preprocessing)}; "
+                    f"{path} is taken for {source}'s {name}, whose images are prepared so: {steps}; "
                     f"if it is another, give timm:NAME={path} or torchvision:NAME={path}",
                     Remark,
                     stacklevel=2,
@@ -234,12 +233,6 @@ def from_foreign(reference: str | os.PathLike[str], device: Any = None, dtype: A
     raise refused or BadInput(
         f"{path} holds a network whose tensors leave open which one it is; give timm:NAME={path} or torchvision:NAME={path}, "
         "with the library's name of the model"
-    )
-
-
-def _steps_of(how: Preprocessing) -> str:
-    return (
-        f"{how.size[1]}x{how.size[0]}, mean {tuple(round(m) for m in how.mean)}, deviation {tuple(round(s) for s in how.std)}"
     )
 
 
