@@ -20,17 +20,21 @@ class KnownWeights(Result):
     """Weights known by name, and where they lie on this machine."""
 
     weights: registry.Weights
-    """What is known of them."""
     path: Path
     """Where they are, or belong."""
     here: bool
     """Whether they are there."""
 
     def as_json(self) -> dict[str, Any]:
-        fields = {
-            key: value for key, value in dataclasses.asdict(self.weights).items() if key not in ("file", "loader", "converter")
-        }
-        return {**fields, **_settings(self.weights), "path": str(self.path), "here": self.here}
+        known = dataclasses.asdict(self.weights)
+        fields = {key: value for key, value in known.items() if key not in ("file", "loader", "converter")}
+        if "track" in self.weights.verbs:
+            from tapetum.systems.tap.config import ARCHITECTURES
+
+            config = ARCHITECTURES.get(self.weights.architecture)
+            names = ("causal", "pyramid_level", "extra_convs", "softmax_temperature") if config else ()
+            fields |= {name: getattr(config, name) for name in names}
+        return {**fields, "path": str(self.path), "here": self.here}
 
     def as_text(self) -> str:
         return _lines(self.as_json())
@@ -73,7 +77,6 @@ class Fetched(Result):
     """Weights that are on this machine now."""
 
     name: str
-    """Name of the weights."""
     path: Path
     """The file, which `tapetum.load` finds by the name."""
 
@@ -138,18 +141,20 @@ def convert(options: WeightsConvertOptions, listener: Listener) -> WeightsConver
     if options.to is not None:
         return _for_transformers(options)
     from tapetum.hub.loading import find_loader
-    from tapetum.systems.tap.weights import convert
-    from tapetum.systems.tapnext.weights import convert as convert_tapnext
 
     source, loader = Path(options.source), find_loader(options.source)
     if loader.startswith("tapetum.encoders."):
         return _encoder(options)
     target = Path(options.out or source.with_suffix(".safetensors"))
     if loader.startswith("tapetum.systems.tapnext."):
+        from tapetum.systems.tapnext.weights import convert
+
         _refuse_settings_of_trackers(options, "and TAPNext has neither")
-        convert_tapnext(source, target)
-        return WeightsConverted(source=source, path=target)
-    convert(source, target, causal=options.causal, softmax_temperature=options.softmax_temperature)
+        convert(source, target)
+    else:
+        from tapetum.systems.tap.weights import convert
+
+        convert(source, target, causal=options.causal, softmax_temperature=options.softmax_temperature)
     return WeightsConverted(source=source, path=target)
 
 
@@ -164,8 +169,7 @@ def _encoder(options: WeightsConvertOptions) -> WeightsConverted:
     if not source.exists():  # PREFIX:NAME, PREFIX:NAME=FILE or a name
         source = Path(str(source).rpartition("=")[2])
     own = source.stem if source.is_file() else source.name.rpartition(":")[2]
-    beside = source.with_name(f"{own}.safetensors")
-    target = Path(options.out or beside)
+    target = Path(options.out or source.with_name(f"{own}.safetensors"))
     if same_place(target, source):
         raise BadInput(f"{source} would be overwritten by what is made of it: give --out another name")
     if target.suffix != ".safetensors":
@@ -201,18 +205,6 @@ def _entry(weights: registry.Weights) -> KnownWeights:
     return KnownWeights(weights=weights, path=path or registry.converted(weights), here=path is not None)
 
 
-def _settings(weights: registry.Weights) -> dict[str, Any]:
-    """The settings that distinguish a tracker from others of its kind."""
-    if "track" not in weights.verbs:
-        return {}
-    from tapetum.systems.tap.config import ARCHITECTURES
-
-    config = ARCHITECTURES.get(weights.architecture)
-    if config is None:
-        return {}
-    return {key: getattr(config, key) for key in ("causal", "pyramid_level", "extra_convs", "softmax_temperature")}
-
-
 def _lines(entry: dict[str, Any]) -> str:
     shown = {key: " ".join(value) if isinstance(value, tuple) else value for key, value in entry.items()}
     return "\n".join(f"{key:20} {value}" for key, value in shown.items() if value is not None)
@@ -233,12 +225,12 @@ class ListedWeights(Result):
         return {"weights": [entry.as_json() for entry in self.entries]}
 
     def as_text(self) -> str:
-        groups: dict[str, list[list[str]]] = {purpose: [] for purpose, _ in _PURPOSES}
+        groups: dict[str, list[list[str]]] = {purpose: [] for purpose in _PURPOSES}
         for each in self.entries:
-            weights = each.weights
-            place = "here" if each.here else "away"
+            weights, place = each.weights, "here" if each.here else "away"
+            purpose = next((purpose for purpose, verbs in _PURPOSES.items() if verbs <= {*weights.verbs}), "")
             columns = [weights.name, place, weights.size_text, weights.licence, weights.score or "", weights.summary]
-            groups[_purpose(weights)].append(columns)
+            groups[purpose or [*_PURPOSES][-1]].append(columns)
         lines = []
         for purpose, rows in groups.items():
             widths = [max((len(row[k]) for row in rows), default=0) for k in range(5)]
@@ -249,21 +241,17 @@ class ListedWeights(Result):
         )
 
 
-_PURPOSES = (
-    ("track points through video: track", {"track"}),
-    ("find and name images by words: index, search, classify --labels", {"index", "classify"}),
-    ("name images by the classes of ImageNet: classify", {"classify"}),
-    ("features of images: embed, probe, adapt, pretrain --encoder", {"probe"}),
-    ("answer questions about images: ask, caption, detect, segment", {"ask"}),
-    ("masks of words: segment", {"segment"}),
-    ("answer questions about video: answer", {"answer"}),
-    ("features of images, sounds and video: embed", {"embed"}),
-)
+_PURPOSES = {
+    "track points through video: track": {"track"},
+    "find and name images by words: index, search, classify --labels": {"index", "classify"},
+    "name images by the classes of ImageNet: classify": {"classify"},
+    "features of images: embed, probe, adapt, pretrain --encoder": {"probe"},
+    "answer questions about images: ask, caption, detect, segment": {"ask"},
+    "masks of words: segment": {"segment"},
+    "answer questions about video: answer": {"answer"},
+    "features of images, sounds and video: embed": {"embed"},
+}
 """What weights are for, and the verbs by which that is known; the first that fits is taken."""
-
-
-def _purpose(weights: registry.Weights) -> str:
-    return next((purpose for purpose, verbs in _PURPOSES if verbs <= set(weights.verbs)), _PURPOSES[-1][0])
 
 
 @verb(WeightsListOptions)

@@ -86,7 +86,7 @@ VERBS = {
     "ledger": Entry("score", "say what runs cost: time, FLOPs, energy, CO2; several side by side", "app.score.ledger.ledger"),
     "sample": Entry("make", "put a clip and a few images into a folder, to try commands on", "app.make.sample.sample"),
     "scenes": Entry("make", "make synthetic videos and images with exact truth", "app.make.scenes.COMMANDS"),
-    "data": Entry("make", "make and show tar shards, from which training reads; fetch benchmarks", "app.make.data.COMMANDS"),
+    "data": Entry("make", "make tar shards, from which training reads; fetch benchmarks", "app.make.data.COMMANDS"),
     "weights": Entry("make", "list, fetch and convert weights", "app.make.weights.COMMANDS"),
     "export": Entry("make", "make a tracker a file for onnxruntime or torch.export", "app.make.export.export"),
     "doctor": Entry("help", "describe this machine: versions, devices, extras", "app.shell.doctor.doctor"),
