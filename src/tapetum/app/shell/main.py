@@ -204,8 +204,6 @@ class _Parsed(NamedTuple):
     options: Any
     threads: int | None
     """Number of threads that --threads asks for."""
-    shares: bool
-    """Whether it may use fewer cores than there are."""
 
 
 def _read(arguments: Sequence[str]) -> _Parsed:
@@ -251,7 +249,7 @@ def _read(arguments: Sequence[str]) -> _Parsed:
         print(HELP if shares else "", end="")
         raise
     check_sizes(options, dashes=True)
-    return _Parsed(chosen, path, options, threads, shares)
+    return _Parsed(chosen, path, options, threads)
 
 
 def _run(arguments: list[str]) -> int:
@@ -269,14 +267,11 @@ def _run(arguments: list[str]) -> int:
         return _MENDABLE
     warnings.filterwarnings("ignore", module="PIL")  # what matters of a damaged or large image is said by an error of ours
     from tapetum.app.shell.threads import computing
-    from tapetum.core.threads import Load
 
-    load = Load()
     with starting(verb), pending_signals():
         chosen = _read(arguments)
         from tapetum.core.provenance import guarded
-    sharing = load if chosen.shares else None
-    with computing(chosen.threads, sharing), guarded(chosen.options), visible_results(), warnings.catch_warnings():
+    with computing(chosen.threads), guarded(chosen.options), visible_results(), warnings.catch_warnings():
         warnings.simplefilter("always", Remark)
         warnings.showwarning = _shown
         _work(chosen)
