@@ -108,9 +108,7 @@ class FetchedBenchmark(Result):
     name: str
     """What `eval tapvid --data` takes."""
     path: Path
-    """Folder of its pickles."""
     bytes: int
-    """Size of all."""
     licence: str
 
     def as_text(self) -> str:

@@ -44,11 +44,9 @@ class ExportedProgram:
     """A file that another program runs."""
 
     file: Path
-    """What was written."""
     inputs: dict[str, tuple[int | str, ...]]
     """Shape of each input, by name and in order; "n" for any number of points."""
     outputs: tuple[str, ...]
-    """Names, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,6 @@ class KnownWeights(Result):
     path: Path
     """Where they are, or belong."""
     here: bool
-    """Whether they are there."""
 
     def as_json(self) -> dict[str, Any]:
         known = dataclasses.asdict(self.weights)
@@ -118,9 +117,7 @@ class WeightsConverted(Result):
     """A published checkpoint as a file of ours."""
 
     source: Path
-    """The checkpoint."""
     path: Path
-    """What was written."""
     python: str | None = None
     """What loads it in the other library, where it was written for one."""
 

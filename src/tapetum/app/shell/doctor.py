@@ -63,7 +63,6 @@ class Extra:
     packages: dict[str, str | None]
     """Version of each package; None if it is missing."""
     here: bool
-    """Whether all packages are installed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -203,7 +203,6 @@ class _Parsed(NamedTuple):
     path: str
     options: Any
     threads: int | None
-    """Number of threads that --threads asks for."""
 
 
 def _read(arguments: Sequence[str]) -> _Parsed:
