@@ -42,20 +42,15 @@ class FetchedPerceptionTest(Result):
     fetched: bool
     """False where sizes were asked for alone."""
 
-    @property
-    def to_come(self) -> int:
-        """Count the bytes of files that were not yet downloaded."""
-        return sum(each.size or 0 for each in self.files if not each.here)
-
     def as_json(self) -> dict[str, Any]:
         rows = [{"name": w.file.name, "part": w.file.part, "bytes": w.size, "was_here": w.here} for w in self.files]
-        return {"out": str(self.out), "fetched": self.fetched, "bytes": self.to_come, "files": rows, "licence": LICENCE}
+        return {"out": str(self.out), "fetched": self.fetched, "bytes": to_come(self.files), "files": rows, "licence": LICENCE}
 
     def as_text(self) -> str:
         width = max(len(each.file.name) for each in self.files)
         came = "fetched" if self.fetched else "to fetch"
         rows = [f"{each.file.name:{width}}  {amount(each.size):>12}  {'here' if each.here else came}" for each in self.files]
-        return "\n".join([*rows, f"{amount(self.to_come)} {came}; {self.out}"])
+        return "\n".join([*rows, f"{amount(to_come(self.files))} {came}; {self.out}"])
 
 
 @verb(PerceptionTestFetchOptions, counts="bytes")
@@ -76,26 +71,25 @@ def fetch_perception_test(options: PerceptionTestFetchOptions, listener: Listene
     if options.sizes:
         return result
     if any(not each.here for each in planned):
-        listener.note(f"to fetch into {out}: {listed(planned)}; {LICENCE}")
+        names = ", ".join(f"{each.file.name} {amount(each.size)}" for each in planned if not each.here)
+        listener.note(f"to fetch into {out}: {names}; {amount(to_come(planned))} in all; {LICENCE}")
     check_disk_space(planned, out)
     for each in planned:
         fetch(each.file, out, options.source, listener.progress)
     return result
 
 
-def listed(planned: Sequence["PlannedFile"]) -> str:
-    """List the files to download, with their sizes.
+def to_come(planned: Sequence["PlannedFile"]) -> int:
+    """Count the bytes of files that are not yet downloaded."""
+    return sum(each.size or 0 for each in planned if not each.here)
+
+
+def amount(size: int | None) -> str:
+    """Format a number of bytes.
 
     >>> amount(70_200_000_000), amount(613_000), amount(None)
     ('70.2 GB', '0.6 MB', 'size unknown')
     """
-    names = [f"{each.file.name} {amount(each.size)}" for each in planned if not each.here]
-    total = sum(each.size or 0 for each in planned if not each.here)
-    return f"{', '.join(names)}; {amount(total)} in all"
-
-
-def amount(size: int | None) -> str:
-    """Format a number of bytes."""
     if size is None:
         return "size unknown"
     return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.1f} MB" if size >= 10**5 else f"{size / 1e3:.1f} kB"

@@ -39,24 +39,23 @@ class KnownWeights(Result):
         return _lines(self.as_json())
 
 
-def known() -> list[KnownWeights]:
-    """List all weights known by name.
+@dataclass(frozen=True)
+class WeightsShowOptions:
+    """Show where weights come from, and where they lie."""
 
-    >>> import tapetum
-    >>> [entry.weights.name for entry in tapetum.app.make.weights.known() if entry.weights.bundled][0]
-    'tapir-nano'
-    """
-    return [_entry(weights) for weights in registry.known().values()]
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
+    """Name of the weights."""
 
 
-def show(name: str) -> KnownWeights:
+@verb(WeightsShowOptions)
+def show(options: WeightsShowOptions, listener: Listener) -> KnownWeights:
     """Look up weights by name. Raises BadInput with the nearest known name.
 
     >>> show("tapri")
     Traceback (most recent call last):
     tapetum.core.errors.BadInput: there are no weights named 'tapri'; did you mean tapir?
     """
-    return _entry(registry.find(name))
+    return _entry(registry.find(options.name))
 
 
 @dataclass(frozen=True)
@@ -252,23 +251,14 @@ _PURPOSES = {
 
 
 @verb(WeightsListOptions)
-def _list(options: WeightsListOptions, listener: Listener) -> ListedWeights:
-    """Run `tapetum weights list`."""
-    return ListedWeights(known())
+def known(options: WeightsListOptions, listener: Listener) -> ListedWeights:
+    """List all weights known by name.
 
-
-@dataclass(frozen=True)
-class WeightsShowOptions:
-    """Show where weights come from, and where they lie."""
-
-    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
-    """Name of the weights."""
-
-
-@verb(WeightsShowOptions)
-def _show(options: WeightsShowOptions, listener: Listener) -> KnownWeights:
-    """Run `tapetum weights show`."""
-    return show(options.name)
+    >>> import tapetum
+    >>> [each.weights.name for each in tapetum.app.make.weights.known().entries if each.weights.bundled][0]
+    'tapir-nano'
+    """
+    return ListedWeights([_entry(weights) for weights in registry.known().values()])
 
 
 COMMANDS = Group(
@@ -277,5 +267,5 @@ COMMANDS = Group(
     Fetched weights are kept in the assets of the Hugging Face cache (or in $TAPETUM_WEIGHTS) as safetensors, with their
     SHA-256, which is checked whenever they are used. An interrupted fetch goes on where it stopped.
     """,
-    {"list": _list, "show": _show, "fetch": fetch, "check": check, "convert": convert},
+    {"list": known, "show": show, "fetch": fetch, "check": check, "convert": convert},
 )
