@@ -287,23 +287,21 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
     kind = str(architecture.get("model_type"))
     if kind not in OF_TRANSFORMERS:
         return None
-    config = of_transformers(kind, architecture)
+    config, dropped, prefix = of_transformers(kind, architecture), ["classifier"], f"{kind}."
     usual = Preprocessing(size=(224, 224), crop_fraction=224 / 256, crop_offset="down")
     if kind == "vjepa2":
         if any(name.startswith(("vjepa2.", "pooler.", "classifier.")) for name in state):
             raise BadInput("these weights are of a classifier of videos, which tapetum has not; give those of VJEPA2Model")
-        size = architecture.get("crop_size", 256)
-        usual = replace(imagenet(size), interpolation="bilinear", crop_offset="down")
-        return _described(config, usual, state, ["predictor"], "encoder.")
-    if kind == "dinov3_vit":  # whose files have other names than the network in memory
+        usual = replace(imagenet(architecture.get("crop_size", 256)), interpolation="bilinear", crop_offset="down")
+        dropped, prefix = ["predictor"], "encoder."
+    elif kind == "dinov3_vit":  # whose files have other names than the network in memory
         size = architecture.get("image_size", 224)
         usual = replace(prepare_dinov3(224), size=(size, size) if isinstance(size, int) else tuple(size))
         state = {re.sub(r"^layer\.", "model.layer.", name): each for name, each in state.items()}
-        return _described(config, usual, state, (), "")
-    if kind == "siglip2_vision_model":
+    elif kind == "siglip2_vision_model":
         usual = naflex(architecture.get("num_patches", 256), architecture.get("patch_size", 16))
-        return _described(config, usual, state, (), "vision_model.")
-    return _described(config, usual, state, ["classifier"], f"{kind}.")
+        prefix = "vision_model."
+    return _described(config, usual, state, dropped, prefix)
 
 
 _NOT_OF_THE_NETWORK = "architectures", "dtype", "torch_dtype", "id2label", "label2id", "model_type", "transformers_version"
@@ -329,13 +327,8 @@ def _described(
     return Architecture(family="library", config=config, preprocessing=preprocessing), named
 
 
-def rows(encoder: LibraryNet) -> list[NameRow]:
-    """List the library's names of the weights, which are ours after "network."."""
-    return library_rows(encoder)
-
-
-def library_rows(encoder: LibraryNet, ours: str = "", theirs: str = "") -> list[NameRow]:
-    """List the library's names of the weights, each after a prefix."""
+def rows(encoder: LibraryNet, ours: str = "", theirs: str = "") -> list[NameRow]:
+    """List the library's names of the weights, which are ours after "network.", each after a prefix."""
     return same({f"{ours}network.{name}": f"{theirs}{name}" for name in encoder.network.state_dict()})
 
 

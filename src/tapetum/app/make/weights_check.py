@@ -50,7 +50,14 @@ class WeightsChecked(Result):
         return "\n".join(lines if self.values else [*lines, "no published value was compared"])
 
     def failure(self) -> str | None:
-        return f"{self.name}: not all values are the published ones; see above" if self.equal is False else None
+        if self.equal is not False:
+            return None
+        from tapetum.encoders.published import REFERENCE_VALUES
+
+        tolerance = REFERENCE_VALUES[self.name].tolerance
+        pairs = [(each["of"], each["computed"], each["published"]) for each in self.values]
+        far = [f"{of} is {ours:.4f}, not {theirs:.4f}" for of, ours, theirs in pairs if abs(ours - theirs) > tolerance]
+        return f"{self.name}: {'; '.join(far)}"
 
 
 @verb(WeightsCheckOptions)

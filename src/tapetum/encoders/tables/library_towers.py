@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
+from tapetum.encoders import library_net
 from tapetum.encoders.config import Architecture, LibraryNetConfig, naflex, tipsv2
-from tapetum.encoders.library_net import library_rows, of_transformers, transformers
+from tapetum.encoders.library_net import of_transformers, transformers
 from tapetum.encoders.tables import huggingface
 from tapetum.encoders.tables.rows import NameRow, layers, same
 from tapetum.encoders.towers import Towers
@@ -103,7 +104,7 @@ def _renamed(image: LibraryNetConfig, text: Mapping[str, Any], state: _State) ->
 
 def rows(encoder: Towers) -> list[NameRow]:
     """List the names of two towers whose image tower is of transformers."""
-    table = library_rows(encoder.image, "image.", "vision_model.")  # pyright: ignore[reportArgumentType]
+    table = library_net.rows(encoder.image, "image.", "vision_model.")  # pyright: ignore[reportArgumentType]
     if encoder.config.logit_bias:
         return table + huggingface.text_rows(encoder.config)
     table += same({"text.embedding.weight": "text_model.embeddings.token_embedding.weight"})

@@ -183,7 +183,7 @@ def _vision_rows(config: TowersConfig) -> list[NameRow]:
 
 def _trunk_rows(encoder: Towers) -> list[NameRow]:
     if isinstance(encoder.image, library_net.LibraryNet):
-        return library_net.library_rows(encoder.image, "image.", "visual.trunk.")
+        return library_net.rows(encoder.image, "image.", "visual.trunk.")
     return [
         NameRow(f"visual.trunk.{row.theirs}", tuple(f"image.{name}" for name in row.ours), lead=row.lead, shape=row.shape)
         for row in timm.rows(encoder.image)  # pyright: ignore[reportArgumentType]
