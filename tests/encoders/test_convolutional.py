@@ -17,7 +17,7 @@ from tapetum.encoders.convolutional import FeaturePyramid
 from tapetum.encoders.factory import from_state
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables.convolutional import TIMM, TORCHVISION
-from tapetum.encoders.tables.rows import from_official, layers, their_shapes, to_official
+from tapetum.encoders.tables.rows import layers, their_shapes, to_official, under_our_names
 from tapetum.layers.convolution import SameConv2d, pad_same
 
 SMALL_NFNET = {"depths": (1, 2, 1, 1), "channels": (32, 64, 96, 96)}
@@ -158,7 +158,7 @@ def test_the_pyramid_is_that_of_torchvision(extra: bool) -> None:
         nn.init.normal_(parameter, std=0.2)
     encoder = tapetum.encoders.build("resnet-18", stem_width=8)
     ours = FeaturePyramid.over(encoder, 12, extra)
-    from_official(ours, theirs.state_dict(), PYRAMID_ROWS, "torchvision")
+    ours.load_state_dict(under_our_names(ours.state_dict(), theirs.state_dict(), PYRAMID_ROWS, "torchvision"))
     with torch.no_grad():
         maps = encoder(images()).maps
         levels, wanted = ours(maps), theirs({str(i): m for i, m in enumerate(maps)})

@@ -227,6 +227,8 @@ def _read(arguments: Sequence[str]) -> _Parsed:
             advice = replacement(f"{path} {rest[0]}") or parsing.nearest(rest[0], chosen.commands)
             raise BadInput(f"{path} has no {rest[0]!r}; {advice} (see: {path} --help)")
         raise BadInput(f"give one of {', '.join(chosen.commands)} (see: {path} --help)")
+    if rest and (gone := replacement(f"{path} {rest[0]}")) and not os.path.exists(rest[0]):
+        raise BadInput(f"{path} has no {rest[0]!r}; {gone} (see: {path} --help)")
     shares = has_threads(verb, chosen.options)
     rest, threads = take_threads(rest) if shares else (rest, None)
     parsing.check_words(chosen.options, rest, path)

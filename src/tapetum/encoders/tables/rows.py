@@ -109,11 +109,6 @@ def part_row(
     return NameRow(theirs, (ours,), shape=shape, index=index, order=order, part=part)
 
 
-def from_official(model: nn.Module, state: Mapping[str, Tensor], rows: Iterable[NameRow], source: str) -> None:
-    """Load the weights of another library into `model`; see `under_our_names`."""
-    model.load_state_dict(under_our_names(model.state_dict(), state, rows, source))
-
-
 def under_our_names(
     expected: Mapping[str, Tensor], state: Mapping[str, Tensor], rows: Iterable[NameRow], source: str
 ) -> dict[str, Tensor]:
