@@ -157,7 +157,7 @@ def test_the_pyramid_is_that_of_torchvision(extra: bool) -> None:
     for parameter in theirs.parameters():
         nn.init.normal_(parameter, std=0.2)
     encoder = tapetum.encoders.build("resnet-18", stem_width=8)
-    ours = FeaturePyramid.over(encoder, 12, extra)
+    ours = FeaturePyramid(encoder.map_channels, 12, extra)
     ours.load_state_dict(under_our_names(ours.state_dict(), theirs.state_dict(), PYRAMID_ROWS, "torchvision"))
     with torch.no_grad():
         maps = encoder(images()).maps

@@ -200,8 +200,6 @@ def load(
     name_or_path: str | os.PathLike[str],
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
-    *,
-    preprocessing: Preprocessing | None = None,
 ) -> Encoder:
     """Load a published encoder by name, or a file that `save` wrote, in evaluation mode.
 
@@ -210,11 +208,9 @@ def load(
             `tapetum pretrain`.
         device: where to put it; None is the CPU.
         dtype: of the weights; None is float32.
-        preprocessing: what the caller does to its images; it must match the preprocessing that the weights were trained with.
 
     Raises:
-        BadInput: the file cannot be read, holds something else, or its tensors do not fit its config; or the weights need
-            another preprocessing.
+        BadInput: the file cannot be read, holds something else, or its tensors do not fit its config.
     """
     name = os.fspath(name_or_path)
     path = named_path(name)
@@ -224,10 +220,6 @@ def load(
         encoder = _from_file(file) if ours else from_state(read_state(file), PORT, find(name).architecture)
     else:
         encoder = _from_file(path / ENCODER_FILE if path.is_dir() else path)
-    if preprocessing is not None and preprocessing != encoder.preprocessing:
-        raise BadInput(
-            f"{name} was made with {encoder.preprocessing}, not with {preprocessing}; prepare images with encoder.prepare"
-        )
     return encoder.to(device=device, dtype=dtype).eval()
 
 

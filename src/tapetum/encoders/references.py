@@ -25,7 +25,6 @@ import torch
 from tapetum.core.errors import BadInput, MissingExtra, Remark
 from tapetum.core.plugins import resolve_class, split_reference
 from tapetum.encoders.architectures import SOURCES, architecture, dotted
-from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.factory import build, from_state
 from tapetum.encoders.factory import load as load_file
 from tapetum.encoders.features import Encoder
@@ -51,7 +50,6 @@ def load(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     *,
-    preprocessing: Preprocessing | None = None,
     seed: int = 0,
     text: bool = True,
 ) -> Encoder:
@@ -61,13 +59,11 @@ def load(
         reference: a name, a file, a folder, or PREFIX:REST, as above.
         device: where to put it; None is the CPU.
         dtype: of the weights; None is float32.
-        preprocessing: what the caller does to its images; it must match the preprocessing that the weights were trained with.
         seed: of random weights.
         text: False returns only the image tower of two towers, without projection, and frees the memory of the other.
 
     Raises:
-        BadInput: the reference does not exist, is no encoder, or its tensors do not fit; or the weights need another
-            preprocessing.
+        BadInput: the reference does not exist, is no encoder, or its tensors do not fit.
         MissingExtra: timm is not installed, and its own weights are requested.
     """
     name = os.fspath(reference)
@@ -80,10 +76,6 @@ def load(
         raise BadInput(f"{name} holds a {type(encoder).__name__}; give an encoder, such as tapetum pretrain makes")
     if isinstance(encoder, Towers) and not text:
         encoder = encoder.image
-    if preprocessing is not None and preprocessing != encoder.preprocessing:
-        raise BadInput(
-            f"{name} was made with {encoder.preprocessing}, not with {preprocessing}; prepare images with encoder.prepare"
-        )
     return encoder
 
 
