@@ -137,7 +137,9 @@ def _guarded(arguments: list[str]) -> int:
         place = f"{error.filename}: " if error.filename else ""
         if not place and error.errno in _FULL:
             place = "the disk is full, or where results are printed to: "
-        if not _stdout_works():
+        try:
+            sys.stdout.flush()
+        except (OSError, ValueError):
             mute(sys.stdout)
         return _complain(f"{place}{error.strerror or error}; mend that and run again", error, _MENDABLE)
     except BaseException as error:
@@ -155,14 +157,6 @@ def _unforeseen(error: BaseException) -> str:
     return (
         f"unforeseen {name}{where}{text}; this is a fault of tapetum: run again with TAPETUM_DEBUG=1 and report what it shows"
     )
-
-
-def _stdout_works() -> bool:
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _print_thread_error(args: Any) -> None:
