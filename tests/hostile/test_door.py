@@ -181,7 +181,6 @@ def test_compiling_without_a_compiler(run: Run, clip: Path, tmp_path: Path, monk
         ("show", "LOOP", "CLIP"),
         ("convert", "LOOP", "LOOP"),
         ("embed", "LOOP", "--out", "e.npz"),
-        ("data", "show", "LOOP"),
         ("scenes", "make", "LOOP", "--n", "1", "--size", "16", "--frames", "1"),
         ("train", "tap-nano", "--out", "LOOP", "--textures", "LOOP"),
         ("bootstrap", "LOOP", "--out", "LOOP"),

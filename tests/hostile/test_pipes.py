@@ -39,7 +39,6 @@ track CLIP --model static --3d --intrinsics PIPE
 track CLIP --model static --points PIPE.csv
 search cat --index DIR
 data shards PIPE.parquet --out OUT
-data show DIR
 tapvid3d check DIR
 track PIPE.mp4 --model static
 track PIPE.npy --model static

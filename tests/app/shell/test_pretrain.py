@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
-import timm
 from PIL import Image
 
 from systems.pretraining.test_own import METHOD, NET
 from tapetum.app.shell.main import parse
 from tapetum.core.errors import BadInput
-from tapetum.encoders import build, save
 from tapetum.systems.pretraining.methods import METHODS
 from tapetum.systems.pretraining.recipes import recipe
 
@@ -154,17 +151,3 @@ def test_what_cannot_be_gets_one_line(words: str, said: str, photos: Path, tmp_p
     assert code == 2
     assert said in " ".join(errors.split())
     assert not (tmp_path / "run").exists()
-
-
-def test_an_encoder_is_written_for_another_library(tmp_path: Path, run: Callable[..., tuple[int, str, str]]) -> None:
-    save(build("resnet-18", depths=(1, 1, 1, 1)), tmp_path / "encoder.safetensors")
-    code, told, errors = run("weights", "convert", tmp_path, "--to", "timm", "--out", tmp_path / "timm.safetensors", "--json")
-    assert code == 0, errors
-    model = timm.models.resnet.ResNet(timm.models.resnet.BasicBlock, (1, 1, 1, 1), num_classes=0)
-    exec(json.loads(told)["python"], {"model": model, "safetensors": safetensors})
-    code, told, errors = run("weights", "convert", tmp_path / "encoder.safetensors", "--to", "huggingface")
-    assert (code, "give --to timm or torchvision" in errors) == (2, True), errors
-    code, _, errors = run("weights", "convert", "tapir-nano", "--to", "timm")
-    assert (code, "tapir-nano holds a TapirTracker; --to timm writes encoders" in errors) == (2, True), errors
-    code, _, errors = run("weights", "convert", tmp_path, "--to", "timm", "--causal", "True")
-    assert (code, "--to is for encoders" in errors) == (2, True), errors

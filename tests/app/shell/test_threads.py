@@ -56,10 +56,7 @@ def test_torch_computes_with_them_and_has_its_own_again_afterwards(run: Run, mon
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize(
-    ("said", "asked", "threads"),
-    [("5", None, "5"), (None, None, str(usable_cores())), ("5", 2, "2")],
-)
+@pytest.mark.parametrize(("said", "asked", "threads"), [("5", None, "5"), (None, None, str(usable_cores())), ("5", 2, "2")])
 def test_the_user_decides_before_the_machine(
     said: str | None, asked: int | None, threads: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

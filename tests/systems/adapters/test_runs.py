@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 
@@ -14,7 +15,7 @@ from support.trunks import bank, images, trunk
 from tapetum.app.learn.adapt import verify
 from tapetum.app.shell.main import main
 from tapetum.core.errors import BadInput
-from tapetum.encoders import build, save, to_state
+from tapetum.encoders import build, save
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import prepare
 from tapetum.systems.adapters import AdapterConfig, TrunkChanged, attach, load_headed
@@ -197,7 +198,7 @@ def test_adapters_of_any_reference_find_their_trunk_again(place: Path, tmp_path:
     monkeypatch.chdir(tmp_path)
     trunk = {"run": "pretrained", "state dict": "timm:resnet18=pretrained/own.pth", "random": "random:vit-nano"}[kind]
     if kind == "state dict":
-        torch.save(to_state(build("resnet-18"), "timm"), "pretrained/own.pth")
+        torch.save(timm.create_model("resnet18", num_classes=0).state_dict(), "pretrained/own.pth")
     words = ("--task", "clone", "--trunk", trunk, "--steps", 1, "--batch-size", 2, "--rollouts", 0)
     code, _, err = run("adapt", place / "demos", *words, "--out", "out/run")
     assert code == 0, err

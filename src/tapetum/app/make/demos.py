@@ -41,13 +41,10 @@ class DemosMade(Result):
     """Demonstrations in a folder."""
 
     out: Path
-    """The folder."""
     task: str
     camera: str
     n: int
-    """Demonstrations."""
     frames: int
-    """In all of them."""
     played: int
     """Episodes that were played for them."""
 

@@ -86,7 +86,7 @@ VERBS = {
     "ledger": Entry("score", "say what runs cost: time, FLOPs, energy, CO2; several side by side", "app.score.ledger.ledger"),
     "sample": Entry("make", "put a clip and a few images into a folder, to try commands on", "app.make.sample.sample"),
     "scenes": Entry("make", "make synthetic videos and images with exact truth", "app.make.scenes.COMMANDS"),
-    "data": Entry("make", "make and show tar shards, from which training reads; fetch benchmarks", "app.make.data.COMMANDS"),
+    "data": Entry("make", "make tar shards, from which training reads; fetch benchmarks", "app.make.data.COMMANDS"),
     "weights": Entry("make", "list, fetch and convert weights", "app.make.weights.COMMANDS"),
     "export": Entry("make", "make a tracker a file for onnxruntime or torch.export", "app.make.export.export"),
     "doctor": Entry("help", "describe this machine: versions, devices, extras", "app.shell.doctor.doctor"),
@@ -137,7 +137,9 @@ def _guarded(arguments: list[str]) -> int:
         place = f"{error.filename}: " if error.filename else ""
         if not place and error.errno in _FULL:
             place = "the disk is full, or where results are printed to: "
-        if not _stdout_works():
+        try:
+            sys.stdout.flush()
+        except (OSError, ValueError):
             mute(sys.stdout)
         return _complain(f"{place}{error.strerror or error}; mend that and run again", error, _MENDABLE)
     except BaseException as error:
@@ -155,14 +157,6 @@ def _unforeseen(error: BaseException) -> str:
     return (
         f"unforeseen {name}{where}{text}; this is a fault of tapetum: run again with TAPETUM_DEBUG=1 and report what it shows"
     )
-
-
-def _stdout_works() -> bool:
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _print_thread_error(args: Any) -> None:
@@ -203,7 +197,6 @@ class _Parsed(NamedTuple):
     path: str
     options: Any
     threads: int | None
-    """Number of threads that --threads asks for."""
 
 
 def _read(arguments: Sequence[str]) -> _Parsed:
@@ -228,6 +221,8 @@ def _read(arguments: Sequence[str]) -> _Parsed:
             advice = replacement(f"{path} {rest[0]}") or parsing.nearest(rest[0], chosen.commands)
             raise BadInput(f"{path} has no {rest[0]!r}; {advice} (see: {path} --help)")
         raise BadInput(f"give one of {', '.join(chosen.commands)} (see: {path} --help)")
+    if rest and (gone := replacement(f"{path} {rest[0]}")) and not os.path.exists(rest[0]):
+        raise BadInput(f"{path} has no {rest[0]!r}; {gone} (see: {path} --help)")
     shares = has_threads(verb, chosen.options)
     rest, threads = take_threads(rest) if shares else (rest, None)
     parsing.check_words(chosen.options, rest, path)

@@ -25,7 +25,7 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.data import vision_language
 from tapetum.data.coco import InstanceAnnotation, Instances, read_instances
-from tapetum.data.entries import JsonEntry, inside, line_entries
+from tapetum.data.entries import JsonEntry, line_entries
 from tapetum.data.questions import CaptionedImage, Key, Question, ReferredObject, check_unique
 from tapetum.data.vision_language import read_refcoco
 from tapetum.systems.paligemma.transfer.form import Transfer
