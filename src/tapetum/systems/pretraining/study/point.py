@@ -29,7 +29,6 @@ from tapetum.systems.pretraining.cost import count_step
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import encoder_architecture
 from tapetum.systems.pretraining.run import run_task
-from tapetum.systems.pretraining.study.claims import OWN_ESTIMATE
 from tapetum.systems.pretraining.study.data import balanced, pixels, pool, shape_source, varied
 from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, StudyPlan, StudyPoint
 from tapetum.train.config import ParameterRule
@@ -43,6 +42,8 @@ from tapetum.transfer.segmentation import Segmenter, pixel_loss
 
 ROW, COUNTS = "row.json", "counts.npz"
 _PRETRAIN, _TRANSFER = "pretrain", "transfer"
+OWN_ESTIMATE = "CPU seconds x watts"
+"""Name of the ledger's own estimate beside a tracker's; its watts are a guess, so it is no independent tracker."""
 
 
 @dataclass(frozen=True, kw_only=True)
