@@ -18,7 +18,6 @@ from tapetum.layers.transformer import merge_lora
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import ImageRun, Pretrained, PretrainRun
-from tapetum.systems.pretraining.scores import labelled_parts
 from tapetum.systems.pretraining.sources import check_sizes, read_sources
 from tapetum.systems.pretraining.task import PretrainTask
 from tapetum.train import TrainConfig, fit
@@ -27,7 +26,6 @@ from tapetum.train.checkpoint import checkpoints
 from tapetum.train.launch import checkpoint_parent
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.rehearsal import rehearse
-from tapetum.train.state import new_model
 
 _FORECAST_S = 5.0
 """Seconds after which a forecast makes no further step."""
@@ -137,13 +135,6 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = prin
     return run_task(task_for(run), launch, say)
 
 
-def first_encoder(task: PretrainTask, launch: Launch) -> Any:
-    """Make the encoder that a run begins with."""
-    encoder: Any = new_model(task, loop_config(task, launch), torch.device("cpu")).encoder
-    merge_lora(encoder)
-    return encoder.eval()
-
-
 def run_task(
     task: PretrainTask,
     launch: Launch,
@@ -157,6 +148,8 @@ def run_task(
     """
     config = loop_config(task, launch, **settings)
     if task.run.probe_every:  # what is wrong with the images is said before the first step
+        from tapetum.systems.pretraining.scores import labelled_parts
+
         labelled_parts(task)
     if say is not None and processes.is_main():
         classes = f" of {len(task.source.classes)} classes" if task.source.labels is not None else ""

@@ -47,7 +47,7 @@ def test_settings_reach_the_run() -> None:
     text = "[recipe]\nbase_lr = 0.5\n[methods.simclr]\nepochs = 3.0\n[methods.simclr.simclr]\nhidden = 7\n"
     run = PlanSource(plan=text + LEAST).read().run(StudyPoint(size="a", method="simclr", budget=1e9, variant="curated", seed=1))
     assert run is not None
-    assert (run.base_lr, run.epochs, run.simclr.hidden) == (0.5, 3.0, 7)
+    assert (run.base_lr, run.epochs, run.settings().hidden) == (0.5, 3.0, 7)
 
 
 @pytest.mark.parametrize(

@@ -346,7 +346,9 @@ def _replaced(config: Any, changes: Mapping[str, Any], place: str) -> Any:
     for key, value in changes.items():
         _refuse_unknown(key, names, place)
         if isinstance(value, Mapping):
-            value = _replaced(getattr(config, key), value, f"{place}.{key}")
+            if (inner := getattr(config, key)) is None:  # another method's
+                continue
+            value = _replaced(inner, value, f"{place}.{key}")
         values[key] = tuple(value) if isinstance(value, list) else value
     return replace(config, **values)
 
