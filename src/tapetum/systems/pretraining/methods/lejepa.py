@@ -66,9 +66,10 @@ class LeJepaTask(PretrainTask):
         "resnet": {**RESNET, "optimizer": "adamw", "base_lr": 5e-4, "weight_decay": 5e-4, "batch_size": 512},
         "vit": {**VIT, "base_lr": 5e-4, "weight_decay": 0.05, "batch_size": 512},
     }
-    unpublished: ClassVar = dict.fromkeys(
-        ("resnet", "vit"), {"epochs": "100 in its tables of ImageNet", "batch_size": "512 of its ablations"}
-    )
+    unpublished: ClassVar = {
+        "resnet": {"epochs": "100 in its tables of ImageNet", "batch_size": "512 of its ablations"},
+        "vit": {"epochs": "100 in its tables of ImageNet", "batch_size": "512 of its ablations"},
+    }
     least_batch = 2
 
     def views(self) -> "tuple[View, ...]":
