@@ -279,14 +279,11 @@ class PretrainRun(MethodSettings, ImageRun):
         if self.method in METHODS:
             return getattr(self, self.method)
         kind, changes = task_of(self.method).Settings, dict(parse_setting(text, "--own") for text in self.own)
-        if kind is None and not changes:
-            return None
         known = [] if kind is None else [each.name for each in fields(kind)]
         for name in changes:
             if name not in known:
                 raise BadInput(f"--own {name}: {self.method} has no such setting; it has {', '.join(known) or 'none'}")
-        assert kind is not None
-        return kind(**changes)
+        return kind and kind(**changes)
 
     def without_other_methods(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Drop other methods' settings from a run's settings; classes and weights appear by reference and fingerprint."""
