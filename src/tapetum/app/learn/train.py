@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
 
 from tapetum.app.verb import Result
 from tapetum.core.provenance import DATA, guarding_data
@@ -58,52 +60,29 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
         return _train(local, launch, say)
 
 
+_TRAINERS: Mapping[type, str] = {
+    HipRun: "systems.hip.run:train_hip",
+    PaliGemmaTransfer: "systems.paligemma.transfer.run:train_transfer",
+    MaskCodecRun: "systems.paligemma.masks.task:train_masks",
+    VideoTextRun: "systems.longvideo.run:train_longvideo",
+    FcnRun: "transfer.fcn:train_fcn",
+    CocoRun: "transfer.coco:train_coco",
+    OdinRun: "systems.odin.run:train_odin",
+    LocaliserRun: "systems.perception_test.localiser.run:train_localiser",
+    TapKubric: "systems.tap.run:train_tap_kubric",
+    TapNano: "systems.tap.run:train_tap_nano",
+    TapNextRun: "systems.tapnext.run:train_tapnext",
+}
+"""What trains by each recipe; it returns the file of weights, or that and scores, or None if it was stopped."""
+
+
 def _train(recipe: Recipe, launch: Launch, say: Callable[[str], None]) -> TrainedModel | None:
-    if isinstance(recipe, HipRun):
-        from tapetum.systems.hip.run import train_hip
-
-        finished = train_hip(recipe, launch, say)
-        return finished and TrainedModel(finished.weights, finished.scores)
-    if isinstance(recipe, PaliGemmaTransfer):
-        from tapetum.systems.paligemma.transfer.run import train_transfer
-
-        finished = train_transfer(recipe, launch, say)
-        return finished and TrainedModel(finished.weights, finished.scores)
-    if isinstance(recipe, MaskCodecRun):
-        from tapetum.systems.paligemma.masks.task import train_masks
-
-        return (made := train_masks(recipe, launch, say)) and TrainedModel(*made)
-    if isinstance(recipe, VideoTextRun):
-        from tapetum.systems.longvideo.run import train_longvideo
-
-        return (made := train_longvideo(recipe, launch, say)) and TrainedModel(*made)
-    if isinstance(recipe, FcnRun):
-        from tapetum.transfer.fcn import train_fcn
-
-        return (made := train_fcn(recipe, launch, say)) and TrainedModel(*made)
-    if isinstance(recipe, CocoRun):
-        from tapetum.transfer.coco import train_coco
-
-        return (made := train_coco(recipe, launch, say)) and TrainedModel(*made)
-    if isinstance(recipe, OdinRun):
-        from tapetum.systems.odin.run import train_odin
-
-        weights = train_odin(recipe, launch, say)
-    elif isinstance(recipe, LocaliserRun):
+    more: tuple[Any, ...] = () if isinstance(recipe, TapKubric | TapNano | TapNextRun) else (say,)
+    if isinstance(recipe, LocaliserRun):
         from tapetum.bench.perception_test import load_video_features
-        from tapetum.systems.perception_test.localiser.run import train_localiser
 
-        weights = train_localiser(recipe, launch, say, load_video_features)
-    elif isinstance(recipe, TapKubric):
-        from tapetum.systems.tap.run import train_tap_kubric
-
-        weights = train_tap_kubric(recipe, launch)
-    elif isinstance(recipe, TapNextRun):
-        from tapetum.systems.tapnext.run import train_tapnext
-
-        weights = train_tapnext(recipe, launch)
-    else:
-        from tapetum.systems.tap.run import train_tap_nano
-
-        weights = train_tap_nano(recipe, launch)
-    return weights and TrainedModel(weights)
+        more = say, load_video_features
+    finished = resolve_name(f"tapetum.{_TRAINERS[type(recipe)]}")(recipe, launch, *more)
+    if isinstance(recipe, HipRun | PaliGemmaTransfer):
+        return finished and TrainedModel(finished.weights, finished.scores)
+    return finished and TrainedModel(*(finished if isinstance(finished, tuple) else (finished,)))

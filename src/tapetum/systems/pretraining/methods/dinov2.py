@@ -281,9 +281,8 @@ class DinoV2Task(DinoTask):
             metrics["gram"] = unlike.detach()
             loss = loss + settings.gram * unlike
         if settings.koleo:
-            spread = torch.stack(
-                [losses.koleo(part, joint=True) for part in classes[0].chunk(2)]
-            ).sum()  # two crops never repel each other
+            first, second = map(losses.koleo, classes[0].chunk(2))  # two crops never repel each other
+            spread = first + second
             metrics["koleo"] = spread.detach()
             loss = loss + settings.koleo * spread
         if settings.centring == "centre":
