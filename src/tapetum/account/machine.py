@@ -91,10 +91,8 @@ def without_paths(value: Any) -> Any:
 
 
 def _last_part(text: str) -> str:
-    for kind in (PurePosixPath, PureWindowsPath):
-        if kind(text).is_absolute():
-            return kind(text).name
-    return text
+    paths = (kind(text) for kind in (PurePosixPath, PureWindowsPath))
+    return next((path.name for path in paths if path.is_absolute()), text)
 
 
 JOULES_PER_KWH = 3.6e6
@@ -255,23 +253,18 @@ def read_meters(meters: Sequence[Meter], cpu_seconds: float, wall_seconds: float
 def of_flops(flops: float, config: LedgerConfig) -> tuple[Interval, Interval, Interval]:
     """Estimate core-hours, kWh and kg of CO2 of a number of FLOPs on cores of a CPU; nothing is measured."""
     hours = Interval(flops, flops, flops).over(config.constant("gflops_per_core")).over(3.6e12)
-    return hours, *_of_core_hours(hours, config)
+    return hours, *of_core_hours(hours, config)
 
 
-def of_cpu_seconds(seconds: float, config: LedgerConfig) -> tuple[Interval, Interval]:
-    """Estimate kWh and kg of CO2 of busy core seconds; nothing is measured."""
-    hours = seconds / 3600
-    return _of_core_hours(Interval(hours, hours, hours), config)
+def of_core_hours(hours: Interval, config: LedgerConfig) -> tuple[Interval, Interval]:
+    """Estimate kWh and kg of CO2 of busy core-hours; nothing is measured."""
+    kwh = hours.times(config.constant("watts_per_core")).times(config.constant("overhead")).over(1e3)
+    return kwh, carbon(kwh, config)
 
 
 def carbon(kwh: Interval, config: LedgerConfig) -> Interval:
     """Compute the kg of CO2 of an amount of energy."""
     return kwh.times(config.constant("grams_co2_per_kwh")).over(1e3)
-
-
-def _of_core_hours(hours: Interval, config: LedgerConfig) -> tuple[Interval, Interval]:
-    kwh = hours.times(config.constant("watts_per_core")).times(config.constant("overhead")).over(1e3)
-    return kwh, carbon(kwh, config)
 
 
 def _rapl() -> Rapl | None:

@@ -167,24 +167,16 @@ _BF16 = {"bf16": tyro.conf.FlagConversionOff}
 
 @cache
 def _command(method: str) -> Command:
-    """Build the command of one method: the common settings and its own. Raises KeyError for an unknown one."""
-    hidden = ("method", "own", *(name for name in METHODS if name != method))
-    recipe = options(presets_of(method), by="preset", required=("data",), hidden=hidden, markers=_BF16)
-    return recipe_command(
-        method, recipe_options(METHODS[method].help, Annotated[PretrainRun, recipe]), _work, product="encoder", measure=_measure
-    )
-
-
-def _own_command(reference: str) -> Command | None:
-    """Build the command of a user-defined method, if the word names one; its code is not run yet."""
-    if not is_reference(reference, "method"):
-        return None
-    run = PretrainRun(method=reference, data=())
-    recipe = options({"": run}, required=("data",), hidden=("method", "preset", *METHODS), markers=_BF16)
-    help = f"Teach an encoder by your own method, {reference_label(reference)}; --own NAME=VALUE ... are its settings."
-    return recipe_command(
-        reference, recipe_options(help, Annotated[PretrainRun, recipe]), _work, product="encoder", measure=_measure
-    )
+    """Build the command of one method, or of a user-defined one, whose code is not run yet."""
+    if method in METHODS:
+        presets, hidden = presets_of(method), ("method", "own", *(name for name in METHODS if name != method))
+        by, help = "preset", METHODS[method].help
+    else:
+        presets, hidden, by = {"": PretrainRun(method=method)}, ("method", "preset", *METHODS), None
+        help = f"Teach an encoder by your own method, {reference_label(method)}; --own NAME=VALUE ... are its settings."
+    recipe = options(presets, by=by, required=("data",), hidden=hidden, markers=_BF16)
+    given = recipe_options(help, Annotated[PretrainRun, recipe])
+    return recipe_command(method, given, _work, product="encoder", measure=_measure)
 
 
 class _Commands(Mapping[str, Command]):
@@ -197,6 +189,8 @@ class _Commands(Mapping[str, Command]):
         return len(METHODS)
 
     def __getitem__(self, method: str) -> Command:
+        if method not in METHODS:
+            raise KeyError(method)
         return _command(method)
 
 
@@ -210,5 +204,5 @@ COMMANDS = Group(
     point of a package.
     """,
     _Commands(),
-    other=_own_command,
+    other=lambda name: _command(name) if is_reference(name, "method") else None,
 )

@@ -155,17 +155,12 @@ def front(costs: Float[np.ndarray, " n"], scores: Float[np.ndarray, "*b n"]) -> 
     >>> front(np.array([1.0, 2.0, 2.0, 4.0]), np.array([0.3, 0.2, 0.5, 0.5])).tolist()
     [True, False, True, False]
     """
-    order = np.lexsort((np.arange(len(costs)), costs))
-    ranked = np.take(scores, order, axis=-1)
-    ahead = np.concatenate([np.full((*ranked.shape[:-1], 1), -np.inf), np.maximum.accumulate(ranked, -1)[..., :-1]], axis=-1)
-    on = ranked > ahead
-    same = costs[order][:-1] == costs[order][1:]
-    for k in np.flatnonzero(same)[::-1]:  # one of equal cost that is beaten by the next is on no front
-        better = np.max(np.where(costs[order] == costs[order][k], ranked, -np.inf), axis=-1)
-        on[..., k] &= ranked[..., k] >= better
-    result = np.zeros_like(on)
-    result[..., order] = on
-    return result
+    order, on = np.arange(len(costs)), np.empty(scores.shape, bool)
+    for k, cost in enumerate(costs):
+        own = scores[..., k, None]
+        first = (costs < cost) | ((costs == cost) & (order < k))
+        on[..., k] = (scores[..., costs <= cost] <= own).all(-1) & (scores[..., first] < own).all(-1)
+    return on
 
 
 def crossing(
