@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Protocol
@@ -25,10 +26,8 @@ def package_versions() -> dict[str, str]:
     """List the versions of the packages that affect results; those not installed are omitted."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return versions
 
 
@@ -268,10 +267,8 @@ def carbon(kwh: Interval, config: LedgerConfig) -> Interval:
 
 
 def _rapl() -> Rapl | None:
-    try:
+    with suppress(OSError, ValueError):
         return Rapl()
-    except (OSError, ValueError):
-        return None
 
 
 def _nvml(gpus: list[str]) -> Nvml | None:

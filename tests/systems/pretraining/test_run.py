@@ -21,7 +21,7 @@ from tapetum.app.score.probe import probe
 from tapetum.core.errors import BadInput
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe, trained_encoder
 from tapetum.systems.pretraining.run import Prediction, loop_config, predict, pretrain, run_task, task_for
-from tapetum.systems.pretraining.scores import probe_place
+from tapetum.systems.pretraining.scores import labelled_parts
 from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
 
@@ -190,9 +190,9 @@ def test_what_cannot_be_scored_is_said_before_the_first_step(tmp_path: Path) -> 
 
 def test_scores_need_one_place() -> None:
     run = replace(tiny("simclr", "a"), data=("a", "b"), probe_every=2)
+    task: Any = SimpleNamespace(run=run, source=SimpleNamespace(labels=[0]))
     with pytest.raises(BadInput, match="names 2; say which with --probe-data"):
-        probe_place(run)
-    assert probe_place(replace(run, probe_data="c")) == "c"
+        labelled_parts(task)
 
 
 @pytest.mark.parametrize(("write", "patch"), [("dinov2", 14), ("siglip2", 16)])

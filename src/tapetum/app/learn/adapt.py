@@ -65,15 +65,10 @@ class Verified(Result):
     """Tensors that the trunk gives with the adapter attached and off, each equal, bit for bit, to what it gives alone."""
 
     def as_text(self) -> str:
-        return "\n".join(
-            (
-                f"adapter  {self.adapter} in {self.file}",
-                f"trunk    {self.trunk}",
-                f"before   {self.before}",
-                f"now      {self.now}",
-                f"equal    {self.tensors} weights and buffers, bit for bit; and {self.outputs} outputs of the trunk with the "
-                "adapter attached and off",
-            )
+        return (
+            f"adapter  {self.adapter} in {self.file}\ntrunk    {self.trunk}\nbefore   {self.before}\nnow      {self.now}\n"
+            f"equal    {self.tensors} weights and buffers, bit for bit; and {self.outputs} outputs of the trunk with the "
+            "adapter attached and off"
         )
 
 
@@ -148,22 +143,17 @@ class Adaptation(Result):
     finished: "FinishedAdapters"
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "weights": str(self.finished.weights),
-            "scores": dict(self.finished.scores),
-            "parameters": dict(self.finished.parameters),
-            "proof": self.finished.proof and self.finished.proof.as_json(),
-            "film": self.finished.film and str(self.finished.film),
-        }
+        made = self.finished
+        results = {"weights": str(made.weights), "scores": dict(made.scores), "parameters": dict(made.parameters)}
+        return {**results, "proof": made.proof and made.proof.as_json(), "film": made.film and str(made.film)}
 
     def as_text(self) -> str:
-        rows = [f"{name}  {value:.4f}" for name, value in self.finished.scores.items()]
-        rows.append("learned  " + ", ".join(f"{section} {count:,}" for section, count in self.finished.parameters.items()))
-        if self.finished.proof is not None:
-            rows.append(f"the trunk is what it was, bit for bit: {self.finished.proof.now}")
-        if self.finished.film is not None:
-            rows.append(f"film  {self.finished.film}")
-        return "\n".join([*rows, f"weights  {self.finished.weights}"])
+        made = self.finished
+        rows = [f"{name}  {value:.4f}" for name, value in made.scores.items()]
+        rows.append("learned  " + ", ".join(f"{section} {count:,}" for section, count in made.parameters.items()))
+        rows += [f"the trunk is what it was, bit for bit: {made.proof.now}"] if made.proof is not None else []
+        rows += [f"film  {made.film}"] if made.film is not None else []
+        return "\n".join([*rows, f"weights  {made.weights}"])
 
 
 def _learn(given: AdaptOptions, launch: Launch, listener: Listener) -> Adaptation | None:

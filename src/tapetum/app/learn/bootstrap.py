@@ -39,12 +39,9 @@ def bootstrap(
 ) -> "Outcome | None":
     """Train a tracker on the videos in `folder`, in the folder `launch.out`; the same call resumes a stopped run.
 
-    Args:
-        engine: prepares the videos: this process, one after the other, or Ray, many at a time.
-        say: receives remarks on progress and on the videos, line by line.
-        progress: called with the numbers of prepared and of all videos, before the first and after each.
-
-    Returns None if `launch.minutes` ran out before the run was done. Raises BadInput for errors the user can fix.
+    `engine` prepares the videos: this process, one after the other, or Ray, many at a time. `say` receives remarks, line by
+    line; `progress` the numbers of prepared and of all videos. Returns None if `launch.minutes` ran out before the run was
+    done. Raises BadInput for errors the user can fix.
     """
     from tapetum.bench.baselines import choose_family
     from tapetum.data.remote_folder import local_data, local_place

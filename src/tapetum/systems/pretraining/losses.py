@@ -29,13 +29,8 @@ from tapetum.train.process_group import current_process_group
 def simclr(z1: Float[Tensor, "b d"], z2: Float[Tensor, "b d"], temperature: float) -> Float[Tensor, ""]:
     """Compute NT-Xent: each projection must match the one of its other view, among all others of both views (eq. 1).
 
-    Args:
-        z1: projections of each image's first view, of any length.
-        z2: those of the second.
-        temperature: what the cosines are divided by.
-
-    Raises:
-        BadInput: there is only one image in total, so no negatives.
+    Projections may have any length; their cosines are divided by the temperature. Raises BadInput for one image in total, which
+    has no negatives.
     """
     _check_negatives(z1)
     return nt_xent(z1, z2, 1 / temperature)
@@ -49,15 +44,9 @@ def clip(
 ) -> Float[Tensor, ""]:
     """Compute the mean of two cross entropies: images must match their texts, and texts their images.
 
-    Args:
-        image: embeddings of images, of any length.
-        text: those of their texts.
-        scale: what the cosines are multiplied by, the inverse of a temperature.
-        captions: numbers of the texts; texts with the same number are all correct for each other's images, in equal parts.
-            None: only an image's own row is correct.
-
-    Raises:
-        BadInput: there is only one pair in total, so no negatives.
+    Embeddings may have any length; their cosines are multiplied by `scale`. `captions` numbers the texts: those with the same
+    number are all correct for each other's images, in equal parts; without it only an image's own row is. Raises BadInput for
+    one pair in total, which has no negatives.
     """
     _check_negatives(image)
     return clip_loss(image, text, scale, captions)
@@ -98,10 +87,7 @@ def centred(logits: Float[Tensor, "*n k"], center: Float[Tensor, " k"], temperat
 def pairs(student_views: Float[Tensor, "v b k"], targets: Float[Tensor, "t b k"], temperature: float) -> Float[Tensor, ""]:
     """Compute the mean cross entropy of the student's views and the teacher's probabilities, over pairs of different views.
 
-    Args:
-        student_views: logits of each view, the teacher's views first, in the teacher's order.
-        targets: probabilities of the teacher's views.
-        temperature: what the student's logits are divided by.
+    `student_views`: logits, to be divided by the temperature; the teacher's views come first, in the teacher's order.
     """
     log_probabilities = F.log_softmax(_precise(student_views) / temperature, dim=-1)
     # (teachers, students): minus the cross entropy (DINO, eq. 1), summed over images; a matrix product of so many terms would
@@ -118,13 +104,9 @@ def mae(
     hidden: Bool[Tensor, "b n"],
     normalise: bool,
 ) -> Float[Tensor, ""]:
-    """Compute the mean squared error over the values of all hidden patches.
+    """Compute the mean squared error over the values of all patches that are `hidden` from the encoder.
 
-    Args:
-        prediction: for every patch; those for visible patches are ignored.
-        target: the values of every patch.
-        hidden: True for patches that the encoder did not see.
-        normalise: scale each patch's target to mean 0 and deviation 1, with variance over k - 1, plus 1e-6.
+    `normalise`: scale each patch's target to mean 0 and deviation 1, with variance over k - 1, plus 1e-6.
     """
     target = _precise(target)
     if normalise:
@@ -152,12 +134,8 @@ SINKHORN_ITERATIONS = 3
 def sinkhorn_knopp(logits: Float[Tensor, "n k"], temperature: float) -> Float[Tensor, "n k"]:
     """Assign samples to prototypes so that all prototypes are used alike, by the algorithm of Sinkhorn and Knopp.
 
-    Args:
-        logits: the teacher's, of this process's samples; processes may have different numbers of them, or none.
-        temperature: what logits are divided by.
-
-    Returns:
-        Rows of sum 1; no gradient.
+    Rows sum to 1. `logits`: the teacher's, of this process's samples, to be divided by the temperature; processes may have
+    different numbers of them, or none.
     """
     logits = _precise(logits)
     highest = logits.amax(1, keepdim=True) if len(logits) else logits.new_zeros(0, 1)
@@ -199,12 +177,8 @@ def masked_patches(
 ) -> Float[Tensor, ""]:
     """Compute iBOT's loss: the cross entropy of each masked patch with the teacher's, averaged by image, then over images.
 
-    Args:
-        student_logits: of the masked patches.
-        teacher_probabilities: what the teacher says of the same patches, which it sees.
-        image_of_patch: the image of each patch, 0..images - 1.
-        images: how many there are; those without a masked patch count as 0.
-        temperature: what the student's logits are divided by.
+    `image_of_patch`: 0..images - 1; an image without a masked patch counts as 0. The student's logits are divided by the
+    temperature.
     """
     log_probabilities = F.log_softmax(_precise(student_logits) / temperature, dim=-1)
     entropies = -(_precise(teacher_probabilities) * log_probabilities).sum(-1)
@@ -215,9 +189,7 @@ def masked_patches(
 def gram(features: Float[Tensor, "b n d"], anchor: Float[Tensor, "b n d"]) -> Float[Tensor, ""]:
     """Compute the mean squared difference of two networks' cosines between all patches of an image (DINOv3, section 4.2).
 
-    Args:
-        features: of patches, of any length.
-        anchor: of the same patches, made without gradient.
+    `anchor` is of the same patches, made without gradient.
 
     >>> rows = torch.tensor([[[1.0, 0.0], [0.0, 2.0]]])
     >>> [round(float(gram(rows, other)), 6) for other in (rows.flip(-1), torch.ones(1, 2, 2))]  # half of the cosines 0, not 1
@@ -238,10 +210,7 @@ def sigreg(features: Float[Tensor, "n d"], slices: int, seed: int) -> Float[Tens
     For each of `slices` random unit vectors a, n * integral of |mean of exp(i t a.x) - exp(-t^2 / 2)|^2 exp(-t^2 / 2) dt,
     over the n rows x of all processes. Divided by n, it tends to 0 for a standard normal alone.
 
-    Args:
-        features: projections, one row a sample; the same number in every process.
-        slices: number of directions.
-        seed: of the directions; all processes must pass the same, and each step another.
+    Rows are samples, the same number in every process; all processes must pass the same seed, and each step another.
     """
     with unrounded(features):
         x = _precise(features)

@@ -290,12 +290,11 @@ class PretrainRun(MethodSettings, ImageRun):
         kept = {name: value for name, value in settings.items() if name not in METHODS or name == self.method}
         if self.method not in METHODS:
             kept["method"] = " ".join(record_of_class(self.method, "method").values())
-        own = kept.get(self.method, {})
-        later_own = "queue", "gram", "gram_every", "high_resolution", "high_resolution_steps"
-        for fields_of, later in ((kept, ("own", "frozen_patches", "lora")), (own, later_own)):
+        later = "own", "frozen_patches", "lora", "queue", "gram", "gram_every", "high_resolution", "high_resolution_steps"
+        for part in (kept, kept.get(self.method, {})):
             for name in later:  # an older checkpoint has none of them
-                if not fields_of.get(name, True):
-                    del fields_of[name]
+                if not part.get(name, True):
+                    del part[name]
         return {**kept, "encoder": self.encoder_label()}
 
 

@@ -152,8 +152,12 @@ def run_task(
 
         labelled_parts(task)
     if say is not None and processes.is_main():
-        classes = f" of {len(task.source.classes)} classes" if task.source.labels is not None else ""
-        say(f"{len(task.source):,} images{classes}{_parts(task)}")
+        source = task.source
+        classes = f" of {len(source.classes)} classes" if source.labels is not None else ""
+        shares = [f" (weight {weight:g})" for weight in source.weights] or [""] * len(source.sizes)
+        names = source.about["data"] if source.sizes else ()  # of several
+        parts = [f"{name} {size:,}{share}" for name, size, share in zip(names, source.sizes, shares, strict=True)]
+        say(f"{len(source):,} images{classes}{': ' if parts else ''}{', '.join(parts)}")
         alone = processes.world_size() == 1  # of several, the loop says what each holds, and after steps how long it takes
         if alone and not checkpoints(checkpoint_parent(launch.out, config.checkpoint_folder)):
             for line in predict(task, config).lines():
@@ -171,16 +175,6 @@ def run_task(
         save(model.encoder.eval(), path)
     names = tuple(task.source.images.name(k) for k in sorted(task.damaged))
     return Pretrained(encoder=path, images=len(task.source), damaged=names, collapsed_at=task.collapsed_at)
-
-
-def _parts(task: PretrainTask) -> str:
-    """Names and sizes of several sources."""
-    source = task.source
-    if not source.sizes:
-        return ""
-    shares = [f" (weight {weight:g})" for weight in source.weights] or [""] * len(source.sizes)
-    parts = zip(source.about["data"], source.sizes, shares, strict=True)
-    return ": " + ", ".join(f"{name} {size:,}{share}" for name, size, share in parts)
 
 
 def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Prediction:

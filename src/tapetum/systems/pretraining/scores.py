@@ -29,21 +29,12 @@ from tapetum.transfer.probing import Labelled, features_of
 
 if TYPE_CHECKING:
     from tapetum.encoders.features import Encoder
-    from tapetum.systems.pretraining.recipes import ImageRun
     from tapetum.systems.pretraining.task import PretrainTask
 
 _NEIGHBOURS = 20
 """Neighbours that vote, as in DINO; fewer where there are fewer images."""
 _LIDAR_IMAGES, _LIDAR_VIEWS, _TOGETHER = 200, 8, 8
 """Images whose views are told apart at most, views of each, and images whose views are encoded together."""
-
-
-def probe_place(run: "ImageRun") -> str:
-    """Find the labelled images of a run. Raises BadInput if `probe_data` is needed."""
-    places = (run.probe_data,) if run.probe_data else run.data
-    if len(places) != 1:
-        raise BadInput(f"--probe-every scores on one data set, and --data names {len(places)}; say which with --probe-data")
-    return str(local_place(places[0]))
 
 
 @lru_cache(maxsize=1)
@@ -56,19 +47,17 @@ def probe_images(data: str, most: int) -> tuple[tuple[Any, Any], tuple[Any, Any]
 
 
 def labelled_parts(task: "PretrainTask") -> tuple[tuple[Any, Any], tuple[Any, Any]] | None:
-    """List the labelled images of a run's data, or None if there are none.
+    """List the labelled images that a run is scored on; None if its data have no labels.
 
-    Raises BadInput if a run that scores on the way, or names its images, cannot have them.
+    Raises BadInput as `labelled_images`, and for several places of data.
     """
     run = task.run
     if not run.probe_data and task.source.labels is None:
         return None
-    try:
-        return probe_images(probe_place(run), run.probe_images)
-    except BadInput:
-        if run.probe_every or run.probe_data:
-            raise
-        return None
+    places = (run.probe_data,) if run.probe_data else run.data
+    if len(places) != 1:
+        raise BadInput(f"--probe-every scores on one data set, and --data names {len(places)}; say which with --probe-data")
+    return probe_images(str(local_place(places[0])), run.probe_images)
 
 
 class ShownImages:

@@ -16,7 +16,7 @@ Methods and encoders of your own are named as elsewhere, FILE.py:CLASS: methods 
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -180,13 +180,13 @@ class StudyPlan:
             raise BadInput(f"the plan names a source {clash[0]!r}, which is a variant of [images]; give another name")
         for grid in self.grids:
             _known(grid.sizes, self.sizes, "size")
-            _known(_of_ours(grid.methods), (*METHODS, UNTRAINED), "method")
+            _known(grid.methods, (*METHODS, UNTRAINED), "method")
             _known(grid.variants, (*VARIANTS, *self.sources), "variant or source")
             if min(grid.budgets) <= 0 and set(grid.methods) != {UNTRAINED}:
                 raise BadInput(
                     f"a grid of {', '.join(grid.methods)} has the budget {min(grid.budgets):g}; wanted FLOPs above 0"
                 )
-        _known(_of_ours(self.methods), METHODS, "method")
+        _known(self.methods, METHODS, "method")
         for size in self.sizes.values():
             encoder_architecture(size.encoder, self.images.size, size.change)
         points = self.points()
@@ -300,14 +300,9 @@ def bundled() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _PLANS.glob("*.toml")))
 
 
-def _of_ours(methods: Iterable[str]) -> list[str]:
-    """The methods that are no class of the user's own."""
-    return [method for method in methods if not is_reference(method, "method")]
-
-
 def _known(given: Any, allowed: Any, what: str) -> None:
     for name in given:
-        if name not in allowed:
+        if name not in allowed and not (what == "method" and is_reference(name, "method")):
             raise BadInput(f"the plan names the {what} {name!r}; it is one of {', '.join(allowed)}")
 
 

@@ -19,8 +19,8 @@ from jaxtyping import Int64
 from tapetum.account.config import LedgerConfig
 from tapetum.account.flops import count_on_meta
 from tapetum.account.ledger import read as read_ledger
-from tapetum.account.ledger import write_json_atomic
 from tapetum.core.errors import BadInput
+from tapetum.core.finished import write_settings
 from tapetum.core.reading import parse_json, read_json, read_text
 from tapetum.encoders.architectures import Architecture
 from tapetum.encoders.factory import load, make
@@ -131,7 +131,7 @@ def run_point(plan: StudyPlan, point: StudyPoint, out: Path) -> dict[str, Any] |
         "transfer_cpu_seconds": sum(each["cpu_seconds"] for each in transfers),
     }
     np.savez_compressed(folder / COUNTS, counts=task.counts)
-    write_json_atomic(folder / ROW, row)
+    write_settings(folder / ROW, row)
     for left in (*folder.rglob("checkpoints"), *folder.rglob("tensorboard")):
         shutil.rmtree(left, ignore_errors=True)
     return row
