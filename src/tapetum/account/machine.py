@@ -118,31 +118,19 @@ class Meter(Protocol):
 
 @dataclass(frozen=True)
 class Estimate:
-    """CPU seconds times watts per core."""
+    """CPU seconds times watts per core; or wall seconds times watts, for each of `gpus`."""
 
     constant: Constant
+    gpus: int = 0
 
     @property
     def method(self) -> str:
-        return f"estimate: CPU-seconds x {self.constant.value:g} W per core"
+        watts = f"{self.constant.value:g} W"
+        return "estimate: " + (f"{self.gpus} GPU x wall seconds x {watts}" if self.gpus else f"CPU-seconds x {watts} per core")
 
     def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
-        return cpu_seconds * self.constant.value
-
-
-@dataclass(frozen=True)
-class GpuEstimate:
-    """Wall seconds times watts, for each GPU used."""
-
-    constant: Constant
-    gpus: int
-
-    @property
-    def method(self) -> str:
-        return f"estimate: {self.gpus} GPU x wall seconds x {self.constant.value:g} W"
-
-    def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
-        return wall_seconds * self.constant.value * self.gpus
+        watts = self.constant.value
+        return wall_seconds * watts * self.gpus if self.gpus else cpu_seconds * watts
 
 
 class Rapl:
@@ -219,7 +207,7 @@ def pick_meters(config: LedgerConfig, gpus: list[str]) -> list[Meter]:
         return [CodeCarbon()]
     meters: list[Meter] = [Estimate(config.constant("watts_per_core"))]
     if gpus:
-        meters.append(GpuEstimate(config.constant("watts_per_gpu"), len(gpus)))
+        meters.append(Estimate(config.constant("watts_per_gpu"), len(gpus)))
     if config.energy == "estimate":
         return meters
     better = [_rapl(), _nvml(gpus)]

@@ -19,20 +19,6 @@ from tapetum.systems.tapnext.recipes import TapNextRun
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.config import CocoRun, FcnRun
 
-Recipe = (
-    LocaliserRun
-    | TapNano
-    | TapKubric
-    | TapNextRun
-    | HipRun
-    | MaskCodecRun
-    | OdinRun
-    | PaliGemmaTransfer
-    | VideoTextRun
-    | FcnRun
-    | CocoRun
-)
-
 
 @dataclass(frozen=True)
 class TrainedModel(Result):
@@ -48,8 +34,9 @@ class TrainedModel(Result):
 
 
 @guarding_data
-def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda text: None) -> TrainedModel | None:
-    """Train in the folder `launch.out`; the same call resumes a stopped run. Under torchrun all processes call it.
+def train(recipe: Any, launch: Launch, say: Callable[[str], None] = lambda text: None) -> TrainedModel | None:
+    """Train by a recipe of `tapetum train` in the folder `launch.out`; the same call resumes a stopped run. Under torchrun all
+    processes call it.
 
     Data at addresses are first copied to this machine. `say` receives remarks about the data, line by line. Returns None if
     `launch.minutes` or a signal ended the call before the run was done. Raises BadInput for errors the user can fix.
@@ -76,7 +63,7 @@ _TRAINERS: Mapping[type, str] = {
 """What trains by each recipe; it returns the file of weights, or that and scores, or None if it was stopped."""
 
 
-def _train(recipe: Recipe, launch: Launch, say: Callable[[str], None]) -> TrainedModel | None:
+def _train(recipe: Any, launch: Launch, say: Callable[[str], None]) -> TrainedModel | None:
     more: tuple[Any, ...] = () if isinstance(recipe, TapKubric | TapNano | TapNextRun) else (say,)
     if isinstance(recipe, LocaliserRun):
         from tapetum.bench.perception_test import load_video_features
