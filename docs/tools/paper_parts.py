@@ -218,7 +218,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
     "Where should I spend my FLOPs? (2209.15589)": _parts(
         "pretrain dino",
         ("CLIP", "systems.pretraining.losses:clip", "public code, loops", f"{_PRE}/test_losses.py", "pretrain clip"),
-        ("DINO", "systems.pretraining.losses:dino", "public code, loops", f"{_PRE}/test_losses.py", "pretrain dino"),
+        ("DINO", "systems.pretraining.losses:pairs", "public code, loops", f"{_PRE}/test_losses.py", "pretrain dino"),
         ("SimCLR", "systems.pretraining.losses:simclr", "public code, loops", f"{_PRE}/test_losses.py", "pretrain simclr"),
         ("BYOL", "systems.pretraining.losses:byol", "public code, loops", f"{_PRE}/test_losses.py", "pretrain byol"),
         ("masked auto-encoding", "systems.pretraining.losses:mae", "public code, loops", f"{_PRE}/test_losses.py",

@@ -232,13 +232,10 @@ class SegmentationTask(FineTuneTask):
         counted.counts += self.count(model, part).sum(0)
         return counted.mean_iou
 
-    def count(
-        self, model: nn.Module, part: Literal["validation", "test"], most: int | None = None
-    ) -> Int64[np.ndarray, "n k k"]:
-        """Count the pixels of each whole image, or of the first `most`, resized to the task's size, by true (row) and
-        predicted class."""
+    def count(self, model: nn.Module, part: Literal["validation", "test"]) -> Int64[np.ndarray, "n k k"]:
+        """Count the pixels of each whole image, resized to the task's size, by true (row) and predicted class."""
         data = self.train_part if part == "validation" else self.test_part
-        which = (self.validation.tolist() if part == "validation" else list(range(len(data))))[:most]
+        which = self.validation.tolist() if part == "validation" else list(range(len(data)))
         device = next(model.parameters()).device
 
         def batches() -> Any:

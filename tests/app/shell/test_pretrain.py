@@ -44,8 +44,6 @@ def test_pretrain_then_embed(photos: Path, tmp_path: Path, run: Callable[..., tu
     assert f"{photos / '05.png'} cannot be read and is skipped (1 so far)" in errors
     curves = (out / "curves.svg").read_text()
     assert all(f">{name}</text>" in curves for name in ("loss", "feature_std", "learning rate"))
-    assert re.search(r"rank_me +[\d.]+ before, [\d.]+ after\n", told)
-    assert "verdict     unknown: no labelled images\n" in told
     code, told, errors = run("embed", photos / "01.png", "--model", out, "--out", tmp_path / "x.npz")
     assert (code, "1 vectors of 32 numbers" in told) == (0, True), errors
     code, told, _ = run(
@@ -53,7 +51,6 @@ def test_pretrain_then_embed(photos: Path, tmp_path: Path, run: Callable[..., tu
     )
     assert code == 0
     assert json.loads(told)["encoder"] == str(out / "encoder.safetensors")
-    assert json.loads(told)["comparison"] == json.loads((out / "comparison.json").read_text())
     again = tmp_path / "again"
     code, told, errors = run("pretrain", "simclr", "--config", out / "settings.toml", "--out", again, "--minutes", "0")
     assert (code, told.splitlines()[-1]) == (0, f"stopped; the same command goes on from {again}"), errors

@@ -65,15 +65,10 @@ class Verified(Result):
     """Tensors that the trunk gives with the adapter attached and off, each equal, bit for bit, to what it gives alone."""
 
     def as_text(self) -> str:
-        return "\n".join(
-            (
-                f"adapter  {self.adapter} in {self.file}",
-                f"trunk    {self.trunk}",
-                f"before   {self.before}",
-                f"now      {self.now}",
-                f"equal    {self.tensors} weights and buffers, bit for bit; and {self.outputs} outputs of the trunk with the "
-                "adapter attached and off",
-            )
+        return (
+            f"adapter  {self.adapter} in {self.file}\ntrunk    {self.trunk}\nbefore   {self.before}\nnow      {self.now}\n"
+            f"equal    {self.tensors} weights and buffers, bit for bit; and {self.outputs} outputs of the trunk with the "
+            "adapter attached and off"
         )
 
 
