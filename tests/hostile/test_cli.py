@@ -6,17 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-import wave
 from collections.abc import Callable
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
 import tapetum
 from tapetum.types import Tracks
-from tapetum.video import write_video
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -34,77 +31,8 @@ def refused(run: Run, folder: Path, *arguments: object) -> str:
     return stderr
 
 
-def sound(path: Path) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(bytes(16000))
-    return path
-
-
-def no_frames(path: Path) -> Path:
-    """An mp4 with a video track and no image in it."""
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width = stream.height = 16  # pyright: ignore
-        stream.pix_fmt = "yuv420p"  # pyright: ignore
-        container.start_encoding()
-    return path
-
-
 def test_no_file(run: Run, tmp_path: Path) -> None:
     assert "there is no file" in refused(run, tmp_path, tmp_path / "clip.mp4")
-
-
-def test_an_empty_file(run: Run, tmp_path: Path) -> None:
-    path = tmp_path / "clip.mp4"
-    path.write_bytes(b"")
-    assert "is empty" in refused(run, tmp_path, path)
-
-
-def test_text_named_mp4(run: Run, tmp_path: Path, clip: Path) -> None:
-    for text in [
-        "hello\n",
-        "ffconcat version 1.0\nfile other.mp4\n",
-        "#EXTM3U\n#EXTINF:1,\nother.mp4\n",
-        "v=0\no=- 0 0 IN IP4 1.1.1.1\n",
-    ]:
-        (tmp_path / "other.mp4").write_bytes(clip.read_bytes())
-        path = tmp_path / "clip.mp4"
-        path.write_text(text)
-        assert "is not a video that can be read" in refused(run, tmp_path, path)
-
-
-def test_audio_only(run: Run, tmp_path: Path) -> None:
-    for name in ["sound.wav", "sound.mp4"]:
-        assert "only sound" in refused(run, tmp_path, sound(tmp_path / name))
-
-
-def test_a_folder_without_images(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "frames").mkdir()
-    refused(run, tmp_path, tmp_path / "frames")
-
-
-def test_zero_frames(run: Run, tmp_path: Path) -> None:
-    refused(run, tmp_path, no_frames(tmp_path / "clip.mp4"))
-    np.save(tmp_path / "clip.npy", np.zeros((0, 8, 8, 3), np.uint8))
-    assert "no frames" in refused(run, tmp_path, tmp_path / "clip.npy")
-
-
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.99])
-def test_a_truncated_video_gives_what_is_left_or_one_line(run: Run, tmp_path: Path, share: float) -> None:
-    frames = np.random.default_rng(0).integers(0, 255, (12, 48, 64, 3), dtype=np.uint8)
-    path = write_video(tmp_path / "clip.mp4", frames, 10)
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    code, _, stderr = run("track", path, "--model", "static", "--grid", 1, "--out", tmp_path / "out")
-    assert stderr.count("\n") == 1
-    if code == 2:
-        assert not (tmp_path / "out").exists()
-    else:
-        assert code == 0
-        assert "frames are damaged or missing" in stderr
-        assert 1 <= Tracks.load(tmp_path / "out" / "tracks.npz").frames < 12
 
 
 @pytest.mark.parametrize("shape", [(1, 48, 64, 3), (3, 1, 1, 3), (1, 1, 1, 3), (2, 1, 300, 3)])
@@ -202,16 +130,6 @@ def test_a_disk_that_fills(tmp_path: Path, clip: Path, limit: int) -> None:
         assert "the disk is full" in result.stderr
         assert result.stderr.count("\n") == 1
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-
-
-def test_bad_benchmark_files(run: Run, tmp_path: Path) -> None:
-    for content in [b"", b"hello", b"\x80\x04]\x94.", b"\x80\x04K\x01."]:
-        path = tmp_path / "davis.pkl"
-        path.write_bytes(content)
-        code, out, err = run("eval", "tapvid", "--data", path, "--model", "static")
-        assert (code, out) == (2, "")
-        assert "davis.pkl" in err
-        assert err.count("\n") == 1
 
 
 def test_an_interrupt_leaves_nothing(tmp_path: Path, clip: Path) -> None:

@@ -2,9 +2,6 @@
 
 import os
 import pickle
-import resource
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,11 +38,8 @@ DLC = "scorer,me,me,me\nbodyparts,a,a,a\ncoords,x,y,likelihood\n"
 
 CSV = [
     ("", "is empty"),
-    ("\n\n,,\n", "is empty"),
     ("hello\n", "begins with 'hello'; a table of tracks begins with point,frame,x,y"),
-    ("0,0,5,5\n", "begins with '0,0,5,5'"),
     (b"\xff\xfe\x00\x01", "is not text"),
-    (b"\x00" * 100, "begins with"),
     ("x" * 200_000, "is not a csv file"),
     ("point,frame,x,y,visible,confidence\n0,0,1,1,1,1\n", "no column 'query_t'"),
     ("index,axis-0,axis-1,axis-2\n0,0,1,1\n", "layer of napari without track ids"),
@@ -59,25 +53,18 @@ CSV = [
     (DLC + "0,1,1\n", "line 4 of", "3 columns, but the first has 4"),
     (DLC + "0,1,1,1\n1,1,1,1,1\n", "line 5 of", "cut off or damaged"),
     (DLC + "0,one,1,1\n", "line 4 of", "'one'; give a number of pixels"),
-    (DLC + "0,inf,1,1\n", "'inf'; give a number"),
     (DLC + "0,1e300,1,1\n", "'1e300'"),
     (DLC + "0,1,1,1\n0,1,1,1\n", "line 5 of", "another row for frame 0"),
     (DLC + "0.5,1,1,1\n", "'0.5' for the frame"),
-    (DLC + "-1,1,1,1\n", "'-1' for the frame"),
-    (DLC + "nan,1,1,1\n", "'nan' for the frame"),
     (DLC + "99999999999,1,1,1\n", "for the frame; give a whole number from 0 to 9999999"),
     (DLC + "labeled-data/mouse/img01.png,1,1,1\n", "labels of single images are no tracks"),
     # napari
     ("ID,T,Y,X\n", "a header and no rows"),
-    ("ID,Y,X\n0,1,1\n", "0 columns T"),
     ("ID,ID,T,Y,X\n0,0,0,1,1\n", "2 columns ID"),
     ("ID,T,Y,X\n0,0,1\n", "line 2 of", "3 columns"),
     ("ID,T,Y,X\n0,0,,1\n", "line 2 of", "lacks x or y"),
-    ("ID,T,Y,X\n0,0,nan,1\n", "lacks x or y"),
     ("ID,T,Y,X\n0,0,-inf,1\n", "'-inf'; give a number"),
     ("ID,T,Y,X\n0.5,0,1,1\n", "'0.5' for the track id"),
-    ("ID,T,Y,X\n1e30,0,1,1\n", "'1e30' for the track id"),
-    ("ID,T,Y,X\ninf,0,1,1\n", "'inf' for the track id"),
     ("ID,T,Y,X\n0,1e7,1,1\n", "'1e7' for the frame"),
     ("ID,T,Y,X\n0,0,1,1\n0,0,2,2\n", "line 3 of", "another row for track 0 in frame 0"),
     ("ID,T,Z,Y,X\n0,0,0,1,1\n0,1,1,1,1\n", "a volume"),
@@ -200,31 +187,3 @@ def test_bad_places(run: Run, clip: Path, tmp_path: Path) -> None:
             assert message in refused(run, tmp_path, *arguments)
         else:
             assert run(*arguments)[0] == 2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["convert", "a.npz", "b.csv", "--to", "dlc"],
-        ["convert", "a.npz", "b.pkl", "--video", "clip.mp4"],
-        ["show", "a.npz", "clip.mp4", "--out", "b.mp4"],
-    ],
-)
-def test_a_disk_that_fills(tmp_path: Path, clip: Path, arguments: list[str]) -> None:
-    """A limit on the size of files stands for the full disk."""
-    still().save(tmp_path / "a.npz")
-    (tmp_path / "clip.mp4").write_bytes(clip.read_bytes())
-    result = subprocess.run(
-        [sys.executable, "-m", "tapetum.app.shell.main", *arguments],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50)),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert (result.returncode, result.stdout) == (2, "")
-    assert "the disk is full" in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "clip.mp4"]
