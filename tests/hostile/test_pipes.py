@@ -29,7 +29,7 @@ convert PIPE.json OUT.npz
 convert PIPE.parquet OUT.npz
 track CLIP --model static --3d --depth PIPE.npz
 track CLIP --model static --points PIPE.csv
-search cat --index DIR
+search DIR cat
 track PIPE.mp4 --model static
 track PIPE.npy --model static
 classify PIPE.png

@@ -2,15 +2,12 @@
 
 import re
 import sqlite3
-from base64 import b64decode
 from collections.abc import Callable
 from contextlib import closing
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import tapetum
 from support.colour_words import ColourWords, install
@@ -51,9 +48,8 @@ def found(*args: object, **kwargs: object) -> list[tuple[str, float | None, floa
 
 def test_words_find_images_and_spans_of_films(photos: Path, run: Run) -> None:
     assert found(photos, "something red", count=2) == [("red.png", None, None), ("film.mp4", 2.0, 5.0)]
-    assert found(photos, words="green", count=1) == [("film.mp4", 0.0, 2.0)]
+    assert found(photos, "green", count=1) == [("film.mp4", 0.0, 2.0)]
     assert set(found(photos / HIDDEN, "blue", count=2)) == {("blue.png", None, None), ("film.mp4", 5.0, 6.0)}
-    assert found("something red", index=photos, count=1) == [("red.png", None, None)]  # as it was once
     code, out, err = run("search", photos, "green", "--count", 1)
     assert (code, err) == (0, "")
     first, sure, model = out.splitlines()
@@ -205,36 +201,13 @@ def test_chance_is_the_median_of_the_largest_of_normal_numbers() -> None:
     assert sureness(0.5, 0.2, 0.1, 5) is None
 
 
-def images_of(page: Path) -> list[np.ndarray]:
-    text = page.read_text()
-    assert not re.search(r"(src|href)='?\"?(http|//|file)", text)
-    return [np.asarray(Image.open(BytesIO(b64decode(part.split("'")[0])))) for part in text.split("base64,")[1:]]
-
-
-def test_a_sheet_shows_the_thumbnails_of_the_index_offline(photos: Path, tmp_path: Path) -> None:
-    (photos / "red.png").unlink()  # the index has what is needed
-    sheet = tmp_path / "s.html"
-    assert tapetum.search(photos, "<b>red</b>", count=2, sheet=sheet).sheet == sheet
-    shown = images_of(sheet)
-    assert len(shown) == 1 + 3  # an image; beginning, best and end of a span
-    assert all(image.mean((0, 1)).argmax() == 0 for image in shown)
-    text = sheet.read_text()
-    assert "<b>" not in text
-    assert "&lt;b&gt;red" in text
-    assert "2.0 to 5.0 s" in text
-    assert "deviations above the mean of 16 pieces" in text
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ("", "there is no INDEX"),
         ("photos", "there are no WORDS"),
         ("nothere red", "there is no index 'nothere'"),
-        ("photos red --index photos", "the index is given twice"),
-        ("photos red --words blue", "said twice"),
         ("photos red --count 0", "--count is 0"),
-        ("photos red --sheet a.jpg", "the ending must be .html"),
         ("photos --image gone.png", "cannot read gone.png"),
         ("photos --moment film.mp4", "is no FILE@SECONDS"),
         ("photos --moment film.mp4@soon", "is no FILE@SECONDS"),

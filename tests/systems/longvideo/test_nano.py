@@ -63,6 +63,6 @@ def test_verbs_answer_about_a_film(tmp_path: Path) -> None:
     grey = tapetum.answer(np.full_like(frames, 128), asked, options=answers, model="mcvit-films", frame_rate=4)
     assert made.cosines != grey.cosines
     tapetum.embed((film,), model="mcvit-films", out=tmp_path / "i.npz")
-    found = tapetum.search("a hand", index=tmp_path / "i.npz")
+    found = tapetum.search(tmp_path / "i.npz", "a hand")
     assert [moment.path for moment in found.moments] == [str(film)] * len(found.moments)
     assert found.moments

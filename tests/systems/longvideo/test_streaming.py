@@ -123,12 +123,12 @@ def test_words_find_moments_in_a_table_of_embed(weights: Path, ending: str, run:
     index, model = weights / f"index.{ending}", weights / "longvideo.safetensors"
     made = tapetum.embed((weights / "a.npy",), out=index, model=str(weights if ending == "npz" else model))
     assert made.vectors.shape == (3, 6)
-    found = tapetum.search("a red ball", index=index, model=model, count=2).moments
+    found = tapetum.search(index, "a red ball", model=model, count=2).moments
     towers_: Any = tapetum.load(model)
     cosines = made.vectors @ embed_words(towers_, ["a red ball"])[0]
     assert [each.cosine for each in found] == pytest.approx(sorted(cosines.tolist(), reverse=True)[:2])
     assert found[0].start_s == made.start_s[int(cosines.argmax())]
-    code, out, _ = run("search", "a red ball", "--index", index, "--model", model, "--json")
+    code, out, _ = run("search", index, "a red ball", "--model", model, "--json")
     assert code == 0
     assert json.loads(out)["moments"][0]["cosine"] == pytest.approx(found[0].cosine)
     code, out, _ = run("answer", weights / "a.npy", "what ?", "--options", "a", "b", "--model", weights)
@@ -137,15 +137,15 @@ def test_words_find_moments_in_a_table_of_embed(weights: Path, ending: str, run:
     assert told in ("a", "b")
     assert "from passage to passage that varies by" in lead
     assert model_line == f"model: {weights}"
-    assert len(tapetum.search("a", index=index, model=model).moments) == 3
+    assert len(tapetum.search(index, "a", model=model).moments) == 3
     for other in (towers(projection=5), longvideo.build_video_text("mcvit-nano", seed=1, **SMALL, text=TEXT)):
         longvideo.save(other, model)
         with pytest.raises(BadInput, match="the index of another model"):
-            tapetum.search("a", index=index, model=model)
+            tapetum.search(index, "a", model=model)
     Image.fromarray(frames(1)[0]).save(weights / "a.png")
     tapetum.embed((weights / "a.png",), out=index)  # by another system
     with pytest.raises(BadInput, match="the index of another model"):
-        tapetum.search("a", index=index, model=model)
+        tapetum.search(index, "a", model=model)
 
 
 def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
@@ -165,7 +165,7 @@ def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
         ("a", "x.npz", "is no table of tapetum embed"),
     ):
         with pytest.raises(BadInput, match=said):
-            tapetum.search(words, index=weights / index, model=weights)
+            tapetum.search(weights / index, words, model=weights)
 
 
 def test_no_frame_is_decoded_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,34 +194,3 @@ def test_long_questions_lose_their_beginning_and_never_an_answer() -> None:
     )
     with pytest.raises(BadInput, match="end with the same 30 bytes"):
         embed_answers(model, "what?", ["a " + 30 * "b", "c " + 30 * "b"])
-
-
-def test_a_contact_sheet_shows_the_moments(weights: Path) -> None:
-    from base64 import b64decode
-    from io import BytesIO
-
-    shades = np.repeat(np.array([20, 120, 220], np.uint8), 24 * 8)[:, None, None, None] * np.ones((1, 16, 16, 3), np.uint8)
-    np.save(weights / "a & b.npy", shades)  # eight seconds of each shade: a passage each
-    Image.fromarray(frames(1)[0]).save(weights / "p.png")
-    index, model = weights / "index.npz", weights / "longvideo.safetensors"
-    tapetum.embed((weights / "a & b.npy", weights / "p.png"), out=index, model=str(model))
-    found = tapetum.search("<b>red</b>", index=index, model=model, sheet=weights / "sheet.html")
-    page = (weights / "sheet.html").read_text()
-    assert "<b>" not in page
-    assert "&lt;b&gt;red" in page
-    assert page.count("<img") == 3 * 3 + 1
-    assert "src='http" not in page
-    images = [np.asarray(Image.open(BytesIO(b64decode(part.split("'")[0])))) for part in page.split("base64,")[1:]]
-    shown = iter(images)
-    for each in found.moments:
-        if each.start_s is None:
-            next(shown)
-            continue
-        for _ in range(3):
-            assert abs(next(shown).mean() - shades[int(each.start_s * 24)].mean()) < 6
-        assert f"{each.start_s:.1f} to" in page
-    (weights / "a & b.npy").unlink()
-    tapetum.search("red", index=index, model=model, sheet=weights / "sheet.html")
-    assert (weights / "sheet.html").read_text().count("<i>gone</i>") == 3
-    with pytest.raises(BadInput, match=r"the ending must be \.html"):
-        tapetum.search("red", index=index, model=model, sheet=weights / "sheet.jpg")

@@ -148,7 +148,7 @@ def test_published_presets_are_trained_with_a_users_subwords(
     assert answer.answer == ("a ball", "a cube")[int(scores.argmax())]
     table = tmp_path / "index.npz"
     assert run("embed", film, "--model", files["questions"], "--out", table)[0] == 0
-    assert run("search", "a ball", "--index", table, "--model", files["questions"])[0] == 0
+    assert run("search", table, "a ball", "--model", files["questions"])[0] == 0
 
 
 @pytest.mark.slow

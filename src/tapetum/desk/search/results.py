@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +77,6 @@ class Searched(Result):
 
     moments: tuple[MomentMatch, ...]
     """Best first."""
-    sheet: Path | None = None
-    """Page that shows them, if requested."""
     model: str | None = None
     """Model of the index."""
     sure: Sureness | None = None
@@ -93,19 +90,15 @@ class Searched(Result):
         ]
 
     def as_json(self) -> dict[str, Any]:
-        page = {} if self.sheet is None else {"sheet": str(self.sheet)}
         about = {"model": self.model, "notes": list(self.notes), "sure": None if self.sure is None else asdict(self.sure)}
-        return {"moments": [each.as_json() for each in self.moments], **page, **about}
+        return {"moments": [each.as_json() for each in self.moments], **about}
 
     def as_text(self) -> str:
         lines = []
         for each in self.moments:
             span = "        image      " if each.start_s is None else f"{each.start_s:8.1f} - {each.stop_s:8.1f}"
             lines.append(f"{span}  {each.cosine:6.3f}  {each.path}")
-        lines += self.remarks()
-        if self.sheet is not None:
-            lines.append(f"{self.sheet}: images of them")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.remarks()])
 
 
 @dataclass(frozen=True)
