@@ -87,36 +87,14 @@ def test_words_and_an_example_are_searched_by_the_mean_of_both(photos: Path) -> 
     assert result.sure.deviations == pytest.approx((cosines.max() - cosines.mean()) / cosines.std(), abs=0.01)
 
 
-@pytest.mark.parametrize("ending", ["npz", "parquet"])
-def test_tables_of_embed_are_searched_too(photos: Path, tmp_path: Path, ending: str, run: Run) -> None:
-    table = tmp_path / f"table.{ending}"
-    tapetum.embed(photos, model="colours", out=table)
-    assert found(table, "green", count=1) == [("film.mp4", 0.0, 2.0)]
-    assert found(table, image=photos / "red.png", count=1) == [("film.mp4", 2.0, 5.0)]
-    code, _, err = run("search", table, "green", "--model", "turned")
-    assert code == 2
-    assert "is the index of another model than turned" in err
+def test_an_index_of_another_model_and_one_that_reads_no_words_are_refused(photos: Path, tmp_path: Path, run: Run) -> None:
     code, _, err = run("search", photos, "green", "--model", "turned")
     assert code == 2
     assert "is the index of another model than turned" in err
-    tapetum.embed([photos / "red.png", photos / "blue.png"], out=table)
-    assert found(table, image=photos / "blue.png", count=1) == [("red.png", None, None)]
+    tapetum.index((photos / "red.png", photos / "blue.png"), model="resnet-nano", out=tmp_path / "index")
+    assert found(tmp_path / "index", image=photos / "blue.png", count=1) == [("red.png", None, None)]
     with pytest.raises(BadInput, match="reads no words; give --image or --moment"):
-        tapetum.search(table, "green")
-
-
-def test_a_table_that_does_not_say_its_model_is_made_again(photos: Path, tmp_path: Path) -> None:
-    np.savez(tmp_path / "old.npz", path=["a"], start_s=[0.0], stop_s=[1.0], embedding=np.ones((1, 3)))
-    with pytest.raises(BadInput, match="does not say which model made it; make it again: tapetum embed"):
-        tapetum.search(tmp_path / "old.npz", "x")
-    columns = {"path": ["a"], "start_s": [0.0], "stop_s": [1.0], "model": "m", "reference": "colours"}
-    for vectors in (np.full((1, 3), np.nan), np.ones(3), np.ones((2, 3)), np.zeros((0, 3)), np.ones((1, 3), int)):
-        np.savez(tmp_path / "odd.npz", embedding=vectors, **columns)
-        with pytest.raises(BadInput, match=r"odd\.npz has"):
-            tapetum.search(tmp_path / "odd.npz", "x")
-    (tmp_path / "odd.npz").write_bytes(b"PK nonsense")
-    with pytest.raises(BadInput, match="is no table of tapetum embed"):
-        tapetum.search(tmp_path / "odd.npz", "x")
+        tapetum.search(tmp_path / "index", "green")
 
 
 def small(folder: Path) -> None:
@@ -213,7 +191,7 @@ def test_chance_is_the_median_of_the_largest_of_normal_numbers() -> None:
         ("photos --moment film.mp4@soon", "is no FILE@SECONDS"),
         ("photos --moment gone.mp4@1", "gone.mp4"),
         (f"photos {'x' * 10_000}", "WORDS has 10,000 characters; give 1,000 or fewer"),
-        ("photos/red.png red", "is no table"),
+        ("photos/red.png red", "there is no index 'photos/red.png'"),
     ],
 )
 def test_refusals(photos: Path, run: Run, monkeypatch: pytest.MonkeyPatch, words: str, message: str) -> None:

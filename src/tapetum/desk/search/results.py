@@ -12,8 +12,7 @@ from tapetum.core.errors import hide_secrets
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.desk.search.media_index import MediaIndex
-    from tapetum.desk.search.vector_index import IndexedPiece
+    from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex
 
 JOINED_S = 2.0
 """Seconds of the longest pieces that are joined; longer ones, such as passages of a video model, are moments already."""
@@ -112,7 +111,7 @@ class TimeSpan:
 
 
 def join_spans(
-    index: "MediaIndex",
+    index: "VectorIndex",
     rows: Iterable[int],
     values: Iterable[float],
     measure: "Callable[[np.ndarray], np.ndarray]",
@@ -156,7 +155,7 @@ def join_spans(
     return spans
 
 
-def moment_of(index: "MediaIndex", span: TimeSpan) -> MomentMatch:
+def moment_of(index: "VectorIndex", span: TimeSpan) -> MomentMatch:
     """Build the moment of a span, with thumbnails of its beginning, best second and end."""
     ends = index.pieces(sorted({span.rows[0], span.rows[-1]}))
     shown = [ends[0], span.best, ends[-1]] if len(span.rows) > 2 else ends

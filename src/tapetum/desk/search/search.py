@@ -1,4 +1,4 @@
-"""`tapetum.search`: finds images and moments of films similar to words, an example or a moment, in an index or a table."""
+"""`tapetum.search`: finds images and moments of films similar to words, an example or a moment, in an index."""
 
 import os
 from dataclasses import KW_ONLY, dataclass
@@ -18,8 +18,8 @@ from tapetum.desk.search.results import Searched, join_spans, moment_of, surenes
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.desk.search.media_index import MediaIndex
     from tapetum.desk.search.media_model import MediaModel
+    from tapetum.desk.search.vector_index import VectorIndex
 
 LONGEST_WORDS = 1000
 """Characters of a query; models read far fewer."""
@@ -27,14 +27,14 @@ LONGEST_WORDS = 1000
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """Find images and moments of films in an index of tapetum index, or in a table of tapetum embed.
+    """Find images and moments of films in an index of tapetum index.
 
     A line an image or a moment: from and to in seconds, how alike it is, the file. What is looked for is said in words, by an
     example image, by a moment of a film, or by words and an example together.
     """
 
     place: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="INDEX")] = ""
-    """Folder with an index, folder of an index, or a table, .parquet or .npz; or the address of one, such as s3://bucket/index."""
+    """Folder with an index, or folder of an index; or the address of one, such as s3://bucket/index."""
     query: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="WORDS")] = ""
     """What to look for."""
     _: KW_ONLY
@@ -62,8 +62,7 @@ class SearchOptions:
 def search(options: SearchOptions, listener: Listener) -> Searched:
     """Find the images and moments most similar to a query, the best first.
 
-    Raises BadInput for an index or a table that cannot be read, or has vectors of another model, and for words if the model
-    reads none.
+    Raises BadInput for an index that cannot be read, or has vectors of another model, and for words if the model reads none.
     """
     options.check()
     with open_media_index(options.place) as index:
@@ -74,7 +73,7 @@ def search(options: SearchOptions, listener: Listener) -> Searched:
 class SearchModel:
     """The model of an index, loaded on first use; `loaded` avoids that if it is the same."""
 
-    def __init__(self, index: "MediaIndex", reference: str, place: File, loaded: "MediaModel | None" = None):
+    def __init__(self, index: "VectorIndex", reference: str, place: File, loaded: "MediaModel | None" = None):
         self.index, self.reference, self.place = index, reference, place
         self.loaded = loaded
 
@@ -93,7 +92,7 @@ class SearchModel:
         return self.loaded
 
 
-def find_moments(options: SearchOptions, index: "MediaIndex", models: SearchModel) -> Searched:
+def find_moments(options: SearchOptions, index: "VectorIndex", models: SearchModel) -> Searched:
     """Find the moments most similar to a query in an open index. Raises BadInput as `search`."""
     import numpy as np
 
@@ -120,7 +119,7 @@ def find_moments(options: SearchOptions, index: "MediaIndex", models: SearchMode
     return Searched(moments=moments, model=models.reference, sure=sure)
 
 
-def _of_image(image: Any, index: "MediaIndex", models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
+def _of_image(image: Any, index: "VectorIndex", models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
     """The vector of an example, and its own rows, which are excluded."""
     if image is None:
         return None, []
@@ -133,7 +132,7 @@ def _of_image(image: Any, index: "MediaIndex", models: SearchModel) -> "tuple[np
     return vector, [] if in_memory(image) else index.rows_of(os.path.abspath(image)).tolist()
 
 
-def _of_moment(moment: str | None, index: "MediaIndex", models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
+def _of_moment(moment: str | None, index: "VectorIndex", models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
     """The vector of a moment, from the index if present, and its own row."""
     if moment is None:
         return None, []
