@@ -1,6 +1,5 @@
 """Bad videos, bad points and bad places: one clear line, exit code 2, nothing half-written."""
 
-import os
 import resource
 import signal
 import subprocess
@@ -46,15 +45,9 @@ def test_one_frame_and_one_pixel_are_videos(run: Run, tmp_path: Path, shape: tup
 def test_bad_queries(run: Run, tmp_path: Path, clip: Path) -> None:
     for query, message in [
         ("nan,1,1", "NaN or infinity"),
-        ("0,nan,1", "NaN or infinity"),
-        ("0,inf,1", "NaN or infinity"),
         ("0,65,1", "outside the image of 64x48"),
-        ("0,1,-0.1", "outside the image"),
         ("6,1,1", r"frame 6 is not in the video, which has 6 frames (0 to 5)"),
-        ("-1,1,1", "frame -1 is not in the video"),
-        ("1e30,1,1", "is not in the video"),
         ("1,2", "is not a point"),
-        ("a,b,c", "is not a point"),
         ("", "--query is followed by an empty word"),
     ]:
         assert message in refused(run, tmp_path, clip, "--query", "0,1,1", "--query", query)
@@ -64,11 +57,8 @@ def test_bad_tables_of_points(run: Run, tmp_path: Path, clip: Path) -> None:
     for content, message in [
         (b"", "begins with the header ''"),
         (b"a,b\n1,2\n", "it must be t,x,y"),
-        (b"1,2,3\n", "it must be t,x,y"),
         (b"t,x,y\n", "holds no points"),
         (b"t,x,y\n0,1,1\n0,one,1\n", "line 3 of"),
-        (b"t,x,y\n0,1\n", "line 2 of"),
-        (b"x,y,x\n0,1,2\n", "it must be t,x,y"),
         (b"t,x,y\n0,1,1\n\n9,1,1\n", "line 4 of"),
         (b"t,x,y\n0,nan,1\n", "NaN"),
         (b"\xff\xfe\x00", "not text"),
@@ -81,7 +71,6 @@ def test_bad_tables_of_points(run: Run, tmp_path: Path, clip: Path) -> None:
 def test_bad_options(run: Run, tmp_path: Path, clip: Path) -> None:
     for arguments, message in [
         (["--grid", "0"], "from 1 to 1000"),
-        (["--grid", "100000"], "from 1 to 1000"),
         (["--frame", "6"], "frame 6 is not in the video"),
         (["--grid", "3", "--query", "0,1,1"], "choose a grid"),
         (["--points", "nowhere.csv"], "cannot read points"),
@@ -93,23 +82,6 @@ def test_out_is_a_file(run: Run, tmp_path: Path, clip: Path) -> None:
     (tmp_path / "out").write_text("mine")
     assert "is a file" in refused(run, tmp_path, clip)
     assert (tmp_path / "out").read_text() == "mine"
-
-
-def test_out_cannot_be_made(run: Run, tmp_path: Path, clip: Path) -> None:
-    (tmp_path / "file").write_text("mine")
-    code, _, stderr = run("track", clip, "--model", "static", "--out", tmp_path / "file" / "out")
-    assert code == 2
-    assert "cannot write" in stderr
-    assert stderr.count("\n") == 1
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_out_may_not_be_written(run: Run, tmp_path: Path, clip: Path) -> None:
-    tmp_path.chmod(0o500)
-    try:
-        assert "Permission denied" in refused(run, tmp_path, clip)
-    finally:
-        tmp_path.chmod(0o700)
 
 
 @pytest.mark.slow
@@ -166,19 +138,10 @@ def _interrupted(place: str, how: str, *arguments: object) -> tuple[int, str, st
         ("tapetum.video.open_video", "swallowed"),
         ("tapetum.app.track.track.save", "another_error"),
         ("tapetum.app.shell.parsing.parse", "unraisable"),
+        ("tapetum.app.track.track.save", "twice"),
     ],
 )
-def test_an_interrupt_that_a_library_swallows_is_heeded(tmp_path: Path, clip: Path, place: str, how: str) -> None:
+def test_an_interrupt_that_is_swallowed_or_comes_twice_is_heeded(tmp_path: Path, clip: Path, place: str, how: str) -> None:
     arguments = "track", clip, "--model", "static", "--out", tmp_path / "out"
     assert _interrupted(place, how, *arguments) == (130, "default_int_handler\n", "tapetum: interrupted\n")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_second_interrupt_clears_away_too(tmp_path: Path, clip: Path) -> None:
-    arguments = "track", clip, "--model", "static", "--out", tmp_path / "out"
-    assert _interrupted("tapetum.app.track.track.save", "twice", *arguments) == (
-        130,
-        "default_int_handler\n",
-        "tapetum: interrupted\n",
-    )
     assert not list(tmp_path.iterdir())

@@ -200,14 +200,6 @@ def test_a_truncated_array_file(tmp_path):
     _refused(tmp_path / "a.npz", "cannot be read as an array")
 
 
-def test_a_file_that_may_not_be_read(tmp_path):
-    path = _encode(tmp_path / "a.mp4", n=2)
-    path.chmod(0)
-    if os.access(path, os.R_OK):
-        pytest.skip("this user may read everything")
-    _refused(path, "Permission denied")
-
-
 def test_nothing_is_printed_by_ffmpeg(tmp_path):
     path = _encode(tmp_path / "a.ts", "mpeg2video")
     data = bytearray(path.read_bytes())
