@@ -189,7 +189,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
         ("detection with noise boxes", "systems.paligemma.transfer.samples:detection_pair", "hand",
          f"{_PALI}/transfer/test_samples.py", "train paligemma-transfer --noise-boxes"),
         ("weights of big_vision and transformers", "systems.paligemma.official.fill:filled_model",
-         "public code", f"{_PALI}/official/test_fill.py", "weights convert"),
+         "public code", f"{_PALI}/test_weights.py", "weights convert"),
     ),
     "Perception Test (2305.13786)": _parts(
         "eval perception-test",
