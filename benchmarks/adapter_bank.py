@@ -73,8 +73,6 @@ def ours(args, x, rows):
         rows["trunk_ms"], _ = least(lambda i: whole(x), args.rounds)
         rows["off_ms"], _ = least(lambda i: adapted(x, adapter=None), args.rounds)
         rows["adapted_ms"], _ = least(lambda i: adapted(x, adapter=names[i % len(names)]), args.rounds)
-        four = [names[i] for i in (0, 1, 2, 3)] * (len(x) // 4)
-        rows["four_mixed_ms"], _ = least(lambda i: adapted(x, adapter=four), args.rounds)
         rows["four_calls_ms"], _ = least(lambda i: [adapted(x[j::4], adapter=names[j]) for j in range(4)], args.rounds)
     with tempfile.TemporaryDirectory() as folder:
         adapted.save(Path(folder) / "a.safetensors", "a0")

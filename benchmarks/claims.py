@@ -20,12 +20,21 @@ from types import ModuleType
 from typing import Any
 
 import tap_doubt
-from plus_minus import SEEDS, Part, as_many, difference, run_of, seeds_of, verdict, with_deviation, with_interval
+from plus_minus import (
+    SEEDS,
+    Part,
+    as_many,
+    detectable_difference,
+    difference,
+    run_of,
+    seeds_of,
+    verdict,
+    with_deviation,
+    with_interval,
+)
 from tapetum.systems.pretraining import study as pretraining_study
-from tapetum.systems.pretraining.study.claims import measured
-from tapetum.systems.pretraining.study.fronts import settings_of
+from tapetum.systems.pretraining.study.fronts import group_rows
 from tapetum.systems.pretraining.study.plan import PlanSource
-from tapetum.systems.pretraining.study.questions import NONE, Claim, detectable_difference
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "docs" / "tools"))
@@ -56,6 +65,7 @@ adapter_tables = study_script("adapters")
 live_browser = study_script("live", "browser")
 live_cpp = study_script("live", "cpp")
 live_keyframes = study_script("live", "keyframes")
+flops_claims = study_script("flops-study")
 hip_claims = study_script("hip-claims")
 hip_power = study_script("hip-claims", "power")
 longvideo_claims = study_script("longvideo")
@@ -228,11 +238,11 @@ def perception(name: str) -> str:
 
 
 @cache
-def study_claims(folder: str, plan: Path) -> Mapping[str, Claim]:
+def study_claims(folder: str, plan: Path) -> Mapping[str, Any]:
     """Judge the claims of a study by its table of points; the part of the test images is left out, for want of counts."""
     rows = [json.loads(line) for line in (EVIDENCE / folder / "points.jsonl").read_text(encoding="utf-8").splitlines()]
-    trackers = [row["trackers"] for row in rows if row.get("trackers")]
-    return {claim.name: claim for claim in measured(PlanSource(plan=plan.read_text()).read(), settings_of(rows), trackers)}
+    claims = flops_claims.judge_measured(PlanSource(plan=plan.read_text()).read(), group_rows(rows))
+    return {claim.name: claim for claim in claims}
 
 
 def study() -> str:
@@ -251,7 +261,7 @@ def study_findings() -> str:
         (name, run, claim.finding)
         for run, claims in (({name: study_claims(*STUDIES[name]) for name in STUDIES}).items())
         for name, claim in claims.items()
-        if claim.finding != NONE and len(claim.finding) < 800
+        if claim.finding != flops_claims.NONE and len(claim.finding) < 800
     ]
     return write_table(("claim", "run", "finding"), sorted(rows, key=lambda row: int(row[0][1:])))
 

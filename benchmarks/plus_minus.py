@@ -14,12 +14,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
+from scipy.optimize import root_scalar
+from scipy.stats import nct, norm, t
 
 from tapetum.metrics.statistics import Interval, Verdict, join_verdicts, judge_interval, t_interval
-from tapetum.systems.pretraining.study.questions import seeds_needed
 
 SEEDS = 1, 2, 3
 DRAWS = 4000
@@ -43,6 +45,40 @@ def with_interval(values: Sequence[float], digits: int) -> str:
     """Write the mean change and its 95 % interval, with signs."""
     low, high = interval(values)
     return f"{np.mean(values):+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def detectable_difference(seed_deviation: float, image_deviation: float, seeds: int, questions: int = 1) -> float:
+    """Compute the smallest difference that is decided with 80 % power by Student's t, in the deviations' unit.
+
+    `seed_deviation`: of the difference with one seed; `image_deviation`: from the test images, for any number of seeds. A
+    true difference d is decided in 80 % of studies if P(T > t(1 - 0.025/questions)) >= 0.8, T of the noncentral t
+    distribution around |d| / sqrt(images² + seeds²/n) with n - 1 degrees of freedom. One seed decides nothing.
+    """
+    return _deviations(seeds, questions) * (image_deviation**2 + seed_deviation**2 / seeds) ** 0.5
+
+
+@cache
+def _deviations(seeds: int, questions: int) -> float:
+    """Compute how many deviations of the mean a difference must be away from the line."""
+    if seeds < 2:
+        return float("inf")
+    least = float(t.ppf(1 - 0.025 / questions, seeds - 1))
+    return root_scalar(lambda off: nct.sf(least, seeds - 1, off) - 0.8, bracket=(0, 4 * least + 10)).root
+
+
+def seeds_needed(difference: float, seed_deviation: float, image_deviation: float, questions: int = 1) -> int | None:
+    """Compute how many seeds decide a difference with 80 % power; None if a thousand don't, often for the test images."""
+
+    def decide(seeds: int) -> bool:
+        return detectable_difference(seed_deviation, image_deviation, seeds, questions) <= difference
+
+    low, high = 1, 1000
+    if not decide(high):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if decide(middle) else (middle, high)
+    return high
 
 
 @dataclass(frozen=True)
@@ -96,8 +132,6 @@ def widened(value: float, interval: Interval, bunches: int) -> Interval:
     Percentiles of n bunches are those of a deviation over n in place of n - 1, and of no doubt about it (Hesterberg, What
     Teachers Should Know About the Bootstrap, 2015, section 4.6).
     """
-    from scipy.stats import norm, t
-
     factor = float(t.ppf(0.975, bunches - 1) / norm.ppf(0.975) * (bunches / (bunches - 1)) ** 0.5)
     return value - factor * (value - interval[0]), value + factor * (interval[1] - value)
 

@@ -1,8 +1,7 @@
-"""How fast the physical world is simulated and filmed, and what memory long videos take.
+"""How fast the physical world is simulated and filmed.
 
     OMP_NUM_THREADS=1 python benchmarks/scenes_speed.py film [--frames 24] [--repeats 3] [--profile]
-    python benchmarks/scenes_speed.py physics [--seconds 10] [--seeds 3] [--hour]
-    python benchmarks/scenes_speed.py memory [--minutes 1 10 60] [--size 48] [--rate 2] [--story mixture] [--json OUT.json]
+    python benchmarks/scenes_speed.py physics [--seconds 10] [--seeds 3]
 
 `film` prints frames per second of the film of an episode, on one core: six bodies of which one is hollow, shadows, blur,
 noise, JPEG. User CPU time of this process is what counts (the machine may be shared); the wall clock's figure stands beside
@@ -10,45 +9,26 @@ it. "table" has three fixed bodies besides (a table, a wall, a floor); "with a s
 "moving camera, lens" films the garden with depth of field and blur everywhere. The last lines tell whether memory grows with
 the number of frames, and what the truth costs.
 
-`physics` prints for each story the processor's seconds for an episode (mean and worst of the seeds), and bytes kept; with
-`--hour`, the memory of the process after each ten minutes of an hour's episode told in parts.
-
-`memory` runs `tapetum scenes episodes` for videos of a minute, ten minutes and an hour, each in a process of its own. All that
-an episode has is written: video, sound, records, annotations, tracks. Prints the peak of resident memory, how much of it was
-there before the work began, the time, and what the files take.
+`physics` prints for each story the processor's seconds for an episode (mean and worst of the seeds), and bytes kept.
 """
 
 import argparse
 import cProfile
-import json
 import pstats
 import resource
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from tapetum_world.physics import STORIES, episode_parts, make_episode
+from tapetum_world.physics import STORIES, make_episode
 from tapetum_world.rendering import GroundTruth, RenderConfig, render_episode
 
 sys.path.append(str(Path(__file__).parents[1] / "packages" / "world" / "tests" / "world_support"))
 
 import still_life
-
-ALONE = """
-import resource, sys
-from tapetum.app.make.scenes import episodes
-import tapetum_world.files.episodes
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-folder, seconds, size, rate, story = sys.argv[1:]
-made = episodes(folder, n=1, seconds=float(seconds), size=int(size), frame_rate=float(rate), story=story, points=16)
-used = resource.getrusage(resource.RUSAGE_SELF)
-print(made.frames, made.questions, before / 1024, used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)
-"""
 
 
 def rate(call, frames, repeats):
@@ -115,43 +95,6 @@ def physics(args):
         told = f"{np.mean(bodies):6.0f} {np.mean(took):7.2f} {max(took):7.2f} {np.mean(size):6.1f} {np.mean(actions):7.1f}"
         print(f"{story:14s} {told}")
     print(f"mean of all: {total / len(STORIES) / args.seeds:.2f} s of one core for {args.seconds:g} s")
-    if args.hour:
-        hour()
-
-
-def hour():
-    """Tell an hour and watch the memory."""
-    start, told = time.process_time(), 0.0
-    for part in episode_parts(0, "mixture", seconds=3600, part_seconds=60, size=(64, 64)):
-        before, told = told, told + part.seconds
-        if told // 600 > before // 600 or told >= 3600:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(
-                f"{told / 60:5.1f} min told, {time.process_time() - start:6.1f} s of one core, peak memory {peak:.0f} MB",
-                flush=True,
-            )
-
-
-def memory(args):
-    """Print the memory of long videos."""
-    rows = []
-    print("minutes  frames  questions  MB at start  MB at most  CPU s  wall s  MB of files")
-    for minutes in args.minutes:
-        with tempfile.TemporaryDirectory() as folder:
-            start, words = time.time(), [str(v) for v in (60 * minutes, args.size, args.rate, args.story)]
-            command = [sys.executable, "-c", ALONE, f"{folder}/out", *words]
-            told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-            files = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()) / 1e6
-        frames, questions, before, peak, cpu = (float(v) for v in told[-5:])
-        wall = time.time() - start
-        row = {"minutes": minutes, "frames": int(frames), "questions": int(questions), "mb_before": round(before)}
-        rows.append(row | {"mb_peak": round(peak), "cpu_s": round(cpu), "wall_s": round(wall), "mb_files": round(files, 1)})
-        print(
-            f"{minutes:7g} {frames:7.0f} {questions:10.0f} {before:12.0f} {peak:11.0f} {cpu:6.0f} {wall:7.0f} {files:12.1f}",
-            flush=True,
-        )
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def main():
@@ -166,14 +109,6 @@ def main():
     part.set_defaults(work=physics)
     part.add_argument("--seconds", type=float, default=10.0)
     part.add_argument("--seeds", type=int, default=3)
-    part.add_argument("--hour", action="store_true")
-    part = parts.add_parser("memory")
-    part.set_defaults(work=memory)
-    part.add_argument("--minutes", type=float, nargs="+", default=[1, 10, 60])
-    part.add_argument("--size", type=int, default=48)
-    part.add_argument("--rate", type=float, default=2.0)
-    part.add_argument("--story", default="mixture")
-    part.add_argument("--json", type=Path)
     args = parser.parse_args()
     args.work(args)
 

@@ -15,7 +15,7 @@ import time
 import torch
 
 from tapetum.layers.cpu import speed_up
-from tapetum.systems.tapnext import TapNext, TapNextConfig, to_official
+from tapetum.systems.tapnext import from_official
 
 
 def ours(network, queries, frames):
@@ -93,9 +93,8 @@ def main():
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     size = (args.size, args.size)
-    plain = TapNext(TapNextConfig(image_size=size, video_size=size, depth=args.depth)).eval()
     theirs = TAPNext(image_size=size, depth=args.depth).eval()
-    theirs.load_state_dict(to_official(plain))
+    plain = from_official(theirs.state_dict(), image_size=size)
     fast = speed_up(copy.deepcopy(plain))
     queries = torch.rand(1, args.points, 3) * torch.tensor([0.0, size[1], size[0]])
     frames = torch.rand(1, args.frames + 1, *size, 3) * 2 - 1

@@ -16,8 +16,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from tapetum.metrics.statistics import t_interval
-from tapetum.systems.adapters.worlds.world import Rate
+from tapetum.metrics.statistics import t_interval, wilson_interval
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -31,14 +30,15 @@ def pooled(rows):
     have = [row["tried"] for row in rows if row.get("tried")]
     if not have:
         return None
-    return Rate(done=sum(round(one["success"] * one["n"]) for one in have), tried=sum(one["n"] for one in have))
+    return sum(round(one["success"] * one["n"]) for one in have), sum(one["n"] for one in have)
 
 
 def percent(rate):
     if rate is None:
         return ""
-    low, high = rate.interval
-    return f"{100 * rate.rate:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+    done, tried = rate
+    low, high = wilson_interval(done, tried)
+    return f"{100 * done / tried:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def spread(values, digits=3):

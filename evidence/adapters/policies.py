@@ -145,7 +145,7 @@ def tried(args, policy, task, camera, longest):
     world = world_of(args, task, camera, args.looks)
     world.horizon = min(world.horizon, longest * 5 // 4)
     try:
-        return {**try_out(world, policy.act, args.rollouts).as_json(), "horizon": world.horizon}
+        return {**try_out(world, policy.act, args.rollouts), "horizon": world.horizon}
     finally:
         world.close()
 

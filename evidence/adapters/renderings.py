@@ -23,11 +23,12 @@ import torch
 
 import tapetum
 from policies import error
+from tapetum.metrics.statistics import wilson_interval
 from tapetum.systems.adapters import load_headed
 from tapetum.systems.adapters.demos import make_demos
 from tapetum.systems.adapters.recipes import recipe
 from tapetum.systems.adapters.task import Headed
-from tapetum.systems.adapters.worlds.world import Rate, make_world, try_out
+from tapetum.systems.adapters.worlds.world import make_world, try_out
 from tapetum.train.launch_config import Launch
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
@@ -55,7 +56,7 @@ def tried(args, task, policy, shift, horizon):
     world = make_world(task, None, args.pixels, shift=shift)
     world.horizon = horizon
     try:
-        return try_out(world, policy.act, args.rollouts).as_json()
+        return try_out(world, policy.act, args.rollouts)
     finally:
         world.close()
 
@@ -122,10 +123,10 @@ def table_rows(rows):
         for regime in ("unadapted", *REGIMES):
             mine = of(rows, task, regime)
             counts = [(round(row["tried"]["success"] * row["tried"]["n"]), row["tried"]["n"]) for row in mine]
-            rate = Rate(done=sum(done for done, _ in counts), tried=sum(n for _, n in counts))
-            low, high = rate.interval
+            done, n = (sum(column) for column in zip(*counts, strict=True))
+            low, high = wilson_interval(done, n)
             errors = (with_deviation([row[key] for row in mine], 3) for key in ("error", "usual"))
-            yield task, regime, str(len(mine)), f"{100 * rate.rate:.0f} % ({100 * low:.0f} to {100 * high:.0f})", *errors
+            yield task, regime, str(len(mine)), f"{100 * done / n:.0f} % ({100 * low:.0f} to {100 * high:.0f})", *errors
 
 
 def main():

@@ -31,7 +31,7 @@ from tapetum.systems.tap.bootstrap.config import WITHOUT, BootstrapRun, Ingredie
 from tapetum.systems.tap.bootstrap.run import bootstrap
 from tapetum.systems.tap.bootstrap.samples import CycleErrors, cycle_errors, grid
 from tapetum.tracks.metrics import THRESHOLDS, mean_metrics, tapvid_metrics
-from tapetum.tracks.training.scores import CONFIDENCES
+from tapetum.tracks.training.tracker_task import CONFIDENCES
 from tapetum.train.launch_config import Launch
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))

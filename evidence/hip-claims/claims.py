@@ -34,7 +34,6 @@ import torch
 from tapetum.account.flops import count_flops
 from tapetum.systems.hip.config import FLAT_NANO, NANO, HipConfig, Masked
 from tapetum.systems.hip.data import HipExamples, ModalityField
-from tapetum.systems.hip.masking import neighbour_cosines
 from tapetum.systems.hip.task import ClassTask, MaskedTask
 from tapetum.train import TrainConfig, fit
 
@@ -170,7 +169,6 @@ class Bench:
                 self.data.examples("train", seed=seed, permuted=permuted),
                 self.data.checks(permuted),
                 Masked(ratio=self.args.ratio, shared=not self.args.own_masks),
-                None if permuted else out / "images",
             )
             result = finish(task, self.config(self.args.mae_steps, seed, self.args.mae_lr, self.args.mae_clip), out)
             score = dict(task.evaluate(result.model.eval(), self.args.mae_steps))
@@ -194,7 +192,10 @@ class Bench:
             there = torch.empty_like(codes)
             there[torch.from_numpy(self.data.permutation)] = codes
             codes = there
-        return neighbour_cosines(codes, (self.data.side, self.data.side))
+        codes = torch.nn.functional.normalize(codes - codes.mean(0), dim=1)
+        grid = codes.unflatten(0, (self.data.side, self.data.side))
+        pairs = {"horizontal": (grid[:, :-1], grid[:, 1:]), "vertical": (grid[:-1], grid[1:])}
+        return {name: float((one * other).sum(-1).mean()) for name, (one, other) in pairs.items()}
 
     def learn(self, arm, config, seed, *, start=None, permuted=False, few=True, steps=None):
         """Of the learning rates, the one that is best for an arm on the validation part of its first seed is used for all."""

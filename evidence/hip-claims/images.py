@@ -1,9 +1,8 @@
-"""Images of a run of `claims.py`: accuracies as bars, and how codes became spatial.
+"""An image of a run of `claims.py`: accuracies as bars.
 
     python evidence/hip-claims/images.py OUT evidence/hip-claims/digits
 
-writes digits-claims.svg (each dot a seed) and digits-codes.png there: the likeness of 25 codes with all others in the course
-of masked auto-encoding, from left to right, then inputs, what was left of them, and what was found.
+writes digits-claims.svg there (each dot a seed).
 """
 
 import argparse
@@ -12,7 +11,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 ARMS = (
     ("learned", "learned-none", "learned-mae"),
@@ -65,20 +63,6 @@ def svg(results):
     return "\n".join([*parts, "</svg>", ""])
 
 
-def codes(folder):
-    """Sheets of codes from left to right by step; reconstructions of the last step below."""
-    sheets = [Image.open(path).convert("RGB") for path in sorted(folder.glob("*-codes.png"))]
-    found = Image.open(sorted(p for p in folder.glob("*.png") if not p.stem.endswith("codes"))[-1]).convert("RGB")
-    side = sheets[0].height
-    row = found.resize((round(found.width * side / found.height), side))
-    page = Image.new("RGB", (sum(s.width + 12 for s in sheets) + row.width, side), "white")
-    x = 0
-    for image in (*sheets, row):
-        page.paste(image, (x, 0))
-        x += image.width + 12
-    return page
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
@@ -86,4 +70,3 @@ if __name__ == "__main__":
     args = parser.parse_args()
     results = json.loads((args.out / "results.json").read_text())
     Path(args.target + "-claims.svg").write_text(svg(results))
-    codes(args.out / "mae-learned-1" / "images").save(args.target + "-codes.png")

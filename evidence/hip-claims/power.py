@@ -4,7 +4,7 @@
 
 Of each difference of accuracies on which a rule of `claims.py` rests: the mean over seeds and its sample deviation, the line
 of the rule, the smallest distance from the line that the seeds decide with a power of 80 %, and how many seeds the measured
-distance takes (`tapetum.systems.pretraining.study.questions`). The test images leave a deviation of their own. Which of them
+distance takes (`benchmarks/plus_minus.py`). The test images leave a deviation of their own. Which of them
 each run was right about is not recorded, so that of two independent runs stands for it, which is rather too large.
 """
 
@@ -15,8 +15,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from plus_minus import run_of, seeds_of
-from tapetum.systems.pretraining.study.questions import detectable_difference, seeds_needed
+from plus_minus import detectable_difference, run_of, seeds_needed, seeds_of
 
 TEST_IMAGES = {"digits": 497, "cifar10": 2000}
 COMPARISONS = (

@@ -132,7 +132,7 @@ def command(verb: str, dice: Any) -> list[str] | None:
         case "study":
             return ["study", "run", "--plan", file, "--out", "out"]
         case "search":
-            return ["search", "cat", "--index", file]
+            return ["search", file, "cat"]
         case "scenes":
             return ["scenes", "make", "new", "--n", "1", "--size", number, "--frames", dice.rng.choice(["1", number])]
         case "adapt":

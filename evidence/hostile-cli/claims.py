@@ -223,8 +223,6 @@ def command(verb: str, dice: Dice) -> list[str]:
             size = ["--size", n("32"), "--frames", n("2"), "--n", n("1")]
             return ["scenes", "make", d.out("out"), *size, *d.options(seed=lambda: n("1"), textures=lambda: d.file("images"))]
         case "data":
-            if d.rng.random() < 0.5:
-                return ["data", "show", d.file("nothing")]
             return [
                 "data",
                 "shards",

@@ -180,7 +180,7 @@ def command(verb: str, dice: Any) -> list[str] | None:
             return ["index", *d([["images", "--model", model], [d([*ADDRESSES, *CREDENTIALS])]]), "--out", d(["new", index])]
         case "search":
             how = d([["cat"], ["--image", "image.png"]])
-            return ["search", index, *how, *d([[], ["--json"], ["--sheet", "s.html"], ["--model", model]])]
+            return ["search", index, *how, *d([[], ["--json"], ["--model", model]])]
         case "track":
             points = d([[], ["--points", named(dice, "points")], ["--grid", "1"]])
             moving = d(["clip.mp4", "clip.mp4", video])

@@ -235,12 +235,12 @@ def as_segments(rows: Sequence[Any]) -> Segments:
 
 def of_segments(study: Study, truth: Mapping[str, AnnotatedVideo], task: str) -> dict[str, Any]:
     """Compare localiser and prior by mAP, over videos drawn anew."""
-    names = [name for name, video in truth.items() if video.segments(task)]
+    names = [name for name, video in truth.items() if video.of(task)]
     said = {}
     for model in ("localiser", "prior"):
         file = Path(study.rows[f"{task}: {model}"]["numbers"]["predictions"])
         said[model] = read_predictions(task, read_json(file), truth).videos
-    true = [as_segments(truth[name].segments(task)) for name in names]
+    true = [as_segments(truth[name].of(task)) for name in names]
     told = {model: [as_segments(videos.get(name, [])) for name in names] for model, videos in said.items()}
 
     def gap(numbers: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""How long runs were said to take, and how long they took: seven small ones, one after the other.
+"""How long runs were said to take, and how long they took: five small ones, one after the other.
 
     python evidence/predictions/claims.py [--only NAME ...] [--out FILE.json]
 
@@ -24,8 +24,6 @@ from PIL import Image
 
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.systems.pretraining.run import loop_config, predict, pretrain, task_for
-from tapetum.systems.pretraining.study.plan import load_plan
-from tapetum.systems.pretraining.study.sweep import predict_study, run_study
 from tapetum.train.launch_config import Launch
 from tapetum.train.rehearsal import Seconds
 
@@ -57,12 +55,6 @@ def pretraining(method: str, encoder: str, steps: int, workers: int, **changes: 
     return work
 
 
-def study(folder: Path) -> tuple[Timed, Callable[[], None]]:
-    """The plan tiny, whole."""
-    costs = predict_study(load_plan("tiny"), folder / "study")
-    return (costs.times.all.wall, costs.times.all.cpu), lambda: run_study(costs)
-
-
 def _ledgered(work: Callable, *arguments: object) -> float:
     """Do a run; gives the CPU seconds of its workers, which are in its ledger and not on this process's clock."""
     launch = next(value for value in arguments if isinstance(value, Launch))
@@ -83,8 +75,6 @@ RUNS: dict[str, Callable] = {
     "supervised, small": pretraining(
         "supervised", "vit-nano", 600, 0, change=("patch=8", "width=16", "depth=1", "heads=2", "mlp_width=32")
     ),
-    "study tiny": study,
-    "longvideo embed": watching,
 }
 
 

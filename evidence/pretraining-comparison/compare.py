@@ -31,8 +31,10 @@ from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining.cost import count_step
 from tapetum.systems.pretraining.methods import Dino, DinoV2
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe
-from tapetum.systems.pretraining.run import first_encoder, run_task, task_for
+from tapetum.systems.pretraining.run import loop_config, run_task, task_for
+from tapetum.systems.pretraining.task import PretrainTask
 from tapetum.train.launch_config import Launch
+from tapetum.train.state import new_model
 from tapetum.transfer.probes import knn_accuracy, linear_probe
 from tapetum.transfer.probing import Labelled, features_of
 
@@ -73,6 +75,12 @@ def scores(encoder: Encoder, cifar10: Path) -> dict[str, float]:
     knn = knn_accuracy(train.features, train.labels, test.features, test.labels)
     _scored[weights] = {"knn": round(100 * knn, 2), "linear": round(100 * linear_probe(train, test, 10).accuracy, 2)}
     return _scored[weights]
+
+
+def first_encoder(task: PretrainTask, launch: Launch) -> Encoder:
+    """Make the encoder that a run begins with."""
+    model: Any = new_model(task, loop_config(task, launch), torch.device("cpu"))
+    return model.encoder.eval()
 
 
 def one_run(method: str, data: str, source: str, seed: int, budget: float, cifar10: Path, folder: Path) -> dict[str, Any]:

@@ -56,7 +56,7 @@ MOMENTS: dict[str, list[Moment]] = {
     ],
     "fsdp": [
         ("start: before it joins", 1, "torch.distributed:init_process_group", "", 0, 1),
-        ("start: as it makes its rows", 2, "tapetum.train.fsdp:RowsOnly.__call__", "", 0, 1),
+        ("start: as it gets its rows", 2, "tapetum.train.fsdp:shard", "", 0, 1),
         ("gather: of weights, between two processes' rows", 3, "torch.distributed:broadcast", "_AllGather.__call__", 0, 7),
         ("gather: of gradients", 0, "torch.distributed:reduce", "_ReduceScatter.__call__", EVERY + 1, 3),
         ("start: as it reads its part", 1, "tapetum.train.sharded:load", "", 0, 1),

@@ -61,10 +61,7 @@ _PACKAGES = (
     ),
     *("transfer", "types", "video"),
 )
-_BENCHMARKS = (
-    *("all", "davis", "longvideo", "objects", "own", "paligemma", "perception_test", "retrieval", "tapvid", "tapvid3d"),
-    *("votsp", "zero_shot"),
-)
+_BENCHMARKS = "davis", "longvideo", "objects", "paligemma", "perception_test", "tapvid", "tapvid3d", "votsp"
 _VERBS = {
     "app.track": ("convert", "show", "track", "track_live", "track_many", "track_things"),
     "app.see": ("answer", "ask", "caption", "classify", "detect", "discover", "embed", "segment"),
@@ -78,6 +75,8 @@ _MODULES = {"track_live": "live", "track_many": "many"}
 _HOMES = {
     **{f"{folder}.{_MODULES.get(name, name)}": (name,) for folder, names in _VERBS.items() for name in names},
     **{f"app.score.evaluate.{name}": (f"evaluate_{name}",) for name in _BENCHMARKS},
+    "app.score.evaluate.own": ("evaluate_all", "evaluate_own"),
+    "app.score.evaluate.zero_shot": ("evaluate_retrieval", "evaluate_zero_shot"),
 }
 _FUNCTIONS = sorted(name for names in _HOMES.values() for name in names)
 

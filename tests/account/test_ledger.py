@@ -15,7 +15,6 @@ from tapetum.account.config import Interval, LedgerConfig
 from tapetum.account.ledger import ENDS, Gpu, Ledger, format_ledger, read
 from tapetum.account.machine import (
     Estimate,
-    GpuEstimate,
     Rapl,
     git_commit,
     machine,
@@ -158,7 +157,7 @@ def test_meters_are_chosen_and_named() -> None:
     estimate = LedgerConfig(energy="estimate", watts_per_core=5, watts_per_gpu=100)
     cpu, gpu = pick_meters(estimate, ["some-gpu", "another"])
     assert isinstance(cpu, Estimate)
-    assert isinstance(gpu, GpuEstimate)
+    assert isinstance(gpu, Estimate)
     assert cpu.joules(10, 3) == 50
     assert gpu.joules(10, 3) == 600
     assert "2 GPU" in gpu.method

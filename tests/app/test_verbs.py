@@ -239,7 +239,6 @@ def test_vectors_are_those_of_the_command_line(tmp_path: Path, run: Run) -> None
         (lambda clip: tapetum.evaluate_tapvid3d(gt="."), "one of the two"),
         (lambda clip: tapetum.app.make.weights.show("tapri"), "did you mean tapir"),
         (lambda clip: tapetum.app.make.weights.convert("nothing.pt"), "no weights named .nothing.pt. and no such file"),
-        (lambda clip: tapetum.app.make.data.show(("nothing.tar",)), "nothing.tar"),
         (lambda clip: tapetum.app.score.tapvid3d.check("nowhere"), "nowhere"),
     ],
 )

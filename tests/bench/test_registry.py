@@ -18,7 +18,6 @@ from support.question_sets import OFFICIAL, fill, make_set, write
 from support.scripts import script
 from support.tapvid3d_clips import T, example, save
 from tapetum.bench import BENCHMARKS
-from tapetum.bench.built_in import Itto
 from tapetum.bench.longvideo_tasks import BENCHMARKS as TASKS
 from tapetum.bench.own import evaluate, make_benchmark
 from tapetum.encoders.towers_config import TextConfig
@@ -62,29 +61,6 @@ def tapvid(folder: Path) -> tuple[Path, str, float]:
     )
     found = tapetum.evaluate_tapvid(data=str(folder), model="static").as_json()
     return folder, "static", found["average_jaccard"]
-
-
-def itto(folder: Path) -> tuple[Path, str, float]:
-    """Two videos of noise, whose points move, hide and come back; scores by the public evaluator's law, written out."""
-    rng, jaccards = np.random.default_rng(3), []
-    for name in "ab":
-        frames, marks = folder / "mose" / "frames" / name, folder / "mose" / "annotations" / name
-        frames.mkdir(parents=True)
-        marks.mkdir(parents=True)
-        for number in range(6):
-            Image.fromarray(rng.integers(0, 255, (128, 64, 3), np.uint8)).save(frames / f"{number:05d}.jpg")
-        tracks = rng.random((5, 1, 2)) * (60, 120) + rng.normal(size=(5, 6, 2)).cumsum(1) * ([[[1]], [[0.1]]] * 2 + [[[9]]])
-        visible = rng.random((5, 6)) < 0.7
-        both = np.concatenate([tracks, visible[..., None], visible[..., None]], -1)
-        np.save(marks / f"{name}_gradient.npy", both[:2])
-        np.save(marks / f"{name}_random.npy", both[2:])
-        truth = (tracks * (4, 2)).astype(np.float32)
-        still = truth[:, :1].clip(0, 256)  # which is where a tracker may look
-        near = [((truth - still) ** 2).sum(-1) < limit**2 for limit in (1, 2, 4, 8, 16)]
-        hits = [(close & visible)[:, 1:].sum() for close in near]
-        misses = [(~(close & visible))[:, 1:].sum() for close in near]
-        jaccards.append(np.mean([hit / (visible[:, 1:].sum() + miss) for hit, miss in zip(hits, misses, strict=True)]))
-    return folder, "static", float(np.mean(jaccards))
 
 
 def questions(task: str, folder: Path) -> tuple[Path, str, float]:
@@ -152,7 +128,7 @@ def perception_test(folder: Path) -> tuple[Path, str, float]:
 def transfer(task: str, folder: Path) -> tuple[Path, str, float]:
     """Official files, or lines of ours, with noise for images and videos, and a PaliGemma that nobody trained."""
     found = TRANSFERS[task]
-    if found.reader == "lines":
+    if task not in OFFICIAL:
         answers = {"question": "what is it ?", "answers": ["a red cat"], "options": ["a red cat", "two dogs"], "right": 0}
         media = [{"video" if found.frames else "image": f"{k}.{'mp4' if found.frames else 'png'}", **answers} for k in range(2)]
         fill(read_examples(found, write(folder, {"test.jsonl": "".join(json.dumps(row) + "\n" for row in media)})))
@@ -183,7 +159,6 @@ def words(layout: str, folder: Path) -> tuple[Path, str, float]:
 MAKERS: dict[str, tuple[Callable[[Path], tuple[Path, str, float]], str]] = {
     "votsp": (votsp, "d_avg"),
     "davis": (davis, "j_and_f"),
-    "itto": (itto, "average_jaccard"),
     "imagenet": (partial(words, "imagenet"), "top_1"),
     "flickr30k": (partial(words, "flickr30k"), "text of image recall@1"),
     "tapvid3d": (tapvid3d, "average_jaccard"),
@@ -194,7 +169,7 @@ MAKERS: dict[str, tuple[Callable[[Path], tuple[Path, str, float]], str]] = {
     **{name: (partial(transfer, name), "") for name in ("rsvqa-lr", "pope", "ai2d", "countbenchqa", "msvd-qa")},
 }
 """Of each benchmark: what makes its data and gives a model and the headline of its verb; and its name, "" for the first."""
-QUICK = "votsp", "itto", "tapvid-davis", "video-mme", "tapvid3d", "perception-test", "rsvqa-lr"
+QUICK = "votsp", "tapvid-davis", "video-mme", "tapvid3d", "perception-test", "rsvqa-lr"
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in MAKERS])
@@ -202,7 +177,6 @@ def test_a_benchmark_scores_as_its_verb_does_and_goes_on(name: str, tmp_path: Pa
     maker, headline = MAKERS[name]
     data, model, expected = maker(tmp_path / "data")
     benchmark = make_benchmark(name)
-    assert isinstance(benchmark, Itto) == (name == "itto")
     items = benchmark.items(data)
     assert len(items) >= 2 or name == "flickr30k"
     found = evaluate(name, data, model, out=tmp_path / "out", device="cpu")

@@ -19,7 +19,7 @@ from tapetum.bench.tapvid3d import METRICS, evaluate
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
 from tapetum.systems.tapvid3d.baselines import PointArrays, Static3D
-from tapetum.systems.tapvid3d.folders import minival
+from tapetum.systems.tapvid3d.folders import files
 
 PUBLIC = json.loads((GOLDEN / "tapvid3d_eval.json").read_text())
 EVERY = ("none", "median", "mean", "median_on_queries", "per_trajectory", "local_neighborhood", "reproduce_2d")
@@ -169,9 +169,9 @@ def test_damaged_truth_stops_everything(folders: tuple[Path, Path]) -> None:
 
 def test_a_split_must_be_whole(tmp_path: Path) -> None:
     arrays = example()
-    for name in minival("pstudio"):
+    for name in files("minival", "pstudio"):
         save(tmp_path / "gt" / "pstudio" / name, arrays)
-    (tmp_path / "gt" / "pstudio" / minival("pstudio")[7]).unlink()
+    (tmp_path / "gt" / "pstudio" / files("minival", "pstudio")[7]).unlink()
     pred = tmp_path / "pred"
     pred.mkdir()
     with pytest.raises(BadInput, match="1 of 50 clips of the split minival are missing, the first being"):

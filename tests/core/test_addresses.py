@@ -1,7 +1,6 @@
 """Files at addresses: listed and copied, from real servers on this machine."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from support.storage import object_storage, web_server
 from tapetum.core import addresses
 from tapetum.core.addresses import describe, list_files, temporary_copy
 from tapetum.core.errors import BadInput
-from tapetum.core.limits import USUAL
 
 
 @pytest.fixture
@@ -63,9 +61,9 @@ def test_what_is_not_there_or_too_large(web: tuple[str, list[str]], monkeypatch:
     with pytest.raises(BadInput, match="there is nothing at"), temporary_copy(f"{web[0]}/none.bin"):
         pass
     assert describe(f"{web[0]}/none.bin") is None
-    monkeypatch.setattr(addresses, "USUAL", replace(USUAL, reserve=1 << 60))
+    monkeypatch.setattr(addresses, "RESERVED_BYTES", 1 << 60)
     with (
-        pytest.raises(BadInput, match=r"brings 5 bytes more, and .* has room for 0"),
+        pytest.raises(BadInput, match=r"has 5 bytes, and .* has room for 0"),
         temporary_copy(f"{web[0]}/photos/a%20b.bin"),
     ):
         pass

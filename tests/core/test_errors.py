@@ -7,7 +7,7 @@ import pytest
 
 from tapetum.account.machine import without_paths
 from tapetum.app.shell.output import print_json
-from tapetum.core.errors import BadInput, UnreachableAddress, hide_secrets, visible
+from tapetum.core.errors import BadInput, TapetumError, hide_secrets, visible
 from tapetum.desk.search.results import MomentMatch
 from tapetum.video.live import LiveVideo
 
@@ -28,7 +28,7 @@ ADDRESSES = [
 def test_secrets_are_hidden_wherever_an_address_is_named(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"video": [address]})
     seen = [
-        *(str(kind(f"cannot read {address}: 'no'")) for kind in (BadInput, UnreachableAddress)),
+        *(str(kind(f"cannot read {address}: 'no'")) for kind in (BadInput, TapetumError)),
         visible(f"'{address}' is gone"),
         str(without_paths({"command": f"track {address} --out=/a/b"})),
         MomentMatch(path=address, start_s=None, stop_s=None, cosine=0.5).path,

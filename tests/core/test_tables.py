@@ -12,7 +12,7 @@ from tapetum.systems.perception_test.annotations import read_ids
 from tapetum.systems.tap.tracking.corrections import corrections_of
 from tapetum.systems.tapvid3d.lifting import parse_intrinsics
 from tapetum.tracks.exchange import read_tracks, write_tracks
-from tapetum.tracks.points import choose_points, parse_point, read_points, region_points
+from tapetum.tracks.points import parse_point, read_points, region_points, request_points
 from tapetum.types import Tracks, Tracks3D
 from tapetum.video import open_video
 
@@ -44,7 +44,7 @@ def test_points_queries_and_corrections(tmp_path: Path, sign: str, point: str):
         read_points(file)
     one = rewritten("1,10.5,20.25", sign, point).strip()
     assert parse_point(one) == (1, 10.5, 20.25)
-    assert choose_points(64, 48, 6, query=[one]) == [(1, 10.5, 20.25)]
+    assert request_points(64, 48, 6, query=[one]).points == [(1, 10.5, 20.25)]
     video = open_video(np.zeros((2, 48, 64, 3), np.uint8))
     assert corrections_of([rewritten("1,0,10.5,20.25", sign, point).strip()], tracks(), video) == [(1, 0, 10.5, 20.25)]
     assert parse_intrinsics(rewritten("500.5,500,320,240", sign, point).strip()) == (500.5, 500, 320, 240)

@@ -41,8 +41,8 @@ def test_whole_numbers_in_floats_are_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        ([float("nan"), 0.0] * 20, r"no label in row 0 \(of 20 such rows\)"),
-        ([1.0, None] * 20, r"no label in row 1 \(of 20 such rows\)"),
+        ([float("nan"), 0.0] * 20, r"no label in row 0 \(one of 20\)"),
+        ([1.0, None] * 20, r"no label in row 1 \(one of 20\)"),
         ([0.0, 0.5] * 20, "has the label 0.5 in row 1; a class is a whole number or a word"),
         ([0.0, float("inf")] * 20, "has the label inf in row 1"),
         (["cat", ""] * 20, "no label in row 1"),

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from tapetum.core.errors import BadInput
 from tapetum.data import perception
 from tapetum.data.coco import CocoImage, instance, write_captions, write_instances
 from tapetum.data.entries import write_lines
+from tapetum.data.questions import Question
 from tapetum.data.rle import decode_mask, encode_mask
-from tapetum.data.video_language import EgoQuestion, write_egoschema
+from tapetum.data.video_language import write_egoschema
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([0.0, 0.02, 0.5, 0.98, 1.0]), st.integers(0, 1000))
@@ -95,13 +97,13 @@ def test_units_of_the_perception_test(tmp_path: Path) -> None:
 
 
 def test_egoschema_and_lines(tmp_path: Path) -> None:
-    question = EgoQuestion(uid="v-0", video="v", text="What?", options=list("abcde"), answer=3)
+    question = Question(key="v-0", video=Path("v"), question="What?", options=tuple("abcde"), right=3)
     questions, answers = write_egoschema(tmp_path, lambda: [question])
     [found] = json.loads(questions.read_text())
     assert (found["q_uid"], found["option 3"], found["video_id"]) == ("v-0", "d", "v")
     assert json.loads(answers.read_text()) == {"v-0": 3}
     with pytest.raises(BadInput, match="five"):
-        EgoQuestion(uid="v-0", video="v", text="What?", options=list("abc"), answer=1)
+        write_egoschema(tmp_path, lambda: [replace(question, options=tuple("abc"))])
     with pytest.raises(BadInput, match="no JSON"):
         write_lines(tmp_path / "x.jsonl", [{"a": float("nan")}])
     assert not (tmp_path / "x.jsonl").exists()

@@ -3,11 +3,9 @@
 import gzip
 import io
 import pickle
-import sys
 import tarfile
 import wave
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +16,9 @@ import torch
 import webdataset
 from PIL import Image
 
-from support.networks import HIP
 from tapetum.core.errors import BadInput
 from tapetum.data import tar_index
 from tapetum.data.shards import Shards, find_tars, write_shards
-from tapetum.systems.hip.data import HipExamples, ModalityField
-from tapetum.systems.hip.task import ClassTask
-from tapetum.train import TrainConfig, fit
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -219,11 +213,11 @@ def bad_tars(folder: Path) -> dict[str, tuple[Any, str]]:
         "missing": (folder / "gone.tar", r"cannot read .*gone\.tar \(No such file"),
         "missing of a pattern": (f"{folder}/gone-*.tar", r"cannot read .*gone-\*\.tar"),
         "folder of none": (folder / "none", "there is no .tar in"),
-        "folder of packed": (folder / "packed", r"x\.tar\.gz is compressed"),
+        "folder of packed": (folder / "packed", "there is no .tar in"),
         "empty list": ([], "the list of shards is empty"),
         "no tar": (file("text.tar", b"hello\n" * 1000), "is no tar file, cut off or damaged"),
         "zero bytes": (file("zero.tar", b""), "is no tar file, cut off or damaged"),
-        "gzip": (folder / "packed" / "x.tar.gz", r"is compressed \(gzip\).*unpack"),
+        "gzip": (folder / "packed" / "x.tar.gz", "is no tar file, cut off or damaged"),
         "cut off in a member": (file("cut.tar", (folder / "last.tar").read_bytes()[:3000]), "cut off or damaged"),
         "cut off between": (file("cut2.tar", whole[: whole.index(b"b.jpg")]), "is cut off or damaged"),
         "cut off in a header": (file("cut3.tar", whole[: second + 100]), "cut off or damaged"),
@@ -382,42 +376,3 @@ def test_a_folder_with_anything_in_it_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="is a file"):
         write_shards(many(1), tmp_path / "mine", "s")
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
-
-
-STEPS = 12
-CONFIG = TrainConfig(
-    steps=STEPS, batch_size=8, accumulation=4, lr=3e-3, warmup_steps=2, checkpoint_every=3, threads=1, tensorboard=False
-)
-
-
-def task(folder: Path) -> ClassTask:
-    """Classes of images with HiP, moved and mirrored, straight from shards."""
-    shards = Shards(folder)
-    field = ModalityField(shards.column("png"), 128.0, 64.0, shift=1, mirror=True)
-    examples = HipExamples({"image": field}, shards.column("cls"), seed=1)
-    return ClassTask(HIP, examples, examples, 2)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shards of 40 images, most of which are shown twice and more in a run."""
-    folder = tmp_path_factory.mktemp("shards")
-    write_shards(
-        [{"__key__": f"{k:03d}", "png": make_image(k), "cls": k % 2} for k in range(40)], folder, "train", samples_per_shard=7
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def unbroken(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("unbroken")
-    assert fit(task(folder), CONFIG, out).state == "finished"
-    return out
-
-
-if __name__ == "__main__":
-    shards_folder, out_folder, workers, parallel = sys.argv[1:]
-    config = replace(CONFIG, workers=int(workers))
-    if parallel != "-":
-        config = replace(config, parallel=parallel, accumulation=2)
-    sys.exit(0 if fit(task(Path(shards_folder)), config, out_folder).state == "finished" else 3)

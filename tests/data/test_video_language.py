@@ -7,18 +7,14 @@ import pytest
 
 from support.question_sets import write
 from tapetum.core.errors import BadInput
+from tapetum.data.questions import Question
 from tapetum.data.video_language import (
-    EgoQuestion,
-    list_diving48,
-    list_ssv2,
-    read_activitynet,
     read_egoschema,
     read_episode_questions,
     read_msrvtt,
     read_nextqa,
     read_nextqa_open,
     read_vatex,
-    read_youcook2,
     write_egoschema,
 )
 
@@ -54,7 +50,7 @@ def test_egoschema(tmp_path: Path) -> None:
     assert (one.key, one.right, one.options[3], one.video) == (UID, 3, "C does 3.", tmp_path / "videos" / f"{UID}.mp4")
     assert [each.right for each in read_egoschema(tmp_path, "full")] == [3, None]
     (tmp_path / "ours").mkdir()
-    made = [EgoQuestion(uid="e-0", video="e", text="What?", options=tuple("abcde"), answer=2)]
+    made = [Question(key="e-0", video=Path("e"), question="What?", options=tuple("abcde"), right=2)]
     write_egoschema(tmp_path / "ours", lambda: made)
     [own] = read_egoschema(tmp_path / "ours")
     assert (own.right, own.video and own.video.name) == (2, "e.mp4")
@@ -96,61 +92,13 @@ def test_msrvtt(tmp_path: Path) -> None:
     write(tmp_path, {"MSRVTT_data.json": {"videos": videos, "sentences": told}, "MSRVTT_JSFUSION_test.csv": table})
     touch(tmp_path, "videos/video1.webm")
     [one] = read_msrvtt(tmp_path, "test")
-    assert (one.captions, one.video) == (("text 0", "text 1"), tmp_path / "videos" / "video1.webm")
+    assert (one.answers, one.video) == (("text 0", "text 1"), tmp_path / "videos" / "video1.webm")
     [one] = read_msrvtt(tmp_path)
-    assert (one.key, one.captions) == ("video9770", ("a person is connecting something to system",))
+    assert (one.key, one.answers) == ("video9770", ("a person is connecting something to system",))
 
 
 def test_vatex(tmp_path: Path) -> None:
     row = {"videoID": "a_000010_000020", "enCap": ["one", "two"], "chCap": ["x"]}
     write(tmp_path, {"vatex_validation_v1.0.json": [row], "vatex_public_test_english_v1.1.json": [row | {"videoID": "b"}]})
-    assert read_vatex(tmp_path)[0].captions == ("one", "two")
+    assert read_vatex(tmp_path)[0].answers == ("one", "two")
     assert read_vatex(tmp_path, "test")[0].key == "b"
-
-
-def test_youcook2(tmp_path: Path) -> None:
-    steps = [{"segment": [2, 9], "id": 0, "sentence": "cut"}, {"segment": [9.5, 12], "id": 1, "sentence": "fry"}]
-    video = {"duration": 20.1, "subset": "validation", "recipe_type": "113", "annotations": steps, "video_url": "x"}
-    write(tmp_path, {"youcookii_annotations_trainval.json": {"database": {"v": video, "w": video | {"subset": "training"}}}})
-    first, second = read_youcook2(tmp_path)
-    assert (first.key, first.captions, first.start_s, first.stop_s) == ("v_0", ("cut",), 2.0, 9.0)
-    assert (second.start_s, second.video) == (9.5, tmp_path / "v.mp4")
-    touch(tmp_path, "raw_videos/validation/113/v.mkv")
-    [whole] = read_youcook2(tmp_path, whole=True)
-    assert (whole.captions, whole.start_s) == (("cut fry",), None)
-    assert whole.video == tmp_path / "raw_videos" / "validation" / "113" / "v.mkv"
-
-
-def test_activitynet(tmp_path: Path) -> None:
-    video = {"duration": 82.73, "timestamps": [[0.83, 19.86], [60.81, 17.37]], "sentences": ["A woman.", " She climbs."]}
-    write(tmp_path, {"val_1.json": {"v_uqiMw7tQ1Cc": video}})
-    [whole] = read_activitynet(tmp_path)
-    assert (whole.key, whole.captions) == ("v_uqiMw7tQ1Cc", ("A woman. She climbs.",))
-    assert [(part.start_s, part.stop_s) for part in read_activitynet(tmp_path, whole=False)] == [(0.83, 19.86), (17.37, 60.81)]
-
-
-def test_diving48(tmp_path: Path) -> None:
-    rows = [{"vid_name": f"d{k}", "label": k, "start_frame": 0, "end_frame": 48} for k in range(2)]
-    words = [["Back", "15som", "05Twis", "FREE"], ["Back", "15som", "15Twis", "FREE"]]
-    write(tmp_path, {"Diving48_V2_train.json": rows, "Diving48_V2_test.json": rows, "Diving48_vocab.json": words})
-    with pytest.raises(BadInput, match="has none of the 2 videos"):
-        list_diving48(tmp_path, "train")
-    touch(tmp_path, "rgb/d1.mp4")
-    found = list_diving48(tmp_path, "val")
-    assert (found.truth is not None and found.truth.tolist(), found.missing) == ([1], 1)
-    assert found.classes[1] == "Back 15som 15Twis FREE"
-
-
-def test_something_something(tmp_path: Path) -> None:
-    rows = [
-        {"id": "78687", "label": "x", "template": "Moving [something] up", "placeholders": ["glass"]},
-        {"id": "5", "label": "y", "template": "[Something] falling", "placeholders": ["a"]},
-    ]
-    labels = {"Moving something up": "1", "Something falling": "0"}
-    write(tmp_path, {"labels/train.json": rows, "something-something-v2-validation.json": rows, "labels/labels.json": labels})
-    touch(tmp_path, "20bn-something-something-v2/78687.webm", "20bn-something-something-v2/5.webm")
-    for split in ("train", "val"):
-        found = list_ssv2(tmp_path, split)  # pyright: ignore[reportArgumentType]
-        assert found.truth is not None
-        assert found.truth.tolist() == [1, 0]
-        assert found.classes == ("Something falling", "Moving something up")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from tapetum import encoders
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.encoders.config import IMAGENET_MEAN, Preprocessing
+from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.factory import make
 from tapetum.encoders.features import prepare
 
@@ -54,14 +54,6 @@ def test_half_precision_is_read_as_float32(tmp_path):
     again = encoders.load(tmp_path / "a.safetensors")
     assert again.positions.dtype == torch.float32
     torch.testing.assert_close(again.positions, encoder.positions, atol=1e-4, rtol=1e-3)
-
-
-def test_another_preprocessing_is_refused(tmp_path):
-    encoder = encoders.build("vit-nano", **SMALL)
-    encoders.save(encoder, tmp_path / "a.safetensors")
-    assert encoders.load(tmp_path / "a.safetensors", preprocessing=encoder.preprocessing).preprocessing.mean == IMAGENET_MEAN
-    with pytest.raises(BadInput, match="was made with"):
-        encoders.load(tmp_path / "a.safetensors", preprocessing=Preprocessing(size=(32, 32), mean=(127.0,) * 3))
 
 
 def test_broken_and_hostile_files_are_refused(tmp_path):

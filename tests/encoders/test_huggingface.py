@@ -44,18 +44,14 @@ def shaken(model):
 
 
 def both(kind, settings, **more):
-    """A model of transformers and ours with its weights; they are brought back, too, and the files it writes are read."""
+    """A model of transformers and ours with its weights."""
     theirs = shaken(getattr(transformers, kind)(getattr(transformers, settings)(**IMAGE, **more)))
     return theirs, brought(theirs)
 
 
 def brought(theirs):
     config, state = theirs.config.to_dict(), theirs.state_dict()
-    ours = encoders.from_state(state, "huggingface", config)
-    back = encoders.to_state(ours, "huggingface")
-    assert back.keys() == state.keys()
-    assert all(torch.equal(back[key], state[key]) for key in state)
-    return ours
+    return encoders.from_state(state, "huggingface", config)
 
 
 def images(size):
@@ -129,7 +125,6 @@ def test_mae_without_masking(size):
     x = images(size)
     want = whole.vit(x, noise=noise, interpolate_pos_encoding=True).last_hidden_state
     torch.testing.assert_close(ours(x).tokens, want, atol=1e-5, rtol=1e-5)
-    assert encoders.to_state(ours, "huggingface").keys() == whole.vit.state_dict().keys()
 
 
 def clip(end=49):
@@ -209,8 +204,6 @@ def test_an_image_tower_with_its_projection(family, tmp_path):
     assert torch.equal(again.projection.weight, ours.projection.weight)
     encoders.save(again, tmp_path / "ours.safetensors")
     assert torch.equal(encoders.load(tmp_path / "ours.safetensors")(x).pooled, ours(x).pooled)
-    with pytest.raises(BadInput, match="timm has no network"):
-        encoders.to_state(ours, "timm")
 
 
 @torch.no_grad()
@@ -236,23 +229,3 @@ def test_what_does_not_fit_is_named():
     assert "768" in refused(state, {k: v for k, v in config.items() if k != "hidden_size"})  # what transformers takes it to be
     assert "activation of this config is 'selu'" in refused(state, config | {"hidden_act": "selu"})
     assert "is no config" in refused(state, "google/vit-base-patch16-224")
-
-
-@pytest.mark.parametrize(
-    ("name", "changes"),
-    [
-        ("vit-nano", {"classes": 2, "pooler": True}),
-        ("vit-nano", {"registers": 2}),
-        ("vit-nano", {"norm": "pooled", "pooling": "mean"}),
-        ("deit3-small", {}),
-        ("clip-base-32", {"classes": 2}),
-        ("clip-base-32", {"class_token": False, "pooling": "mean"}),
-        ("siglip-base-16", {"qkv_bias": False}),
-        ("siglip-base-16", {"projection": 4}),
-        ("vit-nano", {"projection": 4}),
-    ],
-)
-def test_transformers_has_no_such_network(name, changes):
-    sizes = {"width": 16, "depth": 1, "heads": 2, "mlp_width": 16}
-    with pytest.raises(BadInput, match="huggingface has no network"):
-        encoders.to_state(encoders.build(name, **sizes, **changes), "huggingface")

@@ -48,8 +48,6 @@ def test_a_model_of_timm_gives_what_timm_gives(name: str, tmp_path: Path) -> Non
     encoders.save(encoder, tmp_path / "ours.safetensors")
     with torch.no_grad():
         assert torch.equal(load(tmp_path / "ours.safetensors")(x).pooled, found.pooled)
-    back = encoders.to_state(encoder, "timm")
-    assert back.keys() == theirs.state_dict().keys()
 
 
 @pytest.mark.parametrize("kind", ["ConvNext", "ConvNextV2", "RegNet", "MobileNetV2"])

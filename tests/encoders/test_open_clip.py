@@ -1,4 +1,4 @@
-"""Towers of open_clip, native and with a tower of timm, give the same vectors and logits here; and their weights come back."""
+"""Towers of open_clip, native and with a tower of timm, give the same vectors and logits here."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders import from_state, to_state
+from tapetum.encoders import from_state
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.vit_sizes import SIZES
 
@@ -45,10 +45,6 @@ def compare(model: Any, config: dict[str, Any], size: tuple[int, int], vocabular
         logits = model.logit_scale.exp() * vectors @ texts.T
         logits = logits if model.logit_bias is None else logits + model.logit_bias
         torch.testing.assert_close(ours.compare(images, ids), logits, atol=1e-4, rtol=1e-5)
-    back = to_state(ours, "open_clip")
-    assert back.keys() == model.state_dict().keys()
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(back[name], tensor), name
     return ours
 
 

@@ -7,9 +7,8 @@ import torch
 
 from tapetum import encoders
 from tapetum.core.errors import BadInput
-from tapetum.encoders.architectures import SOURCES, dotted
-from tapetum.encoders.folders import of_timm
-from tapetum.encoders.tables.timm import describe
+from tapetum.encoders.tables.rows import their_shapes
+from tapetum.encoders.tables.timm import describe, rows
 
 timm = pytest.importorskip("timm")
 
@@ -63,9 +62,6 @@ def test_features_are_those_of_timm(name, classes):
             torch.testing.assert_close(features.pooled, theirs.forward_head(tokens, pre_logits=True), atol=1e-5, rtol=1e-5)
             if classes:
                 torch.testing.assert_close(ours.classify(x), theirs(x), atol=1e-5, rtol=1e-5)
-    back = encoders.to_state(ours, "timm")
-    assert back.keys() == state.keys()
-    assert all(torch.equal(back[key], state[key]) for key in state)
 
 
 def test_mean_pooling_with_the_norm_after_it():
@@ -74,7 +70,6 @@ def test_mean_pooling_with_the_norm_after_it():
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(ours(x).pooled, theirs.forward_head(theirs.forward_features(x), pre_logits=True))
-    theirs.load_state_dict(encoders.to_state(ours, "timm"))
 
 
 def test_a_full_size_name_wants_no_changes():
@@ -93,26 +88,24 @@ def test_shapes_of_full_size_names(name):
     with torch.device("meta"):
         theirs = timm.create_model(name).state_dict()
         found, _ = describe(name, theirs)
-        ours = encoders.to_state(encoders.factory.make(found), "timm")
-    assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
+        ours = encoders.factory.make(found)
+        assert their_shapes(rows(ours), ours.state_dict()) == {key: tuple(each.shape) for key, each in theirs.items()}
 
 
-def test_preprocessing_is_timms_for_every_name_and_tag():
-    seen = 0
-    for name in {*timm.list_pretrained(), *timm.list_models()}:
-        found = next(filter(None, (dotted(table).describe(name, {}) for table in SOURCES["timm"][:-1])), None)
-        if found is None:
-            continue
-        got, cfg = found[0].preprocessing, timm.get_pretrained_cfg(name).to_dict()
-        want = timm.data.resolve_data_config(pretrained_cfg=cfg)
-        assert got.size == want["input_size"][1:], name
-        assert (got.resize == "squash") == (want["crop_mode"] == "squash"), name
-        assert (got.crop_fraction, got.interpolation) == (want["crop_pct"], want["interpolation"]), name
-        assert got.mean == pytest.approx([255 * m for m in want["mean"]]), name
-        assert got.std == pytest.approx([255 * s for s in want["std"]]), name
-        assert of_timm(cfg, name).size == got.size, name  # as it stands beside weights of that name
-        seen += 1
-    assert seen > 380
+@pytest.mark.parametrize(
+    ("name", "size", "resize", "crop", "mean"),
+    [
+        ("vit_small_patch8_224", 224, "crop", 0.9, 123.675),
+        ("vit_base_patch16_224.augreg_in21k", 224, "crop", 0.9, 127.5),
+        ("vit_base_patch16_clip_384.openai_ft_in12k_in1k", 384, "squash", 0.95, 122.7709),
+        ("vit_small_patch16_dinov3", 256, "crop", 1.0, 123.675),
+        ("resnet50.a1h_in1k", 176, "crop", 0.9, 123.675),
+    ],
+)
+def test_preprocessing_is_timms_for_a_name_and_its_tag(name, size, resize, crop, mean):
+    how = encoders.architecture(f"timm:{name}").preprocessing
+    assert (how.size, how.resize, how.crop_fraction) == ((size, size), resize, crop)
+    assert how.mean[0] == pytest.approx(mean, abs=1e-3)
 
 
 def test_what_does_not_fit_is_named():
@@ -133,9 +126,3 @@ def test_what_does_not_fit_is_named():
     assert "no source 'jax'" in refused(state, source="jax")
     with pytest.raises(BadInput, match="no classifier"):
         encoders.from_state(state, "timm", name, **changes).classify(torch.zeros(1, 3, 32, 32))
-
-
-def test_timm_has_no_network_with_a_pooler():
-    encoder = encoders.build("vit-nano", pooler=True)
-    with pytest.raises(BadInput, match="timm has no network"):
-        encoders.to_state(encoder, "timm")

@@ -85,11 +85,6 @@ def test_clip_is_that_of_transformers(pairs: tuple[dict[str, int], Sequence[tupl
         assert not mine[stop:].any()
     theirs.save_pretrained(tmp_path)
     np.testing.assert_array_equal(read_tokenizer(tmp_path, "clip", 77)(SENTENCES + COMPOSED), ours)
-    plain = tmp_path / "plain"
-    plain.mkdir()
-    (plain / "vocab.json").write_text(json.dumps(vocabulary))
-    (plain / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(merge) for merge in merges) + "\n")
-    np.testing.assert_array_equal(read_tokenizer(plain, "clip", 77)(SENTENCES + COMPOSED), ours)
     assert clip(vocabulary, merges, 32)(["x " * 99])[0, -1] == end
 
 
@@ -121,7 +116,7 @@ def test_what_is_no_list_of_texts_is_refused(unigram: bytes, texts: Any, message
 def test_damaged_files_are_named(unigram: bytes, pairs: tuple[dict[str, int], Any], tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"no spiece\.model"):
         read_tokenizer(tmp_path, "siglip", 64)
-    with pytest.raises(BadInput, match=r"neither tokenizer\.json nor"):
+    with pytest.raises(BadInput, match=r"no tokenizer\.json"):
         read_tokenizer(tmp_path, "clip", 77)
     (tmp_path / "spiece.model").write_bytes(unigram[:100])
     with pytest.raises(BadInput, match="no SentencePiece model"):

@@ -17,5 +17,5 @@ from nursery import CONFIG, Tiny
 from tapetum.train import fit
 
 if __name__ == "__main__":
-    config = replace(CONFIG, steps=12, checkpoint_every=6, eval_every=4, keep_every=0)
+    config = replace(CONFIG, steps=12, checkpoint_every=6, eval_every=4)
     fit(Tiny(Path("fatal")), config, sys.argv[1])

@@ -116,13 +116,10 @@ def test_numbers_are_bounded_by_their_names() -> None:
 
 HUGE = "1000000000"
 OPTIONS = (
-    ("account", "resnet-50", "--size", HUGE),
     ("scenes", "make", "OUT", "--size", "32", "--n", "1", "--frames", HUGE),
     ("embed", "CLIP", "--out", "e.npz", "--batch-size", HUGE),
     ("track", "CLIP", "--model", "static", "--resize", HUGE),
-    ("train", "tap-nano", "--out", "OUT", "--size", HUGE),
     ("pretrain", "mae", "--data", "IMAGES", "--out", "OUT", "--change", f"depth={HUGE}"),
-    ("eval", "davis", "--data", "CLIP", "--short-side", HUGE),
     ("classify", "CLIP", "--top", "9" * 40),
 )
 """Commands with an option that sets a size, which is absurd."""
@@ -169,11 +166,10 @@ def test_configs_of_hugging_face() -> None:
             encoders.from_state({name: torch.zeros(2) for name in "abc"}, "huggingface", config)
 
 
-def test_folders_of_paligemma(run: Run, clip: Path, tmp_path: Path) -> None:
-    for part, name in [("text_config", "num_hidden_layers"), ("vision_config", "num_hidden_layers")]:
-        config = {"model_type": "paligemma", "text_config": {}, "vision_config": {}}
-        config[part] = {name: 10**9}  # pyright: ignore[reportArgumentType]
-        (tmp_path / "config.json").write_text(json.dumps(config))
-        save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
-        with few_modules(), pytest.raises(BadInput):
-            tapetum.load(tmp_path)
+def test_folders_of_paligemma(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "paligemma", "text_config": {"num_hidden_layers": 10**9}, "vision_config": {}})
+    )
+    save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with few_modules(), pytest.raises(BadInput):
+        tapetum.load(tmp_path)

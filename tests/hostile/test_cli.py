@@ -1,22 +1,18 @@
 """Bad videos, bad points and bad places: one clear line, exit code 2, nothing half-written."""
 
-import os
 import resource
 import signal
 import subprocess
 import sys
 import time
-import wave
 from collections.abc import Callable
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
 import tapetum
 from tapetum.types import Tracks
-from tapetum.video import write_video
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -34,77 +30,8 @@ def refused(run: Run, folder: Path, *arguments: object) -> str:
     return stderr
 
 
-def sound(path: Path) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(bytes(16000))
-    return path
-
-
-def no_frames(path: Path) -> Path:
-    """An mp4 with a video track and no image in it."""
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width = stream.height = 16  # pyright: ignore
-        stream.pix_fmt = "yuv420p"  # pyright: ignore
-        container.start_encoding()
-    return path
-
-
 def test_no_file(run: Run, tmp_path: Path) -> None:
     assert "there is no file" in refused(run, tmp_path, tmp_path / "clip.mp4")
-
-
-def test_an_empty_file(run: Run, tmp_path: Path) -> None:
-    path = tmp_path / "clip.mp4"
-    path.write_bytes(b"")
-    assert "is empty" in refused(run, tmp_path, path)
-
-
-def test_text_named_mp4(run: Run, tmp_path: Path, clip: Path) -> None:
-    for text in [
-        "hello\n",
-        "ffconcat version 1.0\nfile other.mp4\n",
-        "#EXTM3U\n#EXTINF:1,\nother.mp4\n",
-        "v=0\no=- 0 0 IN IP4 1.1.1.1\n",
-    ]:
-        (tmp_path / "other.mp4").write_bytes(clip.read_bytes())
-        path = tmp_path / "clip.mp4"
-        path.write_text(text)
-        assert "is not a video that can be read" in refused(run, tmp_path, path)
-
-
-def test_audio_only(run: Run, tmp_path: Path) -> None:
-    for name in ["sound.wav", "sound.mp4"]:
-        assert "only sound" in refused(run, tmp_path, sound(tmp_path / name))
-
-
-def test_a_folder_without_images(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "frames").mkdir()
-    refused(run, tmp_path, tmp_path / "frames")
-
-
-def test_zero_frames(run: Run, tmp_path: Path) -> None:
-    refused(run, tmp_path, no_frames(tmp_path / "clip.mp4"))
-    np.save(tmp_path / "clip.npy", np.zeros((0, 8, 8, 3), np.uint8))
-    assert "no frames" in refused(run, tmp_path, tmp_path / "clip.npy")
-
-
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.99])
-def test_a_truncated_video_gives_what_is_left_or_one_line(run: Run, tmp_path: Path, share: float) -> None:
-    frames = np.random.default_rng(0).integers(0, 255, (12, 48, 64, 3), dtype=np.uint8)
-    path = write_video(tmp_path / "clip.mp4", frames, 10)
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    code, _, stderr = run("track", path, "--model", "static", "--grid", 1, "--out", tmp_path / "out")
-    assert stderr.count("\n") == 1
-    if code == 2:
-        assert not (tmp_path / "out").exists()
-    else:
-        assert code == 0
-        assert "frames are damaged or missing" in stderr
-        assert 1 <= Tracks.load(tmp_path / "out" / "tracks.npz").frames < 12
 
 
 @pytest.mark.parametrize("shape", [(1, 48, 64, 3), (3, 1, 1, 3), (1, 1, 1, 3), (2, 1, 300, 3)])
@@ -118,15 +45,9 @@ def test_one_frame_and_one_pixel_are_videos(run: Run, tmp_path: Path, shape: tup
 def test_bad_queries(run: Run, tmp_path: Path, clip: Path) -> None:
     for query, message in [
         ("nan,1,1", "NaN or infinity"),
-        ("0,nan,1", "NaN or infinity"),
-        ("0,inf,1", "NaN or infinity"),
         ("0,65,1", "outside the image of 64x48"),
-        ("0,1,-0.1", "outside the image"),
         ("6,1,1", r"frame 6 is not in the video, which has 6 frames (0 to 5)"),
-        ("-1,1,1", "frame -1 is not in the video"),
-        ("1e30,1,1", "is not in the video"),
         ("1,2", "is not a point"),
-        ("a,b,c", "is not a point"),
         ("", "--query is followed by an empty word"),
     ]:
         assert message in refused(run, tmp_path, clip, "--query", "0,1,1", "--query", query)
@@ -136,11 +57,8 @@ def test_bad_tables_of_points(run: Run, tmp_path: Path, clip: Path) -> None:
     for content, message in [
         (b"", "begins with the header ''"),
         (b"a,b\n1,2\n", "it must be t,x,y"),
-        (b"1,2,3\n", "it must be t,x,y"),
         (b"t,x,y\n", "holds no points"),
         (b"t,x,y\n0,1,1\n0,one,1\n", "line 3 of"),
-        (b"t,x,y\n0,1\n", "line 2 of"),
-        (b"x,y,x\n0,1,2\n", "it must be t,x,y"),
         (b"t,x,y\n0,1,1\n\n9,1,1\n", "line 4 of"),
         (b"t,x,y\n0,nan,1\n", "NaN"),
         (b"\xff\xfe\x00", "not text"),
@@ -153,7 +71,6 @@ def test_bad_tables_of_points(run: Run, tmp_path: Path, clip: Path) -> None:
 def test_bad_options(run: Run, tmp_path: Path, clip: Path) -> None:
     for arguments, message in [
         (["--grid", "0"], "from 1 to 1000"),
-        (["--grid", "100000"], "from 1 to 1000"),
         (["--frame", "6"], "frame 6 is not in the video"),
         (["--grid", "3", "--query", "0,1,1"], "choose a grid"),
         (["--points", "nowhere.csv"], "cannot read points"),
@@ -165,23 +82,6 @@ def test_out_is_a_file(run: Run, tmp_path: Path, clip: Path) -> None:
     (tmp_path / "out").write_text("mine")
     assert "is a file" in refused(run, tmp_path, clip)
     assert (tmp_path / "out").read_text() == "mine"
-
-
-def test_out_cannot_be_made(run: Run, tmp_path: Path, clip: Path) -> None:
-    (tmp_path / "file").write_text("mine")
-    code, _, stderr = run("track", clip, "--model", "static", "--out", tmp_path / "file" / "out")
-    assert code == 2
-    assert "cannot write" in stderr
-    assert stderr.count("\n") == 1
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_out_may_not_be_written(run: Run, tmp_path: Path, clip: Path) -> None:
-    tmp_path.chmod(0o500)
-    try:
-        assert "Permission denied" in refused(run, tmp_path, clip)
-    finally:
-        tmp_path.chmod(0o700)
 
 
 @pytest.mark.slow
@@ -202,16 +102,6 @@ def test_a_disk_that_fills(tmp_path: Path, clip: Path, limit: int) -> None:
         assert "the disk is full" in result.stderr
         assert result.stderr.count("\n") == 1
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-
-
-def test_bad_benchmark_files(run: Run, tmp_path: Path) -> None:
-    for content in [b"", b"hello", b"\x80\x04]\x94.", b"\x80\x04K\x01."]:
-        path = tmp_path / "davis.pkl"
-        path.write_bytes(content)
-        code, out, err = run("eval", "tapvid", "--data", path, "--model", "static")
-        assert (code, out) == (2, "")
-        assert "davis.pkl" in err
-        assert err.count("\n") == 1
 
 
 def test_an_interrupt_leaves_nothing(tmp_path: Path, clip: Path) -> None:
@@ -248,19 +138,10 @@ def _interrupted(place: str, how: str, *arguments: object) -> tuple[int, str, st
         ("tapetum.video.open_video", "swallowed"),
         ("tapetum.app.track.track.save", "another_error"),
         ("tapetum.app.shell.parsing.parse", "unraisable"),
+        ("tapetum.app.track.track.save", "twice"),
     ],
 )
-def test_an_interrupt_that_a_library_swallows_is_heeded(tmp_path: Path, clip: Path, place: str, how: str) -> None:
+def test_an_interrupt_that_is_swallowed_or_comes_twice_is_heeded(tmp_path: Path, clip: Path, place: str, how: str) -> None:
     arguments = "track", clip, "--model", "static", "--out", tmp_path / "out"
     assert _interrupted(place, how, *arguments) == (130, "default_int_handler\n", "tapetum: interrupted\n")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_second_interrupt_clears_away_too(tmp_path: Path, clip: Path) -> None:
-    arguments = "track", clip, "--model", "static", "--out", tmp_path / "out"
-    assert _interrupted("tapetum.app.track.track.save", "twice", *arguments) == (
-        130,
-        "default_int_handler\n",
-        "tapetum: interrupted\n",
-    )
     assert not list(tmp_path.iterdir())

@@ -46,16 +46,6 @@ def test_five_hundred_damaged_videos(corpus: Corpus, folder: Path, tmp_path: Pat
     assert max(outcome.megabytes for outcome in found.values()) < 500
 
 
-def test_a_file_depends_on_seed_and_number_alone(corpus: Corpus, tmp_path: Path) -> None:
-    again = Corpus(corpus.clean, corpus.seed)
-    other = Corpus(corpus.clean, corpus.seed + 1)
-    for number in range(EACH - 1, -1, -1):
-        one, two, three = (files.write(number, tmp_path).read_bytes() for files in (corpus, again, other))
-        assert one == two
-        assert one not in corpus.clean.values()
-        assert one != three
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "code"), [("crash", "input(); os.abort()"), ("hang", "input(); time.sleep(60)")])
 def test_a_child_that_dies_or_hangs_is_seen_and_replaced(tmp_path: Path, kind: str, code: str) -> None:
@@ -122,16 +112,6 @@ def test_lost_frames_are_counted_exactly(corpus: Corpus, tmp_path: Path, count: 
 def _written(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
-
-
-@pytest.mark.parametrize("name", SOURCES)
-def test_a_missing_end_is_counted(corpus: Corpus, tmp_path: Path, name: str) -> None:
-    for share in (0.75, 0.85, 0.9):
-        data = corpus.clean[name]
-        report = open_video(_written(tmp_path / name, data[: int(share * len(data))])).check()
-        assert report.promised == FRAMES
-        assert report.decoded < FRAMES
-        assert report.damaged >= FRAMES - report.decoded
 
 
 def test_nothing_is_missing_from_a_whole_file(folder: Path, corpus: Corpus) -> None:

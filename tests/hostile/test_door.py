@@ -154,10 +154,10 @@ def test_nohup_is_heeded(clip: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("device", ["fpga", "cuda:99"])
 @pytest.mark.parametrize(
     "verb",
-    [("track", "CLIP"), ("train", "tap-nano"), ("bootstrap", "CLIP"), ("eval", "tapvid", "--data", "CLIP"), ("serve", ".")],
+    [("track", "CLIP"), ("train", "tap-nano"), ("serve", ".")],
 )
 def test_a_device_that_is_not_there(run: Run, clip: Path, tmp_path: Path, device: str, verb: tuple[str, ...]) -> None:
-    out = [] if verb[0] in ("eval", "serve") else ["--out", tmp_path / "out"]
+    out = [] if verb[0] == "serve" else ["--out", tmp_path / "out"]
     code, _, err = run(*(str(clip) if word == "CLIP" else word for word in verb), "--device", device, *out)
     assert (code, err.count("\n")) == (2, 1)
     assert f"there is no device '{device}' to compute on; this machine has cpu" in err
@@ -177,15 +177,7 @@ def test_compiling_without_a_compiler(run: Run, clip: Path, tmp_path: Path, monk
     [
         ("track", "LOOP"),
         ("track", "CLIP", "--out", "LOOP"),
-        ("track", "CLIP", "--model", "LOOP"),
-        ("show", "LOOP", "CLIP"),
         ("convert", "LOOP", "LOOP"),
-        ("embed", "LOOP", "--out", "e.npz"),
-        ("data", "show", "LOOP"),
-        ("scenes", "make", "LOOP", "--n", "1", "--size", "16", "--frames", "1"),
-        ("train", "tap-nano", "--out", "LOOP", "--textures", "LOOP"),
-        ("bootstrap", "LOOP", "--out", "LOOP"),
-        ("eval", "tapvid", "--data", "LOOP", "--model", "static"),
     ],
 )
 def test_links_that_lead_in_a_circle(run: Run, clip: Path, tmp_path: Path, monkeypatch, words: tuple[str, ...]) -> None:
@@ -196,21 +188,6 @@ def test_links_that_lead_in_a_circle(run: Run, clip: Path, tmp_path: Path, monke
     assert "unforeseen" not in err
     assert err.splitlines()[-1].startswith("tapetum: ")
     assert os.listdir() == ["loop"]
-
-
-def test_a_pipe_is_no_file_of_weights(run: Run, clip: Path, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    code, _, err = run("track", clip, "--model", tmp_path / "pipe", "--out", tmp_path / "out")
-    assert code == 2
-    assert "is a pipe or a device, not a file of weights" in err
-
-
-def test_static_follows_live_too(run: Run, clip: Path, tmp_path: Path) -> None:
-    points = ("--query", "0,9,9", "--query", "3,5,5")
-    code, _, err = run("track", clip, "--online", "--model", "static", *points, "--out", tmp_path / "out")
-    assert (code, err) == (0, "")
-    tracks = Tracks.load(tmp_path / "out" / "tracks.npz")
-    assert tracks.visible.sum(1).tolist() == [6, 3]
 
 
 def test_a_stream_of_no_points(tmp_path: Path) -> None:

@@ -19,11 +19,8 @@ WRITING = [
     "track FILE --out FILE",
     "show FILE FILE --out FILE",
     "convert FILE FILE",
-    "classify FILE --report FILE",
     "index FILE --out FILE",
-    "embed FILE --out FILE",
     "eval tapvid --data FILE --save-predictions FILE",
-    "eval tapvid3d --gt FILE --predictions FILE --out FILE",
     "data shards FILE --out FILE",
     "weights convert FILE --out FILE",
     "train tap-nano --textures FILE --out FILE",
@@ -63,9 +60,7 @@ def test_every_option_that_names_a_file_is_known_to_be_read_or_written() -> None
     "line",
     [
         "train tap-nano --textures DATA --out RUN",
-        "pretrain mae --data DATA --out RUN",
         "bootstrap DATA --out RUN",
-        "study run --images DATA --out RUN",
         "data shards DATA --out RUN",
     ],
 )

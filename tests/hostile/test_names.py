@@ -64,7 +64,6 @@ def test_verbs_that_write_names(run: Run, odd: Path, monkeypatch: pytest.MonkeyP
         ["classify", "images", "--top", "1"],
         ["classify", "images", "--top", "1", "--json"],
         ["data", "shards", "images", "--out", "shards", "--layout", "stems"],
-        ["data", "show", "shards"],
     ):
         code, _, err = run(*words)
         assert code == 0, (words, err)

@@ -62,20 +62,6 @@ def test_tracking_does_not_replace_its_video(run: Run, clip: Path, tmp_path: Pat
         tapetum.track(tmp_path / "overlay.mp4", model="static", grid=1, out=tmp_path)
 
 
-def test_followed_things_replace_no_video_of_the_user(run: Run, clip: Path, tmp_path: Path) -> None:
-    shutil.copy(clip, tmp_path / "overlay.mp4")
-    words = ("detect", tmp_path / "overlay.mp4", "square", "--track", "--tracker", "static", "--model", MODEL)
-    refused(run, tmp_path, *words, "--out", tmp_path)
-
-
-def test_discovered_objects_replace_no_image_of_their_folder(run: Run, tmp_path: Path) -> None:
-    make_image(tmp_path / "images" / "a.png", (200, 30, 30))
-    before = (tmp_path / "images" / "a.png").read_bytes()
-    code, _, err = run("discover", tmp_path / "images", "--out", tmp_path / "images")
-    assert (tmp_path / "images" / "a.png").read_bytes() == before
-    assert code == 0 or "would be overwritten" in err
-
-
 def test_pipes_and_devices_are_not_replaced_outside_of_commands_either(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.npz")
     with pytest.raises(BadInput, match="is a pipe, which a file would replace"), whole_file(tmp_path / "pipe.npz"):

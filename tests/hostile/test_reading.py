@@ -137,13 +137,9 @@ def test_what_is_nested_too_deeply_is_damaged() -> None:
     "line",
     [
         "train tap-nano --config deep.toml --out out",
-        "study run --plan deep.toml --out out",
         "convert deep.json out.npz",
         "ledger run",
-        "eval perception-test --task point --annotations deep.json --predictions deep.json",
-        "eval paligemma --data deep.jsonl",
         "track CLIP --model run",
-        "embed CLIP --model deep.safetensors --out out.npz",
         "adapt verify deep.safetensors",
     ],
 )

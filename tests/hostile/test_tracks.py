@@ -2,9 +2,6 @@
 
 import os
 import pickle
-import resource
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tapetum.core.errors import BadInput
-from tapetum.tracks.exchange import read_tracks, write_tracks
+from tapetum.tracks.exchange import read_tracks
 from tapetum.types import Tracks
 
 Run = Callable[..., tuple[int, str, str]]
@@ -41,44 +38,23 @@ DLC = "scorer,me,me,me\nbodyparts,a,a,a\ncoords,x,y,likelihood\n"
 
 CSV = [
     ("", "is empty"),
-    ("\n\n,,\n", "is empty"),
-    ("hello\n", "begins with 'hello'; a table of tracks begins with point,frame,x,y"),
-    ("0,0,5,5\n", "begins with '0,0,5,5'"),
     (b"\xff\xfe\x00\x01", "is not text"),
-    (b"\x00" * 100, "begins with"),
     ("x" * 200_000, "is not a csv file"),
     ("point,frame,x,y,visible,confidence\n0,0,1,1,1,1\n", "no column 'query_t'"),
     ("index,axis-0,axis-1,axis-2\n0,0,1,1\n", "layer of napari without track ids"),
     # DeepLabCut
     ("scorer,me\n", "begins with the rows scorer; a table of DeepLabCut begins with"),
-    ("scorer,me\ncoords,x\nbodyparts,a\n0,1\n", "begins with the rows scorer, coords, bodyparts"),
     (DLC, "a header and no rows"),
-    ("scorer\nbodyparts\ncoords\n0\n", "no body parts"),
     ("scorer,me,me\nbodyparts,a,a\ncoords,x,z\n0,1,1\n", "has x, z for a; give x, y and likelihood"),
     ("scorer,me,me,me\nbodyparts,a,a,a\ncoords,x,y,x\n0,1,1,1\n", "has x of a twice"),
     (DLC + "0,1,1\n", "line 4 of", "3 columns, but the first has 4"),
-    (DLC + "0,1,1,1\n1,1,1,1,1\n", "line 5 of", "cut off or damaged"),
     (DLC + "0,one,1,1\n", "line 4 of", "'one'; give a number of pixels"),
-    (DLC + "0,inf,1,1\n", "'inf'; give a number"),
-    (DLC + "0,1e300,1,1\n", "'1e300'"),
     (DLC + "0,1,1,1\n0,1,1,1\n", "line 5 of", "another row for frame 0"),
     (DLC + "0.5,1,1,1\n", "'0.5' for the frame"),
-    (DLC + "-1,1,1,1\n", "'-1' for the frame"),
-    (DLC + "nan,1,1,1\n", "'nan' for the frame"),
-    (DLC + "99999999999,1,1,1\n", "for the frame; give a whole number from 0 to 9999999"),
     (DLC + "labeled-data/mouse/img01.png,1,1,1\n", "labels of single images are no tracks"),
     # napari
-    ("ID,T,Y,X\n", "a header and no rows"),
-    ("ID,Y,X\n0,1,1\n", "0 columns T"),
-    ("ID,ID,T,Y,X\n0,0,0,1,1\n", "2 columns ID"),
-    ("ID,T,Y,X\n0,0,1\n", "line 2 of", "3 columns"),
     ("ID,T,Y,X\n0,0,,1\n", "line 2 of", "lacks x or y"),
-    ("ID,T,Y,X\n0,0,nan,1\n", "lacks x or y"),
-    ("ID,T,Y,X\n0,0,-inf,1\n", "'-inf'; give a number"),
     ("ID,T,Y,X\n0.5,0,1,1\n", "'0.5' for the track id"),
-    ("ID,T,Y,X\n1e30,0,1,1\n", "'1e30' for the track id"),
-    ("ID,T,Y,X\ninf,0,1,1\n", "'inf' for the track id"),
-    ("ID,T,Y,X\n0,1e7,1,1\n", "'1e7' for the frame"),
     ("ID,T,Y,X\n0,0,1,1\n0,0,2,2\n", "line 3 of", "another row for track 0 in frame 0"),
     ("ID,T,Z,Y,X\n0,0,0,1,1\n0,1,1,1,1\n", "a volume"),
     ("ID,T,Y,X\n" + "".join(f"{i},9999999,1,1\n" for i in range(20)), "20 points in 10000000 frames", "is it damaged?"),
@@ -121,13 +97,12 @@ class Evil:
         return os.mkdir, (os.path.join(os.environ["TAPETUM_TEST_FOLDER"], "hacked"),)
 
 
-def test_pickles_that_would_run_code(run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pickles_that_would_run_code(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAPETUM_TEST_FOLDER", str(tmp_path))
     for content in (Evil(), {"clip": Evil()}, {"clip": {"video": Evil(), "points": Evil(), "occluded": Evil()}}):
         path = tmp_path / "evil.pkl"
         path.write_bytes(pickle.dumps(content))
         assert "mkdir; only numpy arrays" in refused(run, tmp_path, "convert", path, tmp_path / "out.npz")
-        assert "mkdir; only numpy arrays" in refused(run, tmp_path, "show", path, clip, "--out", tmp_path / "out.mp4")
     assert not (tmp_path / "hacked").exists()
 
 
@@ -151,14 +126,10 @@ def test_bad_pickles(run: Run, tmp_path: Path) -> None:
 def test_no_such_tracks(run: Run, clip: Path, tmp_path: Path) -> None:
     for name, message in [
         ("nothing.npz", "No such file"),
-        ("nothing.csv", "No such file"),
         ("nothing.pkl", "there is no file"),
         ("nothing.h5", "is HDF5, which is not read"),
         ("nothing.xyz", "extension '.xyz'"),
-        ("nothing", "has no extension"),
         ("folder.csv", "Is a directory"),
-        ("folder.pkl", "there is no file"),
-        ("folder.npz", "Is a directory"),
     ]:
         if name.startswith("folder"):
             (tmp_path / name).mkdir()
@@ -171,9 +142,6 @@ def test_tracks_of_another_video(run: Run, clip: Path, tmp_path: Path) -> None:
     assert "the tracks have 7 frames but clip.mp4 has 6" in refused(run, tmp_path, "show", long, clip, "--out", out)
     wide = still(6, 100).save(tmp_path / "wide.npz")
     assert "starts at 100,5, outside the 64x48 pixels of clip.mp4" in refused(run, tmp_path, "show", wide, clip, "--out", out)
-    assert "outside the 64x48" in refused(run, tmp_path, "convert", wide, tmp_path / "a.pkl", "--video", clip)
-    table = write_tracks(still(9), tmp_path / "long.csv", "napari")
-    assert "the tracks have 9 frames" in refused(run, tmp_path, "show", table, clip, "--out", out)
 
 
 def test_bad_places(run: Run, clip: Path, tmp_path: Path) -> None:
@@ -186,45 +154,11 @@ def test_bad_places(run: Run, clip: Path, tmp_path: Path) -> None:
         (("show", tracks, clip, "--out", tmp_path / "folder.mp4"), "is a folder"),
         (("show", tracks, clip, "--out", tmp_path / "nowhere" / "a.mp4"), "nowhere"),
         (("show", tracks, clip, "--out", tmp_path / "link.mp4"), "would be overwritten"),
-        (("show", tracks, tmp_path / "nothing.mp4", "--out", tmp_path / "a.mp4"), "there is no file"),
         (("show", tracks, tracks, "--out", tmp_path / "a.mp4"), "a.npz"),
         (("convert", tracks, tracks), "would be overwritten"),
         (("convert", tracks, tmp_path / "a.txt"), "extension '.txt'"),
         (("convert", tracks, tmp_path / "a.npz2", "--to", "dlc"), "is written as .csv"),
         (("convert", tracks, tmp_path / "a.pkl"), "needs the frames too"),
-        (("convert", tracks, tmp_path / "nowhere" / "a.csv"), "cannot write"),
         (("convert", tracks, tmp_path / "b.csv", "--name", "bear"), "for TAP-Vid pickles"),
-        (("convert", tracks, tmp_path / "b.csv", "--to", "xls"), ""),
     ):
-        if message:
-            assert message in refused(run, tmp_path, *arguments)
-        else:
-            assert run(*arguments)[0] == 2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["convert", "a.npz", "b.csv", "--to", "dlc"],
-        ["convert", "a.npz", "b.pkl", "--video", "clip.mp4"],
-        ["show", "a.npz", "clip.mp4", "--out", "b.mp4"],
-    ],
-)
-def test_a_disk_that_fills(tmp_path: Path, clip: Path, arguments: list[str]) -> None:
-    """A limit on the size of files stands for the full disk."""
-    still().save(tmp_path / "a.npz")
-    (tmp_path / "clip.mp4").write_bytes(clip.read_bytes())
-    result = subprocess.run(
-        [sys.executable, "-m", "tapetum.app.shell.main", *arguments],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50)),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert (result.returncode, result.stdout) == (2, "")
-    assert "the disk is full" in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "clip.mp4"]
+        assert message in refused(run, tmp_path, *arguments)

@@ -1,7 +1,6 @@
 """Files that are broken, empty, huge or malicious: one clear line each, nothing followed, nothing left open."""
 
 import os
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -44,10 +43,6 @@ def test_empty_file(tmp_path):
     for name in ("a.mp4", "a.npy", "a.npz", "a.png", "a.gif"):
         (tmp_path / name).touch()
         _refused(tmp_path / name, "empty")
-
-
-def test_empty_folder(tmp_path):
-    _refused(tmp_path, "holds no images")
 
 
 def test_text_under_another_name(tmp_path):
@@ -165,28 +160,6 @@ def test_damage_met_by_random_access_mends_the_index(tmp_path):
     assert len(video.timestamps) == 11
 
 
-@pytest.mark.parametrize(("width", "height"), [(60000, 60000), (65535, 8000)])
-def test_absurd_sizes_are_refused_before_decoding(tmp_path, width, height):
-    gif = bytearray(_encode_gif(tmp_path / "small.gif"))
-    gif[6:10] = struct.pack("<HH", width, height)
-    (tmp_path / "a.gif").write_bytes(gif)
-    _refused(tmp_path / "a.gif", f"{width}x{height}|not a video|no frame")
-    avi = _encode(tmp_path / "small.avi", "ffv1").read_bytes()
-    assert avi.count(struct.pack("<ii", 96, 64)) >= 2
-    (tmp_path / "a.avi").write_bytes(avi.replace(struct.pack("<ii", 96, 64), struct.pack("<ii", width, height)))
-    _refused(tmp_path / "a.avi", f"{width}x{height}|not a video|no frame")
-    Image.new("1", (64, 64)).save(tmp_path / "small.png")
-    png = bytearray((tmp_path / "small.png").read_bytes())
-    png[16:24] = struct.pack(">II", width, height)
-    (tmp_path / "a.png").write_bytes(png)
-    _refused(tmp_path / "a.png", "large|refused|not an image")
-
-
-def _encode_gif(path: Path) -> bytes:
-    Image.new("P", (8, 8)).save(path)
-    return path.read_bytes()
-
-
 def test_a_change_of_size_is_named(tmp_path):
     parts = []
     for size in (64, 32):
@@ -225,14 +198,6 @@ def test_a_truncated_array_file(tmp_path):
     data = (tmp_path / "a.npz").read_bytes()
     (tmp_path / "a.npz").write_bytes(data[: len(data) // 2])
     _refused(tmp_path / "a.npz", "cannot be read as an array")
-
-
-def test_a_file_that_may_not_be_read(tmp_path):
-    path = _encode(tmp_path / "a.mp4", n=2)
-    path.chmod(0)
-    if os.access(path, os.R_OK):
-        pytest.skip("this user may read everything")
-    _refused(path, "Permission denied")
 
 
 def test_nothing_is_printed_by_ffmpeg(tmp_path):

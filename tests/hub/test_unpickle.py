@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.hub.unpickle import load_npy, load_pickle, loads
+from tapetum.hub.unpickle import Item, load_items, load_npy, load_pickle, loads
 
 PLAIN = {
     "none": None,
@@ -136,7 +136,8 @@ DTYPE = b"cnumpy\ndtype\nX\x02\x00\x00\x00f8\x89\x88\x87R"
         (hand_made(b"c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R"), "no text"),
         (hand_made(b"c_codecs\nencode\n}X\x08\x00\x00\x00__code__Nsb"), "own building blocks"),
         (hand_made(b"cnumpy.core.multiarray\n_reconstruct\nc__builtin__\nset\nK\x00\x85C\x01b\x87R"), "subclass"),
-        (hand_made(b"Nr\xff\xff\xff\x7f"), "memo slot 2147483647"),
+        (hand_made(b"cnumpy\nndarray\n}X\x05\x00\x00\x00arrayNsb"), "TypeError"),
+        (hand_made(b"J\x00\x00\x00\x00Q"), "persistent"),
         (b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b"short.", "not a whole pickle"),
         (b"\x80\x04X\xff\xff\xff\x7fshort.", "not a whole pickle"),
         (b"(" * 10, "not a whole pickle"),
@@ -208,3 +209,33 @@ def test_npy_with_a_foreign_class_or_damage_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\x93NUMPY\x01\x00\x10\x00{'descr': broken")
     with pytest.raises(BadInput, match="not an npy file"):
         load_npy(path)
+
+
+def test_a_large_memo_index_takes_no_memory() -> None:
+    assert loads(hand_made(b"Nr\xff\xff\xff\x7f")) is None
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("kind", [dict, list, tuple])
+def test_items_are_what_the_whole_file_holds(tmp_path: Path, protocol: int, kind: type) -> None:
+    content = {"a": ARRAYS, 3: PLAIN} if kind is dict else kind([ARRAYS, PLAIN])
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps(content, protocol))
+    items = load_items(path)
+    assert type(items) is kind
+    arrays, plain = (item.read() for item in (items.values() if kind is dict else items))
+    assert plain == PLAIN
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(arrays[name], array)
+    path.write_bytes(pickle.dumps(np.arange(3), protocol))
+    assert isinstance(load_items(path), Item)
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_what_is_cut_off_is_refused(tmp_path: Path, protocol: int) -> None:
+    data, path = pickle.dumps({"a": {"video": np.zeros((6, 20, 30, 3), np.uint8)}}, protocol), tmp_path / "a.pkl"
+    for end in range(1, len(data), 97):
+        path.write_bytes(data[:end])
+        with pytest.raises(BadInput, match=r"a\.pkl: (not a whole pickle|the pickle names)") as caught:
+            load_items(path)
+        assert "\n" not in str(caught.value)

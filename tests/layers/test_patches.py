@@ -23,7 +23,6 @@ from tapetum.layers.patches import (
     ResidualConvolutions,
     TubeletStem,
     VideoTubelets,
-    from_patches,
     grid_rotation,
     inflate_weight,
     interpolate,
@@ -40,7 +39,6 @@ def test_a_patch_is_what_a_loop_cuts_out():
     for row, column in itertools.product(range(2), range(3)):
         cut = x[:, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].movedim(1, -1)
         assert torch.equal(patches[:, 3 * row + column], cut.flatten(1))
-    assert torch.equal(from_patches(patches, 4, (2, 3)), x)
 
 
 def test_layers_are_linear_on_the_bare_patches():

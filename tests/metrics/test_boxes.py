@@ -122,7 +122,7 @@ def test_hand_made_and_empty() -> None:
 def test_bad_input() -> None:
     with pytest.raises(BadInput, match="nothing to score against"):
         detection_scores({}, {})
-    with pytest.raises(BadInput, match="the id 'b' of the predictions is not in the truth"):
+    with pytest.raises(BadInput, match="1 ids of the predictions are not in the truth, such as 'b'"):
         detection_scores({"b": Boxes(xyxy=[])}, {"a": TrueBoxes(xyxy=[], labels=[])})
     with pytest.raises(BadInput, match="NaN"):
         TrueBoxes(xyxy=[[0, 0, 1, float("nan")]], labels=["cat"])

@@ -1,6 +1,5 @@
-"""Chromium, driven over WebDriver (W3C) by nothing but the standard library: pages are opened, keys pressed, images taken."""
+"""Chromium, driven over WebDriver (W3C) by nothing but the standard library: pages are opened and scripts run in them."""
 
-import base64
 import json
 import shutil
 import socket
@@ -14,16 +13,6 @@ from typing import Any
 
 HERE = shutil.which("chromedriver") is not None and shutil.which("chromium") is not None
 """Whether there is a browser to test in."""
-KEYS = {
-    "left": "\ue012",
-    "right": "\ue014",
-    "home": "\ue011",
-    "end": "\ue010",
-    "shift": "\ue008",
-    "tab": "\ue004",
-    "enter": "\ue007",
-}
-_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
 class Browser:
@@ -49,31 +38,10 @@ class Browser:
             time.sleep(0.05)
         return found
 
-    def press(self, *keys: str) -> None:
-        """Press keys one after the other; shift+right holds the first."""
-        actions = []
-        for key in keys:
-            parts = [KEYS.get(part, part) for part in key.split("+")]
-            actions += [{"type": "keyDown", "value": part} for part in parts]
-            actions += [{"type": "keyUp", "value": part} for part in reversed(parts)]
-        self._ask("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": actions}]})
-
-    def click(self, selector: str) -> None:
-        """Click the first element of a selector."""
-        found = self._ask("POST", "/element", {"using": "css selector", "value": selector})
-        self._ask("POST", f"/element/{found[_ELEMENT]}/click", {})
-
     def resize(self, width: int, height: int) -> None:
         """Make the page so large; what is smaller than a window can be is emulated."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self._ask("POST", "/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": size})
-
-    def make_image(self, path: Path, whole: bool = True) -> Path:
-        """Take a PNG of the page, all of it or what is seen."""
-        about = {"format": "png", "captureBeyondViewport": whole}
-        found = self._ask("POST", "/goog/cdp/execute", {"cmd": "Page.captureScreenshot", "params": about})
-        path.write_bytes(base64.b64decode(found["data"]))
-        return path
 
     def errors(self) -> list[str]:
         """Give what the console complained of since it was last asked, refused requests among it."""

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from tapetum.encoders.config import DecoderConfig
-from tapetum.encoders.tables.rows import from_official
+from tapetum.encoders.tables.rows import under_our_names
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official import huggingface
@@ -89,7 +89,7 @@ def ours(model: Any, config: PaliGemmaConfig) -> PaliGemma:
     state = {huggingface.plain_name(name): tensor for name, tensor in model.state_dict().items()}
     state = {name: tensor for name, tensor in state.items() if name not in huggingface.HEADS}
     made = PaliGemma(config).eval()
-    from_official(made, state, huggingface.table(config), "transformers")
+    made.load_state_dict(under_our_names(made.state_dict(), state, huggingface.table(config), "transformers"))
     return made
 
 

@@ -2,14 +2,13 @@
 
 import json
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from tapetum.data.vision_language.captions import MARVL, XGQA
 from tapetum.systems.paligemma.transfer.data import TransferExample, read_examples
 from tapetum.systems.paligemma.transfer.tasks import TASKS
 
@@ -30,28 +29,16 @@ def lines(*rows: Any) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def _vqa(before: str, part: str, kinds: tuple[str, str], field: str) -> dict[str, Any]:
+def _vqa() -> dict[str, Any]:
     asked = [{"image_id": k, "question": f"What is {k}?", "question_id": 10 + k} for k in (1, 2)]
     told = [
-        {"question_id": 10 + k, "question_type": "what", "answer_type": "other", "answers": [{"answer": said}] * 10}
-        | {field: kind}
-        for k, said, kind in ((1, "red", kinds[0]), (2, "yes", kinds[1]))
+        {"question_id": 10 + k, "answer_type": kind, "answers": [{"answer": said}] * 10}
+        for k, said, kind in ((1, "red", "other"), (2, "yes", "yes/no"))
     ]
     return {
-        f"{before}OpenEnded_mscoco_{part}_questions.json": {"questions": asked},
-        f"{before}mscoco_{part}_annotations.json": {"annotations": told},
+        "v2_OpenEnded_mscoco_val2014_questions.json": {"questions": asked},
+        "v2_mscoco_val2014_annotations.json": {"annotations": told},
     }
-
-
-def _aokvqa() -> dict[str, Any]:
-    rows = [
-        {
-            "image_id": k, "question_id": f"q{k}", "question": "What is it?", "choices": ["cat", "dog", "cup"],
-            "correct_choice_idx": k, "direct_answers": ["dog"] * 10,
-        }
-        for k in (1, 2)
-    ]  # fmt: skip
-    return {"aokvqa_v1p0_val.json": rows, "aokvqa_v1p0_train.json": rows}
 
 
 def _science() -> dict[str, Any]:
@@ -67,19 +54,6 @@ def _science() -> dict[str, Any]:
     return {"problems.json": {"1": problem, "2": problem, "3": problem | {"answer": 0}}, "pid_splits.json": splits}
 
 
-def _rsvqa(before: str, split: str) -> dict[str, Any]:
-    kinds = {1: ("presence", "Yes"), 2: ("comp", "no"), 3: ("count", "12")}
-    asked = [
-        {"id": k, "img_id": k, "type": kind, "question": "Is it?", "answers_ids": [k], "active": True}
-        for k, (kind, _) in kinds.items()
-    ]
-    told = [{"id": k, "question_id": k, "answer": said, "active": True} for k, (_, said) in kinds.items()]
-    return {
-        f"{before}_split_{split}_questions.json": {"questions": asked},
-        f"{before}_split_{split}_answers.json": {"answers": told},
-    }
-
-
 def _chart() -> dict[str, Any]:
     row = {"imgname": "2.png", "query": "How many?", "label": "14"}
     return {
@@ -88,27 +62,14 @@ def _chart() -> dict[str, Any]:
     }
 
 
-def _tally() -> dict[str, Any]:
-    row = {"image": "VG_100K/1.jpg", "question": "How many?", "question_id": 1, "answer": 4, "issimple": True}
-    return {"test.json": [row, row | {"image": "VG_100K/2.jpg", "question_id": 2, "answer": 0, "issimple": False}]}
-
-
-def _document(image: str, file: str) -> dict[str, Any]:
-    rows = [{"questionId": k, "question": "What date?", image: f"a/{k}.png", "answers": ["1/8/93", "1993"]} for k in (1, 2)]
-    return {file: {"data": rows}}
+def _document() -> dict[str, Any]:
+    rows = [{"questionId": k, "question": "What date?", "image": f"a/{k}.png", "answers": ["1/8/93", "1993"]} for k in (1, 2)]
+    return {"val_v1.0.json": {"data": rows}}
 
 
 def _text() -> dict[str, Any]:
     rows = [{"question": "what brand?", "image_id": f"i{k}", "answers": ["nokia"] * 10, "question_id": k} for k in (1, 2)]
     return {"TextVQA_0.5.1_val.json": {"data": rows}}
-
-
-def _pope() -> dict[str, str]:
-    rows = [
-        {"question_id": k, "image": f"COCO_val2014_{k}.jpg", "text": "Is there a dog?", "label": said}
-        for k, said in ((1, "yes"), (2, "no"))
-    ]
-    return {f"coco_pope_{split}.json": lines(*rows) for split in ("random", "popular", "adversarial")}
 
 
 def _gqa() -> dict[str, Any]:
@@ -119,11 +80,6 @@ def _gqa() -> dict[str, Any]:
             "b": row | {"imageId": "2", "answer": "cup", "types": {"structural": "query"}},
         }
     }
-
-
-def _nlvr2() -> dict[str, str]:
-    row = {"sentence": "One is open.", "identifier": "test1-850-0-0", "label": "True"}
-    return {"test1.json": lines(row, row | {"identifier": "test1-851-0-0", "label": "False"})}
 
 
 def _coco(part: str) -> dict[str, Any]:
@@ -155,32 +111,6 @@ def _karpathy() -> dict[str, Any]:
     return {"dataset_coco.json": {"images": images}}
 
 
-def _vizwiz() -> dict[str, Any]:
-    rows = [
-        {"image": f"{k}.jpg", "question": "What is it?", "answers": [{"answer": "basil"}] * 10, "answer_type": "other"}
-        for k in (1, 2)
-    ]
-    return {"Annotations/val.json": rows}
-
-
-def _mmvp() -> dict[str, str]:
-    head = "Index,Question,Options,Correct Answer\n"
-    return {"Questions.csv": head + "1,Open?,(a) Open (b) Shut,(a)\n2,Open?,(a) Open (b) Shut,(b)\n"}
-
-
-def _vsr() -> dict[str, str]:
-    row = {"image": "1.jpg", "caption": "The bed is under the cup.", "label": 0, "relation": "under"}
-    return {"test.jsonl": lines(row, row | {"image": "2.jpg", "label": 1, "relation": "over"})}
-
-
-def _msrvtt() -> dict[str, Any]:
-    rows = [
-        {"id": k, "video_id": k, "question": "what is it?", "answer": said, "category_id": 1}
-        for k, said in ((1, "dog"), (2, "cat"))
-    ]
-    return {"test_qa.json": rows}
-
-
 def _instances(file: str) -> dict[str, Any]:
     images = [{"id": k, "file_name": f"{k}.jpg", "height": HEIGHT, "width": WIDTH} for k in (1, 2)]
     things = [
@@ -198,64 +128,11 @@ def _coco35l() -> dict[str, Any]:
     return {"coco_mt_dev.jsonl": lines(*rows), **_karpathy()}
 
 
-def _xm3600() -> dict[str, str]:
-    said = {"de": {"caption": ["eine Katze sitzt", "die Katze"]}, "quz": {"caption": ["huk misi tiyachkan"]}}
-    return {"captions.jsonl": lines(*({"image/key": f"k{k}", "image/locale": "de", **said} for k in (1, 2)))}
-
-
-def _screens() -> dict[str, str]:
-    summaries = "screenId,summary\n" + "".join(f"{k},list of songs {n}\n" for k in (12, 13, 14) for n in range(5))
-    return {"split/test_screens.txt": "12\n13\n", "screen_summaries.csv": summaries}
-
-
-def _scicap() -> dict[str, Any]:
-    place = "List-of-Files-for-Each-Experiments/First-Sentence/No-Subfig/test/file_idx.json"
-    said = {
-        "0-originally-extracted": "Figure 2: Loss .",
-        "1-lowercase-and-token-and-remove-figure-index": {"caption": "loss of"},
-    }
-    return {place: ["a-Figure2-1.png", "b-Figure1-1.png"]} | {
-        f"SciCap-Caption-All/test/{name}.json": said for name in ("a-Figure2-1", "b-Figure1-1")
-    }
-
-
 def _textcaps() -> dict[str, Any]:
     rows = [
         {"image_id": f"i{k}", "image_name": f"i{k}", "caption_str": f"A sign that says {n} stop"} for k in (1, 2) for n in "ab"
     ]
     return {"TextCaps_0.1_val.json": {"data": rows}}
-
-
-def _docci() -> dict[str, str]:
-    row = {"example_id": "test_1", "split": "test", "image_file": "test_1.jpg", "description": "A long text."}
-    return {
-        "docci_descriptions.jsonlines": lines(
-            row, row | {"example_id": "test_2"}, row | {"example_id": "train_1", "split": "train"}
-        )
-    }
-
-
-def _xgqa() -> dict[str, Any]:
-    row = {"question": "Ist es rot?", "imageId": "1", "answer": "yes"}
-    return {f"testdev_balanced_questions_{one}.json": {"a": row, "b": row | {"imageId": "2"}} for one in XGQA}
-
-
-def _marvl() -> dict[str, str]:
-    row = {"id": "x-0", "concept": "1-A", "caption": "Moja iko wazi.", "left_img": "1-1.jpg", "right_img": "1-2.jpg"}
-    rows = row | {"label": True}, row | {"id": "x-1", "left_img": "1-3.jpg", "label": False}
-    return {f"{one}/annotations/marvl-{one}.jsonl": lines(*rows) for one in MARVL}
-
-
-def _ocrvqa() -> dict[str, Any]:
-    row = {"imageURL": "http://x.example/51.jpg", "questions": ["Who wrote it?", "Genre?"], "answers": ["A. Man", "Law"]}
-    return {"dataset.json": {"0761": row | {"split": 3}, "0762": row | {"split": 1}}}
-
-
-def _stvqa() -> dict[str, Any]:
-    row = {"question": "What brand?", "answers": ["nokia", "n"]}
-    places = "coco-text/COCO_train2014_1.jpg", "iiit_text/b.jpg", "vizwiz/c.jpg"
-    rows = [row | {"question_id": k, "file_path": place} for k, place in enumerate(places)]
-    return {"train_task_3.json": {"data": rows}, "val_images.txt": "iiit_text/b.jpg\ncoco-text/COCO_train2014_1.jpg\n"}
 
 
 def _msrvtt_captions() -> dict[str, Any]:
@@ -264,63 +141,60 @@ def _msrvtt_captions() -> dict[str, Any]:
     return {"MSRVTT_data.json": {"videos": videos, "sentences": told}}
 
 
-def _activitynet_qa() -> dict[str, Any]:
-    asked = [{"question_id": f"a_{k}", "video_name": f"a{k}", "question": "is it red?"} for k in (1, 2)]
-    told = [{"question_id": f"a_{k}", "answer": said, "type": kind} for k, said, kind in ((1, "yes", 3), (2, "red", 4))]
-    return {"test_q.json": asked, "test_a.json": told}
-
-
-def _activitynet() -> dict[str, Any]:
-    said = ["a man runs over there", "he stops and rests now"]
-    return {"val_1.json": {"v_a": {"duration": 1.0, "timestamps": [[0, 0.4], [0.4, 1.0]], "sentences": said}}}
-
-
 def _vatex() -> dict[str, Any]:
     rows = [{"videoID": f"v{k}_000001_000011", "enCap": [f"a man {said} over there" for said in "abc"]} for k in (1, 2)]
     return {"vatex_public_test_english_v1.1.json": rows}
 
 
 _FILES: Mapping[str, Callable[[], dict[str, Any]]] = {
-    "vqav2": lambda: _vqa("v2_", "val2014", ("other", "yes/no"), "answer_type"),
-    "okvqa": lambda: _vqa("", "val2014", ("one", "two"), "question_type"),
-    "aokvqa": _aokvqa,
+    "vqav2": _vqa,
     "gqa": _gqa,
-    "nlvr2": _nlvr2,
-    "tallyqa": _tally,
     "textvqa": _text,
-    "docvqa": lambda: _document("image", "val_v1.0.json"),
-    "infovqa": lambda: _document("image_local_name", "infographicsVQA_val_v1.0.json"),
+    "docvqa": _document,
     "chartqa": _chart,
     "scienceqa": _science,
-    "rsvqa-lr": lambda: _rsvqa("LR", "test"),
-    "rsvqa-hr": lambda: _rsvqa("USGS", "test") | _rsvqa("USGS", "test_phili"),
-    "msrvtt-qa": _msrvtt,
-    "pope": _pope,
-    "mmvp": _mmvp,
-    "vsr": _vsr,
-    "vizwiz": _vizwiz,
     "coco": lambda: _coco("val"),
     "coco-35l": _coco35l,
-    "xm3600": _xm3600,
-    "screen2words": _screens,
-    "scicap": _scicap,
     "textcaps": _textcaps,
-    "docci": _docci,
-    "xgqa": _xgqa,
-    "marvl": _marvl,
-    "ocr-vqa": _ocrvqa,
-    "st-vqa": _stvqa,
     "msrvtt-cap": _msrvtt_captions,
-    "activitynet-qa": _activitynet_qa,
-    "activitynet-cap": _activitynet,
     "vatex": _vatex,
     "coco-karpathy": _karpathy,
     "coco-instances": lambda: _instances("annotations/instances_val2017.json"),
     "doclaynet": lambda: _instances("COCO/test.json"),
 }
 """By reader: its files, of the splits that are scored."""
-OFFICIAL = [task.name for task in TASKS.values() if task.reader in (*_FILES, "refcoco")]
-"""Tasks whose official files are read."""
+
+
+def _lines(question: str, *several: str, kinds: Sequence[str] = (), **more: Any) -> list[dict[str, Any]]:
+    """A line for each answer, about an image of its own."""
+    rows = [{"id": k, "image": f"{k}.jpg", "question": question, "answers": [said]} for k, said in enumerate(several, 1)]
+    return [row | more | {"kind": kind} for row, kind in zip(rows, kinds or [""] * len(rows), strict=True)]
+
+
+_LINES: Mapping[str, list[dict[str, Any]]] = {
+    "tallyqa": _lines("How many?", "4", "0", kinds=("simple", "complex")),
+    "pope": _lines("Is there a dog?", "yes", "no"),
+    "mmvp": _lines("Open?", "Open", "Shut", kinds=("0", "0")),
+    "rsvqa-lr": _lines("Is it?", "Yes", "no", "12", kinds=("presence", "comp", "count")),
+    "nlvr2": [
+        line | {"image": [f"{line['id']}-img{k}.png" for k in (0, 1)]} for line in _lines("One is open.", "True", "False")
+    ],
+    "xgqa": _lines("Ist es rot?", "yes", "yes", language="de"),
+    "aokvqa-mc": [
+        line | {"options": ["cat", "dog", "cup"], "right": line["id"]} for line in _lines("What is it?", "dog", "cup")
+    ],
+    "msrvtt-qa": [
+        {"id": k, "video": f"video{k}.mp4", "question": "what is it?", "answers": [said]}
+        for k, said in ((1, "dog"), (2, "cat"))
+    ],
+    "activitynet-cap": [
+        {"id": f"v_a_{k}", "video": "v_a.mp4", "start_s": start, "stop_s": stop, "answers": [said]}
+        for k, (start, stop, said) in enumerate(((0, 0.4, "a man runs over there"), (0.4, 1.0, "he stops and rests now")))
+    ],
+}
+"""By task: lines of JSON of each of its splits."""
+OFFICIAL = [task.name for task in TASKS.values() if task.reader in (*_FILES, "refcoco") or task.name in _LINES]
+"""Tasks of which `make_set` makes examples: official files where they are read, else lines."""
 
 
 def _refcoco(folder: Path) -> None:
@@ -351,6 +225,8 @@ def make_set(task: str, folder: Path) -> list[TransferExample]:
     folder.mkdir(parents=True, exist_ok=True)
     if found.reader == "refcoco":
         _refcoco(folder)
+    elif task in _LINES:
+        write(folder, {f"{split}.jsonl": lines(*_LINES[task]) for split in (*found.scored, *found.train)})
     else:
         write(folder, _FILES[found.reader]())
     examples = read_examples(found, folder)

@@ -292,17 +292,6 @@ def _localiser(folder: Path, launch: Launch) -> None:
     fit(LocaliserTask(LocaliserRun(network=TINY), examples, range(2)), _loop(launch), launch.out)
 
 
-@_recipe("fine-tuning, classes")
-def _fine_tune(folder: Path, launch: Launch) -> None:
-    from tapetum.transfer.config import FineTuneConfig
-    from tapetum.transfer.fine_tune import ClassesTask
-    from transfer.test_fine_tune import vit
-
-    images, labels = list(_noise(12, 16, 16, 3)), np.arange(12) % 2
-    task = ClassesTask(vit, (images, labels), (images, labels), 2, FineTuneConfig(batch_size=4))
-    fit(task, _loop(launch), launch.out)
-
-
 @_recipe("fine-tuning, segmentation")
 def _segmentation(folder: Path, launch: Launch) -> None:
     from tapetum.transfer.config import FineTuneConfig

@@ -3,7 +3,9 @@
 import numpy as np
 import torch
 
-from tapetum.systems.tapnext import TapNext, TapNextConfig, to_official
+from tapetum.systems.tapnext import TapNext, TapNextConfig
+from tapetum.systems.tapnext.layers import embed_pixels
+from tapetum.systems.tapnext.weights import _names
 
 TINY = TapNextConfig(
     image_size=(32, 48),
@@ -21,7 +23,24 @@ TINY = TapNextConfig(
 def public_state(config: TapNextConfig = TINY, seed: int = 0) -> dict[str, torch.Tensor]:
     """Build a state dict as the public class has it, of numbers that no version of torch changes."""
     rng = np.random.default_rng(seed)
-    state = to_official(TapNext(config))
+    own, state = TapNext(config).state_dict(), {}
+    for ours, theirs in _names(config.depth).items():
+        tensor = own[ours]
+        if ours.endswith("gate_up.weight"):
+            tensor = tensor.unflatten(0, (2, -1)).transpose(1, 2)
+        elif ours.endswith("gate_up.bias"):
+            tensor = tensor.view(2, 1, 1, -1)
+        elif ours == "position_embedding":
+            tensor = tensor.flatten(0, 1)[None]
+        elif ours.endswith("_token"):
+            tensor = tensor.view(*([1] * (2 if ours == "unknown_token" else 3)), -1)
+        state[theirs] = tensor.contiguous()
+    for k in range(config.depth):
+        for leaf in ("weight", "bias"):
+            parts = [own[f"blocks.{k}.spatial.attention.{part}.{leaf}"] for part in ("query", "key", "value")]
+            state[f"blocks.{k}.vit_block.self_attention.in_proj_{leaf}"] = torch.cat(parts)
+    y, x = torch.meshgrid(*map(torch.arange, config.image_size), indexing="ij")
+    state["query_pos_embed"] = embed_pixels(torch.stack([x, y], -1).flatten(0, 1), config.width)[None]
     for name, tensor in sorted(state.items()):
         if name == "query_pos_embed":
             continue

@@ -211,22 +211,3 @@ def test_what_cannot_be_written(tmp_path: Path, name: str, layout: Any, message:
     with pytest.raises(BadInput, match=message):
         write_tracks(some_tracks(), tmp_path / name, layout)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tracks, video = some_tracks(), open_video(frames())
-    paths: list[tuple[Path, Any]] = [
-        (tmp_path / "a.csv", "dlc"),
-        (tmp_path / "b.csv", "napari"),
-        (tmp_path / "c.pkl", "tapvid"),
-    ]
-    before = {path: write_tracks(tracks, path, layout, video=video).read_bytes() for path, layout in paths}
-
-    def full_disk(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full_disk)
-    for path, layout in paths:
-        with pytest.raises(BadInput, match="the disk is full"):
-            write_tracks(some_tracks(seed=1), path, layout, video=video)
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

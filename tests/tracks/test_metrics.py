@@ -59,18 +59,6 @@ def one_track(occluded: list[int], predicted_occluded: list[int], errors: list[f
     )
 
 
-def test_by_hand_first() -> None:
-    # Frames:            0 (query)  1 right  2 3px off  3 occluded, said visible  4 visible, said occluded
-    scores = one_track([0, 0, 0, 1, 0], [0, 0, 0, 0, 1], [0, 0, 3, 0, 0], 0, "first")
-    assert scores["occlusion_accuracy"] == 2 / 4
-    assert scores["pts_within_2"] == 2 / 3  # frames 1 and 4 of 1, 2, 4
-    assert scores["pts_within_4"] == 1
-    assert scores["jaccard_2"] == 1 / (3 + 2)  # hit: 1; visible: 1, 2, 4; false alarms: 2, 3
-    assert scores["jaccard_4"] == 2 / (3 + 1)  # hits: 1, 2; false alarm: 3
-    assert math.isclose(scores["average_jaccard"], (2 * 1 / 5 + 3 * 2 / 4) / 5)
-    assert math.isclose(scores["average_pts_within_thresh"], (2 * 2 / 3 + 3 * 1) / 5)
-
-
 @pytest.mark.parametrize("threshold", THRESHOLDS)
 def test_a_distance_of_exactly_the_threshold_is_too_far(threshold: int) -> None:
     assert one_track([0, 0], [0, 0], [0, threshold], 0, "first")[f"pts_within_{threshold}"] == 0

@@ -43,8 +43,6 @@ NETWORKS: dict[str, Callable[..., Any]] = {
 """A network with random weights of each kind, by a seed."""
 LOADERS = {"tapetum.systems.tap.tracking.tracker:load", "tapetum.systems.tapnext.tracker:load"}
 """What loads the weights of these families."""
-JOINT = ("tapnext",)
-"""Trackers whose points change each other a little, as published."""
 LIVE = ("causal tapir", "causal tapir, polished", "tapnext")
 EVERY = (*NETWORKS, *BASELINES, "own")
 QUERIES = np.array([[0, 20.5, 15], [3, 40, 30.25], [7, 3, 44]], np.float32)

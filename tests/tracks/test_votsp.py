@@ -66,16 +66,6 @@ def test_damaged_tasks_are_refused(tmp_path: Path, files: dict[str, str], messag
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"cannot read .*frames_color\.txt"):
-        read_task(tmp_path)
-    with pytest.raises(BadInput, match="has no sequences"):
-        read_sequences(tmp_path)
-    (tmp_path / "frames_color.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BadInput, match="is not text"):
-        read_task(tmp_path)
-
-
 def test_trajectories_go_through_files(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     xy = np.array([[np.nan, np.nan], [0.5, 1.25], [-3.0, 700.125]], np.float32)

@@ -33,7 +33,6 @@ CONFIG = TrainConfig(
     weight_decay=0.1,
     eval_every=15,
     checkpoint_every=7,
-    keep_every=14,
     threads=1,
     tensorboard=False,
 )

@@ -36,7 +36,6 @@ from tapetum.train import (
     TrainConfig,
     fit,
     fsdp,
-    loop,
     process_group,
 )
 from tapetum.train.checkpoint import CheckpointStore
@@ -128,20 +127,6 @@ class Taught(Contrast):
         return sum((y - 0.5 * target - 1).square().mean() for y, target in values), {"step": context.step}
 
 
-class Centred(Contrast):
-    """Compares what a buffer is taken from with its own examples alone, and moves the buffer."""
-
-    def model(self) -> nn.Module:
-        model = Towers(NORMS[self.norm])
-        model.register_buffer("centre", torch.zeros(5, dtype=torch.float64))
-        return model
-
-    def loss(self, model: nn.Module, batch: Tensor, context: StepContext) -> tuple[Tensor, dict[str, Any]]:
-        images, texts = (rows - model.centre for rows in model(batch))
-        model.centre += images.detach().mean(0)
-        return nn.functional.cross_entropy(model.scale * images @ texts.T, torch.arange(len(batch))), {"step": context.step}
-
-
 class Scored(Contrast):
     """Scored on three batches, whose work processes with weights in shards share; or by a whole model."""
 
@@ -160,15 +145,6 @@ class Scored(Contrast):
         rows = torch.cat(compute_shared(compute, 3))
         weighted = (rows * torch.arange(1, 6, dtype=torch.float64)[:, None]).sum()  # each row has a place
         return {"loss": float(weighted), "computed": float(len(computed)), "in_shards": float(in_shards)}
-
-
-class Failing(Contrast):
-    """Wants batches of four, and of no other number."""
-
-    def loss(self, model: nn.Module, batch: Tensor, context: StepContext) -> tuple[Tensor, dict[str, Any]]:
-        result = super().loss(model, batch, context)
-        assert len(batch) == 4
-        return result
 
 
 class Wide(Contrast):
@@ -193,8 +169,6 @@ TASKS = {
     "contrast": Contrast,
     "cached": Cached,
     "taught": Taught,
-    "centred": Centred,
-    "failing": Failing,
     "wide": Wide,
     "scored": Scored,
 }
@@ -210,15 +184,9 @@ def train(
     out: str,
     task: str,
     config: dict[str, Any],
-    elastic: bool = False,
     most_bytes: int | None = None,
-    split_check: bool = True,
     **options: Any,
 ) -> None:
-    if not split_check:
-        loop.warn_if_split_matters = lambda *_: None
-    if elastic:
-        os.environ["TORCHELASTIC_RUN_ID"] = "test"  # as torchrun does
     if most_bytes is not None:  # of a file: a disk that is full
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
     counts, before = Counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

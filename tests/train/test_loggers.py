@@ -129,9 +129,9 @@ def test_a_missing_package_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
 def test_without_tensorboardx_there_is_one_notice_where_nobody_asked(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['tensorboardX'] = None\n"  # as if it were not installed
-        "from pathlib import Path; from tapetum.train.loggers import RunRecord, open_loggers\n"
-        f"assert not open_loggers((), RunRecord(Path({str(tmp_path)!r}), 0, {{}}), tensorboard=True)\n"
-        f"open_loggers(('tensorboard',), RunRecord(Path({str(tmp_path)!r}), 0, {{}}), tensorboard=False)"
+        "from pathlib import Path; from tapetum.train.loggers import open_loggers\n"
+        f"assert not open_loggers((), Path({str(tmp_path)!r}), 0, {{}}, tensorboard=True)\n"
+        f"open_loggers(('tensorboard',), Path({str(tmp_path)!r}), 0, {{}}, tensorboard=False)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     notice, *_, last = run.stderr.splitlines()

@@ -242,8 +242,8 @@ def test_other_settings_are_refused_and_harmless_ones_are_not(tmp_path: Path) ->
     assert "\n" not in str(error.value)
     with pytest.raises(BadInput, match=r"task\.width 1 \(now 2\)"):
         fit(Line(width=2), CONFIG, tmp_path)
-    with pytest.raises(BadInput, match=r"micro_batch 4 \(now 2\)"):
-        fit(Line(), replace(CONFIG, accumulation=2), tmp_path)
+    with pytest.raises(BadInput, match=r"batch_size 4 \(now 8\)"):
+        fit(Line(), replace(CONFIG, batch_size=8), tmp_path)
     other = replace(CONFIG, log_every=2, keep_last=3, checkpoint_every=3, eval_every=2, prefetch=1, threads=1)
     assert fit(Line(), other, tmp_path).state == "finished"
 
@@ -382,12 +382,11 @@ def test_a_run_that_goes_on_in_fewer_processes_says_how(
 ) -> None:
     task, model = Line(), nn.Linear(3, 1)
     (tmp_path / "state.json").write_text(json.dumps({"run": identity(task, CONFIG, 2, model)}))
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "of a test")
     config, run = continued_config(tmp_path, task, CONFIG, ProcessGroup(0, 1, torch.device("cpu")), model)
     assert config == replace(CONFIG, accumulation=2)
     assert run == identity(task, CONFIG, 2, model)
     assert "accumulates 2 micro-batches in each of 1 processes" in capsys.readouterr().err
-    with pytest.raises(BadInput, match="3 processes cannot make of batch_size 4; start a number that divides 2 of them"):
+    with pytest.raises(BadInput, match="batch_size 4 does not divide into 3 processes"):
         continued_config(tmp_path, task, CONFIG, ProcessGroup(0, 3, torch.device("cpu")), model)
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from tapetum.train import StepContext, Task, TrainConfig, rehearsal
+from tapetum.train import StepContext, Task, TrainConfig
 from tapetum.train.rehearsal import rehearse
 
 CONFIG = TrainConfig(steps=500, batch_size=4, lr=0.1, warmup_steps=5, eval_every=100, ema_decay=0.9, tensorboard=False)
@@ -70,18 +70,6 @@ def test_nothing_is_written_elsewhere_and_no_other_process_is_needed(tmp_path: P
     config = replace(CONFIG, parallel="fsdp", replicas=2, gather_bf16=True, **elsewhere)
     assert rehearse(Busy(), config, seconds=0.0, steps=1).flops_per_step == 2 * 2 * 4 * 3 * 5
     assert not list(tmp_path.iterdir())
-
-
-def test_a_run_of_one_step_is_measured_as_if_it_went_on() -> None:
-    found = rehearse(Busy(), replace(CONFIG, steps=1, warmup_steps=0, eval_every=0), seconds=0.0)
-    assert 0.9 * BUSY < found.step.cpu < found.of(1).cpu
-
-
-def test_of_long_steps_few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "_LONG", 2 * BUSY)
-    task = Busy()
-    rehearse(task, CONFIG, seconds=0.0, steps=100)
-    assert len(task.micro_batches) < 50
 
 
 def test_its_time_is_bounded_and_one_step_is_enough() -> None:

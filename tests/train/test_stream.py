@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from tapetum.core.errors import BadInput, UnreachableAddress
+from tapetum.core.errors import BadInput, TapetumError
 from tapetum.train.config import TrainConfig
 from tapetum.train.process_group import ProcessGroup
-from tapetum.train.stream import Stream, make_batch
+from tapetum.train.stream import Stream
 from tapetum.train.task import Task
 
 
@@ -46,9 +46,11 @@ def test_a_micro_batch_waits_for_one_source_that_is_gone_and_not_for_each_of_its
         def __getitem__(self, number: int) -> int:
             asked.append(number)
             if number > 1:
-                raise UnreachableAddress("cannot read s3://bucket/x.tar")
+                raise TapetumError("cannot read s3://bucket/x.tar")
             return number
 
-    with pytest.raises(BadInput, match="cannot read s3://bucket/x"):
-        make_batch(Gone(), TrainConfig(steps=1, batch_size=6), range(6))
+    config = TrainConfig(steps=1, batch_size=6)
+    stream = Stream(Gone(), config, 0, ProcessGroup(0, 1, torch.device("cpu")))
+    with stream, pytest.raises(BadInput, match="cannot read s3://bucket/x"):
+        stream.next()
     assert asked == [0, 1, 2]

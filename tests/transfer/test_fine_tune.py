@@ -14,7 +14,7 @@ from tapetum.encoders.features import Encoder
 from tapetum.metrics.masks import Confusion
 from tapetum.train.optim import layer_scales
 from tapetum.transfer.config import FineTuneConfig
-from tapetum.transfer.fine_tune import ClassesTask, EncoderClassifier, SegmentationTask, cropped, encoder_layers, fine_tune
+from tapetum.transfer.fine_tune import SegmentationTask, cropped, encoder_layers, fine_tune
 from tapetum.transfer.segmentation import IGNORED, Segmenter, confusions, pixel_loss
 
 
@@ -69,8 +69,8 @@ def test_mean_iou_by_hand() -> None:
 
 @pytest.mark.parametrize("encoder", [vit, resnet])
 def test_every_weight_of_an_encoder_has_its_layer(encoder: Callable[[], Encoder]) -> None:
-    model = EncoderClassifier(encoder(), 3)
-    layers = encoder_layers(model.encoder)
+    model = torch.nn.ModuleDict({"encoder": encoder(), "classes": torch.nn.Linear(4, 3)})
+    layers = encoder_layers(model["encoder"])
     scales = layer_scales(model, layers, 0.5)
     names = dict(model.named_parameters())
     count = len(layers)
@@ -134,17 +134,3 @@ def test_segmentation_is_learned_at_every_rate_of_the_sweep(tmp_path: Path) -> N
     assert fine_tune(task, tmp_path, tensorboard=False).score == found.score  # finished runs are not run again
     with pytest.raises(BadInput, match="has no size"):
         SegmentationTask(vit, Halves(30, 0), Halves(6, 1), FineTuneConfig())
-
-
-@pytest.mark.slow
-def test_classes_are_learned(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-
-    def some(count: int) -> tuple[list[np.ndarray], np.ndarray]:
-        labels = rng.integers(0, 2, count)
-        images = [np.clip(rng.normal(60 + 100 * y, 30, (16, 16, 3)), 0, 255).astype(np.uint8) for y in labels]
-        return images, labels
-
-    config = FineTuneConfig(learning_rates=(3e-3,), steps=20, batch_size=8)
-    task = ClassesTask(vit, some(40), some(20), 2, config)
-    assert fine_tune(task, tmp_path, tensorboard=False).score > 0.9

@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build
 from tapetum.transfer.config import NeighboursConfig, ProbeConfig
-from tapetum.transfer.probes import AttentiveHead, attentive_probe, knn_accuracy, knn_votes, linear_probe, logistic_regression
+from tapetum.transfer.probes import knn_accuracy, knn_votes, linear_probe, logistic_regression
 from tapetum.transfer.probing import Labelled, features_of, split
 
 
@@ -72,37 +72,11 @@ def test_what_is_held_out_is_not_learned_from() -> None:
         split(1, 0.1, 0)
 
 
-def test_attention_finds_the_token_that_tells() -> None:
-    rng = np.random.default_rng(5)
-
-    def some(count: int) -> Labelled:
-        labels = torch.from_numpy(rng.integers(0, 2, count))
-        tokens = torch.from_numpy(rng.normal(size=(count, 8, 6))).float() * 0.3
-        at = torch.from_numpy(rng.integers(0, 8, count))  # one token, at any place, says the class; its fifth number marks it
-        tokens[torch.arange(count), at, 4] = 3.0
-        tokens[torch.arange(count), at, 5] = labels.float() * 4 - 2
-        return Labelled(tokens, labels)
-
-    train, test = some(256), some(128)
-    config = ProbeConfig(optimizer="sgd", learning_rates=(0.03,), epochs=20, batch_size=32)
-    assert attentive_probe(train, test, 2, config).accuracy > 0.9
-    with pytest.raises(BadInput, match="give tokens"):
-        attentive_probe(clouds(9, 0), clouds(9, 1), 3)
-
-
-@pytest.mark.parametrize(("width", "asked", "heads"), [(128, None, 2), (64, None, 1), (96, None, 1), (96, 3, 3)])
-def test_attention_has_heads_of_64_channels_or_one(width: int, asked: int | None, heads: int) -> None:
-    head = AttentiveHead(width, 5, asked)
-    assert head.pool.attention.heads == heads
-    assert isinstance(head.pool.attention.heads, int)
-    assert head(torch.randn(2, 7, width)).shape == (2, 5)
-
-
 def test_features_are_made_once(tmp_path: Path) -> None:
     encoder = build("vit-nano", image_size=(16, 16), patch=4, width=16, depth=1, heads=2, mlp_width=32)
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (20, 24, 3)).astype(np.uint8) for _ in range(5)]
-    made = features_of(encoder, images, batch_size=2, kept=tmp_path)
+    made = features_of(encoder, images, kept=tmp_path)
     (file,) = tmp_path.iterdir()
     begun = file.stat().st_mtime_ns
     assert torch.equal(features_of(encoder, images, kept=tmp_path), made)
@@ -116,11 +90,6 @@ def test_features_are_made_once(tmp_path: Path) -> None:
     with torch.no_grad():
         encoder.norm.bias.add_(1.0)
     assert not torch.equal(features_of(encoder, images, kept=tmp_path), made)
-    assert features_of(encoder, images, tokens=True).shape == (
-        5,
-        encoder(encoder.prepare(images[0][None])).tokens.shape[1],
-        16,
-    )
 
 
 def test_bad_input() -> None:

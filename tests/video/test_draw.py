@@ -25,15 +25,6 @@ def _touched(frame: np.ndarray) -> np.ndarray:
     return (frame != 100).any(-1)
 
 
-def test_a_visible_point_is_a_filled_dot_at_its_place():
-    (frame,) = draw_tracks(_gray(), _still((40.5, 30.5)), np.ones((1, 1), bool), radius=4, colours=RED)
-    assert (frame[30, 40] == (255, 0, 0)).all()
-    y, x = np.nonzero(_touched(frame))
-    assert (x.mean(), y.mean()) == (40, 30)  # raster 40.5 is the centre of column 40
-    red = (frame == (255, 0, 0)).all(-1).sum()
-    assert np.pi * 3.3**2 < red < np.pi * 4.3**2
-
-
 def test_a_hidden_point_is_a_hollow_ring():
     (frame,) = draw_tracks(_gray(), _still((40.5, 30.5)), np.zeros((1, 1), bool), radius=6, colours=RED)
     assert (frame[30, 40] == 100).all()

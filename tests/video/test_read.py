@@ -1,7 +1,5 @@
 """What comes out of a file: sizes, colours, turns, times."""
 
-import os
-import sys
 from pathlib import Path
 
 import av
@@ -124,12 +122,6 @@ def test_rotation_is_applied(clip, image, degrees, mirrored, expected):
     assert (video.height, video.width) == wanted.shape[:2]
     assert np.array_equal(video[1], wanted)
     assert np.array_equal(list(video)[1], wanted)
-
-
-def test_reading_needs_no_torch(clip):
-    path = clip("a.mp4", n=2)
-    code = f"import sys; from tapetum.video import open_video; open_video({str(path)!r})[0]; assert 'torch' not in sys.modules"
-    assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", code]) == 0
 
 
 def test_a_large_jpeg_is_read_at_a_fraction_that_is_large_enough(tmp_path: Path) -> None:

@@ -80,19 +80,11 @@ class Interval:
     high: float
 
     def times(self, other: "Interval | Constant") -> "Interval":
-        """Multiply; matching ends are combined.
-
-        >>> Interval(2, 1, 3).times(Interval(10, 10, 20))
-        Interval(value=20, low=10, high=60)
-        """
+        """Multiply; matching ends are combined."""
         return Interval(self.value * other.value, self.low * other.low, self.high * other.high)
 
     def plus(self, other: "Interval") -> "Interval":
-        """Add; matching ends are combined.
-
-        >>> Interval(2, 1, 3).plus(Interval(10, 10, 20))
-        Interval(value=12, low=11, high=23)
-        """
+        """Add; matching ends are combined."""
         return Interval(self.value + other.value, self.low + other.low, self.high + other.high)
 
     def over(self, other: "Interval | Constant | float") -> "Interval":

@@ -303,10 +303,6 @@ def _matrix_vector(matrix: Shape, *_: Any, **__: Any) -> int:
     return 2 * prod(matrix)
 
 
-def _add_matrix_vector(_self: Shape, matrix: Shape, *_: Any, **__: Any) -> int:
-    return 2 * prod(matrix)
-
-
 _FFN_WEIGHT_1 = [argument.name for argument in aten._transformer_encoder_layer_fwd.default._schema.arguments].index(
     "ffn_weight_1"
 ) - 2
@@ -328,7 +324,7 @@ FORMULAS: dict[Any, Callable[..., int]] = {
     torch.ops.mkldnn._linear_pointwise: _linear,
     aten.mv: _matrix_vector,
     aten.dot: _matrix_vector,
-    aten.addmv: _add_matrix_vector,
+    aten.addmv: lambda _self, matrix, *_, **__: 2 * prod(matrix),
 }
 """Formulas by operation, each a function of the shapes of its arguments."""
 

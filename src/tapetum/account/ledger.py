@@ -88,6 +88,8 @@ class Ledger:
         self.flops_per_step: dict[str, int] = dict(self._earlier[-1]["flops_per_step"]) if self._earlier else {}
         self.phases_per_step: dict[str, int] = dict(self._earlier[-1].get("phases_per_step", {})) if self._earlier else {}
         """FLOPs of a step by phase: student, teacher, heads and so on, and backward, of which `recomputed` is a part."""
+        used = [meter.constant for meter in self._meters if meter.constant is not None]
+        used += [self._settings.constant(name) for name in ("overhead", "grams_co2_per_kwh")]
         self.session: dict[str, Any] = {
             "command": without_paths(command),
             "config": without_paths(config),
@@ -98,14 +100,9 @@ class Ledger:
             "energy_method": "; ".join(meter.method for meter in self._meters),
             "energy_measured": all(meter.constant is None for meter in self._meters),
             "co2_method": f"energy x {self._settings.grams_co2_per_kwh:g} gCO2/kWh",
-            "constants": self._constants(),
+            "constants": [asdict(constant) for constant in used],
             **dict.fromkeys(("steps", "samples", "flops_forward", "flops_backward"), 0),
         }
-
-    def _constants(self) -> list[dict[str, Any]]:
-        used = [meter.constant for meter in self._meters if meter.constant is not None]
-        used += [self._settings.constant(name) for name in ("overhead", "grams_co2_per_kwh")]
-        return [asdict(constant) for constant in used]
 
     def add(self, steps: int, samples: int) -> None:
         """Count completed work, at `flops_per_step`, which may differ from that of earlier steps."""
@@ -147,13 +144,9 @@ class Ledger:
             "cpu_seconds": cpu,
             "flops_per_step": self.flops_per_step,
             "phases_per_step": self.phases_per_step,
-            "energy_kwh": energy.value,
-            "energy_kwh_low": energy.low,
-            "energy_kwh_high": energy.high,
-            "co2_kg": co2.value,
-            "co2_kg_low": co2.low,
-            "co2_kg_high": co2.high,
         }
+        for name, interval in (("energy_kwh", energy), ("co2_kg", co2)):
+            session |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
         if self._check is not None:
             session["codecarbon_kwh"] = self._check.joules(cpu, wall) / JOULES_PER_KWH
         content = _with_total([*self._earlier, session])

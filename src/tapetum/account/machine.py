@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Protocol
@@ -25,10 +26,8 @@ def package_versions() -> dict[str, str]:
     """List the versions of the packages that affect results; those not installed are omitted."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return versions
 
 
@@ -91,10 +90,8 @@ def without_paths(value: Any) -> Any:
 
 
 def _last_part(text: str) -> str:
-    for kind in (PurePosixPath, PureWindowsPath):
-        if kind(text).is_absolute():
-            return kind(text).name
-    return text
+    paths = (kind(text) for kind in (PurePosixPath, PureWindowsPath))
+    return next((path.name for path in paths if path.is_absolute()), text)
 
 
 JOULES_PER_KWH = 3.6e6
@@ -121,31 +118,19 @@ class Meter(Protocol):
 
 @dataclass(frozen=True)
 class Estimate:
-    """CPU seconds times watts per core."""
+    """CPU seconds times watts per core; or wall seconds times watts, for each of `gpus`."""
 
     constant: Constant
+    gpus: int = 0
 
     @property
     def method(self) -> str:
-        return f"estimate: CPU-seconds x {self.constant.value:g} W per core"
+        watts = f"{self.constant.value:g} W"
+        return "estimate: " + (f"{self.gpus} GPU x wall seconds x {watts}" if self.gpus else f"CPU-seconds x {watts} per core")
 
     def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
-        return cpu_seconds * self.constant.value
-
-
-@dataclass(frozen=True)
-class GpuEstimate:
-    """Wall seconds times watts, for each GPU used."""
-
-    constant: Constant
-    gpus: int
-
-    @property
-    def method(self) -> str:
-        return f"estimate: {self.gpus} GPU x wall seconds x {self.constant.value:g} W"
-
-    def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
-        return wall_seconds * self.constant.value * self.gpus
+        watts = self.constant.value
+        return wall_seconds * watts * self.gpus if self.gpus else cpu_seconds * watts
 
 
 class Rapl:
@@ -222,7 +207,7 @@ def pick_meters(config: LedgerConfig, gpus: list[str]) -> list[Meter]:
         return [CodeCarbon()]
     meters: list[Meter] = [Estimate(config.constant("watts_per_core"))]
     if gpus:
-        meters.append(GpuEstimate(config.constant("watts_per_gpu"), len(gpus)))
+        meters.append(Estimate(config.constant("watts_per_gpu"), len(gpus)))
     if config.energy == "estimate":
         return meters
     better = [_rapl(), _nvml(gpus)]
@@ -255,13 +240,13 @@ def read_meters(meters: Sequence[Meter], cpu_seconds: float, wall_seconds: float
 def of_flops(flops: float, config: LedgerConfig) -> tuple[Interval, Interval, Interval]:
     """Estimate core-hours, kWh and kg of CO2 of a number of FLOPs on cores of a CPU; nothing is measured."""
     hours = Interval(flops, flops, flops).over(config.constant("gflops_per_core")).over(3.6e12)
-    return hours, *_of_core_hours(hours, config)
+    return hours, *of_core_hours(hours, config)
 
 
-def of_cpu_seconds(seconds: float, config: LedgerConfig) -> tuple[Interval, Interval]:
-    """Estimate kWh and kg of CO2 of busy core seconds; nothing is measured."""
-    hours = seconds / 3600
-    return _of_core_hours(Interval(hours, hours, hours), config)
+def of_core_hours(hours: Interval, config: LedgerConfig) -> tuple[Interval, Interval]:
+    """Estimate kWh and kg of CO2 of busy core-hours; nothing is measured."""
+    kwh = hours.times(config.constant("watts_per_core")).times(config.constant("overhead")).over(1e3)
+    return kwh, carbon(kwh, config)
 
 
 def carbon(kwh: Interval, config: LedgerConfig) -> Interval:
@@ -269,16 +254,9 @@ def carbon(kwh: Interval, config: LedgerConfig) -> Interval:
     return kwh.times(config.constant("grams_co2_per_kwh")).over(1e3)
 
 
-def _of_core_hours(hours: Interval, config: LedgerConfig) -> tuple[Interval, Interval]:
-    kwh = hours.times(config.constant("watts_per_core")).times(config.constant("overhead")).over(1e3)
-    return kwh, carbon(kwh, config)
-
-
 def _rapl() -> Rapl | None:
-    try:
+    with suppress(OSError, ValueError):
         return Rapl()
-    except (OSError, ValueError):
-        return None
 
 
 def _nvml(gpus: list[str]) -> Nvml | None:

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from tapetum.account.flops import by_part, count_on_meta
-
-GIB = 1 << 30
+from tapetum.core.devices import memory_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +52,8 @@ class Memory:
 
     def __str__(self) -> str:
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return f"about {_size(self.total)}: {', '.join(f'{name} {_size(size)}' for name, size in parts.items() if size)}"
-
-
-def _size(count: int) -> str:
-    return f"{count / GIB:,.1f} GiB" if count >= GIB else f"{count / 2**20:,.0f} MiB"
+        sizes = ", ".join(f"{name} {memory_size(size)}" for name, size in parts.items() if size)
+        return f"about {memory_size(self.total)}: {sizes}"
 
 
 def measure_step(

@@ -53,7 +53,9 @@ class Group:
 
     def summaries(self) -> dict[str, str]:
         """List the commands, each with the first sentence of its help."""
-        return {name: first_sentence(_help_of(as_command(each))) for name, each in self.commands.items()}
+        below = {name: as_command(each) for name, each in self.commands.items()}
+        helps = {name: each.help if isinstance(each, Group) else each.options.__doc__ or "" for name, each in below.items()}
+        return {name: first_sentence(text) for name, text in helps.items()}
 
     def as_text(self, path: str) -> str:
         summaries = self.summaries()
@@ -101,10 +103,6 @@ def resolve_command(chosen: Command | Group, words: Sequence[str], path: str) ->
             break
         chosen, path, rest = below, f"{path} {rest[0]}", rest[1:]
     return chosen, path, rest
-
-
-def _help_of(command: Command | Group) -> str:
-    return command.help if isinstance(command, Group) else command.options.__doc__ or ""
 
 
 def first_sentence(text: str) -> str:

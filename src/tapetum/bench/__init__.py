@@ -12,7 +12,6 @@ marvl ai2d scienceqa rsvqa-lr rsvqa-hr chartqa vizwiz tallyqa countbenchqa ocr-v
 doclaynet icdar15 total-text fintabnet pubtabnet molecules grandstaff msrvtt-qa activitynet-qa vatex msvd-qa"""
 BENCHMARKS: Mapping[str, str] = {
     **dict.fromkeys(("tapvid-davis", "tapvid-rgb-stacking", "tapvid-kinetics", "robotap"), f"{_BUILT_IN}:TapVid"),
-    "itto": f"{_BUILT_IN}:Itto",
     "davis": "tapetum.bench.davis:Davis",
     "votsp": "tapetum.bench.votsp:Votsp",
     "tapvid3d": "tapetum.bench.tapvid3d:TapVid3d",

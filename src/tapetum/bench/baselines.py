@@ -16,12 +16,12 @@ from tapetum.core.errors import BadInput
 from tapetum.core.plugins import is_reference, resolve_class
 from tapetum.hub.loading import load
 from tapetum.hub.registry import resolve
-from tapetum.systems.tap.bootstrap.config import RECIPES, BootstrapRun
 from tapetum.tracks.tracker import Progress, Tracker
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
 if TYPE_CHECKING:
+    from tapetum.systems.tap.bootstrap.config import BootstrapRun
     from tapetum.systems.tapvid3d.baselines import Tracker3D
     from tapetum.tracks.training.self_training import TrackerFamily
 
@@ -72,7 +72,6 @@ class StillPoints:
 
 
 BASELINES = {"static": Static}
-"""Trackers without weights, by name."""
 
 
 def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "float32") -> Tracker:
@@ -180,8 +179,10 @@ def is_tapnext(model: str) -> bool:
     return loader.startswith("tapetum.systems.tapnext.")
 
 
-def check_tapnext(run: BootstrapRun) -> None:
+def check_tapnext(run: "BootstrapRun") -> None:
     """Raise BadInput if settings of TAPIR's parts differ from the preset: they have no effect on a TAPNext."""
+    from tapetum.systems.tap.bootstrap.config import RECIPES
+
     usual = RECIPES[run.preset]
     given, preset = ({**vars(each), **vars(each.settings)} for each in (run, usual))
     changed = [name.replace("_", "-") for name in _OF_TAPIR if given[name] != preset[name]]
@@ -189,7 +190,7 @@ def check_tapnext(run: BootstrapRun) -> None:
         raise BadInput(f"{', '.join(changed)} is of TAPIR, and {run.model} is a TAPNext, which has no such part; leave it out")
 
 
-def choose_family(run: BootstrapRun) -> "TrackerFamily | None":
+def choose_family(run: "BootstrapRun") -> "TrackerFamily | None":
     """Build the family of the run's tracker; None is TAPIR's. Raises BadInput as `is_tapnext` and `check_tapnext` do."""
     if not is_tapnext(run.model):
         return None

@@ -1,8 +1,6 @@
 """Benchmarks as classes of `tapetum.bench.own`, whose headline alone is wanted; their verbs have more options and say more.
 
 TAP-Vid            a tracker, queried at the first visible frame; an item is a video; the mean Average Jaccard
-ITTO               a tracker on videos of MOSE (arXiv 2510.19819), queried at frame 0; the mean Average Jaccard over videos, and
-                   scores over the tracks of all videos by how far a point moves and how often it comes back
 video questions    a model of long video, questions as the benchmark's own tool does if it has a language model; an item is a
                    video with all its questions, so that intervals are those over videos; accuracy
 """
@@ -17,18 +15,16 @@ from tapetum.bench.baselines import load_tracker
 from tapetum.bench.longvideo import answer_questions
 from tapetum.bench.longvideo_tasks import BENCHMARKS, PROTOCOLS
 from tapetum.bench.own import Benchmark
-from tapetum.bench.tapvid import SIZE, make_clip, sample_queries, track_queries
+from tapetum.bench.tapvid import make_clip, sample_queries, track_queries
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
-from tapetum.core.reading import no_pipe
 from tapetum.data.questions import Question
 from tapetum.systems.longvideo import weights
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.video_text import VideoText
-from tapetum.tracks.metrics import HEADLINES, tapvid_metrics
+from tapetum.tracks.metrics import tapvid_metrics
 from tapetum.tracks.tapvid import TapVidEntry, list_entries, read_entries
 from tapetum.tracks.tracker import Tracker
-from tapetum.video.images import ImageVideo
 
 
 class TapVid(Benchmark):
@@ -67,86 +63,6 @@ class TapVid(Benchmark):
                 if entry.name == name:
                     return entry
         raise BadInput(f"{file} no longer has a video {name}; leave the files as they are while they are scored")
-
-
-class Itto(Benchmark):
-    """A tracker on ITTO's videos of MOSE, as github.com/cvlab-kaist/DiTracker scores them (not its authors).
-
-        DIR/mose/frames/ID/00000.jpg ...           in the order of their numbers
-        DIR/mose/annotations/ID/ID_gradient.npy    float (n, t, 4): x, y in pixels of the frames, 1 where visible, and a fourth;
-                                                   ID_random.npy; ID_background.npy may be missing
-
-    Frames are resized to 256x256 and points with them; each is queried at frame 0, visible or not. A score of nothing is 0.
-    """
-
-    headline = "average_jaccard"
-    motions = 0.005, 0.015, 0.05
-    """Limits of groups by mean step between frames in which a point is visible, as a fraction of the image's diagonal."""
-    returns = 1, 3
-    """Limits of groups by the times that a point becomes visible again."""
-
-    def items(self, data: Path) -> Mapping[str, tuple[Path, Path]]:
-        """List the videos, each by its folders of frames and annotations. Raises BadInput if there are none."""
-        data = data / "mose" if (data / "mose").is_dir() else data
-        videos = {frames.name: (frames, data / "annotations" / frames.name) for frames in sorted(data.glob("frames/*"))}
-        if not videos:
-            raise BadInput(f"{data} has no frames/ID folders; give the folder of ITTO, which holds mose/frames")
-        return videos
-
-    def load(self, model: str, device: str | None) -> Tracker:
-        """Load a tracker."""
-        return load_tracker(model, device)
-
-    @staticmethod
-    def read(frames: Path, annotations: Path) -> TapVidEntry:
-        """Read the frames and annotations of a video. Raises BadInput if they are damaged or do not fit."""
-        files = [annotations / f"{frames.name}_{kind}.npy" for kind in ("gradient", "random", "background")]
-        try:
-            images = sorted(frames.glob("*.jpg"), key=lambda path: int(path.stem))
-            video = ImageVideo(images, name=frames.name, frame_rate=25.0)
-            marks = np.concatenate([np.load(no_pipe(file)) for file in files if file.is_file() or file != files[2]])
-            points, occluded = marks[..., :2] / (video.width, video.height), marks[..., 2] == 0
-        except (OSError, ValueError, IndexError) as error:
-            raise BadInput(f"{frames} and {annotations} are no video with marks (n, t, 4); copy them again") from error
-        if points.shape != (*occluded.shape, 2) or occluded.shape[1:] != (len(video),):
-            raise BadInput(f"{annotations} has marks of {marks.shape} for {len(video)} frames; copy it again")
-        return TapVidEntry(frames.name, [video[k] for k in range(len(video))], points, occluded)
-
-    def score(self, model: Tracker, item: tuple[Path, Path]) -> Mapping[str, float]:
-        """Compute the metrics, and of each group the number of its `tracks` and the means over them."""
-        entry = self.read(*item)
-        clip, points, occluded = make_clip(entry), entry.points, entry.occluded
-        queries = np.concatenate([np.zeros((len(points), 1)), clip.tracks[:, 0]], 1)
-        hidden, xy = track_queries(model, clip.video, queries, 1.0)[::-1]
-        truth = clip.tracks.astype(np.float32)
-
-        def metrics(rows: slice) -> dict[str, float]:
-            scores = tapvid_metrics(queries[rows], occluded[rows], truth[rows], hidden[rows], xy[rows], "first")
-            return {name: 0.0 if math.isnan(value) else value for name, value in scores.items()}
-
-        each = [metrics(slice(k, k + 1)) for k in range(len(points))]
-        both = ~occluded[:, 1:] & ~occluded[:, :-1]
-        steps = np.linalg.norm(np.diff(truth, axis=1), axis=-1) / (math.sqrt(2) * SIZE)
-        motion = np.searchsorted(self.motions, (steps * both).sum(1) / both.sum(1).clip(1), side="right")
-        again = np.searchsorted(self.returns, (occluded[:, :-1] & ~occluded[:, 1:]).sum(1), side="right")
-        row = metrics(slice(None))
-        for name, groups, count in (("motion", motion, 4), ("returns", again, 3)):
-            for group in range(count):
-                chosen = np.flatnonzero(groups == group)
-                row[f"{name}_{group}_tracks"] = len(chosen)
-                for score in HEADLINES if len(chosen) else ():
-                    row[f"{name}_{group}_{score}"] = float(np.mean([each[k][score] for k in chosen]))
-        return row
-
-    def summary(self, rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """Average over videos, and in each group over all tracks."""
-        total = dict(super().summary(rows))
-        for name in [name for name in total if name.endswith("_tracks")]:
-            group = name.removesuffix("tracks")
-            total[name] = sum(row[name] for row in rows)
-            for score in [f"{group}{score}" for score in HEADLINES if f"{group}{score}" in total]:
-                total[score] = sum(row[score] * row[name] for row in rows if score in row) / total[name]
-        return total
 
 
 class VideoQuestions(Benchmark):

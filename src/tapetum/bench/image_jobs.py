@@ -91,7 +91,9 @@ def look_at_images(
 
     Unreadable images are reported to the listener. Raises BadInput if none can be read.
     """
-    items = sources if jobs.alone else [(name, _absolute(image)) for name, image in sources]
+    items = sources
+    if not jobs.alone:  # other processes run in another folder
+        items = [(name, Path(os.path.abspath(each)) if isinstance(each, str | Path) else each) for name, each in sources]
     made: dict[int, Any] = {}
     for number, result in run_jobs(
         work,
@@ -120,13 +122,7 @@ def _unread(source: Source, error: Exception) -> _Unread:
     return _Unread(str(error))
 
 
-def _absolute(image: Any) -> Any:
-    """A file's path for processes that run in another folder."""
-    return Path(os.path.abspath(image)) if isinstance(image, str | Path) else image
-
-
 _BESIDE = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
-"""What systems put into folders of images."""
 NO_MEDIA = {
     *(".txt", ".md", ".rst", ".pdf", ".docx", ".html", ".xml", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".log", ".py"),
     *(".csv", ".tsv", ".xlsx", ".parquet", ".npy", ".npz", ".pkl", ".h5", ".mat", ".pt", ".pth", ".safetensors", ".onnx"),

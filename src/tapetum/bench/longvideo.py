@@ -4,7 +4,7 @@ A video with several questions is encoded once. The file (`Rows`) has one line p
 resume. The blind score is that of the same model on grey frames instead of the video's.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from tapetum.bench.longvideo_tasks import CLIP, PROTOCOLS, SUMMARY, Measure, Protocol, score_options
-from tapetum.core.errors import BadInput
+from tapetum.bench.longvideo_tasks import CLIP, PROTOCOLS, Protocol, score_options
 from tapetum.core.finished import Rows
-from tapetum.data.entries import Listing
 from tapetum.data.questions import Question
-from tapetum.data.video_language import CaptionedVideo
 from tapetum.metrics.captions import caption_scores
 from tapetum.metrics.retrieval import retrieval_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
@@ -31,20 +28,12 @@ from tapetum.systems.longvideo.streaming import (
     embed_video,
     embed_words,
     encode_video,
-    stream_features,
 )
 from tapetum.systems.longvideo.video_text import VideoText
-from tapetum.transfer.config import ProbeConfig
-from tapetum.transfer.probes import linear_probe
-from tapetum.transfer.probing import Labelled
 from tapetum.video import Video, open_video
 
 Progress = Callable[[int, int | None], None]
 Table = dict[str, Any]
-
-
-def _silent(done: int, total: int | None) -> None:
-    pass
 
 
 def answer_questions(
@@ -55,7 +44,7 @@ def answer_questions(
     frame_rate: float = 1.0,
     protocol: Protocol = PROTOCOLS["papers"],
     blind: bool = True,
-    progress: Progress = _silent,
+    progress: Progress = lambda done, total: None,
 ) -> dict[Any, dict[str, list[float]]]:
     """Score the options of questions: by similarity with two towers, by likelihood with a captioner.
 
@@ -147,35 +136,40 @@ def _visual_gain(group: Sequence[Question], answers: Mapping[Any, Mapping[str, S
     return float(np.mean(gain)), [float(end) for end in interval]
 
 
-def view_of(each: CaptionedVideo, measure: Measure, frame_rate: float) -> FrameSelection:
-    """Choose the frames of a clip: the first 16, or 256 for a summary."""
-    return FrameSelection(
-        frame_rate=frame_rate, start_s=each.start_s, stop_s=each.stop_s, frames=SUMMARY if measure == "summaries" else CLIP
-    )
-
-
-def _clip_stamp(rows: Rows, each: CaptionedVideo) -> dict[str, Any]:
-    return rows.stamp(video=each.video, start=each.start_s, stop=each.stop_s)
-
-
-def retrieve(
-    model: VideoText, clips: Sequence[CaptionedVideo], rows: Rows, *, frame_rate: float = 1.0, progress: Progress = _silent
-) -> Table:
-    """Score text-to-video and video-to-text retrieval: each caption is both a query and an item."""
-    vectors: list[Sequence[float]] = []
-    for done, each in enumerate(clips, 1):
-        about = _clip_stamp(rows, each)
-        row = rows.get(str(each.key), about)
+def compute_rows(
+    rows: Rows,
+    items: Sequence[tuple[str, Any, Mapping[str, Any]]],
+    compute: Callable[[int, Video], dict[str, Any]],
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Compute a row for each (key, video, stamp), unless the file has it; `compute` has the item's number and its video."""
+    computed = []
+    for number, (key, place, about) in enumerate(items):
+        row = rows.get(key, about)
         if row is None:
-            with open_video(each.video) as video:
-                row = {"vector": embed_video(model, video, view_of(each, "retrieval", frame_rate)).tolist()}
-            rows.add(str(each.key), about, row)
-        vectors.append(row["vector"])
-        progress(done, len(clips))
-    texts = [text for each in clips for text in each.captions]
-    owner = np.array([k for k, each in enumerate(clips) for _ in each.captions])
+            with open_video(place) as video, torch.inference_mode():
+                row = compute(number, video)
+            rows.add(key, about, row)
+        computed.append(row)
+        progress(number + 1, len(items))
+    return computed
+
+
+def _clips(rows: Rows, clips: Sequence[Question]) -> list[tuple[str, Any, Mapping[str, Any]]]:
+    return [(str(e.key), e.video, rows.stamp(video=e.video, start=e.start_s, stop=e.stop_s)) for e in clips]
+
+
+def retrieve(model: VideoText, clips: Sequence[Question], rows: Rows, *, frame_rate: float, progress: Progress) -> Table:
+    """Score text-to-video and video-to-text retrieval: each caption is both a query and an item."""
+    view = FrameSelection(frame_rate=frame_rate, frames=CLIP)
+    embedded = compute_rows(
+        rows, _clips(rows, clips), lambda _, video: {"vector": embed_video(model, video, view).tolist()}, progress
+    )
+    texts = [text for each in clips for text in each.answers]
+    owner = np.array([k for k, each in enumerate(clips) for _ in each.answers])
     right: Bool[np.ndarray, "v t"] = np.arange(len(clips))[:, None] == owner
-    scores: Float[np.ndarray, "v t"] = np.array(vectors) @ embed_words(model, texts).T.astype(np.float64)
+    vectors = np.array([row["vector"] for row in embedded])
+    scores: Float[np.ndarray, "v t"] = vectors @ embed_words(model, texts).T.astype(np.float64)
     table: Table = {"clips": len(clips), "texts": len(texts)}
     for name, similar, own in (("text_to_video", scores.T, right.T), ("video_to_text", scores, right)):
         made = retrieval_scores(similar, own)
@@ -183,28 +177,15 @@ def retrieve(
     return table
 
 
-def describe(
-    model: Captioner,
-    clips: Sequence[CaptionedVideo],
-    rows: Rows,
-    measure: Measure,
-    *,
-    frame_rate: float = 1.0,
-    progress: Progress = _silent,
-) -> Table:
-    """Caption clips or whole videos, and score the captions: CIDEr, BLEU-4, ROUGE-L."""
-    texts = {}
-    for done, each in enumerate(clips, 1):
-        about = _clip_stamp(rows, each)
-        row = rows.get(str(each.key), about)
-        if row is None:
-            with open_video(each.video) as video:
-                row = {"text": model.generate(encode_video(model, video, view_of(each, measure, frame_rate)))[0]}
-            rows.add(str(each.key), about, row)
-        texts[each.key] = row["text"]
-        progress(done, len(clips))
-    made = caption_scores(texts, {each.key: each.captions for each in clips})
-    return {"clips": len(clips), "cider": made.cider, "bleu_4": made.bleu[3], "rouge_l": made.rouge_l}
+def describe(model: Captioner, clips: Sequence[Question], rows: Rows, *, frame_rate: float, progress: Progress) -> Table:
+    """Caption clips, and score the captions: CIDEr, BLEU-4, ROUGE-L."""
+    view = FrameSelection(frame_rate=frame_rate, frames=CLIP)
+    made = compute_rows(
+        rows, _clips(rows, clips), lambda _, video: {"text": model.generate(encode_video(model, video, view))[0]}, progress
+    )
+    texts: dict[Any, str] = {each.key: row["text"] for each, row in zip(clips, made, strict=True)}
+    scores = caption_scores(texts, {each.key: each.answers for each in clips})
+    return {"clips": len(clips), "cider": scores.cider, "bleu_4": scores.bleu[3], "rouge_l": scores.rouge_l}
 
 
 def answer_freely(
@@ -214,25 +195,22 @@ def answer_freely(
     *,
     wordnet: WordNet | None = None,
     stop_words: Collection[str] = frozenset(),
-    frame_rate: float = 1.0,
-    progress: Progress = _silent,
+    frame_rate: float,
+    progress: Progress,
 ) -> Table:
     """Generate answers to questions, and score them: exact match with any human answer, ROUGE-L, and WUPS with WordNet."""
-    texts: dict[Any, str] = {}
-    for done, each in enumerate(questions, 1):
-        assert each.video is not None
-        about = rows.stamp(video=each.video, question=each.question)
-        row = rows.get(str(each.key), about)
-        if row is None:
-            with open_video(each.video) as video:
-                latents = encode_video(model, video, FrameSelection(frame_rate=frame_rate))
-            row = {"text": model.generate(latents, f"{each.question} ", max_new_tokens=32)[0]}
-            rows.add(str(each.key), about, row)
-        texts[each.key] = row["text"]
-        progress(done, len(questions))
+    view = FrameSelection(frame_rate=frame_rate)
+
+    def answer(number: int, video: Video) -> dict[str, Any]:
+        latents = encode_video(model, video, view)
+        return {"text": model.generate(latents, f"{questions[number].question} ", max_new_tokens=32)[0]}
+
+    items = [(str(e.key), e.video, rows.stamp(video=e.video, question=e.question)) for e in questions]
+    made = compute_rows(rows, items, answer, progress)
+    texts: dict[Any, str] = {each.key: row["text"] for each, row in zip(questions, made, strict=True)}
     exact = [texts[each.key].strip().lower() in {a.strip().lower() for a in each.answers} for each in questions]
-    made = caption_scores(texts, {each.key: each.answers for each in questions})
-    table: Table = {"questions": len(questions), "exact": float(np.mean(exact)), "rouge_l": made.rouge_l}
+    scores = caption_scores(texts, {each.key: each.answers for each in questions})
+    table: Table = {"questions": len(questions), "exact": float(np.mean(exact)), "rouge_l": scores.rouge_l}
     return table if wordnet is None else table | score_wups(questions, texts, wordnet, stop_words)
 
 
@@ -254,50 +232,3 @@ def score_wups(
         kind: {"count": len(scores), **dict(zip(names, np.mean(scores, 0).tolist(), strict=True))}
         for kind, scores in kinds.items()
     }
-
-
-def probe(
-    model: StreamingModel,
-    train: Listing,
-    test: Listing,
-    rows: Rows,
-    *,
-    frame_rate: float = 1.0,
-    config: ProbeConfig | None = None,
-    progress: Progress = _silent,
-) -> Table:
-    """Score a linear probe on pooled vectors of the video encoder. Raises BadInput for splits with different classes."""
-    if train.classes != test.classes:
-        raise BadInput("the two parts have other classes; give files that belong together")
-    total, parts = len(train) + len(test), []
-    for name, part in (("train", train), ("test", test)):
-        vectors = []
-        for k, vector in enumerate(_pooled(model, part, rows, name, frame_rate)):
-            vectors.append(vector)
-            progress(k + 1 + (len(train) if name == "test" else 0), total)
-        assert part.truth is not None
-        parts.append(Labelled(torch.tensor(vectors), torch.from_numpy(np.asarray(part.truth, np.int64))))
-    made = linear_probe(parts[0], parts[1], len(train.classes), config)
-    right = round(made.accuracy * len(test))
-    return {
-        "train": len(train),
-        "test": len(test),
-        "classes": len(train.classes),
-        "missing": train.missing + test.missing,
-        "accuracy": made.accuracy,
-        "accuracy_interval": list(wilson_interval(right, len(test))),
-        "decay": made.chosen,
-    }
-
-
-def _pooled(model: StreamingModel, part: Listing, rows: Rows, name: str, frame_rate: float) -> Iterator[list[float]]:
-    for k in range(len(part)):
-        file = part.files["video"][k]
-        about = rows.stamp(video=file.content)
-        row = rows.get(f"{name} {k}", about)
-        if row is None:
-            with open_video(file.place) as video, torch.inference_mode():  # pyright: ignore[reportArgumentType]
-                *_, (_, _, features) = stream_features(model, video, FrameSelection(frame_rate=frame_rate, frames=CLIP))
-            row = {"vector": features.pooled[0].float().tolist()}
-            rows.add(f"{name} {k}", about, row)
-        yield row["vector"]

@@ -1,15 +1,10 @@
 """Benchmarks of long-video encoders: annotations, split, and protocol of each.
 
-Protocols are those of LongViViT (arXiv 2312.07395, section 5) and MC-ViT (arXiv 2402.05861, section 4):
+Protocols are those of LongViViT (arXiv 2312.07395, section 5) and MC-ViT (arXiv 2402.05861, section 4): questions see the whole
+video, a frame a second (the Perception Test 4), retrieval and captions its first 16 frames at that rate.
 
-    options      the whole video, a frame a second (the Perception Test 4); accuracy
-    retrieval    16 frames, a frame a second from the beginning of the clip; recall at 1, 5, 10 both ways
-    captions     the same 16 frames; CIDEr
-    summaries    256 frames of whole videos, a frame a second, against all their sentences; ROUGE-L
-    classes      the same 16 frames, frozen features and a linear probe; accuracy
-
-Differs from the papers: neither has probes; galleries and splits, defined in an appendix we have not read, are 1k-A of MSR-VTT,
-the whole validation split of VATEX, clips of YouCook2's validation split, and paragraphs of ActivityNet's val_1.
+Differs from the papers: galleries and splits, defined in an appendix we have not read, are 1k-A of MSR-VTT and the whole
+validation split of VATEX; YouCook2 and ActivityNet are not read.
 
 Published protocols for multiple-choice questions say which frames are shown, how questions are put and options scored:
 
@@ -39,22 +34,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import Listing, Split, first_of, one_of, read_json
-from tapetum.data.layouts import listing
+from tapetum.data.entries import first_of, one_of, read_json
 from tapetum.data.long_video import LETTERS, read_longvideobench, read_lvbench, read_video_mme
 from tapetum.data.questions import Question
 from tapetum.data.video_language import (
-    CaptionedVideo,
-    list_diving48,
-    list_ssv2,
-    read_activitynet,
     read_egoschema,
     read_episode_questions,
     read_msrvtt,
     read_nextqa,
     read_nextqa_open,
     read_vatex,
-    read_youcook2,
     video_file,
     videos_of,
 )
@@ -113,7 +102,6 @@ PROTOCOLS: Mapping[str, Protocol] = {
     ),
     "longvideobench": Protocol(prompts=partial(_letters, before="Question: "), similarity=False),
 }
-"""By name."""
 
 
 def score_options(
@@ -137,7 +125,7 @@ def score_options(
     return scores
 
 
-Measure = Literal["options", "free", "retrieval", "captions", "summaries", "classes"]
+Measure = Literal["options", "free", "retrieval", "captions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,13 +133,11 @@ class VideoBenchmark:
     """A benchmark: how it is read, and what may be measured."""
 
     read: Callable[..., Any]
-    """Of (folder, split): questions; of (folder, split, whole): captioned videos; of (folder, split): a listing."""
+    """Of (folder, split): questions, whose answers are captions where they have no words."""
     split: str
-    """Read by default."""
     measures: tuple[Measure, ...]
     """The first one is the default."""
     frame_rate: float = 1.0
-    """Frames a second that the model sees."""
 
 
 def read_perception(folder: str | Path, split: str = "valid") -> list[Question]:
@@ -182,11 +168,7 @@ def read_perception(folder: str | Path, split: str = "valid") -> list[Question]:
     return questions
 
 
-def _kinetics(place: Path, split: Split) -> Listing:
-    return listing("kinetics", place, split)
-
-
-_TEXTS: tuple[Measure, ...] = ("retrieval", "captions", "summaries")
+_TEXTS: tuple[Measure, ...] = ("retrieval", "captions")
 BENCHMARKS: Mapping[str, VideoBenchmark] = {
     "egoschema": VideoBenchmark(read=read_egoschema, split="subset", measures=("options",)),
     "nextqa": VideoBenchmark(read=read_nextqa, split="val", measures=("options",)),
@@ -196,17 +178,10 @@ BENCHMARKS: Mapping[str, VideoBenchmark] = {
     "lvbench": VideoBenchmark(read=read_lvbench, split="test", measures=("options",)),
     "longvideobench": VideoBenchmark(read=read_longvideobench, split="val", measures=("options",)),
     "episodes": VideoBenchmark(read=read_episode_questions, split="all", measures=("options",)),
-    "msrvtt": VideoBenchmark(read=read_msrvtt, split="1k-A", measures=_TEXTS[:2]),
-    "vatex": VideoBenchmark(read=read_vatex, split="validation", measures=_TEXTS[:2]),
-    "youcook2": VideoBenchmark(read=read_youcook2, split="validation", measures=_TEXTS),
-    "activitynet": VideoBenchmark(read=read_activitynet, split="val_1", measures=_TEXTS),
-    "kinetics": VideoBenchmark(read=_kinetics, split="val", measures=("classes",)),
-    "ssv2": VideoBenchmark(read=list_ssv2, split="val", measures=("classes",)),
-    "diving48": VideoBenchmark(read=list_diving48, split="val", measures=("classes",)),
+    "msrvtt": VideoBenchmark(read=read_msrvtt, split="1k-A", measures=_TEXTS),
+    "vatex": VideoBenchmark(read=read_vatex, split="validation", measures=_TEXTS),
 }
-"""By name."""
-CLIP, SUMMARY = 16, 256
-"""Frames of a clip, and of a video that is to be summarised."""
+CLIP = 16
 
 
 def find_benchmark(task: str, measure: str | None) -> tuple[VideoBenchmark, Measure]:
@@ -220,9 +195,3 @@ def find_benchmark(task: str, measure: str | None) -> tuple[VideoBenchmark, Meas
         if each == measure:
             return benchmark, each
     raise BadInput(f"{task} is not measured by {measure}; by {' or '.join(benchmark.measures)}")
-
-
-def read_texts(benchmark: VideoBenchmark, folder: Path, split: str, measure: Measure) -> list[CaptionedVideo]:
-    """Read captioned videos: clips, or whole videos for paragraphs and summaries."""
-    whole = measure == "summaries" or (benchmark.read is read_activitynet and measure == "retrieval")
-    return partial(benchmark.read, whole=whole)(folder, split)

@@ -8,12 +8,13 @@ a row is recomputed if the class, the weights or the item have changed. The cost
 import math
 import statistics
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tapetum.account.flops import count_flops
 from tapetum.account.ledger import Gpu, Ledger
@@ -23,9 +24,9 @@ from tapetum.core.finished import Rows, write_finished
 from tapetum.core.identity import fingerprint
 from tapetum.core.jobs import run_jobs
 from tapetum.core.plugins import record_of_class, reference_label, resolve_subclass, split_reference
+from tapetum.metrics.statistics import bootstrap_interval
 
 ROWS, SCORES, LEDGER = "rows.jsonl", "scores.json", "ledger.json"
-"""Files of a folder of scores."""
 
 
 class Benchmark(ABC):
@@ -66,11 +67,9 @@ class BenchmarkScores:
     """What a benchmark of the user's own gives."""
 
     benchmark: str
-    """Its class, without folders."""
     model: str
     scores: Mapping[str, float]
     rows: Mapping[str, Mapping[str, float]]
-    """By item."""
 
 
 def evaluate(
@@ -86,18 +85,12 @@ def evaluate(
 ) -> BenchmarkScores:
     """Score a model on the benchmark named by a reference (`tapetum.core.plugins`).
 
-    Args:
-        reference: FILE.py:CLASS, package.module:CLASS, an entry point, or a name in `tapetum.bench.BENCHMARKS`.
-        data: the input of the class.
-        model: the argument of its `load`.
-        out: folder of rows, scores and ledger, from which a stopped call resumes; None saves nothing.
-        device: of the model.
-        limit: score only this many items, from the first.
-        note: receives one line with the number of rows of other weights, code or items, which are recomputed.
-        progress: called with the items that are done and the number of all.
+    `reference` is FILE.py:CLASS, package.module:CLASS, an entry point, or a name in `tapetum.bench.BENCHMARKS`; `data`, `model`
+    and `device` are what its class reads and loads. `out` is the folder of rows, scores and ledger, from which a stopped call
+    resumes; only the first `limit` items are scored. `note` receives a line with the number of rows of other weights, code or
+    items, which are recomputed; `progress` the items that are done and all.
 
-    Raises:
-        BadInput: the class is not a benchmark or is incomplete, it lists nothing, or a score is not a number.
+    Raises BadInput for a class that is no benchmark or incomplete, that lists nothing, and for scores that are not numbers.
     """
     benchmark, label = make_benchmark(reference), reference_label(reference)
     reference, benchmark.limit = BENCHMARKS.get(reference, reference), limit
@@ -111,18 +104,23 @@ def evaluate(
         stamps = {name: rows.stamp(item=item) for name, item in items.items()}
         done = {name: row for name in items if (row := rows.get(name, stamps[name])) is not None}
         missing = [name for name in items if name not in done]
-        with _ledger(out if missing else None, settings, device) as spent:
-            jobs = run_jobs(
+        ledger = Ledger(out / LEDGER, settings, gpus=_gpus(device)) if out is not None and missing else None
+        try:
+            for number, (scores, flops) in run_jobs(
                 lambda name, loaded: count_score(benchmark, loaded, items[name], f"{label}: {name}"),
                 missing,
                 lambda: benchmark.load(model, device),
                 finished=len(done),
                 progress=progress,
-            )
-            for number, (scores, flops) in jobs:
+            ):
                 done[missing[number]] = scores
                 rows.add(missing[number], stamps[missing[number]], scores)
-                spent(flops)
+                if ledger is not None:
+                    ledger.flops_per_step = {"items/forward": flops}
+                    ledger.add(steps=1, samples=1)
+        finally:
+            if ledger is not None:
+                ledger.write()
     result = BenchmarkScores(
         benchmark=label,
         model=reference_label(model),
@@ -159,24 +157,6 @@ def model_identity(model: str) -> list[str]:
     return [Path(file).name, reference_label(reference) if code else Path(model).name, *map(fingerprint, files)]
 
 
-@contextmanager
-def _ledger(out: Path | None, settings: Mapping[str, Any], device: str | None) -> Iterator[Callable[[int], None]]:
-    """Keep a ledger, called with the FLOPs of each item; none without a folder."""
-    if out is None:
-        yield lambda flops: None
-        return
-    ledger = Ledger(out / LEDGER, settings, gpus=_gpus(device))
-
-    def add(flops: int) -> None:
-        ledger.flops_per_step = {"items/forward": flops}
-        ledger.add(steps=1, samples=1)
-
-    try:
-        yield add
-    finally:
-        ledger.write()
-
-
 def _numbers(scores: Any, what: str) -> dict[str, float]:
     if not isinstance(scores, Mapping) or not scores:
         raise BadInput(f"{what}: the scores are a {type(scores).__name__}; give a dict of numbers by name")
@@ -194,3 +174,15 @@ def _gpus(device: str | None) -> list[Gpu]:
 
     about = torch.cuda.get_device_properties(torch.device(str(device)))
     return [Gpu(str(about.uuid), about.name)]
+
+
+def headline_interval(benchmark: Benchmark, rows: list[Mapping[str, float]], headline: str) -> tuple[float, float] | None:
+    """Compute the interval of a score at 95 % confidence by the bootstrap over items; None for a single item."""
+    if len(rows) < 2:
+        return None
+
+    def redo(numbers: np.ndarray) -> float:
+        return float(benchmark.summary([rows[int(k)] for k in numbers]).get(headline, math.nan))
+
+    low, high = bootstrap_interval(np.arange(len(rows)), statistic=redo, draws=400)
+    return None if math.isnan(low + high) else (low, high)

@@ -82,7 +82,7 @@ def plan_paligemma_stage(run: PaliGemmaStage, launch: Launch) -> Plan:
     return Plan(
         phases=(Phase(config=stage_config(run, launch), step=step),),
         examples_are=examples,
-        unpublished=unpublished_values(run, PALIGEMMA_UNPUBLISHED.get(run.stage, {})) if run.preset == "paper" else (),
+        unpublished=unpublished_values(run, PALIGEMMA_UNPUBLISHED) if run.preset == "paper" else (),
     )
 
 

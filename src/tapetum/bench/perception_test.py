@@ -1,12 +1,6 @@
 """Models of other systems on the Perception Test, by name: point trackers, PaliGemma, networks of `perception_test` itself.
 
-| task          | name                                   | what it is                                                        |
-|---------------|----------------------------------------|-------------------------------------------------------------------|
-| object, point | static; a tracker such as tapir-nano   | stays; is carried                                                 |
-| action, sound | prior; a file of a localiser           | the same windows always; found in features                        |
-| mcqa          | frequency; random; a PaliGemma         | what was right most often; the lot; the likeliest option          |
-|               | a model of video such as mcvit-films   | the option most like the video                                    |
-| grounded      | random-object, a PaliGemma; +TRACKER   | words find boxes, a tracker (by default tapir-nano) carries them   |
+`load_predictors` names them by task, as the option --model of `tapetum eval perception-test` describes.
 
 Video models also provide features over time to its localiser:
 
@@ -37,7 +31,7 @@ from tapetum.systems.perception_test.evaluate import score
 from tapetum.systems.perception_test.footage import VideoContent, find_videos
 from tapetum.systems.perception_test.localiser.features import MOTION, FeatureSource
 from tapetum.systems.perception_test.predicting import Predictor, Predictors
-from tapetum.systems.perception_test.types import JOINT, AnnotatedVideo, below_video
+from tapetum.systems.perception_test.types import AnnotatedVideo, below_video
 from tapetum.tracks.tracker import Tracker
 from tapetum.types import Boxes
 
@@ -141,9 +135,8 @@ class ImageOptions:
 
         check_several(options, "options")
         answerer, model = self.answerer, self.answerer.model
-        shown = (
-            np.unique(np.linspace(0, len(video) - 1, self.frames).round().astype(int)) if self.frames > 1 else [len(video) - 1]
-        )
+        last = len(video) - 1
+        shown = np.unique(np.linspace(last if self.frames == 1 else 0, last, self.frames).round().astype(int))
         pixels = torch.stack([prepare(video[[k]], model.config.image_size) for k in shown]).to(answerer.device)
         prefix = answerer.padded([answerer.prefix(prompts.answer(question))] * len(shown))
         answers = answerer.padded([answerer.tokens.encode_suffix(option) for option in options])
@@ -164,10 +157,9 @@ class PromptedBoxes:
         from tapetum.systems.paligemma import prompts
 
         check_several(names, "names")
-        parts = [list(names[k : k + TOGETHER]) for k in range(0, len(names), TOGETHER)]
         detected = []
-        for part in parts:
-            [reply] = self.answerer.ask([image[None]], [prompts.detect(part)], self.tokens)
+        for k in range(0, len(names), TOGETHER):
+            [reply] = self.answerer.ask([image[None]], [prompts.detect(list(names[k : k + TOGETHER]))], self.tokens)
             detected.append(self.answerer.find(reply, image.shape[1], image.shape[0], masks=False).boxes)
         return Boxes(
             xyxy=np.concatenate([boxes.xyxy for boxes in detected]),
@@ -183,58 +175,45 @@ def load_predictors(models: Mapping[str, str], options: ModelOptions) -> list[tu
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for task, name in models.items():
-        if task in JOINT:
-            raise BadInput(f"{task} has no model; predict {' and '.join(JOINT[task])}, each into a file of its own")
+        if task == "joint":
+            raise BadInput("joint has no model; predict object and point, each into a file of its own")
         kind = {"object": "places", "point": "places", "action": "times", "sound": "times"}.get(task, task)
         groups.setdefault((kind, name), []).append(task)
-    made = {"places": _places, "times": _times, "mcqa": _options, "grounded": _grounded}
-    return [(tuple(tasks), made[kind](name, options)) for (kind, name), tasks in groups.items()]
+    return [(tuple(tasks), _load(kind, name, options)) for (kind, name), tasks in groups.items()]
 
 
-def _places(name: str, options: ModelOptions) -> Predictor:
+def _load(kind: str, name: str, options: ModelOptions) -> Predictor:
     from tapetum.bench.baselines import load_tracker
-    from tapetum.systems.perception_test.baselines import StaticPlaces, TrackedPlaces
+    from tapetum.systems.perception_test import baselines
 
-    return StaticPlaces() if name == "static" else TrackedPlaces(load_tracker(name, options.device))
+    def train() -> Mapping[str, AnnotatedVideo]:
+        if options.train is None:
+            raise BadInput(f"{name} learns from annotations; give those of the train split with --train FILE.json")
+        return options.train
 
+    if kind == "places":
+        return baselines.StaticPlaces() if name == "static" else baselines.TrackedPlaces(load_tracker(name, options.device))
+    if kind == "times":
+        from tapetum.systems.perception_test.localiser.predict import LocaliserPredictor
 
-def _times(name: str, options: ModelOptions) -> Predictor:
-    if name == "prior":
-        from tapetum.systems.perception_test.baselines import PriorWindows
+        if name == "prior":
+            return baselines.PriorWindows(train())
+        return LocaliserPredictor.load(name, options.features, options.device, load_video_features)
+    if kind == "grounded":
+        from tapetum.systems.perception_test.grounded_baseline import GroundedWords
 
-        return PriorWindows(_train(name, options))
-    from tapetum.systems.perception_test.localiser.predict import LocaliserPredictor
-
-    return LocaliserPredictor.load(name, options.features, options.device, load_video_features)
-
-
-def _options(name: str, options: ModelOptions) -> Predictor:
-    from tapetum.systems.perception_test.baselines import ChosenOptions, Frequency
-
+        words, _, tracker = name.partition("+")
+        chosen = "random" if words == "random-object" else "words"
+        detector = PromptedBoxes(_answerer(ANSWERER if chosen == "random" else words, options.device))
+        carried = load_tracker(tracker or TRACKER, options.device)
+        return GroundedWords(detector, carried, options.train, chosen=chosen, seed=options.seed)
     if name == "random":
-        return Frequency({}, 0, options.seed)
+        return baselines.Frequency({}, 0, options.seed)
     if name == "frequency":
-        return Frequency(_train(name, options) if options.shots else {}, options.shots, options.seed)
+        return baselines.Frequency(train() if options.shots else {}, options.shots, options.seed)
     if is_video_model(name):
-        return ChosenOptions(VideoOptions(load_video_model(name, options.device)))
-    return ChosenOptions(ImageOptions(_answerer(name, options.device), options.frames))
-
-
-def _grounded(name: str, options: ModelOptions) -> Predictor:
-    from tapetum.bench.baselines import load_tracker
-    from tapetum.systems.perception_test.grounded_baseline import GroundedWords
-
-    words, _, tracker = name.partition("+")
-    chosen = "random" if words == "random-object" else "words"
-    detector = PromptedBoxes(_answerer(ANSWERER if chosen == "random" else words, options.device))
-    carried = load_tracker(tracker or TRACKER, options.device)
-    return GroundedWords(detector, carried, options.train, chosen=chosen, seed=options.seed)
-
-
-def _train(name: str, options: ModelOptions) -> Mapping[str, AnnotatedVideo]:
-    if options.train is None:
-        raise BadInput(f"{name} learns from annotations; give those of the train split with --train FILE.json")
-    return options.train
+        return baselines.ChosenOptions(VideoOptions(load_video_model(name, options.device)))
+    return baselines.ChosenOptions(ImageOptions(_answerer(name, options.device), options.frames))
 
 
 def _answerer(name: str, device: str | None) -> "Answerer":

@@ -16,7 +16,6 @@ class Phase:
     """Part of a run in which every step costs the same."""
 
     name: str = ""
-    """Empty for a run of one phase."""
     config: TrainConfig
     step: StepCost
     recomputes: bool = False

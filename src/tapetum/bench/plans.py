@@ -51,7 +51,6 @@ from tapetum.systems.perception_test.localiser.model import Localiser, anchors
 from tapetum.systems.pretraining.cost import CLASSES, blank_source, step_on_meta
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.methods import task_of
-from tapetum.systems.pretraining.recipes import UNPUBLISHED as PRETRAIN_UNPUBLISHED
 from tapetum.systems.pretraining.recipes import ImageRun, PretrainRun
 from tapetum.systems.pretraining.run import loop_config, source_of
 from tapetum.systems.pretraining.task import Preset, PretrainTask
@@ -117,7 +116,7 @@ def _pretraining(run: PretrainRun, launch: Launch) -> Plan:
         own = replace(config, steps=end - first, warmup_steps=warmup) if task.cost_changes else config
         phases.append(Phase(name=f"from step {first + 1:,}" if task.cost_changes else "", config=own, step=step))
     views = ", ".join(f"{run.views.count(side)} of {side}x{side}" for side in dict.fromkeys(run.views))
-    notes = unpublished_values(run, PRETRAIN_UNPUBLISHED.get((run.method, run.preset), {}))
+    notes = unpublished_values(run, task_of(run.method).unpublished.get(run.preset, {}))
     return Plan(phases=tuple(phases), examples_are=f"images, in views: {views}", data=data, unpublished=notes)
 
 

@@ -27,16 +27,10 @@ class PublishedBenchmark:
     """A benchmark known by name."""
 
     name: str
-    """What the user types after --data."""
     summary: str
-    """One line for a table."""
     url: str
-    """Zip file of pickles."""
-    paper: str
     licence: str
     """Of the annotations and the videos."""
-    sha256: str | None = None
-    """Checksum of the zip file, where this project has seen it; else that of the pickles that came first is enforced."""
 
 
 BENCHMARKS = {
@@ -46,26 +40,22 @@ BENCHMARKS = {
             name="davis",
             summary="TAP-Vid-DAVIS: 30 real videos, 650 tracks",
             url=_OFFICIAL + "tapvid_davis.zip",
-            paper="arXiv 2211.03726",
             licence="annotations CC-BY-4.0; videos of DAVIS 2017 under Creative Commons licences of their makers",
         ),
         PublishedBenchmark(
             name="rgb-stacking",
             summary="TAP-Vid-RGB-Stacking: 50 synthetic videos of a robot, 250 frames each",
             url=_OFFICIAL + "tapvid_rgb_stacking.zip",
-            paper="arXiv 2211.03726",
             licence="CC-BY-4.0",
         ),
         PublishedBenchmark(
             name="robotap",
             summary="RoboTAP: 265 real videos of robots",
             url=_OFFICIAL + "robotap/robotap.zip",
-            paper="arXiv 2308.15975",
             licence="CC-BY-4.0",
         ),
     )
 }
-"""Benchmarks by name."""
 
 
 def folder() -> Path:
@@ -82,13 +72,10 @@ def fetch(name: str, progress: Callable[[str, int, int | None], None] = lambda t
     """
     benchmark = find(name)
     place = folder() / name
-    if pickles := _pickles(place):
-        _check(pickles)
+    if _checked_pickles(place):
         return place
     archive = folder() / f"{name}.zip"
-    record = download(
-        benchmark.url, archive, sha256=benchmark.sha256, progress=lambda done, size: progress("fetching", done, size)
-    )
+    record = download(benchmark.url, archive, progress=lambda done, size: progress("fetching", done, size))
     try:
         with whole_folder(place) as temporary:
             _unpack(archive, temporary, record, lambda done, size: progress("unpacking", done, size))
@@ -111,11 +98,16 @@ def located(data: str) -> Path | None:
             raise BadInput(f"there is no file and no benchmark {data!r}; did you mean {near[0]}?")
         return None
     place = folder() / data
-    pickles = _pickles(place)
-    if not pickles:
+    if not _checked_pickles(place):
         raise BadInput(f"the benchmark {data} is not on this machine; run: tapetum data tapvid-{data}")
-    _check(pickles)
     return place
+
+
+def _checked_pickles(place: Path) -> list[Path]:
+    pickles = sorted(place.glob("*.pkl"))
+    for pickle in pickles:
+        check(pickle)
+    return pickles
 
 
 def find(name: str) -> PublishedBenchmark:
@@ -123,15 +115,6 @@ def find(name: str) -> PublishedBenchmark:
     if name not in BENCHMARKS:
         raise BadInput(f"there is no benchmark {name!r}; known names are {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]
-
-
-def _check(pickles: list[Path]) -> None:
-    for pickle in pickles:
-        check(pickle)
-
-
-def _pickles(place: Path) -> list[Path]:
-    return sorted(place.glob("*.pkl"))
 
 
 def _unpack(archive: Path, target: Path, record: Record, progress: Callable[[int, int | None], None]) -> None:
@@ -148,5 +131,5 @@ def _unpack(archive: Path, target: Path, record: Record, progress: Callable[[int
             raise BadInput(f"{what}; it is removed, fetch it again") from error
         raise
     for file in files:
-        digest = sha256_of(file.path)
-        write_record(file.path, Record(source=record.source, size=file.size, sha256=digest, version=record.version))
+        size, digest = file.stat().st_size, sha256_of(file)
+        write_record(file, Record(source=record.source, size=size, sha256=digest, version=record.version))

@@ -26,7 +26,7 @@ import os
 import pickle
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,17 +56,19 @@ class TapVidPredictions:
     """Predictions on some videos. Raises BadInput if `path` does not exist or is not such a file."""
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
-        if self.path.is_dir():
-            self._videos = None
-        elif not self.path.is_file():
-            raise BadInput(
-                f"there is no file or folder {path}; give predictions as tapetum eval tapvid --save-predictions writes them"
-            )
-        elif self.path.suffix == ".pkl":
-            self._videos = _of_pickle(self.path)
-        else:
-            self._videos = _of_arrays(_arrays(self.path))
+        self.path, advice = Path(path), "give predictions as tapetum eval tapvid --save-predictions writes them"
+        self._videos: dict[str, dict[str, Any]] | None = None if self.path.is_dir() else {}
+        if not self.path.exists():
+            raise BadInput(f"there is no file or folder {path}; {advice}")
+        if self._videos is not None and self.path.suffix == ".pkl":
+            content = load_pickle(str(path))
+            if not isinstance(content, dict) or not all(isinstance(video, dict) for video in content.values()):
+                raise BadInput(f"{path} is no dict of videos; {advice}")
+            self._videos |= {str(name): video for name, video in content.items()}
+        elif self._videos is not None:
+            for key, value in _arrays(self.path).items():
+                name, _, field = key.rpartition("/")
+                self._videos.setdefault(name, {})[field] = value
 
     def of(
         self, name: str, queries: Float[np.ndarray, "q 3"], frames: int
@@ -156,21 +158,6 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
         raise BadInput(f"{file} is cut off or no npz file of predictions; write it again") from error
 
 
-def _of_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
-    videos: dict[str, dict[str, Any]] = {}
-    for key, value in arrays.items():
-        name, _, field = key.rpartition("/")
-        videos.setdefault(name, {})[field] = value
-    return videos
-
-
-def _of_pickle(file: Path) -> dict[str, dict[str, Any]]:
-    content = load_pickle(str(file))
-    if not isinstance(content, dict) or not all(isinstance(video, dict) for video in content.values()):
-        raise BadInput(f"{file} is no dict of videos; give predictions as tapetum eval tapvid --save-predictions writes them")
-    return {str(name): video for name, video in content.items()}
-
-
 SIZE = 256
 """Width and height at which the benchmark tracks and scores."""
 
@@ -185,7 +172,6 @@ class TapVidClip:
     name: str
     """Key in the file, or its number where the file is a list."""
     video: UInt8[np.ndarray, "t h w 3"]
-    """Frames."""
     tracks: Float[np.ndarray, "n t 2"]
     """x, y in raster pixels of `video`; anything where occluded."""
     occluded: Bool[np.ndarray, "n t"]
@@ -197,9 +183,7 @@ class Sampled:
     """Queries and, for each, the true track that belongs to it."""
 
     queries: Float[np.ndarray, "q 3"]
-    """frame, x, y."""
     tracks: Float[np.ndarray, "q t 2"]
-    """x, y."""
     occluded: Bool[np.ndarray, "q t"]
     """True where the point cannot be seen."""
 
@@ -230,15 +214,11 @@ def evaluate(
     progress: Callable[[str, dict[str, float]], None] | None = None,
     keep: Callable[[str, Prediction], None] | None = None,
 ) -> dict[str, Any]:
-    """Score a tracker, or predictions, on benchmark files.
+    """Score a tracker, or its predictions, on benchmark files: a pickle, a folder of pickles, or a pattern.
 
-    Args:
-        tracker: anything with `track(video, queries) -> Tracks`, or its saved predictions.
-        path: a pickle, a folder of pickles, or a pattern such as `kinetics/*.pkl`.
-        size: width and height at which to track; scores are always taken at 256x256.
-        redetection: score reappearing points too (`tapetum.tracks.metrics`), by these conventions.
-        progress: called after each video with its name and scores.
-        keep: called for each video with its name and the arrays that `tapetum.bench.tapvid` writes.
+    Tracking is at `size` x `size`; scores are always taken at 256x256. `redetection` scores reappearing points too, by these
+    conventions (`tapetum.tracks.metrics`). `progress` is called after each video with its name and scores, `keep` with its name
+    and the arrays that `write_predictions` writes.
 
     Returns:
         The means `average_jaccard`, `average_pts_within_thresh`, `occlusion_accuracy`, `jaccard_1` ... (0..1; NaN where no
@@ -247,8 +227,7 @@ def evaluate(
         `dropped` (how many videos each headline number had to leave out), `seconds` spent tracking, and `per_video` (a row
         for each: name, frames, queries, scores).
 
-    Raises:
-        BadInput: a file or prediction is missing or damaged; the message names the video and the field.
+    Raises BadInput if a file or prediction is missing or damaged; the message names the video and the field.
     """
     if not 8 <= size <= 4096:
         raise BadInput(f"the size is {size}; give a width and height from 8 to 4096, 256 being the benchmark's own")
@@ -276,25 +255,20 @@ def evaluate(
             progress(clip.name, scores)
     score_names = [name for name in rows[0] if name not in ("name", "frames", "queries")]
     means, dropped = mean_metrics([{name: row[name] for name in score_names} for row in rows])
+    columns = {name: np.array([row[name] for row in rows]) for name in (*HEADLINES, *(["aj_rd"] if redetection else []))}
+    finite = {name: column[~np.isnan(column)] for name, column in columns.items()}
     return {
         **{name: means[name] for name in HEADLINES},
         **{name: mean for name, mean in means.items() if name not in HEADLINES},
         "videos": len(rows),
         "queries": sum(row["queries"] for row in rows),
-        "intervals": _intervals(rows, [*HEADLINES, *(["aj_rd"] if redetection is not None else [])]),
+        "intervals": {name: bootstrap_interval(column) for name, column in finite.items() if len(column)},
         "dropped": dropped,
         "mode": mode,
         "size": size,
         "seconds": seconds,
         "per_video": rows,
     }
-
-
-def _intervals(rows: list[dict[str, Any]], names: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Bootstrap confidence interval of each number over videos; numbers without any score are omitted."""
-    values = {name: np.array([row[name] for row in rows]) for name in names}
-    finite = {name: column[~np.isnan(column)] for name, column in values.items()}
-    return {name: bootstrap_interval(column) for name, column in finite.items() if len(column)}
 
 
 def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -334,11 +308,7 @@ def track_queries(
 
 
 def read_clips(path: str | os.PathLike[str], size: int = SIZE, *, images: bool = True) -> Iterator[TapVidClip]:
-    """Read the videos of benchmark files, one by one, resized to `size` x `size`; without `images` frames are black.
-
-    Raises:
-        BadInput: as `read_entries`.
-    """
+    """Read the videos of benchmark files, one by one, as `make_clip`. Raises BadInput as `read_entries`."""
     for entry in read_entries(path):
         clip = make_clip(entry, size, images=images)
         del entry  # or the next video would be read while this one is still in memory

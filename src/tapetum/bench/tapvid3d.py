@@ -62,10 +62,9 @@ class _Job:
     def key(self) -> str:
         return f"{self.source}/{self.path.name}"
 
-    def files(self) -> dict[str, Path | None]:
-        """Name the files that the row depends on."""
-        depth = depth_path(self.path) if self.true_depth else None
-        return {"clip": self.path, "prediction": self.pred, "depth": depth}
+    @property
+    def depth(self) -> Path | None:
+        return depth_path(self.path) if self.true_depth else None
 
 
 def evaluate(
@@ -90,11 +89,8 @@ def evaluate(
         load: builds the tracker, once per process, instead of `pred`; must be picklable if `workers` > 1.
         true_depth: pass the depth maps beside the clips to the tracker.
         split: the clips of an official list, all of which must exist; by default all existing ones.
-        scalings: how predictions are rescaled, see `tapvid3d_metrics`.
         rows: file of finished clips, from which the same call resumes; failed clips are retried.
         settings: whatever else invalidates the rows of another call, such as the tracker's name.
-        progress: called after each clip with its row, the number of finished clips and of all.
-        note: receives the number of rows in the file that belong to other files or settings.
 
     Returns:
         `scalings`: for each, `sources` (means of each source, with `clips` and `failed`), `average` (mean of the sources) and
@@ -117,14 +113,15 @@ def evaluate(
     if pred is not None and not Path(pred).is_dir():
         raise BadInput(f"there is no folder {pred} of predictions; give one with npz files, in the layout of the clips")
     places = find_clips(gt, split)
-    _check_there([place.path for place in places], split)
+    if missing := [place.path for place in places if not place.path.is_file()]:
+        lacking = f"{len(missing)} of {len(places)} clips of the split {split} are missing, the first being {missing[0]}"
+        raise BadInput(f"{lacking}; fetch them, or leave --split out to score what is there")
     target = None if pred is None else Path(pred)
     jobs = [_Job(p.source, p.path, target and p.within(target), true_depth, tuple(scalings)) for p in places]
-    made_by = {"predictions": pred is not None, "true_depth": true_depth}
-    identity = {"scalings": list(scalings), **made_by, **(settings or {})}
+    identity = {"scalings": list(scalings), "predictions": pred is not None, "true_depth": true_depth, **(settings or {})}
     finished: dict[str, dict[str, Any]] = {}
     with Rows(rows, identity, note) as kept:
-        stamps = {job.key: kept.stamp(**job.files()) for job in jobs}
+        stamps = {job.key: kept.stamp(clip=job.path, prediction=job.pred, depth=job.depth) for job in jobs}
         for job in jobs:
             row = kept.get(job.key, stamps[job.key])
             if row is not None and row["failure"] is None:
@@ -211,7 +208,7 @@ def _row(job: _Job, tracker: Tracker3D | None) -> dict[str, Any]:
     camera_256(clip)
     if tracker is not None:
         video = clip.video()
-        depth = read_depth(depth_path(job.path), video.shape[:3]) if job.true_depth else None
+        depth = read_depth(job.depth, video.shape[:3]) if job.depth else None
         predict = partial(_track, tracker, clip, video, depth)
     else:
         predict = partial(read_prediction, job.pred or "")
@@ -256,19 +253,12 @@ def _summary(rows: list[dict[str, Any]], scalings: Sequence[Scaling]) -> dict[st
             dropped += max(left_out.values())
         average, _ = mean_metrics([{name: means[source][name] for name in METRICS} for source in sources])
         tables[scaling] = {"sources": means, "average": average, "dropped": dropped}
+    failed = [r for r in rows if r["failure"] is not None]
     return {
         "clips": len(rows),
         "scalings": tables,
-        "failed": [
-            {"source": r["source"], "name": r["name"], "reason": r["failure"]} for r in rows if r["failure"] is not None
-        ],
+        "failed": [{"source": r["source"], "name": r["name"], "reason": r["failure"]} for r in failed],
         "not_finite": sum(row["not_finite"] > 0 for row in rows),
         "seconds": sum(row["seconds"] for row in rows),
         "per_clip": rows,
     }
-
-
-def _check_there(paths: list[Path], split: Split | None) -> None:
-    if missing := [path for path in paths if not path.is_file()]:
-        lacking = f"{len(missing)} of {len(paths)} clips of the split {split} are missing, the first being {missing[0]}"
-        raise BadInput(f"{lacking}; fetch them, or leave --split out to score what is there")

@@ -8,9 +8,8 @@ Unusual, as in the toolkit: for a point queried in frame 0, frame 1 is not score
 frame 0, and then skips the first frame that has one.)
 """
 
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,25 +98,6 @@ class Votsp(Benchmark):
         """Average over all frames that count."""
         parts = [(np.array([row[f"d_{limit}"] for limit in THRESHOLDS]), int(row["frames"])) for row in rows]
         return {**_weighted(parts), "seconds": sum(row["seconds"] for row in rows)}
-
-
-def evaluate(tracker: Tracker, folder: str | os.PathLike[str], progress: Callable[[str], None] | None = None) -> dict[str, Any]:
-    """Score a tracker on the sequences of a data set or workspace of the VOT toolkit.
-
-    Returns:
-        `d_avg` and `d_1` ... `d_16` (0..1), `frames` that count, `seconds` spent tracking, and `sequences`, a row for each with
-        its name, points, and the same numbers.
-
-    Raises:
-        BadInput: a file is missing or damaged.
-    """
-    benchmark, rows = Votsp(), dict[str, Mapping[str, float]]()
-    for name, place in benchmark.items(Path(folder)).items():
-        rows[name] = benchmark.score(tracker, place)
-        if progress is not None:
-            progress(name)
-    listed = [{"name": name, **{key: value for key, value in row.items() if key != "seconds"}} for name, row in rows.items()]
-    return {**benchmark.summary(list(rows.values())), "sequences": listed}
 
 
 def _weighted(parts: list[tuple[Float[np.ndarray, "5"], int]]) -> dict[str, Any]:

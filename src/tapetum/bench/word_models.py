@@ -9,13 +9,10 @@ from typing import Any
 from tapetum.core.errors import BadInput
 from tapetum.hub.registry import Weights, known, resolve
 
-_VERBS = frozenset(("classify", "search"))
-"""What encoders of images and words can do, and no other weights."""
-
 
 def word_models() -> tuple[Weights, ...]:
-    """List the image-text encoders known by name, the recommended one first."""
-    return tuple(weights for weights in known().values() if _VERBS.issubset(weights.verbs))
+    """List the image-text encoders known by name, the recommended one first: they alone both classify and search."""
+    return tuple(weights for weights in known().values() if {"classify", "search"}.issubset(weights.verbs))
 
 
 def is_here(name: str) -> bool:
@@ -29,18 +26,17 @@ def is_here(name: str) -> bool:
 
 def installed_word_models() -> list[str]:
     """List the image-text encoders on this machine, the best by zero-shot accuracy first."""
-    here = [weights for weights in word_models() if is_here(weights.name)]
-    return [weights.name for weights in sorted(here, key=_score, reverse=True)]
+
+    def accuracy(weights: Weights) -> float:
+        number = re.match(r"zero-shot (\d+(\.\d+)?)", weights.score or "")
+        return float(number[1]) if number else 0.0
+
+    return [weights.name for weights in sorted(word_models(), key=accuracy, reverse=True) if is_here(weights.name)]
 
 
 def installed_word_model() -> str | None:
     """Find the best image-text encoder on this machine."""
     return next(iter(installed_word_models()), None)
-
-
-def _score(weights: Weights) -> float:
-    number = re.match(r"zero-shot (\d+(\.\d+)?)", weights.score or "")
-    return float(number[1]) if number else 0.0
 
 
 def fetch_command() -> str:
@@ -70,33 +66,18 @@ def identity_of(model: Any) -> str:
 
 
 _SCENES = "it learned from synthetic scenes alone and does not know the real world"
+_SMALL = "it learned from few small images, and knows shapes and colours more than things"
 _PHOTO = (
     "it names what a classifier of ImageNet knows: animals, vehicles, food, things, and their boxes; no counts, text or people"
 )
-_SMALL = "it learned from few small images, and knows shapes and colours more than things"
-_REMARKS = {
-    "mcvit-films": _SCENES,
-    "paligemma-nano-2": _SCENES,
-    "efficientnet-lite2": _PHOTO,
-    "resnet-nano": _SMALL,
-    "hip-nano": _SMALL,
+_ABOUT = {
+    "mcvit-films": (_SCENES, "photographs and films are found by words with", "siglip2-base-32"),
+    "paligemma-nano-2": (_SCENES, "photographs are answered about by", "paligemma2-3b-mix-224"),
+    "efficientnet-lite2": (_PHOTO, "more is known by", "siglip2-base-32"),
+    "resnet-nano": (_SMALL, "photographs are told apart far better by", "dinov2-small"),
+    "hip-nano": (_SMALL, "", ""),
 }
-"""Of the models that come with the package."""
-
-
-_BETTER = {
-    "mcvit-films": "photographs and films are found by words with",
-    "paligemma-nano-2": "photographs are answered about by",
-    "efficientnet-lite2": "more is known by",
-    "resnet-nano": "photographs are told apart far better by",
-}
-_FETCHED = {
-    "mcvit-films": "siglip2-base-32",
-    "paligemma-nano-2": "paligemma2-3b-mix-224",
-    "efficientnet-lite2": "siglip2-base-32",
-    "resnet-nano": "dinov2-small",
-}
-"""What a user with a network may take in place of a model that comes with the package."""
+"""Of the models that come with the package: limits, and what a user with a network may take in their place."""
 
 
 def next_step(reference: str) -> str | None:
@@ -105,13 +86,11 @@ def next_step(reference: str) -> str | None:
     >>> next_step("mcvit-films")
     'photographs and films are found by words with siglip2-base-32: tapetum weights fetch siglip2-base-32 (1.5 GB, Apache-2.0)'
     """
-    from tapetum.hub.registry import known
-
-    if reference not in _BETTER:
+    _, better, name = _ABOUT.get(reference, ("", "", ""))
+    if not name:
         return None
-    weights = known()[_FETCHED[reference]]
-    command = f"tapetum weights fetch {weights.name} ({weights.size_text}, {weights.licence})"
-    return f"{_BETTER[reference]} {weights.name}: {command}"
+    weights = known()[name]
+    return f"{better} {name}: tapetum weights fetch {name} ({weights.size_text}, {weights.licence})"
 
 
 def describe_model(reference: str) -> str:
@@ -120,5 +99,4 @@ def describe_model(reference: str) -> str:
     >>> describe_model("mcvit-films")
     'model: mcvit-films; it learned from synthetic scenes alone and does not know the real world'
     """
-    remark = _REMARKS.get(reference)
-    return f"model: {reference}" + (f"; {remark}" if remark else "")
+    return f"model: {reference}" + (f"; {_ABOUT[reference][0]}" if reference in _ABOUT else "")

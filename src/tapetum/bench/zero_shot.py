@@ -129,18 +129,9 @@ def evaluate_zero_shot(
     templates: Sequence[str],
     progress: Progress = lambda done, total: None,
 ) -> ZeroShotScores:
-    """Compute the accuracy of a model that classifies images by the words of their classes.
+    """Compute the accuracy of a model that classifies images by the words of their classes, in texts with {} in their place.
 
-    Args:
-        model: with an image and a text encoder.
-        images: n images.
-        labels: class number of each.
-        words: of each class.
-        templates: texts with {} in place of the words; their vectors are averaged.
-        progress: called with the number of processed images.
-
-    Raises:
-        BadInput: there are no images.
+    The vectors of the texts are averaged. Raises BadInput if there are no images.
     """
     if not len(images):
         raise BadInput("there are no images to be named; give data that has some")

@@ -9,6 +9,7 @@ Media readers read files on disk, so a file is copied before it is opened (`tape
 and endpoints are those that fsspec and the package of a scheme find: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, FSSPEC_S3_ANON=true.
 """
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tapetum.core.errors import BadInput, install_line
-from tapetum.core.limits import USUAL, check_size
 from tapetum.core.reading import is_address
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "http": "aiohttp", "https": "aiohttp", "hf": "huggingface_hub"}
@@ -28,6 +28,10 @@ _MARKS = "md5Hash", "Content-MD5", "blob_id", "ETag", "etag", "generation", "Las
 """What the file systems of fsspec call something that changes with the content."""
 _LIBRARIES = "aiohttp", "botocore", "aiobotocore", "s3fs", "gcsfs", "google", "httpx", "requests", "urllib3", "huggingface_hub"
 """Packages that raise classes of their own if a server refuses or cannot be reached."""
+ANSWER_SECONDS, STALL_SECONDS = 20.0, 60.0
+"""For which a server's answer, and the next part of a file, is waited for."""
+MOST_BYTES, RESERVED_BYTES = 1 << 41, 512 << 20
+"""Of a file that is copied, and those that stay free on the disk."""
 _DEPTH = 16
 """Maximum depth of folders on a web server, whose links may form a loop."""
 
@@ -160,7 +164,7 @@ def temporary_copy(address: str) -> Iterator[Path]:
     if file is None:
         raise BadInput(f"there is nothing at {address}; check the address")
     with tempfile.TemporaryDirectory(prefix="tapetum-") as folder:
-        check_size(address, known_size(file), known_size(file), Path(folder), USUAL)
+        check_room(address, known_size(file), Path(folder))
         path = Path(folder, name_at(address) or "file")
         copy_files(address, {address: path})
         yield path
@@ -171,6 +175,16 @@ def known_size(file: RemoteFile) -> int:
     if file.size is None:
         raise BadInput(f"the server does not say how large {file.address} is; copy it to this machine yourself")
     return file.size
+
+
+def check_room(address: str, size: int, folder: Path) -> None:
+    """Raise BadInput if `size` bytes are more than a file may have, or than the folder has room for."""
+    if size > MOST_BYTES:
+        raise BadInput(f"{address} has {size:,} bytes or more, and {MOST_BYTES:,} are taken at most; check the address")
+    if size > (free := shutil.disk_usage(folder).free - RESERVED_BYTES):
+        raise BadInput(
+            f"{address} has {size:,} bytes, and {folder} has room for {max(0, free):,}; free some or use another disk"
+        )
 
 
 def _remote_file(address: str, about: Mapping[str, Any]) -> RemoteFile:
@@ -186,7 +200,7 @@ def _open_system(address: str) -> tuple[Any, str]:
     if address.startswith(WEB):
         import aiohttp
 
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=USUAL.answer, sock_read=USUAL.stall)
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_SECONDS, sock_read=STALL_SECONDS)
         settings["client_kwargs"] = {"timeout": limits}
     system, path = fsspec.url_to_fs(address, **settings)
     system.invalidate_cache()

@@ -58,10 +58,6 @@ class BadInput(TapetumError):
     """A file, array or argument is not as expected; the user can fix it."""
 
 
-class UnreachableAddress(TapetumError):
-    """An address could not be read, even after retries; its content is not damaged, and may be available later."""
-
-
 class Remark(UserWarning):
     """Warning about an assumption, or a surprising effect; the command line prints it as one line, and continues."""
 

@@ -201,7 +201,6 @@ def check_sizes(given: Any, where: str = "", most: int = LARGEST, dashes: bool =
 
 
 def _numbers(given: Any, name: str) -> Iterable[tuple[str, int]]:
-    """Integers with the names of their fields."""
     if isinstance(given, int) and not isinstance(given, bool):
         yield name, given
     elif is_dataclass(given) and not isinstance(given, type):

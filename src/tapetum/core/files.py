@@ -64,7 +64,6 @@ def cache_folder(name: str) -> Path:
 
 
 def temporary_file(path: Path) -> Path:
-    """Name the temporary file for `path`."""
     return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
 
 
@@ -172,7 +171,6 @@ class Results:
             raise BadInput(f"{message}; the results are in {kept}") from error
 
     def close(self) -> None:
-        """Delete the files written since the last `commit`."""
         shutil.rmtree(self._temporary, ignore_errors=True)
 
 
@@ -230,7 +228,6 @@ def filled(package: str, template: str, parts: Mapping[str, str]) -> str:
 
 
 def resource(package: str, name: str) -> str:
-    """Read a text file inside a package."""
     return files(package).joinpath(name).read_text("utf-8")
 
 

@@ -85,13 +85,11 @@ def continues_run(file: Path, settings: Mapping[str, Any], out: Path, done: str)
 
 
 def write_settings(file: Path, settings: Mapping[str, Any]) -> None:
-    """Write the settings of a new run, whole or not at all."""
     with whole_file(file) as temporary:
         write_text(temporary, json.dumps(settings, indent=1) + "\n")
 
 
 def remove_unfinished(files: Iterable[Path]) -> None:
-    """Remove the temporary files and folders of killed workers."""
     for path in files:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -165,17 +163,12 @@ class Rows:
         self._current: Any = None
         """Settings of the last lines of the file."""
         self._outdated, self._counted = Outdated(note), set[str]()
-        if path is None:
-            return
-        try:
-            self._file = open(path, "a+", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
-        except OSError as error:
-            raise cannot_write(path, error) from error
-        try:
+        if path is not None:
+            try:
+                self._file = open(path, "a+", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+            except OSError as error:
+                raise cannot_write(path, error) from error
             self._read(path)
-        except BaseException:
-            self._file.close()
-            raise
 
     def __enter__(self) -> "Rows":
         return self
@@ -229,6 +222,7 @@ class Rows:
                 elif self._current == self._settings or self._rows.get(line["key"], [None])[0] != self._settings:
                     self._rows[line["key"]] = self._current, line["stamp"], line["row"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._file.close()
             raise BadInput(f"{path} does not hold rows of an evaluation; give another file, or remove it") from error
         self._file.truncate(len(whole.encode()) if self._rows else 0)
         others = [each[0] for each in self._rows.values() if each[0] != self._settings]

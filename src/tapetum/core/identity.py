@@ -93,7 +93,6 @@ class Outdated:
         self._note, self._parts, self._count = note, Counter[str](), 0
 
     def add(self, parts: list[str], count: int = 1) -> None:
-        """Count results whose `parts` differ."""
         self._count += count
         self._parts.update(parts)
 
@@ -101,11 +100,11 @@ class Outdated:
         """Describe their number and cause in one line; empty if there are none. `done`: they have been recomputed meanwhile."""
         if not self._count:
             return
-        parts = [name for name, _ in self._parts.most_common()]
-        of = ", ".join(parts[:-1]) + " and " * (len(parts) > 1) + parts[-1] if parts else "all"
-        several = self._count > 1
-        what = "results that were kept there differ" if several else "result that was kept there differs"
-        then = ("they were" if several else "it was") if done else ("they are" if several else "it is")
+        *parts, last = [name for name, _ in self._parts.most_common()] or ["all"]
+        of = f"{', '.join(parts)} and {last}" if parts else last
+        what, then = "result that was kept there differs", "it was" if done else "it is"
+        if self._count > 1:
+            what, then = "results that were kept there differ", "they were" if done else "they are"
         self._note(f"{where}: {self._count} {what} in {of}; {then} computed again")
         self._count = 0
         self._parts.clear()
@@ -131,7 +130,6 @@ def _short(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON values."""
     if isinstance(value, Path):
         return fingerprint(value) if value.is_file() or value.is_dir() else str(value)
     if isinstance(value, bytes):

@@ -188,7 +188,6 @@ class Worker:
         self._task = task
 
     def work(self, item: Any) -> Any:  # Ray names its processes after it
-        """Run the task on an item."""
         return self._task(item)
 
 

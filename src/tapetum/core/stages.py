@@ -18,7 +18,6 @@ class _Clock:
         self.open, self._since = [OTHER], time.perf_counter()
 
     def count(self) -> None:
-        """Add the time since the last call to the innermost stage."""
         torch: Any = sys.modules.get("torch")
         if torch is not None and torch.accelerator.is_available():  # which computes while the host goes on
             torch.accelerator.synchronize()

@@ -45,15 +45,12 @@ class CsvRows:
 
     @property
     def line_num(self) -> int:
-        """Count the lines read so far."""
         return self._rows.line_num + self._skipped
 
     def __iter__(self) -> Iterator[list[str]]:
-        """Read the rows one by one."""
         return self
 
     def __next__(self) -> list[str]:
-        """Read the next row."""
         row = next(self._rows)
         return [_with_point(cell) for cell in row] if self._decimals else row
 
@@ -184,7 +181,6 @@ def _format(
 
 
 def to_npz(arrays: Mapping[str, Any]) -> bytes:
-    """Write the arrays by name as a compressed npz."""
     import numpy as np
 
     buffer = io.BytesIO()
@@ -217,15 +213,10 @@ def csv_rows(columns: "Mapping[str, np.ndarray]") -> Iterator[bytes]:
 
 def _texts(values: "np.ndarray") -> Iterable[str]:
     """The numbers as text; frequent ones are converted only once."""
-    import numpy as np
 
     if values.dtype.kind == "U":
         return map(_quoted, values.tolist())
-    # str of a float32 is the shortest text that reads back to the same float32; as bits, -0 is not 0.
-    bits, where = np.unique(values.view(f"u{values.itemsize}"), return_inverse=True)
-    if 2 * len(bits) > len(values):
-        return map(str, values)
-    return np.array(list(map(str, bits.view(values.dtype))), dtype=object)[where.reshape(-1)]
+    return map(str, values)  # of a float32, the shortest text that reads back to the same float32
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Threads and processes for computing: free cores, how many workers a machine can run, signals during start-up.
+"""Threads and processes for computing: usable cores, how many workers a machine can run, signals during start-up.
 
 Imports no torch.
 """
@@ -6,7 +6,6 @@ Imports no torch.
 import math
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -36,7 +35,7 @@ def check_threads(text: str) -> int:
     """
     most = max(64, 4 * (os.cpu_count() or 1))
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
-        raise BadInput(f"--threads {text}: wanted a whole number from 1 to {most}; leave it out to use the cores that are free")
+        raise BadInput(f"--threads {text}: wanted a whole number from 1 to {most}; leave it out to use all cores")
     return int(text)
 
 
@@ -56,46 +55,6 @@ def _quota() -> float | None:
         except (OSError, ValueError, ZeroDivisionError):
             continue
     return None
-
-
-class Load:
-    """Load on this process's cores from now on, by other processes."""
-
-    _LEAST_S = 0.1
-    """For which the cores are looked at; ticks are a hundredth of a second."""
-
-    def __init__(self) -> None:
-        self._begin = time.monotonic(), time.process_time(), _idle_s()
-
-    def free_cores(self) -> int:
-        """Count the cores that others left idle, rounded down, at least 1; all if the system does not report it."""
-        began, own, idle = self._begin
-        if idle is None:
-            return usable_cores()
-        time.sleep(max(0.0, began + self._LEAST_S - time.monotonic()))
-        passed, own, later = time.monotonic() - began, time.process_time() - own, _idle_s()
-        return cores_left(usable_cores(), passed, own, (later or 0.0) - idle)
-
-
-def cores_left(cores: int, passed: float, own: float, idle: float) -> int:
-    """Count free cores: those idle for `idle` core-seconds of `passed` seconds, during which this process used `own` of them.
-
-    >>> cores_left(8, 0.5, 0.5, 3.5), cores_left(8, 0.5, 0.5, 1.3), cores_left(2, 0.5, 0.1, 0.0)
-    (8, 3, 1)
-    """
-    return max(1, min(cores, int((idle + own) / passed + 0.2)))  # a fifth of a core is what ticks and passing jobs take
-
-
-def _idle_s() -> float | None:
-    """Total seconds that the cores of this process were idle; None if the system does not report it."""
-    try:
-        own = {f"cpu{number}" for number in os.sched_getaffinity(0)}
-        with open("/proc/stat") as file:
-            rows = [line.split() for line in file if line.startswith("cpu")]
-        ticks = os.sysconf("SC_CLK_TCK")
-        return sum(int(row[4]) + int(row[5]) for row in rows if row[0] in own) / ticks
-    except (OSError, AttributeError, ValueError, IndexError):
-        return None
 
 
 def check_workers(workers: int) -> None:

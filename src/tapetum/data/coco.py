@@ -142,9 +142,7 @@ def read_instances(file: str | Path, images: str | Path) -> list[Instances]:
     for entry in entries(file, "annotations"):
         image_id, category = entry.key("image_id"), entry.key("category_id")
         if image_id not in things or category not in names:
-            raise BadInput(
-                f"{entry.where} is of image {image_id} and category {category}, of which the file lacks one; copy it again"
-            )
+            raise BadInput(f"{entry.where} is of image {image_id} and category {category}, which the file lacks; copy it again")
         things[image_id].append(_thing(entry, names[category]))
     return [
         Instances(
@@ -174,9 +172,7 @@ def _thing(entry: JsonEntry, label: str) -> InstanceAnnotation:
         raise BadInput(f"area of {entry.where} is {str(area)[:60]}; wanted square pixels: copy the file again")
     segmentation = entry.fields.get("segmentation") or None
     if not isinstance(segmentation, (list, Mapping, type(None))):
-        raise BadInput(
-            f"segmentation of {entry.where} is {str(segmentation)[:60]}; wanted polygons or runs: copy the file again"
-        )
+        raise BadInput(f"segmentation of {entry.where} is {str(segmentation)[:60]}; wanted polygons or runs: copy it again")
     crowd = bool(entry.whole("iscrowd")) if "iscrowd" in entry else False
     return InstanceAnnotation(label=label, xyxy=(x1, y1, x2, y2), area=float(area), crowd=crowd, segmentation=segmentation)
 

@@ -8,8 +8,9 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -63,29 +64,23 @@ def class_labels(values: Sequence[Any], where: str) -> list[int] | list[str]:
     [1, 0]
     >>> class_labels([1.0, float("nan")], "labels.csv")
     Traceback (most recent call last):
-    tapetum.core.errors.BadInput: labels.csv has no label in row 1 (of 1 such row); leave such rows out, or the whole column
+    tapetum.core.errors.BadInput: labels.csv has no label in row 1 (one of 1); leave such rows out, or the column
     """
     lacking = [row for row, value in enumerate(values) if value is None or value != value or value == ""]
     if lacking:
-        count = "1 such row" if len(lacking) == 1 else f"{len(lacking)} such rows"
-        raise BadInput(f"{where} has no label in row {lacking[0]} (of {count}); leave such rows out, or the whole column")
-    labels = [_class_label(value, row, where) for row, value in enumerate(values)]
+        raise BadInput(f"{where} has no label in row {lacking[0]} (one of {len(lacking)}); leave such rows out, or the column")
+    labels: list[Any] = []
+    for row, value in enumerate(values):
+        label = value.decode(errors="replace") if isinstance(value, bytes) else value
+        if isinstance(label, int | float) and math.isfinite(label) and label == int(label):
+            label = int(label)
+        elif not isinstance(label, str):
+            raise BadInput(f"{where} has the label {str(value)[:40]} in row {row}; a class is a whole number or a word")
+        labels.append(label)
     if len({type(label) for label in labels}) > 1:
         row = next(k for k, label in enumerate(labels) if type(label) is not type(labels[0]))
-        raise BadInput(
-            f"{where} has the label {labels[0]!r} in row 0 and {labels[row]!r} in row {row}; give numbers or words alone"
-        )
-    return labels  # type: ignore[return-value]
-
-
-def _class_label(value: Any, row: int, where: str) -> int | str:
-    if isinstance(value, bytes):
-        value = value.decode(errors="replace")
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | float) and math.isfinite(value) and value == int(value):
-        return int(value)
-    raise BadInput(f"{where} has the label {str(value)[:40]} in row {row}; a class is a whole number or a word: write it so")
+        raise BadInput(f"{where} has the label {labels[0]!r} in row 0 and {labels[row]!r} in row {row}; give one kind of them")
+    return labels
 
 
 def records_of(path: Path) -> list[dict[str, str]]:
@@ -99,10 +94,7 @@ def records_of(path: Path) -> list[dict[str, str]]:
 def numbered_classes(largest: int, place: Path) -> tuple[str, ...]:
     """Name classes that have no names, up to the number `largest`. Raises BadInput for one that is beyond all reason."""
     if largest >= _MOST_CLASSES:
-        raise BadInput(
-            f"{place} has the class {largest}; without names, classes are numbered from 0 to less than {_MOST_CLASSES}: "
-            "number them one after another"
-        )
+        raise BadInput(f"{place} has the class {largest}; without names, number classes from 0 to less than {_MOST_CLASSES}")
     return tuple(str(k) for k in range(largest + 1))
 
 
@@ -138,9 +130,12 @@ class JsonEntry:
             raise self._wrong(name, "a whole number")
         return value
 
-    def truth(self, name: str) -> bool:
-        """Get true or false."""
-        return self._of(name, bool, "true or false")
+    def seconds(self, name: str) -> float | None:
+        """Get a time in a video, or None if it is missing."""
+        value = self.fields.get(name)
+        if value is not None and not (type(value) in (int, float) and 0 <= value < math.inf):
+            raise self._wrong(name, "seconds")
+        return value
 
     def key(self, name: str) -> str | int:
         """Get an id: a text or a whole number."""
@@ -188,10 +183,14 @@ class JsonEntry:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises BadInput if it is missing or not JSON."""
+    return _parsed(text_of(path), str(path))
+
+
+def _parsed(text: str, where: str) -> Any:
     try:
-        return parse_json(text_of(path))
+        return parse_json(text)
     except ValueError as error:
-        raise BadInput(f"{path} is no JSON ({' '.join(str(error).split())[:80]}); copy it again") from None
+        raise BadInput(f"{where} is no JSON ({' '.join(str(error).split())[:80]}); copy it again") from None
 
 
 def entries(path: Path, *under: str) -> list[JsonEntry]:
@@ -214,14 +213,8 @@ def named_entries(path: Path) -> list[JsonEntry]:
 
 def line_entries(path: Path) -> list[JsonEntry]:
     """Read the entries of JSON lines. Raises BadInput for an invalid line."""
-    parsed: list[JsonEntry] = []
-    for k, line in enumerate(text_of(path).splitlines(), 1):
-        if line.strip():
-            try:
-                parsed.append(JsonEntry(parse_json(line), f"line {k} of {path}", len(parsed)))
-            except ValueError as error:
-                raise BadInput(f"line {k} of {path} is no JSON ({' '.join(str(error).split())[:80]}); copy it again") from None
-    return parsed
+    lines = ((line, f"line {k} of {path}") for k, line in enumerate(text_of(path).splitlines(), 1) if line.strip())
+    return [JsonEntry(_parsed(line, where), where, k) for k, (line, where) in enumerate(lines)]
 
 
 def csv_entries(path: Path) -> list[JsonEntry]:
@@ -258,12 +251,20 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def _write(path: str | Path, pieces: Iterable[str]) -> Path:
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.writelines(pieces)
+    return Path(path)
+
+
+def _joined(items: Iterable[str]) -> Iterator[str]:
+    for number, item in enumerate(items):
+        yield ",\n" + item if number else item
+
+
 def write_lines(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Write JSON lines: one object per line. Raises BadInput for values that JSON lacks, and if the file cannot be written."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-        for row in rows:
-            file.write(dumps(row) + "\n")
-    return Path(path)
+    return _write(path, (dumps(row) + "\n" for row in rows))
 
 
 def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
@@ -277,30 +278,24 @@ def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
 
 def write_lists(path: str | Path, **parts: Any) -> Path:
     """Write one JSON object whose values are the parts; those that are iterators become lists, written item by item."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write("{")
+
+    def pieces() -> Iterator[str]:
         for number, (name, part) in enumerate(parts.items()):
-            file.write((",\n" if number else "") + dumps(name) + ": ")
-            if isinstance(part, Iterator):
-                _items(file, "[", (dumps(item) for item in part), "]")
-            else:
-                file.write(dumps(part))
-        file.write("}\n")
-    return Path(path)
+            yield (",\n" if number else "{") + dumps(name) + ": "
+            yield from chain("[", _joined(map(dumps, part)), "]") if isinstance(part, Iterator) else [dumps(part)]
+        yield "}\n"
+
+    return _write(path, pieces())
 
 
 def write_items(path: str | Path, items: Iterable[Any]) -> Path:
     """Write one JSON list, item by item."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-        _items(file, "[", map(dumps, items), "]\n")
-    return Path(path)
+    return _write(path, chain("[", _joined(map(dumps, items)), ["]\n"]))
 
 
 def write_mapping(path: str | Path, entries: Iterable[tuple[str, Any]]) -> Path:
     """Write one JSON object of the entries, one at a time. Raises BadInput for a duplicate name."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-        _items(file, "{", (f"{dumps(name)}: {dumps(value)}" for name, value in _once(entries)), "}\n")
-    return Path(path)
+    return _write(path, chain("{", _joined(f"{dumps(name)}: {dumps(value)}" for name, value in _once(entries)), ["}\n"]))
 
 
 def dumps(value: Any) -> str:
@@ -309,13 +304,6 @@ def dumps(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise BadInput(f"what is to be written is no JSON ({error}); give finite numbers, texts, lists and dicts") from None
-
-
-def _items(file: IO[str], start: str, items: Iterable[str], end: str) -> None:
-    file.write(start)
-    for number, item in enumerate(items):
-        file.write((",\n" if number else "") + item)
-    file.write(end)
 
 
 def _once(entries: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:

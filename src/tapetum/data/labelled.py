@@ -40,15 +40,9 @@ class ImageSequence(Protocol):
 def labelled_images(
     place: Path, split: str, most: int | None = None
 ) -> tuple[ImageSequence, Int64[np.ndarray, " n"], Sequence[str]]:
-    """Read images, the class index of each, and the class names.
+    """Read images, the class index of each, and the class names, of "train" or "val", which of CIFAR is its test part.
 
-    Args:
-        place: folder or file of one of the layouts above.
-        split: "train" or "val", which of CIFAR is its test part.
-        most: the maximum number of images, evenly chosen.
-
-    Raises:
-        BadInput: the place does not exist, or it has no images with one class each.
+    At `most` so many images are taken, evenly chosen. Raises BadInput for a place without images with one class each.
     """
     if not place.exists():
         raise BadInput(f"there is no {place}; give --data with a folder of labelled images")

@@ -26,9 +26,7 @@ def list_parquet(place: Path, split: Split) -> Listing:
     files = _parquet_files(place, split)
     table, words = _read(files, place, split)
     if not {"image", "audio"} & set(table.column_names) or ("mask" in table.column_names and "image" not in table.column_names):
-        raise BadInput(
-            f"{files[0]} has the columns {', '.join(table.column_names)}; wanted image or audio, and image beside mask"
-        )
+        raise BadInput(f"{files[0]} has the columns {', '.join(table.column_names)}; wanted image or audio, image beside mask")
 
     def media(name: str) -> list[StoredFile]:
         rows = table.column(name).to_pylist()

@@ -21,15 +21,12 @@
     shards      DIR/train/*.tar and DIR/val/*.tar (or test), each as `tapetum data shards` writes them: jpg, png, webp, wav,
                 flac, cls, and classes.json beside them; or DIR/*.tar, of which every tenth example is held out
 
-ImageNet's classes have the numbers of their names in sorted order in both forms; the numbers of the devkit are others.
-Nothing is decoded here; `tapetum.data.media` decodes files. For AudioSet and Kinetics, whose videos vanish from the web,
-existing files are used, and the number of missing ones is reported. If a folder does not match its layout, the message says
-which one it resembles and which command to use.
+ImageNet's classes have the numbers of their names in sorted order in both forms. Nothing is decoded here; `tapetum.data.media`
+does that. For AudioSet and Kinetics, whose videos vanish from the web, the number of missing files is reported.
 """
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Set
-from itertools import islice
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 
 import numpy as np
@@ -254,12 +251,21 @@ def listing(layout: str, place: Path, split: Split) -> Listing:
         raise BadInput(f"{error}{hint(place, layout)}") from error
 
 
-_MANY = 2000
-"""Names of a folder that are looked at; more would only take longer."""
+_LOOKS = {
+    "voc": ("JPEGImages",),
+    "audioset": ("*_segments.csv",),
+    "kinetics": ("train.csv",),
+    "parquet": ("*.parquet",),
+    "shards": ("*.tar", "train/*.tar"),
+    "imagenet": tuple(f"train/*/*{ending}" for ending in IMAGES),
+    "modelnet40": ("*/train/*.off",),
+    "classes": tuple(f"*/*{ending}" for ending in IMAGES),
+}
+"""Files that a folder of a layout has."""
 
 
 def hint(place: Path, layout: str) -> str:
-    """Describe briefly what the data at `place` look like and what to do, if that is not `layout`; otherwise return nothing.
+    """Say in short which other layout the data at `place` look like; nothing where that is not known.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -267,47 +273,10 @@ def hint(place: Path, layout: str) -> str:
     ...     hint(Path(folder), "parquet")
     '; it looks like the layout voc: give --layout voc'
     """
-    looks = _layout(place)
-    if looks is None and layout != "classes" and _has_images(place):
+    for name, patterns in _LOOKS.items():
+        known = any(True for pattern in patterns for _ in place.glob(pattern))
+        if known or (name == "modelnet40" and is_point_cloud_folder(place)):
+            return "" if name == layout else f"; it looks like the layout {name}: give --layout {name}"
+    if layout != "classes" and any(path.suffix.lower() in IMAGES for path in place.glob("*")):
         return "; it holds images without classes: give --layout classes --steps 0"
-    return "" if looks in (None, layout) else f"; it looks like the layout {looks}: give --layout {looks}"
-
-
-def _layout(place: Path) -> str | None:
-    """The layout whose marks a folder has."""
-    names = {path.name for path in _inside(place)}
-    folders = {folder.name for folder in _folders(place)}
-    if "JPEGImages" in folders:
-        return "voc"
-    if any(name.endswith("_segments.csv") for name in names):
-        return "audioset"
-    if "train.csv" in names:
-        return "kinetics"
-    if any(name.endswith(".parquet") for name in names):
-        return "parquet"
-    train = [*_inside(place / "train")] if "train" in folders else []
-    if any(path.suffix == ".tar" for path in (*train, *_inside(place))):
-        return "shards"
-    if "train" in folders and any(map(_has_images, _folders(place / "train"))):
-        return "imagenet"
-    meshes = any(path.suffix == ".off" for folder in _folders(place) for path in _inside(folder / "train"))
-    if meshes or is_point_cloud_folder(place):
-        return "modelnet40"
-    if sum(map(_has_images, _folders(place))) > 1:
-        return "classes"
-    return None
-
-
-def _has_images(folder: Path) -> bool:
-    return any(path.suffix.lower() in IMAGES and not path.name.startswith(".") for path in _inside(folder))
-
-
-def _inside(folder: Path) -> Iterator[Path]:
-    try:
-        yield from islice(folder.iterdir(), _MANY)
-    except OSError:
-        return
-
-
-def _folders(place: Path) -> list[Path]:
-    return sorted(path for path in _inside(place) if path.is_dir() and not path.name.startswith("."))[:50]
+    return ""

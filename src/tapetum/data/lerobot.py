@@ -52,14 +52,8 @@ Columns = Mapping[str, np.ndarray]
 def copy_with_features(data: LeRobotDataset, out: Path, features: Features, compute: Callable[[int], Columns]) -> None:
     """Write a copy of a data set with more features into a new folder, whole or not at all.
 
-    Args:
-        data: the set.
-        out: the folder, new or empty, not inside the set.
-        features: to add.
-        compute: returns the values of an episode by feature, (t,) or (t, k), one row per frame; called once per episode.
-
-    Raises:
-        BadInput: the folder is not empty or inside the set, a feature exists already, or the values do not match.
+    `compute` returns the values of an episode by feature, (t,) or (t, k), one row per frame; it is called once per episode.
+    Raises BadInput if the folder is not empty or inside the set, a feature exists already, or the values do not match.
     """
     if existing := [feature.name for feature in features if feature.name in data.features]:
         raise BadInput(f"{data.folder} has a feature {existing[0]} already; annotate the set that it was made of")

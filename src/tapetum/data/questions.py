@@ -1,7 +1,7 @@
 """Records of questions, captions and referring expressions, one type each for all data sets; and a decorator for readers.
 
 A record names its files and opens none of them. A reader is a function from the entries of an official file to records, under
-`reader`, which names the file and the splits. `plural` and `spoken` are words for the objects of synthetic scenes.
+`reader`, which names the file and the splits.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -114,14 +114,9 @@ def reader(
 ) -> Callable[[Callable[..., Iterable[Record]]], Callable[..., list[Record]]]:
     """Make a reader of (folder, split) out of a function that turns the entries of a file, and their split, into records.
 
-    Args:
-        splits: the available splits, separated by spaces; the first is the default.
-        files: the file below the folder, {split} standing for the split; of several, the first that exists.
-        read: reads the entries of the file.
-        under: the name of their list in a JSON object.
-
-    The reader also accepts the function's other arguments. It raises BadInput for another split, files that are missing
-    or damaged, a split without a record, and duplicate ids.
+    `splits` are separated by spaces, the first is the default; of several `files` below the folder, with {split} in their
+    names, the first that exists is taken, and `read`, or its list `under` a name. The reader also accepts the function's other
+    arguments. It raises BadInput for another split, missing or damaged files, a split without a record, and duplicate ids.
     """
     names = splits.split()
 
@@ -143,26 +138,3 @@ def reader(
 def ask(entry: JsonEntry, *images: Path, key: str = "question_id", text: str = "question", **more: Any) -> Question:
     """Make a question from an entry with its id under `key` and its text under `text`; `more` are fields of `Question`."""
     return Question(key=entry.key(key), images=images, question=entry.text(text), **more)
-
-
-ADJECTIVES = {"wood": "wooden"}
-"""Of materials; the others are their own."""
-_PLURALS = {"box": "boxes", "dice": "dice"}
-
-
-def plural(noun: str) -> str:
-    """Form the plural of a noun.
-
-    >>> plural("cup"), plural("box")
-    ('cups', 'boxes')
-    """
-    return _PLURALS.get(noun, noun + "s")
-
-
-def spoken(relation: str) -> str:
-    """Write a relation as it follows "is".
-
-    >>> spoken("left of"), spoken("under")
-    ('to the left of', 'under')
-    """
-    return f"to the {relation}" if relation in ("left of", "right of") else relation

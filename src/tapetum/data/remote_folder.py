@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote
 from tapetum.core.addresses import (
     WEB,
     RemoteFile,
+    check_room,
     copy_files,
     describe,
     has_address,
@@ -32,7 +33,6 @@ from tapetum.core.addresses import (
 )
 from tapetum.core.errors import BadInput, TapetumError, hide_secrets
 from tapetum.core.files import cache_folder, cannot_write, whole_file
-from tapetum.core.limits import USUAL, check_size
 from tapetum.core.reading import parse_json, read_bytes, read_json
 
 Options = TypeVar("Options")
@@ -156,7 +156,7 @@ def _copy_missing(address: str, files: Mapping[str, RemoteFile], root: Path) -> 
     size = 0
     for name in missing:
         size += known_size(files[name])
-    check_size(address, size, size, root, USUAL)
+    check_room(address, size, root)
     for start in range(0, len(missing), _TOGETHER):
         batch = missing[start : start + _TOGETHER]
         copy_files(address, {files[name].address: root / name for name in batch})

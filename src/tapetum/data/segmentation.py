@@ -21,13 +21,10 @@ Sources: Zhou et al., arXiv 1608.05442, as in the challenge of 2016; Cordts et a
 Recognition Letters 2009, as of the SegNet tutorial (files of the same data as parquet are read by `tapetum.data.layouts`);
 Everingham et al., IJCV 2010; Perazzi et al., CVPR 2016, and Pont-Tuset et al., arXiv 1704.00675.
 
-Unusual: class 1 of ADE20K's files is class 0 here; the first of its names is used. Cityscapes' masks hold the label ids of the
-official scripts (7 is road), and classes here have the train ids (0 is road). Only the last two parts of the paths in CamVid's
-lists are used, because the first ones are from the authors' machine. VOC's corners are inclusive pixels from 1 on; a box here
-goes from the outer corner of the first to that of the last one (xmin - 1, ymin - 1, xmax, ymax). Boxes marked difficult are
-distinguished, because scores leave them out. In DAVIS only objects in the first frame count; numbers that appear later are
-ignored. Masks of 2016 have one object, which is 255 there. A semi-supervised score uses the first mask as input and leaves out
-the first frame and the last one (`scored_frames`).
+Unusual: class 1 of ADE20K's files is class 0 here; the first of its names is used. Cityscapes' classes have the train ids here
+(0 is road). Only the last two parts of the paths in CamVid's lists are used; the first ones are of the authors' machine. VOC's
+corners are inclusive pixels from 1 on; a box here is (xmin - 1, ymin - 1, xmax, ymax). In DAVIS only objects in the first frame
+count; masks of 2016 have one object, 255. Semi-supervised scores leave out the first frame and the last (`scored_frames`).
 
 >>> sorted(SEGMENTED)
 ['ade20k', 'camvid', 'cityscapes', 'voc']
@@ -113,19 +110,14 @@ def read_ade20k(folder: Path, split: str) -> SegmentedImages:
     images = sorted((folder / "images" / part).glob("*.jpg"))
     masks = [folder / "annotations" / part / f"{path.stem}.png" for path in images]
     images, masks = paired_files(images, masks, folder / "images" / part)
-    return SegmentedImages(
-        images=images, masks=masks, classes=_ade20k_names(folder), numbers={k: k - 1 for k in range(1, ADE20K_CLASSES + 1)}
-    )
-
-
-def _ade20k_names(folder: Path) -> tuple[str, ...]:
-    file = folder / "objectInfo150.txt"
-    if not file.exists():
-        return tuple(f"class {k}" for k in range(1, ADE20K_CLASSES + 1))
-    rows = list(csv.DictReader(io.StringIO(text_of(file)), delimiter="\t"))
-    if len(rows) != ADE20K_CLASSES or "Name" not in rows[0]:
-        raise BadInput(f"{file} has {len(rows)} rows; wanted {ADE20K_CLASSES} with the column Name: copy it again")
-    return tuple(row["Name"].split(",")[0].strip() for row in rows)
+    file, numbers = folder / "objectInfo150.txt", {k: k - 1 for k in range(1, ADE20K_CLASSES + 1)}
+    names = [f"class {k}" for k in numbers]
+    if file.exists():
+        rows = list(csv.DictReader(io.StringIO(text_of(file)), delimiter="\t"))
+        if len(rows) != ADE20K_CLASSES or "Name" not in rows[0]:
+            raise BadInput(f"{file} has {len(rows)} rows; wanted {ADE20K_CLASSES} with the column Name: copy it again")
+        names = [row["Name"].split(",")[0].strip() for row in rows]
+    return SegmentedImages(images=images, masks=masks, classes=tuple(names), numbers=numbers)
 
 
 CITYSCAPES_LABELS = {
@@ -143,12 +135,8 @@ def read_cityscapes(folder: Path, split: str) -> SegmentedImages:
     names = [(path.parent.name, path.name.removesuffix("_leftImg8bit.png")) for path in images]
     masks = [folder / "gtFine" / split / city / f"{name}_gtFine_labelIds.png" for city, name in names]
     images, masks = paired_files(images, masks, place)
-    return SegmentedImages(
-        images=images,
-        masks=masks,
-        classes=tuple(CITYSCAPES_LABELS.values()),
-        numbers={label: k for k, label in enumerate(CITYSCAPES_LABELS)},
-    )
+    numbers = {label: k for k, label in enumerate(CITYSCAPES_LABELS)}
+    return SegmentedImages(images=images, masks=masks, classes=tuple(CITYSCAPES_LABELS.values()), numbers=numbers)
 
 
 CAMVID_CLASSES = (
@@ -185,7 +173,8 @@ class BoxedImage:
 
 def read_voc(folder: Path, split: str) -> SegmentedImages:
     """List train, val, trainval or trainaug. Raises BadInput if the list or a file is missing."""
-    folder, file = Path(folder), _list(Path(folder), "Segmentation", one_of(split, ("train", "val", "trainval", "trainaug")))
+    folder, known = Path(folder), ("train", "val", "trainval", "trainaug")
+    file = folder / "ImageSets" / "Segmentation" / f"{one_of(split, known)}.txt"
     names = _names(file)
     masks = "SegmentationClassAug" if split == "trainaug" else "SegmentationClass"
     images, masks = paired_files(
@@ -196,12 +185,8 @@ def read_voc(folder: Path, split: str) -> SegmentedImages:
 
 def read_voc_boxes(folder: Path, split: str) -> list[BoxedImage]:
     """Read boxes of train, val, trainval or test. Raises BadInput if a file is missing, damaged, or names another class."""
-    folder, file = Path(folder), _list(Path(folder), "Main", one_of(split, ("train", "val", "trainval", "test")))
-    return [_boxed(folder, name) for name in _names(file)]
-
-
-def _list(folder: Path, task: str, split: str) -> Path:
-    return folder / "ImageSets" / task / f"{split}.txt"
+    folder, known = Path(folder), ("train", "val", "trainval", "test")
+    return [_boxed(folder, name) for name in _names(folder / "ImageSets" / "Main" / f"{one_of(split, known)}.txt")]
 
 
 def _names(file: Path) -> list[str]:
@@ -280,9 +265,7 @@ def read_davis(folder: Path, split: str, year: int = 2017, resolution: str = "48
         masks = [folder / "Annotations" / resolution / name / f"{path.stem}.png" for path in frames]
         absent = [path for path in masks if not path.is_file()]
         if not frames or absent:
-            raise BadInput(
-                f"there is no {absent[0] if absent else folder / 'JPEGImages' / resolution / name}; copy the video again"
-            )
+            raise BadInput(f"there is no {absent[0] if absent else folder / 'JPEGImages' / resolution / name}; copy it again")
         videos.append(MaskedVideo(name=name, frames=frames, masks=masks))
     if not videos:
         raise BadInput(f"{file} names no videos; copy it again")

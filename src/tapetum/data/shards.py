@@ -1,13 +1,9 @@
 """Samples in tar files of WebDataset's layout, read at any place and written whole.
 
-A shard is a tar in which the members of a sample lie side by side and share the key of their names:
-
-    train-000000.tar:   n01/cat.jpg  n01/cat.cls  n01/dog.jpg  n01/dog.cls ...
-                        `- sample 0 ------------' `- sample 1 ------------'
+A shard is a tar in which the members of a sample lie side by side and share the key of their names: n01/cat.jpg, n01/cat.cls.
 
 What is unusual: nothing is streamed. An index says where every member lies, so sample k is a few reads at known places,
-a pure function of k. The loop's exact resume and its equality of one and several processes hold as with anything
-else; order comes from `tapetum.data.samples.Shuffle`; workers share no state and need no splitting of shards.
+a pure function of k; order comes from `tapetum.data.samples.Shuffle`.
 
 Source: WebDataset (github.com/webdataset/webdataset), whose shards are read and written alike. Differs from it: random access;
 samples must have equal fields; pickles are not loaded; grey images of png stay 2-D (`tapetum.data.fields`).
@@ -15,7 +11,6 @@ samples must have equal fields; pickles are not loaded; grey images of png stay 
 
 import io
 import itertools
-import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from glob import glob
@@ -46,10 +41,7 @@ def find_tars(source: Source) -> Sequence[Path]:
     if source.is_dir():
         tars = sorted(path for path in source.iterdir() if path.suffix == ".tar" and not path.name.startswith("."))
         if not tars:
-            packed = next((p.name for p in source.iterdir() if re.search(r"\.tar\.\w+$|\.tgz$", p.name)), None)
-            packed = packed if packed and not packed.endswith(".index") else None
-            hint = f"; {packed} is compressed: unpack it to a plain .tar" if packed else "; give a folder with .tar files"
-            raise BadInput(f"there is no .tar in {source}{hint}")
+            raise BadInput(f"there is no .tar in {source}; give a folder with .tar files, which are not compressed")
         return tars
     return sorted(map(Path, glob(str(source)))) or [source]
 
@@ -69,11 +61,7 @@ class Shards:
     """
 
     def __init__(self, source: Source, *, fields: Sequence[str] | None = None):
-        """Open the shards.
-
-        Args:
-            source: what `find_tars` finds.
-            fields: the endings to read, which every sample must have; by default all there are.
+        """Open the shards that `find_tars` finds, with the `fields` that every sample must have; by default all there are.
 
         Raises BadInput for files that are missing, damaged, compressed or no tars, without samples or with unequal fields.
         """
@@ -115,11 +103,21 @@ class Shards:
 
     def read(self, k: int) -> dict[str, bytes]:
         """Read the fields of sample k as they are stored."""
-        return {name: self._read(k, column) for column, name in enumerate(self.fields)}
+        return {name: self.read_field(k, name) for name in self.fields}
 
     def read_field(self, k: int, field: str) -> bytes:
         """Read one field of sample k as it is stored."""
-        return self._read(k, self.fields.index(field))
+        tar, key = self.locate(k)
+        offset, size = map(int, self._places[:, k, self.fields.index(field)])
+        try:
+            with open_file(tar) as file:  # for every read: there may be more tars than open files are allowed
+                file.seek(offset)
+                data = file.read(size)
+        except OSError as error:
+            raise BadInput(f"cannot read {tar} ({error.strerror}); make it readable and run again") from error
+        if len(data) < size:
+            raise BadInput(f"{tar}: {key}.{field} is cut off; the file has changed since: copy it again")
+        return data
 
     def locate(self, k: int) -> tuple[Path, str]:
         """Locate the tar of sample k, and its key."""
@@ -132,19 +130,6 @@ class Shards:
     def column(self, field: str) -> "ShardColumn":
         """Open one field of all samples, without reading the others."""
         return ShardColumn(self, field)
-
-    def _read(self, k: int, column: int) -> bytes:
-        tar, key = self.locate(k)
-        offset, size = map(int, self._places[:, k, column])
-        try:
-            with open_file(tar) as file:  # for every read: there may be more tars than open files are allowed
-                file.seek(offset)
-                data = file.read(size)
-        except OSError as error:
-            raise BadInput(f"cannot read {tar} ({error.strerror}); make it readable and run again") from error
-        if len(data) < size:
-            raise BadInput(f"{tar}: {key}.{self.fields[column]} is cut off; the file has changed since: copy it again")
-        return data
 
 
 class ShardColumn:
@@ -248,14 +233,10 @@ def _encoded(samples: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, dict[s
             raise BadInput(f"sample {number} {trouble}; each needs a text of its own as {KEY}, and one field or more")
         wrong = next((ending for ending in members if split_name(f"{key}.{ending}") != (key, ending)), None)
         if wrong is not None or "\0" in key:
-            raise BadInput(
-                f"{key}.{wrong} is no name of a member: give a key without dots after its last slash, endings in lower case"
-            )
+            raise BadInput(f"{key}.{wrong} is no name of a member: give keys without dots, endings in lower case")
         fields = set(members) if fields is None else fields
         if set(members) != fields:
             odd = sorted(set(members) ^ fields)[0]
-            raise BadInput(
-                f"sample {key} {'lacks' if odd in fields else 'has'} {odd!r} unlike those before; give all the same fields"
-            )
+            raise BadInput(f"sample {key} {'lacks' if odd in fields else 'has'} {odd!r} unlike those before; give all the same")
         keys.add(key)
         yield key, {ending: encode(ending, value) for ending, value in members.items()}

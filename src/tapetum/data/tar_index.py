@@ -30,7 +30,6 @@ _FORMAT = 2
 _MAX_ENDINGS = 256
 _NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
 _META = re.compile(r"__[^/]*__($|/)")
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +59,7 @@ def split_name(name: str) -> tuple[str, str] | None:
 def index_of(tar: Path) -> TarIndex:
     """Read the index of a tar, which is made where none is kept.
 
-    Raises BadInput for what is no tar, or is compressed, cut off or damaged, for members that no sample can be made of.
+    Raises BadInput for what is no plain tar, cut off or damaged, and for members that no sample can be made of.
     """
     try:
         state = os.stat(tar)
@@ -114,11 +113,6 @@ def _scan(path: str, size: int, file: IO[bytes]) -> TarIndex:
 
 def _members(path: str, size: int, file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
     """Yield every regular file. Raises BadInput where the tar is damaged: tarfile stops silently at what is no header."""
-    start = file.read(8)
-    packing = next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), None)
-    if packing:
-        raise BadInput(f"{path} is compressed ({packing}) and cannot be read at any place; unpack it to a plain .tar first")
-    file.seek(0)
     end = 0
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
@@ -131,7 +125,7 @@ def _members(path: str, size: int, file: IO[bytes]) -> Iterator[tarfile.TarInfo]
                     yield member
             end = tar.offset
     except (tarfile.TarError, ValueError, ArithmeticError, RecursionError) as error:
-        raise BadInput(f"{path} is no tar file, cut off or damaged ({error}); copy or write it again") from error
+        raise BadInput(f"{path} is no tar file, cut off or damaged ({error}); copy it again, not compressed") from error
     file.seek(end)
     rest = file.read(1 << 20)
     if len(rest) < tarfile.BLOCKSIZE or any(rest):

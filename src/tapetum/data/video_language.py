@@ -1,27 +1,12 @@
-"""Sets of questions, captions and actions about videos, read from their official files; `tapetum.data.layouts` lists Kinetics.
+"""Sets of questions and captions about videos, read from their official files; `tapetum.data.layouts` lists Kinetics.
 
-Videos, or parts of them, and what people wrote about each (`whole` reads whole videos, whose text is all their sentences in
-their order: paragraphs of ActivityNet, and summaries):
+Captions, which are questions without words:
 
     MSR-VTT      DIR/MSRVTT_data.json (or videodatainfo.json)  {videos: [{video_id, split}], sentences: [{video_id, caption}]}
                  DIR/MSRVTT_JSFUSION_test.csv                  key,vid_key,video_id,sentence: the split 1k-A, a caption each
                  videos/video0.mp4
     VATEX        DIR/vatex_training_v1.0.json, vatex_validation_v1.0.json, vatex_public_test_english_v1.1.json
                  [{videoID: ID_000010_000020, enCap: [ten texts]}]; videos/ID_000010_000020.mp4
-    YouCook2     DIR/youcookii_annotations_trainval.json       {database: {ID: {duration, subset, recipe_type,
-                 annotations: [{segment: [from, to], id, sentence}]}}}; videos/ID.mp4, or raw_videos/SUBSET/TYPE/ID.mp4
-    ActivityNet  DIR/train.json, val_1.json, val_2.json        {v_ID: {duration, timestamps: [[from, to]], sentences: [...]}};
-                 videos/v_ID.mp4
-
-Actions, of one class each:
-
-    Diving48     DIR/Diving48_V2_train.json, Diving48_V2_test.json     [{vid_name, label, start_frame, end_frame}]
-                 DIR/Diving48_vocab.json                               [[take-off, somersaults, twists, position]], by label
-                 DIR/rgb/NAME.mp4, or DIR/videos; the test part is val
-    SSv2         DIR/something-something-v2-train.json, -validation.json (or train.json, validation.json, below DIR or labels/)
-                 [{id, label, template: "Moving [something] up", placeholders}]
-                 DIR/something-something-v2-labels.json (or labels.json)   {"Moving something up": "94"}
-                 DIR/20bn-something-something-v2/ID.webm, or DIR/videos
 
 Questions of which one option is right, or whose answers are free:
 
@@ -33,9 +18,8 @@ Questions of which one option is right, or whose answers are free:
                  DIR/map_vid_vidorID.json      {video: folder/name}, if there is one; DIR/videos/...
     episodes     DIR/questions.jsonl, DIR/videos/NAME.mp4 of `tapetum scenes episodes`; the kind is area/reasoning
 
-Sources: Xu et al., CVPR 2016, and Yu et al., ECCV 2018 for 1k-A (MSR-VTT); arXiv 1904.03493 (VATEX), 1703.09788 (YouCook2),
-1705.00754 (ActivityNet); Li et al., ECCV 2018 (Diving48, labels of the second version); 1706.04261 and 1804.09235
-(Something-Something v2); 2308.09126 (EgoSchema), 2105.08276 (NExT-QA).
+Sources: Xu et al., CVPR 2016, and Yu et al., ECCV 2018 for 1k-A (MSR-VTT); arXiv 1904.03493 (VATEX), 2308.09126 (EgoSchema),
+2105.08276 (NExT-QA).
 
 No video is opened here. Videos vanish from the web: `video_file` finds what is there under any usual ending, and whoever opens
 a file that is not there says so. `write_egoschema` writes EgoSchema's files, with `video_id`, since one video may have several
@@ -43,18 +27,13 @@ questions. Unusual, and kept: questions of what comes before (TP) count as what 
 an id of NExT-QA is VIDEO_QID, for a qid is of its video alone.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import (
     JsonEntry,
-    Listing,
-    Split,
     csv_entries,
     entries,
     first_of,
@@ -66,8 +45,7 @@ from tapetum.data.entries import (
     write_items,
     write_mapping,
 )
-from tapetum.data.files import StoredFile, stored_file
-from tapetum.data.questions import Key, OfficialSplit, Question, check_unique, reader
+from tapetum.data.questions import OfficialSplit, Question, check_unique, reader
 
 ENDINGS = (".mp4", ".mkv", ".webm", ".avi", ".mov")
 
@@ -87,24 +65,11 @@ def videos_of(folder: Path) -> Path:
     return folder / "videos" if (folder / "videos").is_dir() else folder
 
 
-@dataclass(frozen=True, kw_only=True)
-class CaptionedVideo:
-    """A video, or a part of one, and what people wrote about it."""
-
-    key: Key
-    video: Path
-    captions: tuple[str, ...]
-    """One or more, all of them right."""
-    start_s: float | None = None
-    """Where the part begins; None for a whole video."""
-    stop_s: float | None = None
-
-
-def read_msrvtt(folder: str | Path, split: str = "1k-A", whole: bool = False) -> list[CaptionedVideo]:
-    """Read MSR-VTT: 1k-A (a caption each), or train, validate or test with twenty each."""
-    folder = Path(folder)
+def read_msrvtt(folder: str | Path, split: str = "1k-A") -> list[Question]:
+    """Read MSR-VTT: 1k-A (a caption each), or train, val (its validate) or test with twenty each; captions are answers."""
+    folder, official = Path(folder), {"val": "validate", "validate": "validate", "train": "train", "test": "test"}
     texts: dict[str, list[str]] = {}
-    if one_of(split, ("1k-A", "train", "validate", "test")) == "1k-A":
+    if one_of(split, ("1k-A", *official)) == "1k-A":
         file = folder / "MSRVTT_JSFUSION_test.csv"
         for entry in csv_entries(file):
             texts.setdefault(entry.text("video_id"), []).append(entry.text("sentence"))
@@ -112,131 +77,31 @@ def read_msrvtt(folder: str | Path, split: str = "1k-A", whole: bool = False) ->
         file = first_of(folder, ("MSRVTT_data.json", "videodatainfo.json", "train_val_videodatainfo.json"))
         splits = {entry.text("video_id"): entry.text("split") for entry in entries(file, "videos")}
         for entry in entries(file, "sentences"):
-            if splits.get(entry.text("video_id")) == split:
+            if splits.get(entry.text("video_id")) == official[split]:
                 texts.setdefault(entry.text("video_id"), []).append(entry.text("caption"))
-    return _videos(texts, folder, file)
+    return _captioned(texts, folder, file)
 
 
-def read_vatex(folder: str | Path, split: str = "validation", whole: bool = False) -> list[CaptionedVideo]:
-    """Read the English captions of VATEX: training, validation or test."""
+def read_vatex(folder: str | Path, split: str = "validation") -> list[Question]:
+    """Read the English captions of VATEX as answers: train (or training), val (or validation) or test."""
+    part = {"train": "training", "val": "validation"}.get(split, split)
     names = {
         "training": ("vatex_training_v1.0.json",),
         "validation": ("vatex_validation_v1.0.json",),
         "test": ("vatex_public_test_english_v1.1.json", "vatex_public_test_english_v1.0.json"),
     }
-    file = first_of(Path(folder), names[one_of(split, names)])
-    return _videos({entry.text("videoID"): [*entry.texts("enCap")] for entry in entries(file)}, Path(folder), file)
+    file = first_of(Path(folder), names[one_of(part, names)])
+    return _captioned({entry.text("videoID"): [*entry.texts("enCap")] for entry in entries(file)}, Path(folder), file)
 
 
-def _videos(texts: Mapping[str, list[str]], folder: Path, file: Path) -> list[CaptionedVideo]:
+def _captioned(texts: Mapping[str, list[str]], folder: Path, file: Path) -> list[Question]:
     if not all(texts.values()):
         raise BadInput(f"{file} has videos without captions; give the official file")
     files = {name: video_file(videos_of(folder), inside(name, f"a name in {file}")) for name in texts}
-    return check_unique((CaptionedVideo(key=n, video=files[n], captions=tuple(texts[n])) for n in texts), file)
-
-
-def _database(file: Path) -> list[JsonEntry]:
-    content = read_json(file)
-    content = content.get("database") if isinstance(content, Mapping) else None
-    if not isinstance(content, Mapping):
-        raise BadInput(f"{file} has no object under database; give the official file")
-    return [JsonEntry(fields, f"{name} of {file}", str(name)) for name, fields in content.items()]
-
-
-@reader("validation training", "youcookii_annotations_trainval.json", read=_database)
-def read_youcook2(listed: Iterable[JsonEntry], at: OfficialSplit, whole: bool = False) -> Iterator[CaptionedVideo]:
-    """Read YouCook2: training or validation; steps of recipes, or whole videos with all their steps."""
-    for entry in listed:
-        if entry.text("subset") == at.split:
-            place = at.folder / "raw_videos" / at.split / str(entry.fields.get("recipe_type", ""))
-            steps = entry.entries("annotations")
-            sentences, spans = [step.text("sentence") for step in steps], [step.fields.get("segment") for step in steps]
-            yield from _parts(entry, place if place.is_dir() else videos_of(at.folder), sentences, spans, whole)
-
-
-@reader("val_1 train val_2", "{split}.json", read=named_entries)
-def read_activitynet(listed: Iterable[JsonEntry], at: OfficialSplit, whole: bool = True) -> Iterator[CaptionedVideo]:
-    """Read ActivityNet Captions: train, val_1 or val_2; whole videos with their paragraph, or their parts."""
-    for entry in listed:
-        sentences, spans = [text.strip() for text in entry.texts("sentences")], entry.fields.get("timestamps")
-        if not isinstance(spans, list) or len(spans) != len(sentences):
-            raise BadInput(f"{entry.where} has {len(sentences)} sentences and other timestamps; give the official file")
-        yield from _parts(entry, videos_of(at.folder), sentences, spans, whole)
-
-
-def _parts(entry: JsonEntry, place: Path, sentences: list[str], spans: list, whole: bool) -> Iterator[CaptionedVideo]:
-    video = video_file(place, inside(str(entry.name), f"a name of {entry.where}"))
-    if whole:
-        yield CaptionedVideo(key=entry.name, video=video, captions=(" ".join(sentences),))
-        return
-    for number, (span, text) in enumerate(zip(spans, sentences, strict=True)):
-        if not (isinstance(span, list) and len(span) == 2 and all(isinstance(v, int | float) for v in span)):
-            raise BadInput(f"{entry.where} has the times {span!r}; wanted from and to in seconds: give the official file")
-        start, stop = sorted(map(float, span))  # some of ActivityNet are the wrong way round
-        yield CaptionedVideo(key=f"{entry.name}_{number}", video=video, captions=(text,), start_s=start, stop_s=stop)
-
-
-def list_diving48(place: Path, split: Split) -> Listing:
-    """List dives, of 48 classes in the official file."""
-    part = {"train": "train", "val": "test"}[split]
-    file = place / f"Diving48_V2_{part}.json"
-    words = read_json(place / "Diving48_vocab.json")
-    if not isinstance(words, list) or not all(isinstance(each, list) for each in words):
-        raise BadInput(f"{place / 'Diving48_vocab.json'} is no list of lists of words; give the official file")
-    classes = tuple(" ".join(map(str, each)) for each in words)
-    folder = place / "rgb" if (place / "rgb").is_dir() else videos_of(place)
-    videos = [(entry.text("vid_name"), entry.whole("label")) for entry in entries(file)]
-    return _listed(videos, classes, folder, file)
-
-
-def list_ssv2(place: Path, split: Split) -> Listing:
-    """List clips of Something-Something v2; a class is a template without its brackets."""
-    part = {"train": "train", "val": "validation"}[split]
-    names = (f"something-something-v2-{part}.json", f"{part}.json", f"labels/{part}.json")
-    file = first_of(place, names)
-    labels = first_of(place, ("something-something-v2-labels.json", "labels.json", "labels/labels.json"))
-    templates = read_json(labels)
-    try:
-        numbers = {str(name): int(number) for name, number in templates.items()}
-        classes = tuple(sorted(numbers, key=numbers.__getitem__))
-        good = [numbers[name] for name in classes] == list(range(len(classes)))
-    except (AttributeError, TypeError, ValueError):
-        good, numbers, classes = False, {}, ()
-    if not good:
-        raise BadInput(f"{labels} is no object of numbers 0, 1, 2 ... by template; give the official file")
-    folder = place / "20bn-something-something-v2"
-    folder = folder if folder.is_dir() else videos_of(place)
-    videos = []
-    for entry in entries(file):
-        name = entry.text("template").replace("[", "").replace("]", "")
-        if name not in numbers:
-            raise BadInput(
-                f"{entry.where} has the template {name!r}, which {labels} does not know; give files that belong together"
-            )
-        videos.append((str(entry.key("id")), numbers[name]))
-    return _listed(videos, classes, folder, file)
-
-
-def _listed(videos: Sequence[tuple[str, int]], classes: tuple[str, ...], folder: Path, file: Path) -> Listing:
-    """List those of them that are there."""
-    files: list[StoredFile] = []
-    truth: list[int] = []
-    for name, label in videos:
-        if not 0 <= label < len(classes):
-            raise BadInput(f"{name} in {file} has the class {label}, of {len(classes)}; give files that belong together")
-        path = video_file(folder, inside(name, f"a name in {file}"))
-        if path.is_file():
-            files.append(stored_file(path))
-            truth.append(label)
-    if not files:
-        example = videos[0][0] if videos else "?"
-        raise BadInput(f"{folder} has none of the {len(videos)} videos in {file}, such as {example}.mp4")
-    return Listing({"video": files}, np.array(truth), classes, "class", len(videos) - len(files))
+    return check_unique((Question(key=n, video=files[n], question="", answers=tuple(texts[n])) for n in texts), file)
 
 
 OPTIONS = 5
-NEXTQA_KINDS = {"CW": "why", "CH": "how", "TN": "before and after", "TC": "when", "DC": "count", "DL": "place", "DO": "other"}
-"""Kinds of NExT-QA; their first letters are causal, temporal, descriptive. Open questions have DB, yes or no, too."""
 
 
 @reader("subset full", "questions.json")
@@ -320,32 +185,19 @@ def read_episode_questions(listed: Iterable[JsonEntry], at: OfficialSplit) -> It
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class EgoQuestion:
-    """One question. Raises BadInput for other than five different options."""
+def write_egoschema(folder: str | Path, questions: Callable[[], Iterable[Question]]) -> tuple[Path, Path]:
+    """Write both files into a folder that is there. `questions` is called twice, so that they need not be in memory.
 
-    uid: str
-    video: str
-    text: str
-    options: Sequence[str]
-    answer: int
-    """Number of the right option."""
-
-    def __post_init__(self) -> None:
-        if len(set(self.options)) != OPTIONS or len(self.options) != OPTIONS or not 0 <= self.answer < OPTIONS:
-            raise BadInput(
-                f"question {self.uid} has options {list(self.options)}, number {self.answer} right; wanted five, all different"
-            )
-
-
-def write_egoschema(folder: str | Path, questions: Callable[[], Iterable[EgoQuestion]]) -> tuple[Path, Path]:
-    """Write both files into a folder that is there. `questions` is called twice, so that they need not be in memory."""
-    folder = Path(folder)
-    target = write_items(folder / "questions.json", map(_entry, questions()))
-    answers = write_mapping(folder / "subset_answers.json", ((q.uid, q.answer) for q in questions()))
+    Raises BadInput for a question with other than five different options, or without the right one.
+    """
+    target = write_items(Path(folder) / "questions.json", map(_entry, questions()))
+    answers = write_mapping(Path(folder) / "subset_answers.json", ((str(q.key), q.right) for q in questions()))
     return target, answers
 
 
-def _entry(question: EgoQuestion) -> dict[str, Any]:
-    options = {f"option {number}": text for number, text in enumerate(question.options)}
-    return {"q_uid": question.uid, "video_id": question.video, "question": question.text, **options}
+def _entry(question: Question) -> dict[str, Any]:
+    options, right = question.options, question.right
+    if len(set(options)) != OPTIONS or len(options) != OPTIONS or right is None or not 0 <= right < OPTIONS:
+        raise BadInput(f"question {question.key} has options {list(options)}, number {right} right; wanted five, all different")
+    named = {f"option {number}": text for number, text in enumerate(options)}
+    return {"q_uid": question.key, "video_id": str(question.video), "question": question.question, **named}

@@ -16,7 +16,7 @@ from tapetum.core.lazy import lazy_attributes
 if TYPE_CHECKING:
     from tapetum.encoders.architectures import architecture, names
     from tapetum.encoders.config import EncoderConfig, Preprocessing
-    from tapetum.encoders.factory import build, from_state, save, to_state
+    from tapetum.encoders.factory import build, from_state, save
     from tapetum.encoders.features import Encoder, Features
     from tapetum.encoders.references import load
 
@@ -31,7 +31,6 @@ __all__ = [
     "load",
     "names",
     "save",
-    "to_state",
 ]
 
 __getattr__ = lazy_attributes(
@@ -39,7 +38,7 @@ __getattr__ = lazy_attributes(
     {
         "architectures": ("architecture", "names"),
         "config": ("EncoderConfig", "Preprocessing"),
-        "factory": ("build", "from_state", "to_state", "save"),
+        "factory": ("build", "from_state", "save"),
         "features": ("Encoder", "Features"),
         "references": ("load",),
     },

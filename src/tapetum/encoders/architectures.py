@@ -6,10 +6,10 @@ demand.
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from functools import cache
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
@@ -17,8 +17,7 @@ from tapetum.core.plugins import given_reference, is_reference, record_of_class,
 from tapetum.encoders.config import Architecture, EncoderConfig, Preprocessing
 
 
-@dataclass(frozen=True, kw_only=True)
-class Family:
+class Family(NamedTuple):
     """Where the parts of a family are, as `module:name`."""
 
     config: str
@@ -31,7 +30,7 @@ class Family:
 
 def _family(module: str, model: str, config: str, named: str) -> Family:
     room = "tapetum.encoders"
-    return Family(config=f"{room}.{config}:{model}Config", model=f"{room}.{module}:{model}", named=f"{room}.{named}")
+    return Family(f"{room}.{config}:{model}Config", f"{room}.{module}:{model}", f"{room}.{named}")
 
 
 FAMILIES: dict[str, Family] = {
@@ -44,7 +43,6 @@ FAMILIES: dict[str, Family] = {
 }
 """Every family by the name that files carry."""
 
-
 SOURCES: dict[str, tuple[str, ...]] = {
     "timm": (
         "tapetum.encoders.tables.convolutional:TIMM",
@@ -56,7 +54,6 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "huggingface": (
         "tapetum.encoders.tables.library_towers",
         "tapetum.encoders.tables.huggingface",
-        "tapetum.encoders.tables.dinov3",
         "tapetum.encoders.library_net",
     ),
     "open_clip": ("tapetum.encoders.tables.open_clip",),
@@ -103,7 +100,7 @@ def architecture(name: str, **changes: Any) -> Architecture:
         match = next((each[0] for each in descriptions if each is not None), None)
         if match is None:
             raise BadInput(f"tapetum has no network like {source}'s {theirs!r}; see docs/systems/encoders.md for those it has")
-        return changed(match, changes)
+        return changed(prepared_by_timm(match, theirs) if source == "timm" else match, changes)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         advice = f"did you mean {near[0]}?" if near else f"it is one of {', '.join(known)}"
@@ -122,6 +119,14 @@ def changed(base: Architecture, changes: Mapping[str, Any]) -> Architecture:
         preprocessing = replace(preprocessing, size=changes["image_size"])
     config: Any = replace(base.config, **changes)
     return replace(base, config=config, preprocessing=preprocessing)
+
+
+def prepared_by_timm(match: Architecture, name: str) -> Architecture:
+    """Replace the preprocessing by timm's for this name and tag, at the size of the network's images."""
+    how = None if match.family == "library" else dotted("tapetum.encoders.library_net:timm_preprocessing")(name)
+    if how is None:
+        return match
+    return replace(match, preprocessing=replace(how, size=getattr(match.config, "image_size", how.size)))
 
 
 def check_side(config: EncoderConfig, side: int, option: str, patch: int | None = None) -> None:

@@ -89,7 +89,8 @@ class DenseProbabilities:
             raise BadInput(f"classes are {numbers[:5]}; give one or more of 0 to {len(self.whole) - 1}")
         scale = GRID / max(self.size)
         grid = max(1, round(self.size[0] * scale)), max(1, round(self.size[1] * scale))
-        places = torch.stack([_resized(each[numbers].sum(0)[None], grid)[0] for each in self.maps])
+        maps = [each[numbers].sum(0)[None, None] for each in self.maps]
+        places = torch.cat([F.interpolate(each, size=grid, mode="bilinear", align_corners=True)[0] for each in maps])
         chance = min(0.5, len(numbers) / len(self.whole))
         mean = (places + LEAST).log().mean(0).exp() - LEAST
         values, whole = (((each - chance) / (1 - chance)).clamp(0, 1) for each in (mean, self.whole[numbers].sum()))
@@ -136,7 +137,3 @@ def box_around(mask: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "4"] | None
     """
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32) if len(rows) else None
-
-
-def _resized(maps: Float[Tensor, "k _ _"], size: tuple[int, int]) -> Float[Tensor, "k _ _"]:
-    return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=True)[0]

@@ -11,7 +11,6 @@ from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields, check_types
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
-"""Mean or standard deviation of red, green and blue over ImageNet, in 0..255."""
 IMAGENET_STD = (58.395, 57.12, 57.375)
 """Mean or standard deviation of red, green and blue over ImageNet, in 0..255."""
 HALF = (127.5, 127.5, 127.5)
@@ -19,7 +18,6 @@ HALF = (127.5, 127.5, 127.5)
 LARGEST_SIDE = 4096
 """Pixels of a side of a prepared image, at most."""
 CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
-"""Mean or standard deviation of the images of CLIP, in 0..255."""
 CLIP_STD = (68.5005327, 66.6321579, 70.32316305)
 """Mean or standard deviation of the images of CLIP, in 0..255."""
 
@@ -74,20 +72,16 @@ class Preprocessing:
 
         Raises BadInput if there are unreasonably many pixels.
         """
-        high, wide = self._resized(rows, columns)
+        if self.resize == "patches":
+            return size_in_patches(rows, columns, self.patches, self.patch)
+        high, wide = (int(side / self.crop_fraction) for side in self.size)
+        if self.resize == "crop" and high * columns >= wide * rows:  # rows are what is short
+            wide = max(wide, int(high * columns / rows))
+        elif self.resize == "crop":
+            high = max(high, int(wide * rows / columns))
         if high * wide > 4 * LARGEST_SIDE**2:
             raise BadInput(f"an image of {columns} x {rows} would be scaled to {wide:,} x {high:,}; give one of another shape")
         return high, wide
-
-    def _resized(self, rows: int, columns: int) -> tuple[int, int]:
-        if self.resize == "patches":
-            return size_in_patches(rows, columns, self.patches, self.patch)
-        target = (int(self.size[0] / self.crop_fraction), int(self.size[1] / self.crop_fraction))
-        if self.resize == "squash":
-            return target
-        if target[0] * columns >= target[1] * rows:  # rows are what is short
-            return target[0], max(target[1], int(target[0] * columns / rows))
-        return max(target[0], int(target[1] * rows / columns)), target[1]
 
     def prepared(self, rows: int, columns: int) -> tuple[int, int]:
         """Compute rows and columns of an image of `rows` x `columns` after the crop."""
@@ -136,7 +130,7 @@ class LibraryNetConfig(EncoderConfig):
 
 OF_TRANSFORMERS = (
     *("convnext", "convnextv2", "regnet", "mobilenet_v2", "resnet"),
-    *("siglip2_vision_model", "tipsv2_vision_model", "vjepa2"),
+    *("dinov3_vit", "siglip2_vision_model", "tipsv2_vision_model", "vjepa2"),
 )
 """Networks that transformers computes, by the model_type in a config.json."""
 

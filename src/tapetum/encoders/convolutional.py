@@ -71,11 +71,6 @@ class FeaturePyramid(nn.Module):
             nn.init.kaiming_uniform_(module.weight, a=1)  # pyright: ignore[reportArgumentType]
             nn.init.zeros_(module.bias)  # pyright: ignore[reportArgumentType]
 
-    @classmethod
-    def over(cls, encoder: Encoder, width: int = 256, extra_level: bool = False) -> "FeaturePyramid":
-        """Make a pyramid for the maps of an encoder."""
-        return cls(encoder.map_channels, width, extra_level)
-
     def forward(self, maps: Sequence[Float[Tensor, "b _ _ _"]]) -> tuple[Float[Tensor, "b c _ _"], ...]:
         """Compute the levels of the pyramid, finest first, for `Features.maps`."""
         if len(maps) != len(self.lateral):

@@ -31,11 +31,6 @@ class ResNetConfig(EncoderConfig):
         check_fields(self, depths="[1, inf)", stem_width="[1, inf)")
 
     @property
-    def usual(self) -> bool:
-        """Use the stem and padding of torchvision, timm and transformers."""
-        return self.stem == "7x7" and self.padding == "even"
-
-    @property
     def channels(self) -> tuple[int, ...]:
         """Channels of the four maps."""
         wider = 4 if self.block == "bottleneck" else 1

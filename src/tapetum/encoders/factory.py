@@ -6,10 +6,10 @@ in a file is run. For everything else that can stand for an encoder see `tapetum
 A table of `architectures.SOURCES` is a module, or an object, with two functions; some have a third:
 
     describe(architecture, state) -> (Architecture, state) or None   what the weights are, with their usual names
-    rows(encoder, source) -> list of Row, or None                    the table of names for an encoder
+    rows(encoder) -> list of NameRow                                 the table of names for what it describes
     candidates(state) -> iterator of str                             models that weights without a name may be of
 
-If the module does not know such a network, it returns None and the next one is asked.
+If the module does not know such a network, `describe` returns None and the next one is asked.
 """
 
 import json
@@ -27,13 +27,23 @@ from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import named_path, whole_file
 from tapetum.core.plugins import reference_of, resolve_subclass
 from tapetum.core.reading import no_pipe, parse_json
-from tapetum.encoders.architectures import FAMILIES, SOURCES, architecture, as_json, changed, dotted, family_class, from_json
+from tapetum.encoders.architectures import (
+    FAMILIES,
+    SOURCES,
+    architecture,
+    as_json,
+    changed,
+    dotted,
+    family_class,
+    from_json,
+    prepared_by_timm,
+)
 from tapetum.encoders.config import Architecture, Preprocessing
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.library_net import WrappedEncoder
 from tapetum.encoders.published import PORT, PUBLISHED
-from tapetum.encoders.tables.rows import to_official, under_our_names
-from tapetum.encoders.tokenizers import TOKENIZER, Tokenizer, restore_tokenizer, store_tokenizer
+from tapetum.encoders.tables.rows import under_our_names
+from tapetum.encoders.tokenizers import TOKENIZER, restore_tokenizer, store_tokenizer
 from tapetum.hub.headed import blueprint, check_fit
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
 from tapetum.hub.state_dicts import read_state, write_finite
@@ -130,10 +140,12 @@ def from_state(
             raise BadInput(f"the config, or a tensor, is not as {source} has it ({reason}); get the weights again") from error
         if answer is not None:
             match, named = answer
+            if preprocessing is None and source == "timm":
+                match = prepared_by_timm(match, str(architecture))
             match = changed(match, changes)
             with blueprint(match.config, len(named), f"these weights of {source}"):
                 sketch = make(match)
-            weights = under_our_names(sketch.state_dict(), named, table.rows(sketch, source), source)
+            weights = under_our_names(sketch.state_dict(), named, table.rows(sketch), source)
             encoder = make(match)
             encoder.load_state_dict(weights)
             if preprocessing is not None:
@@ -164,18 +176,6 @@ def _check_above_0(config: Mapping[str, Any]) -> None:
                     raise BadInput(f"{name} is {value!r:.60} in the config; it must be a number above 0, to {LARGEST_SIZE:,}")
 
 
-def to_state(encoder: Encoder, source: str) -> dict[str, Tensor]:
-    """Export the weights under the names of another library, matching its own state dict.
-
-    Raises BadInput if that library has no such network.
-    """
-    for table in map(dotted, _tables(source)):
-        rows = table.rows(encoder, source)
-        if rows is not None:
-            return to_official(encoder, rows)
-    raise BadInput(f"{source} has no network like this {type(encoder).__name__}; choose another library")
-
-
 def _tables(source: str) -> tuple[str, ...]:
     if source not in SOURCES:
         raise BadInput(f"there is no source {source!r}; it is one of {', '.join(SOURCES)}")
@@ -200,8 +200,6 @@ def load(
     name_or_path: str | os.PathLike[str],
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
-    *,
-    preprocessing: Preprocessing | None = None,
 ) -> Encoder:
     """Load a published encoder by name, or a file that `save` wrote, in evaluation mode.
 
@@ -210,40 +208,25 @@ def load(
             `tapetum pretrain`.
         device: where to put it; None is the CPU.
         dtype: of the weights; None is float32.
-        preprocessing: what the caller does to its images; it must match the preprocessing that the weights were trained with.
 
     Raises:
-        BadInput: the file cannot be read, holds something else, or its tensors do not fit its config; or the weights need
-            another preprocessing.
+        BadInput: the file cannot be read, holds something else, or its tensors do not fit its config.
     """
     name = os.fspath(name_or_path)
     path = named_path(name)
-    encoder = _published(name) if name in known_encoders() else _from_file(path / ENCODER_FILE if path.is_dir() else path)
-    if preprocessing is not None and preprocessing != encoder.preprocessing:
-        raise BadInput(
-            f"{name} was made with {encoder.preprocessing}, not with {preprocessing}; prepare images with encoder.prepare"
-        )
+    if any(weights.name == name for weights in PUBLISHED):
+        file, _ = resolve(name, "embed")  # one of ours, or one of the port installed with a package
+        ours = file.suffix == ".safetensors"
+        encoder = _from_file(file) if ours else from_state(read_state(file), PORT, find(name).architecture)
+    else:
+        encoder = _from_file(path / ENCODER_FILE if path.is_dir() else path)
     return encoder.to(device=device, dtype=dtype).eval()
-
-
-def known_encoders() -> list[str]:
-    """List the names of weights that `load` knows."""
-    return [weights.name for weights in PUBLISHED]
-
-
-def _published(name: str) -> Encoder:
-    """The encoder with a published name, from one of our files or from one of the port installed with a package."""
-    path, _ = resolve(name, "embed")
-    if path.suffix == ".safetensors":
-        return _from_file(path)
-    return from_state(read_state(path), PORT, find(name).architecture)
 
 
 def _from_file(path: Path) -> Encoder:
     if not path.is_file():
-        raise BadInput(
-            f"there is no encoder and no file {path}; give a file of weights or one of {', '.join(known_encoders())}"
-        )
+        names = ", ".join(weights.name for weights in PUBLISHED)
+        raise BadInput(f"there is no encoder and no file {path}; give a file of weights or one of {names}")
     try:
         with safe_open(no_pipe(path), "pt") as file:
             header = file.metadata() or {}
@@ -252,8 +235,15 @@ def _from_file(path: Path) -> Encoder:
         raise BadInput(f"{path} is not a safetensors file ({str(error)[:100]}); get it again") from error
     if "encoder" not in header:
         raise BadInput(f"{path} holds no encoder; give a file that tapetum.encoders.save wrote")
-    stored = _architecture(header["encoder"], path)
-    tokenizer = _tokenizer(header[TOKENIZER], tensors.pop(TOKENIZER, None), path) if TOKENIZER in header else None
+    tokenizer = None
+    try:
+        about = parse_json(header["encoder"])
+        check_sizes(about, f" in the config of {path}", LARGEST_SIZE)
+        stored = from_json(about)
+        if TOKENIZER in header:
+            tokenizer = restore_tokenizer(parse_json(header[TOKENIZER]), tensors.pop(TOKENIZER, None), path)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the encoder again") from error
     with blueprint(stored.config, len(tensors), path):
         own = make(stored).state_dict()
     check_fit(own, tensors, path)
@@ -262,20 +252,3 @@ def _from_file(path: Path) -> Encoder:
     if tokenizer is not None:
         encoder.tokenizer = tokenizer  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
     return encoder
-
-
-def _tokenizer(text: str, content: Tensor | None, path: Path) -> Tokenizer:
-    try:
-        stored = parse_json(text)
-    except ValueError as error:
-        raise BadInput(f"the tokenizer in {path} cannot be read ({str(error)[:100]}); save the encoder again") from error
-    return restore_tokenizer(stored, content, path)
-
-
-def _architecture(text: str, path: Path) -> Architecture:
-    try:
-        header = parse_json(text)
-        check_sizes(header, f" in the config of {path}", LARGEST_SIZE)
-        return from_json(header)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the encoder again") from error

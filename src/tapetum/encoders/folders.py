@@ -13,7 +13,7 @@ No code in a folder is run. If both layouts are present, open_clip's is read, be
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -21,19 +21,11 @@ from tapetum.core.errors import BadInput, TapetumError
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.factory import from_state
 from tapetum.encoders.features import Encoder
+from tapetum.encoders.tables.timm import of_timm, read_interpolation, read_levels
 from tapetum.encoders.tokenizers import LONGEST_ROW, TokenizerKind, read_tokenizer
 from tapetum.encoders.towers import Towers
 from tapetum.hub.repositories import FOLDER_FILE, OPEN_CLIP_FILE, OPEN_CLIP_WEIGHTS
 from tapetum.hub.state_dicts import read_folder, read_settings, read_state
-
-_INTERPOLATIONS: dict[Any, Literal["bilinear", "bicubic"]] = {
-    2: "bilinear",
-    3: "bicubic",
-    "bilinear": "bilinear",
-    "bicubic": "bicubic",
-    "random": "bilinear",  # in timm's evaluation
-}
-"""By Pillow's number or by name."""
 
 
 def of_processor(content: Mapping[str, Any]) -> Preprocessing:
@@ -49,9 +41,9 @@ def of_processor(content: Mapping[str, Any]) -> Preprocessing:
     normal = bool(content.get("do_normalize", True))
     shared: dict[str, Any] = {
         "crop_offset": "down",
-        "interpolation": _interpolation(content.get("resample", 2)),
-        "mean": _scaled(content["image_mean"]) if normal else (0.0, 0.0, 0.0),
-        "std": _scaled(content["image_std"]) if normal else (255.0, 255.0, 255.0),
+        "interpolation": read_interpolation(content.get("resample", 2)),
+        "mean": read_levels(content["image_mean"]) if normal else (0.0, 0.0, 0.0),
+        "std": read_levels(content["image_std"]) if normal else (255.0, 255.0, 255.0),
     }
     if not content.get("do_resize", True) or not content.get("do_rescale", True):
         raise BadInput("the preprocessor_config.json does not resize, or not rescale; tapetum does both")
@@ -72,36 +64,6 @@ def of_processor(content: Mapping[str, Any]) -> Preprocessing:
     if edge is not None:
         return Preprocessing(size=(int(edge), int(edge)), **shared)
     return Preprocessing(size=_sides(size), resize="squash", **shared)
-
-
-def of_timm(cfg: Mapping[str, Any], name: str) -> Preprocessing:
-    """Read timm's pretrained_cfg of a model, as timm's `resolve_data_config` does.
-
-    Raises BadInput for settings that tapetum does not support.
-    """
-    channels, rows, columns = cfg["input_size"]
-    mode = cfg.get("crop_mode") or "center"
-    if channels != 3 or mode not in ("center", "squash"):
-        raise BadInput(f"timm prepares images of {name} with {channels} channels and crop mode {mode!r}; tapetum does not")
-    return Preprocessing(
-        size=(int(rows), int(columns)),
-        resize="squash" if mode == "squash" else "crop",
-        crop_fraction=float(cfg["crop_pct"]),
-        interpolation=_interpolation(cfg["interpolation"]),
-        mean=_scaled(cfg["mean"]),
-        std=_scaled(cfg["std"]),
-    )
-
-
-def _interpolation(name: Any) -> Literal["bilinear", "bicubic"]:
-    if name not in _INTERPOLATIONS:
-        raise BadInput(f"images are resized by {name!r}; tapetum does so by bilinear and bicubic")
-    return _INTERPOLATIONS[name]
-
-
-def _scaled(values: Any) -> tuple[float, float, float]:
-    red, green, blue = (255 * float(value) for value in values)
-    return red, green, blue
 
 
 def _sides(size: Any) -> tuple[int, int]:
@@ -132,19 +94,15 @@ def from_files(folder: Path, state: Mapping[str, Tensor] | None = None) -> Encod
         config = read_settings(folder / FOLDER_FILE)
         state = read_folder(folder) if state is None else state
         if "model_type" not in config:
-            return _of_timm(config, state)
+            name, cfg = str(config.get("architecture")), config.get("pretrained_cfg", {})
+            tagged = f"{name}.{cfg['tag']}" if cfg.get("tag") else name
+            return from_state(state, "timm", tagged, preprocessing=of_timm(cfg, name) if cfg else None)
         return _of_transformers(folder, config, state)
     except BadInput as error:
         raise error if str(folder) in str(error) else BadInput(f"{folder}: {error}") from error
     except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:  # torch: overflows
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise BadInput(f"the settings in {folder} cannot be read ({reason}); get the folder again") from error
-
-
-def _of_timm(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Encoder:
-    name, cfg = str(config.get("architecture")), config.get("pretrained_cfg", {})
-    tagged = f"{name}.{cfg['tag']}" if cfg.get("tag") else name
-    return from_state(state, "timm", tagged, preprocessing=of_timm(cfg, name) if cfg else None)
 
 
 def _of_transformers(folder: Path, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Encoder:

@@ -35,6 +35,8 @@ from tapetum.encoders.config import (
 )
 from tapetum.encoders.features import Encoder, Features
 from tapetum.encoders.tables.rows import NameRow, same
+from tapetum.encoders.tables.timm import of_timm
+from tapetum.encoders.vit_sizes import prepare_dinov3
 from tapetum.layers.patches import to_patches
 
 if TYPE_CHECKING:
@@ -259,6 +261,15 @@ def _checked(name: str) -> str:
     raise BadInput(f"timm {library.__version__} has no model {name[:80]!r}; {advice}")
 
 
+def timm_preprocessing(name: str) -> Preprocessing | None:
+    """Read how timm prepares images for a name, with its tag or timm's first; None where timm has no such name."""
+    try:
+        cfg = _timm().get_pretrained_cfg(name)
+    except RuntimeError:  # it has the name, but not the tag
+        cfg = _timm().get_pretrained_cfg(name.partition(".")[0])
+    return None if cfg is None else of_timm(cfg.to_dict(), name)
+
+
 def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architecture, Mapping[str, Tensor]] | None:
     """Describe a model that a library computes itself, and its weights without a classifier; None for one it has not.
 
@@ -268,8 +279,6 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
         cfg = _timm().get_pretrained_cfg(_checked(architecture)) or _timm().models.PretrainedCfg()
         cfg = cfg.to_dict()
         classifier = cfg.get("classifier") or ()
-        from tapetum.encoders.folders import of_timm  # which stands on `factory`, and it on this table
-
         preprocessing = of_timm(cfg, architecture)
         config = LibraryNetConfig(library="timm", model=architecture)
         if cfg.get("fixed_input_size"):
@@ -278,18 +287,21 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
     kind = str(architecture.get("model_type"))
     if kind not in OF_TRANSFORMERS:
         return None
-    config = of_transformers(kind, architecture)
+    config, dropped, prefix = of_transformers(kind, architecture), ["classifier"], f"{kind}."
     usual = Preprocessing(size=(224, 224), crop_fraction=224 / 256, crop_offset="down")
     if kind == "vjepa2":
         if any(name.startswith(("vjepa2.", "pooler.", "classifier.")) for name in state):
             raise BadInput("these weights are of a classifier of videos, which tapetum has not; give those of VJEPA2Model")
-        size = architecture.get("crop_size", 256)
-        usual = replace(imagenet(size), interpolation="bilinear", crop_offset="down")
-        return _described(config, usual, state, ["predictor"], "encoder.")
-    if kind == "siglip2_vision_model":
+        usual = replace(imagenet(architecture.get("crop_size", 256)), interpolation="bilinear", crop_offset="down")
+        dropped, prefix = ["predictor"], "encoder."
+    elif kind == "dinov3_vit":  # whose files have other names than the network in memory
+        size = architecture.get("image_size", 224)
+        usual = replace(prepare_dinov3(224), size=(size, size) if isinstance(size, int) else tuple(size))
+        state = {re.sub(r"^layer\.", "model.layer.", name): each for name, each in state.items()}
+    elif kind == "siglip2_vision_model":
         usual = naflex(architecture.get("num_patches", 256), architecture.get("patch_size", 16))
-        return _described(config, usual, state, (), "vision_model.")
-    return _described(config, usual, state, ["classifier"], f"{kind}.")
+        prefix = "vision_model."
+    return _described(config, usual, state, dropped, prefix)
 
 
 _NOT_OF_THE_NETWORK = "architectures", "dtype", "torch_dtype", "id2label", "label2id", "model_type", "transformers_version"
@@ -315,17 +327,8 @@ def _described(
     return Architecture(family="library", config=config, preprocessing=preprocessing), named
 
 
-def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """List the library's names of the weights, which are ours after "network."; None for another network."""
-    if not isinstance(encoder, LibraryNet) or encoder.head is not None:
-        return None
-    if encoder.config.library != {"huggingface": "transformers"}.get(source, source):
-        return None
-    return library_rows(encoder)
-
-
-def library_rows(encoder: LibraryNet, ours: str = "", theirs: str = "") -> list[NameRow]:
-    """List the library's names of the weights, each after a prefix."""
+def rows(encoder: LibraryNet, ours: str = "", theirs: str = "") -> list[NameRow]:
+    """List the library's names of the weights, which are ours after "network.", each after a prefix."""
     return same({f"{ours}network.{name}": f"{theirs}{name}" for name in encoder.network.state_dict()})
 
 

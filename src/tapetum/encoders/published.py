@@ -10,7 +10,7 @@ Published outputs are of a photograph, COCO val2017's 000000039769.jpg (http://i
 two cats on a sofa. They come from transformers' own tests and conversion scripts.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tapetum.encoders.config import OF_TRANSFORMERS
 from tapetum.hub.registry import Weights
@@ -37,142 +37,126 @@ _BY_LIBRARIES = "pe-", "tipsv2-", "vjepa2-"
 """Beginnings of the names of weights whose networks timm or transformers compute."""
 
 
-def _entry(
-    name: str, repository: str, what: str, megabytes: float, score: str, paper: str, licence: str, text: bool = False
-) -> Weights:
+_KINDS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
+    # beginning of the names: what they know, paper, licence, verbs
+    "siglip2-": ("images and words of many languages (SigLIP 2, {size})", "2502.14786", "Apache-2.0", _WITH_TEXT),
+    "siglip-": ("images and English words (SigLIP, {size})", "2303.15343", "Apache-2.0", _WITH_TEXT),
+    "clip-": ("images and English words (CLIP)", "2103.00020", "Apache-2.0", _WITH_TEXT),
+    "dinov2-": ("features of images without words (DINOv2)", "2304.07193", "Apache-2.0", _IMAGES),
+    "dinov3-": (
+        "features of images without words (DINOv3; its licence excludes military use)",
+        "2508.10104",
+        "LicenseRef-DINOv3",
+        _IMAGES,
+    ),
+    "pe-core-": ("images and English words (Perception Encoder)", "2504.13181", "Apache-2.0", _WITH_TEXT),
+    "pe-spatial-": ("features of patches without words (Perception Encoder)", "2504.13181", "Apache-2.0", _IMAGES),
+    "tipsv2-": ("images and words, patches too (TIPSv2, 448 pixels)", "2604.12012", "Apache-2.0", _WITH_TEXT),
+    "vjepa2-": ("features of videos without words (V-JEPA 2)", "2506.09985", "MIT", ("embed", "probe")),
+}
+
+
+def _named(name: str, repository: str, millions: float, score: str, paper: str = "", licence: str = "") -> Weights:
+    """Make the entry of a repository of float32 weights, of so many million parameters."""
+    what, usual_paper, usual_licence, verbs = next(kind for start, kind in _KINDS.items() if name.startswith(start))
+    pixels = repository.rpartition("-")[2]
+    towers = "-towers" if verbs is _WITH_TEXT else ""
     return Weights(
         name=name,
-        architecture="" if name.startswith(_BY_LIBRARIES) else _SAME_NETWORK.get(name, name + "-towers" * text),
-        summary=what,
-        paper=f"arXiv {paper}",
-        licence=licence,
+        architecture="" if name.startswith(_BY_LIBRARIES) else _SAME_NETWORK.get(name, name + towers),
+        summary=what.format(size="any shape" if pixels == "naflex" else f"{pixels} pixels"),
+        paper=f"arXiv {paper or usual_paper}",
+        licence=licence or usual_licence,
         file=repository.replace("/", "--"),
         loader=_LOADER,
         repository=repository,
-        size=int(megabytes * 1e6),
+        size=int(4 * millions * 1e6),
         score=score,
-        verbs=_WITH_TEXT if text else _IMAGES,
-    )
-
-
-def _siglip2(name: str, rest: str, millions: float, score: float) -> Weights:
-    pixels = rest.rpartition("-")[2]
-    what = f"images and words of many languages (SigLIP 2, {'any shape' if pixels == 'naflex' else pixels + ' pixels'})"
-    return _entry(
-        f"siglip2-{name}", f"google/siglip2-{rest}", what, 4 * millions, f"zero-shot {score}", "2502.14786", "Apache-2.0", True
-    )
-
-
-def _siglip(name: str, rest: str, millions: float, score: float) -> Weights:
-    what = f"images and English words (SigLIP, {rest.rpartition('-')[2]} pixels)"
-    return _entry(
-        f"siglip-{name}", f"google/siglip-{rest}", what, 4 * millions, f"zero-shot {score}", "2303.15343", "Apache-2.0", True
-    )
-
-
-def _clip(name: str, repository: str, millions: float, score: float, paper: str, licence: str) -> Weights:
-    what = "images and English words (CLIP)"
-    return _entry(f"clip-{name}", repository, what, 4 * millions, f"zero-shot {score}", paper, licence, True)
-
-
-def _dinov2(size: str, millions: float, linear: float, neighbours: float, registers: bool) -> Weights:
-    repository = f"facebook/dinov2-with-registers-{size}" if registers else f"facebook/dinov2-{size}"
-    name, paper = (f"dinov2-{size}-reg", "2309.16588") if registers else (f"dinov2-{size}", "2304.07193")
-    score = f"linear {linear}, k-NN {neighbours}"
-    return _entry(name, repository, "features of images without words (DINOv2)", 4 * millions, score, paper, "Apache-2.0")
-
-
-def _dinov3(name: str, size: str, millions: float, linear: float) -> Weights:
-    repository = f"timm/vit_{size}_patch16_dinov3.lvd1689m"
-    what = "features of images without words (DINOv3; its licence excludes military use)"
-    return _entry(
-        f"dinov3-{name}", repository, what, 4 * millions, f"linear {linear} (ReaL)", "2508.10104", "LicenseRef-DINOv3"
-    )
-
-
-def _pe(name: str, size: str, megabytes: float, score: float) -> Weights:
-    what = "images and English words (Perception Encoder)"
-    return _entry(
-        f"pe-core-{name}", f"timm/PE-Core-{size}", what, megabytes, f"zero-shot {score}", "2504.13181", "Apache-2.0", True
-    )
-
-
-def _pe_spatial(size: str, millions: float, patch: int, pixels: int, davis: float) -> Weights:
-    repository = f"timm/vit_pe_spatial_{size}_patch{patch}_{pixels}.fb"
-    what = "features of patches without words (Perception Encoder)"
-    return _entry(
-        f"pe-spatial-{size}-{patch}", repository, what, 4 * millions, f"DAVIS J&F {davis}", "2504.13181", "Apache-2.0"
-    )
-
-
-def _tipsv2(size: str, rest: str, millions: float, neighbours: float) -> Weights:
-    what = "images and words, patches too (TIPSv2, 448 pixels)"
-    return _entry(
-        f"tipsv2-{size}", f"google/tipsv2-{rest}", what, 4 * millions, f"k-NN {neighbours}", "2604.12012", "Apache-2.0", True
-    )
-
-
-def _vjepa2(size: str, rest: str, millions: float, licence: str) -> Weights:
-    what = "features of videos without words (V-JEPA 2)"
-    repository = f"facebook/vjepa2-{rest}-fpc64-256"
-    return replace(
-        _entry(f"vjepa2-{size}", repository, what, 4 * millions, "", "2506.09985", licence), verbs=("embed", "probe")
+        verbs=verbs,
     )
 
 
 NAMED = (
-    _siglip2("base-32", "base-patch32-256", 376.9, 74.0),
-    _siglip2("base-16", "base-patch16-224", 375.2, 78.2),
-    _siglip2("base-16-256", "base-patch16-256", 375.2, 79.1),
-    _siglip2("base-16-384", "base-patch16-384", 375.2, 80.6),
-    _siglip2("base-16-512", "base-patch16-512", 375.2, 81.2),
-    _siglip2("large-16-256", "large-patch16-256", 881.5, 82.5),
-    _siglip2("large-16-384", "large-patch16-384", 881.5, 83.1),
-    _siglip2("so400m-14", "so400m-patch14-224", 1135.5, 83.2),
-    _siglip2("so400m-14-384", "so400m-patch14-384", 1135.5, 84.1),
-    _siglip2("so400m-16-256", "so400m-patch16-256", 1135.7, 83.4),
-    _siglip2("so400m-16-384", "so400m-patch16-384", 1135.7, 84.1),
-    _siglip2("base-16-naflex", "base-patch16-naflex", 375.2, 78.5),
-    _siglip2("so400m-16-naflex", "so400m-patch16-naflex", 1135.7, 83.5),
-    _siglip("base-16", "base-patch16-224", 203.2, 76.0),
-    _siglip("base-16-384", "base-patch16-384", 203.2, 78.5),
-    _siglip("large-16-256", "large-patch16-256", 652.2, 80.4),
-    _siglip("so400m-14-384", "so400m-patch14-384", 877.4, 83.1),
-    _dinov2("small", 22.1, 81.1, 79.0, False),
-    _dinov2("base", 86.6, 84.5, 82.1, False),
-    _dinov2("large", 304.4, 86.3, 83.5, False),
-    _dinov2("giant", 1136.5, 86.5, 83.5, False),
-    _dinov2("small", 22.1, 80.9, 79.1, True),
-    _dinov2("base", 86.6, 84.6, 82.0, True),
-    _dinov2("large", 304.4, 86.7, 83.8, True),
-    _dinov2("giant", 1136.5, 87.1, 83.7, True),
-    _clip("base-32", "timm/vit_base_patch32_clip_224.openai", 151.3, 63.3, "2103.00020", "Apache-2.0"),
-    _clip("base-16", "timm/vit_base_patch16_clip_224.openai", 149.6, 68.3, "2103.00020", "Apache-2.0"),
-    _clip("large-14", "timm/vit_large_patch14_clip_224.openai", 427.6, 75.5, "2103.00020", "Apache-2.0"),
-    _clip("large-14-336", "timm/vit_large_patch14_clip_336.openai", 427.9, 76.6, "2103.00020", "Apache-2.0"),
-    _clip("base-32-datacomp", "laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K", 151.3, 69.2, "2304.14108", "MIT"),
-    _clip("base-16-datacomp", "laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K", 149.6, 73.5, "2304.14108", "MIT"),
-    _clip("large-14-datacomp", "laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K", 427.6, 79.2, "2304.14108", "MIT"),
-    _clip("huge-14-laion", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K", 986.1, 78.0, "2212.07143", "MIT"),
-    _dinov3("small", "small", 21.6, 87.0),
-    _dinov3("small-plus", "small_plus", 28.7, 88.0),
-    _dinov3("base", "base", 85.6, 89.3),
-    _dinov3("large", "large", 303.1, 90.2),
-    _dinov3("huge-plus", "huge_plus", 840.5, 90.3),
-    _pe("tiny-16", "T-16-384", 280, 62.1),
-    _pe("small-16", "S-16-384", 349, 72.7),
-    _pe("base-16", "B-16", 1800, 78.4),
-    _pe("large-14", "L-14-336", 2690, 83.5),
-    _tipsv2("base", "b14", 195.3, 79.8),
-    _tipsv2("large", "l14", 487.1, 82.5),
-    _tipsv2("so400m", "so400m14", 860.7, 82.8),
-    _pe_spatial("tiny", 5.7, 16, 512, 55.0),
-    _pe_spatial("small", 22.0, 16, 512, 57.5),
-    _pe_spatial("base", 86.4, 16, 512, 58.9),
-    _pe_spatial("large", 304.0, 14, 448, 60.6),
-    _vjepa2("large", "vitl", 325.9, "MIT"),
-    _vjepa2("huge", "vith", 653.6, "MIT"),
-    _vjepa2("giant", "vitg", 1034.0, "Apache-2.0"),
+    _named("siglip2-base-32", "google/siglip2-base-patch32-256", 376.9, "zero-shot 74.0"),
+    _named("siglip2-base-16", "google/siglip2-base-patch16-224", 375.2, "zero-shot 78.2"),
+    _named("siglip2-base-16-256", "google/siglip2-base-patch16-256", 375.2, "zero-shot 79.1"),
+    _named("siglip2-base-16-384", "google/siglip2-base-patch16-384", 375.2, "zero-shot 80.6"),
+    _named("siglip2-base-16-512", "google/siglip2-base-patch16-512", 375.2, "zero-shot 81.2"),
+    _named("siglip2-large-16-256", "google/siglip2-large-patch16-256", 881.5, "zero-shot 82.5"),
+    _named("siglip2-large-16-384", "google/siglip2-large-patch16-384", 881.5, "zero-shot 83.1"),
+    _named("siglip2-so400m-14", "google/siglip2-so400m-patch14-224", 1135.5, "zero-shot 83.2"),
+    _named("siglip2-so400m-14-384", "google/siglip2-so400m-patch14-384", 1135.5, "zero-shot 84.1"),
+    _named("siglip2-so400m-16-256", "google/siglip2-so400m-patch16-256", 1135.7, "zero-shot 83.4"),
+    _named("siglip2-so400m-16-384", "google/siglip2-so400m-patch16-384", 1135.7, "zero-shot 84.1"),
+    _named("siglip2-base-16-naflex", "google/siglip2-base-patch16-naflex", 375.2, "zero-shot 78.5"),
+    _named("siglip2-so400m-16-naflex", "google/siglip2-so400m-patch16-naflex", 1135.7, "zero-shot 83.5"),
+    _named("siglip-base-16", "google/siglip-base-patch16-224", 203.2, "zero-shot 76.0"),
+    _named("siglip-base-16-384", "google/siglip-base-patch16-384", 203.2, "zero-shot 78.5"),
+    _named("siglip-large-16-256", "google/siglip-large-patch16-256", 652.2, "zero-shot 80.4"),
+    _named("siglip-so400m-14-384", "google/siglip-so400m-patch14-384", 877.4, "zero-shot 83.1"),
+    _named("dinov2-small", "facebook/dinov2-small", 22.1, "linear 81.1, k-NN 79.0"),
+    _named("dinov2-base", "facebook/dinov2-base", 86.6, "linear 84.5, k-NN 82.1"),
+    _named("dinov2-large", "facebook/dinov2-large", 304.4, "linear 86.3, k-NN 83.5"),
+    _named("dinov2-giant", "facebook/dinov2-giant", 1136.5, "linear 86.5, k-NN 83.5"),
+    _named("dinov2-small-reg", "facebook/dinov2-with-registers-small", 22.1, "linear 80.9, k-NN 79.1", paper="2309.16588"),
+    _named("dinov2-base-reg", "facebook/dinov2-with-registers-base", 86.6, "linear 84.6, k-NN 82.0", paper="2309.16588"),
+    _named("dinov2-large-reg", "facebook/dinov2-with-registers-large", 304.4, "linear 86.7, k-NN 83.8", paper="2309.16588"),
+    _named("dinov2-giant-reg", "facebook/dinov2-with-registers-giant", 1136.5, "linear 87.1, k-NN 83.7", paper="2309.16588"),
+    _named("clip-base-32", "timm/vit_base_patch32_clip_224.openai", 151.3, "zero-shot 63.3"),
+    _named("clip-base-16", "timm/vit_base_patch16_clip_224.openai", 149.6, "zero-shot 68.3"),
+    _named("clip-large-14", "timm/vit_large_patch14_clip_224.openai", 427.6, "zero-shot 75.5"),
+    _named("clip-large-14-336", "timm/vit_large_patch14_clip_336.openai", 427.9, "zero-shot 76.6"),
+    _named(
+        "clip-base-32-datacomp",
+        "laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K",
+        151.3,
+        "zero-shot 69.2",
+        paper="2304.14108",
+        licence="MIT",
+    ),
+    _named(
+        "clip-base-16-datacomp",
+        "laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K",
+        149.6,
+        "zero-shot 73.5",
+        paper="2304.14108",
+        licence="MIT",
+    ),
+    _named(
+        "clip-large-14-datacomp",
+        "laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K",
+        427.6,
+        "zero-shot 79.2",
+        paper="2304.14108",
+        licence="MIT",
+    ),
+    _named(
+        "clip-huge-14-laion",
+        "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+        986.1,
+        "zero-shot 78.0",
+        paper="2212.07143",
+        licence="MIT",
+    ),
+    _named("dinov3-small", "timm/vit_small_patch16_dinov3.lvd1689m", 21.6, "linear 87.0 (ReaL)"),
+    _named("dinov3-small-plus", "timm/vit_small_plus_patch16_dinov3.lvd1689m", 28.7, "linear 88.0 (ReaL)"),
+    _named("dinov3-base", "timm/vit_base_patch16_dinov3.lvd1689m", 85.6, "linear 89.3 (ReaL)"),
+    _named("dinov3-large", "timm/vit_large_patch16_dinov3.lvd1689m", 303.1, "linear 90.2 (ReaL)"),
+    _named("dinov3-huge-plus", "timm/vit_huge_plus_patch16_dinov3.lvd1689m", 840.5, "linear 90.3 (ReaL)"),
+    _named("pe-core-tiny-16", "timm/PE-Core-T-16-384", 70, "zero-shot 62.1"),
+    _named("pe-core-small-16", "timm/PE-Core-S-16-384", 87.25, "zero-shot 72.7"),
+    _named("pe-core-base-16", "timm/PE-Core-B-16", 450, "zero-shot 78.4"),
+    _named("pe-core-large-14", "timm/PE-Core-L-14-336", 672.5, "zero-shot 83.5"),
+    _named("tipsv2-base", "google/tipsv2-b14", 195.3, "k-NN 79.8"),
+    _named("tipsv2-large", "google/tipsv2-l14", 487.1, "k-NN 82.5"),
+    _named("tipsv2-so400m", "google/tipsv2-so400m14", 860.7, "k-NN 82.8"),
+    _named("pe-spatial-tiny-16", "timm/vit_pe_spatial_tiny_patch16_512.fb", 5.7, "DAVIS J&F 55.0"),
+    _named("pe-spatial-small-16", "timm/vit_pe_spatial_small_patch16_512.fb", 22, "DAVIS J&F 57.5"),
+    _named("pe-spatial-base-16", "timm/vit_pe_spatial_base_patch16_512.fb", 86.4, "DAVIS J&F 58.9"),
+    _named("pe-spatial-large-14", "timm/vit_pe_spatial_large_patch14_448.fb", 304, "DAVIS J&F 60.6"),
+    _named("vjepa2-large", "facebook/vjepa2-vitl-fpc64-256", 325.9, ""),
+    _named("vjepa2-huge", "facebook/vjepa2-vith-fpc64-256", 653.6, ""),
+    _named("vjepa2-giant", "facebook/vjepa2-vitg-fpc64-256", 1034, "", licence="Apache-2.0"),
 )
 """Entries of `tapetum weights list`, in the order of what most people want."""
 
@@ -223,19 +207,8 @@ PUBLISHED = (
 HEADERS = {"encoder": _LOADER}
 """Entry in the header of a safetensors file to what loads it."""
 KINDS = (
-    "vit",
-    "vit_mae",
-    "dinov2",
-    "dinov2_with_registers",
-    "dinov3_vit",
-    "clip",
-    "clip_vision_model",
-    "siglip",
-    "siglip_vision_model",
-    "metaclip_2",
-    "metaclip_2_vision_model",
-    "siglip2",
-    "tipsv2",
+    *("vit", "vit_mae", "dinov2", "dinov2_with_registers", "clip", "clip_vision_model", "siglip", "siglip_vision_model"),
+    *("metaclip_2", "metaclip_2_vision_model", "siglip2", "tipsv2"),
 )
 """The model_type of folders of transformers that have a table of names in `tapetum.encoders.tables`."""
 FOLDERS = dict.fromkeys((*KINDS, *OF_TRANSFORMERS, "timm", "open_clip"), f"{_REFERENCES}:from_folder")

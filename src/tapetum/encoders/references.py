@@ -25,14 +25,14 @@ import torch
 from tapetum.core.errors import BadInput, MissingExtra, Remark
 from tapetum.core.plugins import resolve_class, split_reference
 from tapetum.encoders.architectures import SOURCES, architecture, dotted
-from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.factory import build, from_state
 from tapetum.encoders.factory import load as load_file
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.folders import from_files, of_timm
+from tapetum.encoders.folders import from_files
 from tapetum.encoders.library_net import WrappedEncoder
 from tapetum.encoders.published import PORT, PREFIXES
 from tapetum.encoders.tables.rows import same, under_our_names
+from tapetum.encoders.tables.timm import of_timm
 from tapetum.encoders.towers import Towers
 from tapetum.hub import loading
 from tapetum.hub.registry import known, resolve
@@ -50,7 +50,6 @@ def load(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     *,
-    preprocessing: Preprocessing | None = None,
     seed: int = 0,
     text: bool = True,
 ) -> Encoder:
@@ -60,18 +59,16 @@ def load(
         reference: a name, a file, a folder, or PREFIX:REST, as above.
         device: where to put it; None is the CPU.
         dtype: of the weights; None is float32.
-        preprocessing: what the caller does to its images; it must match the preprocessing that the weights were trained with.
         seed: of random weights.
         text: False returns only the image tower of two towers, without projection, and frees the memory of the other.
 
     Raises:
-        BadInput: the reference does not exist, is no encoder, or its tensors do not fit; or the weights need another
-            preprocessing.
+        BadInput: the reference does not exist, is no encoder, or its tensors do not fit.
         MissingExtra: timm is not installed, and its own weights are requested.
     """
     name = os.fspath(reference)
     if name.startswith(f"{RANDOM}:") and not Path(name).exists():
-        encoder = _random(name, seed).to(device=device, dtype=dtype)
+        encoder = build(name.removeprefix(f"{RANDOM}:"), seed).to(device=device, dtype=dtype)
     else:
         loading.find_loader(reference, trackers=False)
         encoder = loading.load(reference, device, dtype)
@@ -79,10 +76,6 @@ def load(
         raise BadInput(f"{name} holds a {type(encoder).__name__}; give an encoder, such as tapetum pretrain makes")
     if isinstance(encoder, Towers) and not text:
         encoder = encoder.image
-    if preprocessing is not None and preprocessing != encoder.preprocessing:
-        raise BadInput(
-            f"{name} was made with {encoder.preprocessing}, not with {preprocessing}; prepare images with encoder.prepare"
-        )
     return encoder
 
 
@@ -116,7 +109,7 @@ def from_prefix(reference: str | os.PathLike[str], device: Any = None, dtype: An
     """Load what PREFIX:REST stands for, in evaluation mode."""
     name = os.fspath(reference)
     if name.startswith(f"{RANDOM}:"):
-        return _random(name, 0).to(device=device, dtype=dtype)
+        return build(name.removeprefix(f"{RANDOM}:")).to(device=device, dtype=dtype)
     source, _, rest = name.partition(":")
     model, equals, file = rest.partition("=")
     if equals:
@@ -146,10 +139,6 @@ def from_class(reference: str | os.PathLike[str], device: Any = None, dtype: Any
     rows = same({ours: ours.removeprefix(prefix) for ours in encoder.state_dict()})
     encoder.load_state_dict(under_our_names(encoder.state_dict(), state, rows, own))
     return encoder.to(device=device, dtype=dtype)
-
-
-def _random(name: str, seed: int) -> Encoder:
-    return build(name.removeprefix(f"{RANDOM}:"), seed)
 
 
 def _fetched_by_timm(name: str) -> Encoder:
@@ -223,8 +212,11 @@ def from_foreign(reference: str | os.PathLike[str], device: Any = None, dtype: A
                         f"{path} looks like {source}'s {name}, but {error}; say what it is: {source}:NAME={path}"
                     )
                     continue
+                how = encoder.preprocessing
+                mean, deviation = (tuple(round(level) for level in levels) for levels in (how.mean, how.std))
+                steps = f"{how.size[1]}x{how.size[0]}, mean {mean}, deviation {deviation}"
                 warnings.warn(
-                    f"{path} is taken for {source}'s {name}, whose images are prepared so: {_steps_of(encoder.preprocessing)}; "
+                    f"{path} is taken for {source}'s {name}, whose images are prepared so: {steps}; "
                     f"if it is another, give timm:NAME={path} or torchvision:NAME={path}",
                     Remark,
                     stacklevel=2,
@@ -233,12 +225,6 @@ def from_foreign(reference: str | os.PathLike[str], device: Any = None, dtype: A
     raise refused or BadInput(
         f"{path} holds a network whose tensors leave open which one it is; give timm:NAME={path} or torchvision:NAME={path}, "
         "with the library's name of the model"
-    )
-
-
-def _steps_of(how: Preprocessing) -> str:
-    return (
-        f"{how.size[1]}x{how.size[0]}, mean {tuple(round(m) for m in how.mean)}, deviation {tuple(round(s) for s in how.std)}"
     )
 
 

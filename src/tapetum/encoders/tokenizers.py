@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 TokenizerKind = Literal["siglip", "siglip2", "tipsv2", "clip", "wordpiece", "sentencepiece", "json"]
 SENTENCEPIECE_FILES = "spiece.model", "tokenizer.model", "sentencepiece.model"
-PAIRS_FILE, VOCABULARY_FILE, MERGES_FILE = "tokenizer.json", "vocab.json", "merges.txt"
+PAIRS_FILE = "tokenizer.json"
 TOKENIZER = "tokenizer"
 """Entry in the header of a file of weights, and name of the tensor with the bytes of the tokenizer's own file."""
 LONGEST_ROW = 4096
@@ -153,13 +153,13 @@ def from_content(content: bytes, kind: TokenizerKind, length: int) -> Tokenizer:
     if kind != "clip":
         raise BadInput(f"there is no tokenizer of kind {kind!r}; it is one of {', '.join(get_args(TokenizerKind))}")
     try:
-        return clip(*_pairs_of(parse_json(content), PAIRS_FILE), length)
+        return clip(*_pairs_of(parse_json(content)), length)
     except ValueError as error:
         raise BadInput(f"these bytes are no JSON ({str(error)[:80]}); give the content of {PAIRS_FILE}") from error
 
 
 def read_tokenizer(folder: Path, kind: TokenizerKind, length: int) -> Tokenizer:
-    """Read the tokenizer in a folder of weights: a SentencePiece model; for CLIP tokenizer.json, or vocab.json with merges.txt.
+    """Read the tokenizer in a folder of weights: a SentencePiece model; for CLIP tokenizer.json.
 
     Raises:
         BadInput: none of these files exists, or it has other content.
@@ -167,7 +167,9 @@ def read_tokenizer(folder: Path, kind: TokenizerKind, length: int) -> Tokenizer:
     """
     try:
         if kind == "clip":
-            return clip(*_read_pairs(folder), length)
+            if not (folder / PAIRS_FILE).is_file():
+                raise BadInput(f"there is no {PAIRS_FILE}; put that of the same weights there")
+            return from_content(read_bytes(folder / PAIRS_FILE), kind, length)
         path = next((folder / name for name in SENTENCEPIECE_FILES if (folder / name).is_file()), None)
         if path is None:
             raise BadInput(f"there is no {' or '.join(SENTENCEPIECE_FILES)}; put that of the same weights there")
@@ -233,19 +235,7 @@ def _pairs(vocabulary: dict[str, int], merges: Sequence[tuple[str, str]]) -> tup
     return lambda text: built.encode(text, add_special_tokens=False).ids, vocabulary[_BEGIN], vocabulary[_END]
 
 
-def _read_pairs(folder: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Read vocabulary and merges from tokenizer.json, or from vocab.json and merges.txt."""
-    if (folder / PAIRS_FILE).is_file():
-        return _pairs_of(_json(folder / PAIRS_FILE), folder.name)
-    if (folder / VOCABULARY_FILE).is_file() and (folder / MERGES_FILE).is_file():
-        vocabulary = _json(folder / VOCABULARY_FILE)
-        lines = read_bytes(folder / MERGES_FILE).decode(errors="replace").split("\n")
-        merges = [line for line in lines if line.strip() and not line.startswith("#version")]
-        return _checked_pairs(vocabulary, merges, folder.name)
-    raise BadInput(f"there is neither {PAIRS_FILE} nor {VOCABULARY_FILE} with {MERGES_FILE}; put one of the same weights there")
-
-
-def _pairs_of(content: Any, place: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
+def _pairs_of(content: Any) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Find vocabulary and merges in the content of a tokenizer.json."""
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
@@ -255,24 +245,13 @@ def _pairs_of(content: Any, place: str) -> tuple[dict[str, int], list[tuple[str,
     if isinstance(vocabulary, dict) and isinstance(added, list):
         extra = [t for t in added if isinstance(t, dict) and isinstance(t.get("content"), str)]
         vocabulary = {**vocabulary, **{token["content"]: token.get("id") for token in extra}}
-    return _checked_pairs(vocabulary, merges, place)
-
-
-def _checked_pairs(vocabulary: Any, merges: Any, place: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
     whole = isinstance(vocabulary, dict) and all(type(n) is int and 0 <= n < 2**24 for n in vocabulary.values())
     if not whole or not isinstance(merges, list):
-        raise BadInput(f"the vocabulary or the merges in {place} are damaged; get them again")
+        raise BadInput(f"the vocabulary or the merges in {PAIRS_FILE} are damaged; get them again")
     pairs = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in merges]
     if not all(len(pair) == 2 and all(isinstance(part, str) for part in pair) for pair in pairs):
-        raise BadInput(f"the merges in {place} are no pairs of pieces; get them again")
+        raise BadInput(f"the merges in {PAIRS_FILE} are no pairs of pieces; get them again")
     return vocabulary, pairs  # type: ignore[return-value]
-
-
-def _json(path: Path) -> Any:
-    try:
-        return parse_json(read_bytes(path))
-    except ValueError as error:
-        raise BadInput(f"{path.name} is no JSON ({str(error)[:80]}); get it again") from error
 
 
 def store_tokenizer(tokenizer: Tokenizer) -> "tuple[dict[str, Any], Tensor]":

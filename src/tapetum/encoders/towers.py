@@ -1,7 +1,5 @@
 """An image tower and a text tower, trained so that matching images and texts are similar: CLIP, SigLIP and relatives.
 
-Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), SigLIP 2 (arXiv 2502.14786), TIPSv2 (arXiv 2604.12012).
-
     towers = tapetum.load("siglip2-base-32")       images and texts in, numpy out
     towers.embed_images(images)                    (n, d), rows of unit length
     towers.embed_texts(["a cat", "ein Hund"])      (m, d), rows of unit length
@@ -14,9 +12,9 @@ features are those of its image tower, before CLIP's projection. The same on ten
 The text tower is a small text transformer: CLIP's (causal, read at the end token), SigLIP's (bidirectional, read at the last
 token, with a head), TIPSv2's (bidirectional, mean of its tokens) and BERT as in LongViViT (bidirectional, mean of its tokens).
 
-Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), LongViViT (arXiv 2312.07395, section 3), TIPSv2 (arXiv
-2604.12012), BERT (arXiv 1810.04805; its embedding of the first segment type, equal for all tokens, is part of the positions).
-It takes token ids; tokenizing is done elsewhere.
+Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), SigLIP 2 (arXiv 2502.14786), LongViViT (arXiv 2312.07395, section
+3), TIPSv2 (arXiv 2604.12012), BERT (arXiv 1810.04805; its embedding of the first segment type, equal for all tokens, is part of
+the positions).
 """
 
 import math

@@ -128,15 +128,10 @@ def _towers(image: str, text: TextConfig, projection: int = 0, logit_bias: bool 
     return Architecture(family="towers", config=config, preprocessing=tower.preprocessing)
 
 
-def _resized_text(text: TextConfig, width: int, depth: int, heads: int, mlp_width: int) -> TextConfig:
-    projection = width if text.projection else 0
-    return replace(text, width=width, depth=depth, heads=heads, mlp_width=mlp_width, projection=projection)
-
-
 def _siglip2(size: str, patch: int, image: int) -> Architecture:
-    config = TowersConfig(
-        image=as_siglip(sized(size, patch, image)), text=_resized_text(SIGLIP2_TEXT, *SIZES[size]), logit_bias=True
-    )
+    width, depth, heads, mlp_width = SIZES[size]
+    text = replace(SIGLIP2_TEXT, width=width, depth=depth, heads=heads, mlp_width=mlp_width, projection=width)
+    config = TowersConfig(image=as_siglip(sized(size, patch, image)), text=text, logit_bias=True)
     return Architecture(family="towers", config=config, preprocessing=replace(squashed(image), interpolation="bilinear"))
 
 

@@ -53,7 +53,6 @@ def record_of(path: Path) -> Record | None:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write `record` beside `path`."""
     with whole_file(_record(path), own=True) as temporary:
         write_text(temporary, json.dumps(asdict(record), indent=1) + "\n")
 
@@ -88,7 +87,6 @@ def check_sum(path: Path, sha256: str | None) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Compute the SHA-256 of a file, in hexadecimal."""
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -207,24 +205,6 @@ class _Resuming:
                     self.progress(have, total)
             if total is not None and have != total:  # urllib3 below 2 takes a short answer for the whole
                 raise requests.ConnectionError(f"{have:,} of {total:,} bytes came")
-
-
-def announced_size(url: str) -> int | None:
-    """Request the size of a file in bytes; None if the server does not state it, or cannot be reached at present.
-
-    Raises BadInput if the address is invalid, or the server says that the file does not exist or is not accessible.
-    """
-    check_address(url)
-    import requests
-
-    try:
-        answer = requests.head(url, headers={"Accept-Encoding": "identity"}, allow_redirects=True, timeout=_TIMEOUT)
-    except (requests.RequestException, ValueError):
-        return None
-    if answer.status_code in (401, 403, 404, 410):
-        raise BadInput(f"{url} cannot be had ({answer.status_code} {answer.reason}); check the name or try later")
-    length = answer.headers.get("Content-Length", "")
-    return int(length) if answer.ok and length.isascii() and length.isdecimal() else None
 
 
 @contextmanager

@@ -100,7 +100,6 @@ def fetch_folder(
 
 
 def _describe(entry: registry.Weights) -> Any:
-    """List the files of a repository."""
     from huggingface_hub import HfApi
 
     check_address(hub())

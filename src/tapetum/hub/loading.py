@@ -13,7 +13,6 @@ A reference is one string (or a path), the same in Python and for every option o
 """
 
 import os
-from collections import OrderedDict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,12 @@ from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import is_reference, split_reference
 from tapetum.core.reading import open_file, parse_json, read_json
-from tapetum.hub.registry import ENCODER_FILE, TRACKER_FILE, VIDEO_FILE, owners, resolve
+from tapetum.hub.registry import WEIGHTS_FILES, owners, resolve
 from tapetum.hub.repositories import FOLDER_FILE, OPEN_CLIP_FILE, is_folder
 
 _LONGEST_HEADER = 100 << 20
 """Bytes; the format of safetensors allows no more."""
-_kept: OrderedDict[Any, Any] | None = None
+_kept: dict[Any, Any] | None = None
 """Models by reference, device, dtype and files, the last used one last; None where each is loaded anew."""
 _MOST_KEPT = 2
 
@@ -38,24 +37,20 @@ def keep_loaded() -> None:
     For a process that only computes with models, and changes none.
     """
     global _kept
-    _kept = OrderedDict()
+    _kept = {}
 
 
 def keeps_loaded() -> bool:
-    """Check whether this process keeps models."""
     return _kept is not None
 
 
 def load(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Any:
     """Load the weights of a reference; see `tapetum.load`."""
-    key = None if _kept is None else _key_of(reference, device, dtype)
-    if _kept is None or key is None:
+    if _kept is None or (key := _key_of(reference, device, dtype)) is None:
         return _load(reference, device, dtype)
-    if key not in _kept:
-        _kept[key] = _load(reference, device, dtype)
-    _kept.move_to_end(key)
+    _kept[key] = _kept.pop(key) if key in _kept else _load(reference, device, dtype)  # the last used one last
     while len(_kept) > _MOST_KEPT:
-        _kept.popitem(last=False)
+        _kept.pop(next(iter(_kept)))
     return _kept[key]
 
 
@@ -106,9 +101,11 @@ def find_loader(reference: str | os.PathLike[str], verb: str | None = None, *, t
     if loader is not None:
         return loader
     path, weights = resolve(reference, verb)
-    if weights is not None:
-        return weights.loader or _of_repository(path)
-    return _loader(path, trackers)
+    if weights is None:
+        return _loader(path, trackers)
+    if not (loader := weights.loader or _of_folder(path)):
+        raise BadInput(f"{path / FOLDER_FILE} does not say what model it is of; give a repository of transformers or timm")
+    return loader
 
 
 def check_dtype(dtype: Any) -> Any:
@@ -131,7 +128,7 @@ def check_dtype(dtype: Any) -> Any:
 
 def is_weights(folder: Path) -> bool:
     """Check whether a folder holds weights: that of a run, or one with a model config."""
-    return is_folder(folder) or any((folder / name).is_file() for name in (TRACKER_FILE, ENCODER_FILE, VIDEO_FILE))
+    return is_folder(folder) or any((folder / name).is_file() for name in WEIGHTS_FILES)
 
 
 def named(dotted: str) -> Any:
@@ -163,17 +160,9 @@ def _joined(attribute: str) -> dict[str, str]:
     return {key: value for owner in owners() for key, value in getattr(owner, attribute, {}).items()}
 
 
-def _of_repository(path: Path) -> str:
-    """Find the loader of a repository's folder. Raises BadInput if its config is not recognised."""
-    loader = _of_folder(path)
-    if loader is None:
-        raise BadInput(f"{path / FOLDER_FILE} does not say what model it is of; give a repository of transformers or timm")
-    return loader
-
-
 def _of_folder(path: Path) -> str | None:
     """The loader of a folder whose config identifies the kind of model; None for a folder without one."""
-    if not path.is_dir() or any((path / name).is_file() for name in (TRACKER_FILE, ENCODER_FILE, VIDEO_FILE)):
+    if not path.is_dir() or any((path / name).is_file() for name in WEIGHTS_FILES):
         return None
     if (path / OPEN_CLIP_FILE).is_file():
         return _joined("FOLDERS")["open_clip"]

@@ -26,6 +26,7 @@ ENCODER_FILE = "encoder.safetensors"
 """Name of the encoder in the folder of a run of `tapetum pretrain`."""
 VIDEO_FILE = "longvideo.safetensors"
 """Name of the weights in the folder of a run of `tapetum train longvideo`."""
+WEIGHTS_FILES = TRACKER_FILE, ENCODER_FILE, VIDEO_FILE
 OWNERS = (
     "tapetum.systems.tap.published",
     "tapetum.systems.tapnext.published",
@@ -217,7 +218,7 @@ def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tu
         )
     if weights is None:
         path = named_path(name_or_path)
-        for file in (path, path / TRACKER_FILE, path / ENCODER_FILE, path / VIDEO_FILE):
+        for file in (path, *(path / name for name in WEIGHTS_FILES)):
             if file.is_file():
                 return file, None
         raise BadInput(_unknown(os.fspath(name_or_path), path, verb))
@@ -272,7 +273,6 @@ def missing(weights: Weights) -> str:
 
 
 def names_of(verb: str | None) -> list[str]:
-    """List the names of all weights for a verb; None includes all."""
     return [name for name, weights in known().items() if verb is None or verb in weights.verbs]
 
 
@@ -293,7 +293,7 @@ def _unknown(name: str, path: Path | None, verb: str | None = None) -> str:
     several = f"{', '.join(names[:_LISTED])} and {len(names) - _LISTED} more: tapetum weights list"
     advice = f"did you mean {near[0]}?" if near else f"known are {several if len(names) > _LISTED else ', '.join(names)}"
     if path is not None and path.is_dir():
-        files = f"{TRACKER_FILE}, {ENCODER_FILE}, {VIDEO_FILE}, {FOLDER_FILE} or {OPEN_CLIP_FILE}"
+        files = f"{', '.join(WEIGHTS_FILES)}, {FOLDER_FILE} or {OPEN_CLIP_FILE}"
         return f"{name} is a folder without {files}; give a file of weights or a name ({advice})"
     if path is not None and path.exists():
         return f"{name} is a pipe or a device, not a file of weights; give a file, or a name ({advice})"

@@ -36,7 +36,6 @@ class Repository:
 
     @property
     def folder(self) -> str:
-        """Name of the folder that stores its files."""
         return self.name.replace("/", "--") + (f"@{self.revision.replace('/', '--')}" if self.revision else "")
 
 

@@ -1,19 +1,14 @@
 """State dicts of other libraries: names and tensors, from safetensors or torch pickles, without running their code.
 
-`TensorFile` reads tensors from large files directly into their destination: piece by piece, never the file or a tensor twice.
-A safetensors file (https://github.com/huggingface/safetensors) has 8 bytes of length, a JSON header with the dtype, shape and
-offset of each tensor, the data. `safe_open` maps it into memory, whose pages count towards the process until it is closed; here
-data passes through a small buffer, or is read directly if no conversion is needed.
+`TensorFile` reads tensors from large files into their destination, one after the other.
 """
 
 import json
-import math
 import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,7 +20,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.reading import no_pipe, open_file, parse_json, read_json
+from tapetum.core.reading import no_pipe, read_json
 
 _WRAPPINGS = "state_dict", "model_state_dict", "model"
 """Under which training scripts keep the state dict, beside the optimiser's and other things."""
@@ -137,10 +132,6 @@ def _check_learned(tensors: Mapping[str, Tensor]) -> None:
             raise TapetumError(f"{name} is not finite, so no weights were saved; train again, with a lower learning rate")
 
 
-OWN_ROWS: ContextVar[Callable[[int], slice] | None] = ContextVar("own rows", default=None)
-"""Which of so many rows this process keeps, where several build a network together and each checks the numbers of its own."""
-
-
 def check_numbers(name: str, tensor: Tensor, expected: Tensor, where: str = "") -> None:
     """Raise BadInput, naming the tensor, unless it has the network's kind of numbers, all of them finite.
 
@@ -155,8 +146,6 @@ def check_numbers(name: str, tensor: Tensor, expected: Tensor, where: str = "") 
         kind = str(tensor.dtype if tensor.layout == torch.strided else tensor.layout).removeprefix("torch.")
         allowed = "float16, bfloat16, float32 or float64" if expected.is_floating_point() else "whole numbers"
         raise BadInput(f"the tensor {name!r}{where} is {kind}, and not {allowed}; get weights that are not quantised")
-    if (own := OWN_ROWS.get()) and tensor.dim():
-        tensor = tensor[own(len(tensor))]  # the others stay in the file
     if not torch.isfinite(tensor).all():
         raise BadInput(f"the tensor {name!r}{where} holds something else than finite numbers; get the file again")
 
@@ -229,13 +218,12 @@ def _first_line(error: Exception) -> str:
 
 KINDS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Kinds of numbers that weights have, by their names in safetensors."""
-_LONGEST_HEADER = 100 << 20
 _BUFFER = 8 << 20
 """Bytes that are converted at a time."""
 
 
 class TensorFile:
-    """A safetensors file of real numbers with a valid header. Raises BadInput, naming the file, otherwise."""
+    """A safetensors file of real numbers, whose tensors are read one at a time. Raises BadInput, naming the file, otherwise."""
 
     def __init__(self, path: Path, eight_bits: bool = False, checked: bool = True):
         """With `eight_bits`, byte tensors count as numbers too; such files do not say what a byte stands for.
@@ -243,60 +231,34 @@ class TensorFile:
         Unless `checked`, tensors may be of any kind, and have infinite numbers, as in a checkpoint.
         """
         self.path, self._checked = path, checked
-        self._kinds = (KINDS | ({"I8": torch.int8} if eight_bits else {})) if checked else _TYPES
+        kinds = KINDS | ({"I8": torch.int8} if eight_bits else {}) if checked else _TYPES
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self._places: dict[str, tuple[torch.dtype, int]] = {}
-        try:
-            with open_file(path) as file:
-                self._read_header(file)
-        except OSError as error:
-            raise BadInput(f"{path} cannot be read ({error.strerror or error}); give a file of weights") from error
-
-    def _read_header(self, file: IO[bytes]) -> None:
-        size = self.path.stat().st_size
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(_LONGEST_HEADER, size - 8):
-            raise BadInput(f"{self.path} is not a safetensors file; get it again")
-        try:
-            header = parse_json(file.read(length))
-            entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-            places = {name: (entry["dtype"], entry["shape"], *entry["data_offsets"]) for name, entry in entries.items()}
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise BadInput(f"the header of {self.path} cannot be read ({str(error)[:80]}); get it again") from error
-        for name, (kind, shape, begin, end) in places.items():
-            if kind not in self._kinds:
-                raise BadInput(f"{name} in {self.path} is of kind {str(kind)[:20]!r}; weights are {', '.join(self._kinds)}")
-            if not all(type(side) is int and side >= 0 for side in [*shape, begin, end]):
-                raise BadInput(f"{name} in {self.path} has no proper shape or place; get the file again")
-            if end - begin != math.prod(shape) * self._kinds[kind].itemsize:
-                raise BadInput(f"{name} in {self.path} has not the bytes that its shape {tuple(shape)} wants; get it again")
-            if 8 + length + end > size:
-                raise BadInput(f"{self.path} ends before {name} does: a part of it is missing; get it again")
-            self.shapes[name] = tuple(shape)
-            self._places[name] = self._kinds[kind], 8 + length + begin
+        with _opened(path) as file:
+            for name in file.keys():  # noqa: SIM118
+                about = file.get_slice(name)
+                if (kind := about.get_dtype()) not in kinds:
+                    raise BadInput(f"{name} in {path} is of kind {kind!r}; weights are {', '.join(kinds)}")
+                self.shapes[name] = tuple(about.get_shape())
 
     def read(self, name: str, target: Tensor, first: int = 0) -> None:
         """Read rows of a tensor from the `first` on, as many as the target has, converted to its dtype.
 
-        The target is on any device; of one that is built in rows (`tapetum.train.fsdp.RowsOnly`), this process reads its own.
+        The target is on any device; nothing is read for one on "meta".
         Raises BadInput if a number is not finite, or the file has changed.
         """
-        kind, place = self._places[name]
-        target, own = getattr(target, "own_rows", (target, 0))
-        numbers = target.detach() if target.is_contiguous() else torch.empty(target.shape, dtype=kind)
-        try:
-            with open_file(self.path) as file:
-                file.seek(place + (first + own) * math.prod(target.shape[1:]) * kind.itemsize)
-                read_into(file, kind, numbers, name, self.path, self._checked)
-        except OSError as error:
-            raise BadInput(f"{self.path} cannot be read ({error.strerror or error}); get it again") from error
-        if not target.is_contiguous():
-            target.detach().copy_(numbers)
+        if target.is_meta:
+            return
+        with _opened(self.path) as file:  # whose pages count as this process's memory until it is closed
+            rows = file.get_slice(name)[first : first + len(target)] if self.shapes[name] else file.get_tensor(name)
+            if self._checked and rows.numel() and not all(bool(torch.isfinite(side)) for side in torch.aminmax(rows)):
+                raise BadInput(f"{name} in {self.path} holds something else than finite numbers; get it again")
+            target.detach().copy_(rows)
 
 
-def read_into(file: IO[bytes], kind: torch.dtype, target: Tensor, name: str, path: Path, checked: bool = True) -> None:
+def read_into(file: IO[bytes], kind: torch.dtype, target: Tensor, name: str, path: Path) -> None:
     """Read numbers of a dtype from an open file into a contiguous tensor; raises BadInput, naming both, if that fails."""
-    for part in _parts(target.detach().view(-1), kind.itemsize):
+    flat = target.detach().view(-1)
+    for part in flat.split(_BUFFER // kind.itemsize) if len(flat) else ():
         direct = part.dtype == kind and part.device.type == "cpu"
         buffer = part if direct else torch.empty(len(part), dtype=kind)
         bytes_ = buffer.view(torch.uint8).numpy().data
@@ -306,11 +268,7 @@ def read_into(file: IO[bytes], kind: torch.dtype, target: Tensor, name: str, pat
             if not count:
                 raise BadInput(f"{path} ends within {name}: a part of it is missing; get it again")
             have += count
-        if checked and not all(bool(torch.isfinite(side)) for side in torch.aminmax(buffer)):
+        if not all(bool(torch.isfinite(side)) for side in torch.aminmax(buffer)):
             raise BadInput(f"{name} in {path} holds something else than finite numbers; get it again")
         if not direct:
             part.copy_(buffer)
-
-
-def _parts(flat: Tensor, itemsize: int) -> Iterator[Tensor]:
-    return iter(flat.split(_BUFFER // itemsize)) if len(flat) else iter(())

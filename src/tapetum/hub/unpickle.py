@@ -1,13 +1,15 @@
-"""Untrusted pickles, read without running their code.
+"""Untrusted pickles, read without running their code and without calling numpy.
 
 A pickle is a program: its GLOBAL opcode names any function on the machine and its REDUCE opcode calls it. This reader
 resolves only the few names that numpy arrays, dtypes, scalars and plain containers are made of, under the names of
 numpy 1 and numpy 2 and for protocols 0 to 5, and rejects every other name.
 
-Unusual: not even numpy's own functions are called while the pickle runs, and large data stays in the file until it is used
-(`pickle_file.py`), so that a file of many videos is read one video at a time.
+A pickle builds an array by calling numpy functions and then passing the result its state. Here each allowed name stands for
+a small recorder instead (`_ADMITTED`); a record is checked (dtype, shape, amount of data) and only then converted to an
+array (`_Plain`). So a dtype cannot have forged flags, and an array cannot claim a size that its data does not have.
 
-Differs from `pickle.load`: arrays may be read-only, because they are views of the data that was read.
+Differs from `pickle.load`: arrays may be read-only, because they are views of the data that was read. The standard library's
+reader in Python is used: the one in C allocates memory for any memo index that a pickle asks for.
 """
 
 import io
@@ -16,16 +18,16 @@ import os
 import pickle
 import struct
 import tokenize
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import open_file
-from tapetum.hub.pickle_file import ADMITTED, PickleFile, Plain, Stored
 
 _FAILURES = (
     pickle.UnpicklingError,
@@ -55,36 +57,29 @@ def load_pickle(path: str | os.PathLike[str]) -> Any:
 
 
 class Item:
-    """A part of a pickle file, whose long strings stay in the file until `read`."""
+    """A part of a pickle file, converted to arrays when it is `read`."""
 
     def __init__(self, record: Any, path: str | os.PathLike[str]):
         self._record, self._path = record, path
 
     def read(self) -> Any:
-        """Read only this part, as `load_pickle` does; the file must still be open."""
         with _named(self._path), _refused():
-            return Plain().of(self._record)
+            return _Plain().of(self._record)
 
 
-@contextmanager
-def open_pickle(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """Open a pickle file of many large items: a dict, list or tuple of `Item`s, each read from the file on demand.
-
-    Uses memory for the short parts of the file, and for the items in use. Other content becomes a single `Item`.
+def load_items(path: str | os.PathLike[str]) -> Any:
+    """Load a pickle file of many large items: a dict, list or tuple of `Item`s. Other content becomes a single `Item`.
 
     Raises:
         BadInput: as `load_pickle`; for damage within an item, when it is read.
     """
-    with _opened(Path(path)) as file:
-        with _named(path), _refused():
-            content = _records(file)
-            if isinstance(content, dict):
-                items: Any = {Plain().of(key): Item(value, path) for key, value in content.items()}
-            elif isinstance(content, (list, tuple)):
-                items = type(content)(Item(value, path) for value in content)
-            else:
-                items = Item(content, path)
-        yield items
+    with _opened(Path(path)) as file, _named(path), _refused():
+        content = _Unpickler(file).load()
+        if isinstance(content, dict):
+            return {_Plain().of(key): Item(value, path) for key, value in content.items()}
+        if isinstance(content, (list, tuple)):
+            return type(content)(Item(value, path) for value in content)
+        return Item(content, path)
 
 
 def load_npy(path: str | os.PathLike[str]) -> Any:
@@ -159,30 +154,186 @@ def _load_npy(file: io.BufferedIOBase) -> Any:
 
 def _load(file: io.BufferedIOBase) -> Any:
     with _refused():
-        return Plain().of(_records(file))
-
-
-def _records(file: io.BufferedIOBase) -> Any:
-    """The content of a pickle, with arrays as records and long strings still in the file."""
-    outline, strings = PickleFile(file).outline()
-    return _Unpickler(outline, strings).load()
+        return _Plain().of(_Unpickler(file).load())
 
 
 def _line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, outline: bytes, strings: list[Stored]):
-        super().__init__(io.BytesIO(outline), encoding="latin1")
-        self._strings = strings
-
-    def persistent_load(self, pid: Any, /) -> Stored:
-        return self._strings[pid]
+class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIssue]
+    def __init__(self, file: io.BufferedIOBase):
+        super().__init__(file, encoding="latin1")
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         try:
-            return ADMITTED[f"{module_name}.{global_name}"]
+            return _ADMITTED[f"{module_name}.{global_name}"]
         except KeyError:
             foreign = ascii(f"{module_name}.{global_name}")[1:-1][:200]
             raise BadInput(f"the pickle names {foreign}; only numpy arrays and plain containers are read") from None
+
+
+class _Recorder:
+    """An allowed name: callable, and protected from the BUILD opcode, which could otherwise set its attributes."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[..., Any]):
+        self._call = call
+
+    def __call__(self, *args: Any) -> Any:
+        return self._call(*args)
+
+    def __setstate__(self, state: Any) -> None:
+        raise BadInput("the pickle changes one of its own building blocks; the file is hostile")
+
+
+class _Dtype:
+    """A recorded dtype: the name of a plain numeric or text type, and a byte order."""
+
+    def __init__(self, spec: Any = None, *_: Any):
+        if not isinstance(spec, str) or spec.lstrip("<>|=")[:1] not in tuple("biufcSUO"):
+            raise BadInput(f"the pickle holds an array of dtype {str(spec)[:60]!r}; only numbers, text and objects are read")
+        self.dtype = np.dtype("O" if "O" in spec else spec)
+
+    def __setstate__(self, state: Any) -> None:
+        order, fields = state[1], state[2:5]
+        if order not in ("<", ">", "|", "=") or any(part is not None for part in fields):
+            raise BadInput("the pickle holds an array of a compound dtype; only numbers, text and objects are read")
+        if self.dtype.kind in "SU":
+            self.dtype = np.dtype(f"{self.dtype.kind}{_size(state[5]) // (4 if self.dtype.kind == 'U' else 1)}")
+        self.dtype = self.dtype.newbyteorder(order)
+
+
+class _Array:
+    """A recorded array: only its state, which is checked before numpy sees it."""
+
+    __slots__ = ("_state", "scalar")
+
+    def __init__(self) -> None:
+        self._state: tuple[tuple[int, ...], np.dtype, Literal["C", "F"], Any] | None = None
+        self.scalar = False
+
+    def __setstate__(self, state: Any) -> None:
+        shape, dtype, fortran, data = state[-4:]
+        self.fill(shape, dtype, "F" if fortran else "C", data)
+
+    def fill(self, shape: Any, dtype: Any, order: Literal["C", "F"], data: Any) -> None:
+        shape = tuple(_size(length) for length in shape)
+        if not isinstance(dtype, _Dtype):
+            raise BadInput("the pickle holds an array without a dtype; the file is damaged")
+        self._state = shape, dtype.dtype, order, data
+
+    def array(self) -> tuple[np.ndarray, list[Any]]:
+        """Make the array, and the objects that belong in it."""
+        if self._state is None:
+            raise BadInput("the pickle holds an unfinished array; the file is damaged")
+        shape, kind, order, data = self._state
+        if isinstance(data, str):
+            data = data.encode("latin1")
+        objects = kind.kind == "O"
+        given, needed = len(data), math.prod(shape) * (1 if objects else kind.itemsize)
+        if given != needed or isinstance(data, list) != objects:
+            raise BadInput(f"the pickle holds {given} bytes or items for an array of shape {shape} that needs {needed}")
+        if isinstance(data, list):
+            return np.empty(shape, kind), data
+        if not needed:
+            return np.zeros(shape, kind), []
+        if kind.kind == "b":
+            return (np.frombuffer(data, np.uint8) != 0).reshape(shape, order=order), []
+        return np.frombuffer(data, kind).reshape(shape, order=order), []
+
+
+def _size(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**62:
+        raise BadInput(f"the pickle holds an array of size {str(value)[:40]}; a size is a whole number, 0 or more")
+    return value
+
+
+def _reconstruct(kind: Any, *_: Any) -> _Array:
+    if kind is not _Array:
+        raise BadInput("the pickle holds a subclass of a numpy array; only plain arrays are read")
+    return _Array()
+
+
+def _scalar(dtype: Any, data: Any = b"") -> _Array:
+    array = _Array()
+    array.fill((), dtype, "C", data)
+    array.scalar = True
+    return array
+
+
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> _Array:
+    array = _Array()
+    array.fill(shape, dtype, "F" if order == "F" else "C", data)
+    return array
+
+
+def _bytes(kind: type) -> Callable[..., Any]:
+    def make(data: Any = b"", encoding: str = "latin1") -> Any:
+        if isinstance(data, str):
+            data = data.encode("latin1" if encoding in ("latin1", "latin-1") else "ascii")
+        if not isinstance(data, (bytes, bytearray)):
+            raise BadInput("the pickle makes bytes from something that is no text; the file is damaged or hostile")
+        return kind(data)
+
+    return make
+
+
+_ADMITTED: dict[str, Any] = {
+    **{f"{core}.multiarray._reconstruct": _Recorder(_reconstruct) for core in ("numpy.core", "numpy._core")},
+    **{f"{core}.multiarray.scalar": _Recorder(_scalar) for core in ("numpy.core", "numpy._core")},
+    **{f"{core}.numeric._frombuffer": _Recorder(_from_buffer) for core in ("numpy.core", "numpy._core")},
+    "numpy.ndarray": _Array,
+    "numpy.dtype": _Recorder(_Dtype),
+    "collections.OrderedDict": OrderedDict,
+    "_codecs.encode": _Recorder(_bytes(bytes)),
+    **{
+        f"{builtins}.{kind.__name__}": _Recorder(call)
+        for builtins in ("builtins", "__builtin__")
+        for kind, call in (
+            (set, set),
+            (frozenset, frozenset),
+            (complex, complex),
+            (bytes, _bytes(bytes)),
+            (bytearray, _bytes(bytearray)),
+        )
+    },
+}
+"""Every name that a pickle may use, and what stands for it."""
+
+
+class _Plain:
+    """Turns records into arrays and scalars, inside containers too; a part that occurs twice stays a single object."""
+
+    def __init__(self) -> None:
+        self._done: dict[int, Any] = {}
+
+    def of(self, value: Any) -> Any:
+        if value is None or isinstance(value, (bool, int, float, complex, str, bytes, bytearray)):
+            return value
+        if id(value) not in self._done:
+            self._done[id(value)] = self._convert(value)
+        return self._done[id(value)]
+
+    def _convert(self, value: Any) -> Any:
+        if isinstance(value, list):
+            self._done[id(value)] = result = []
+            result.extend(self.of(item) for item in value)
+            return result
+        if isinstance(value, dict):
+            self._done[id(value)] = result = type(value)()
+            result.update((self.of(key), self.of(item)) for key, item in value.items())
+            return result
+        if isinstance(value, (tuple, set, frozenset)):
+            return type(value)(self.of(item) for item in value)
+        if isinstance(value, _Dtype):
+            return value.dtype
+        if isinstance(value, _Array):
+            return self._array(*value.array())[() if value.scalar else ...]
+        raise BadInput(f"the pickle holds an unfinished {type(value).__name__.strip('_').lower()}; the file is damaged")
+
+    def _array(self, array: np.ndarray, items: list[Any]) -> np.ndarray:
+        for index, item in zip(np.ndindex(array.shape), items, strict=False):
+            array[index] = self.of(item)
+        return array

@@ -18,8 +18,7 @@ import stat
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
@@ -30,27 +29,8 @@ _PIECE = 1 << 20
 _TINY = 1 << 20
 """Bytes up to which a member may shrink as far as it likes."""
 _ENCRYPTED = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArchiveLimits:
-    """What a zip may become."""
-
-    ratio: float = 100.0
-    """Most bytes that come of one, of a member and of all together."""
-    total: int = 1 << 40
-    """Bytes of all."""
-    members: int = 1 << 18
-    """Files and folders."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unpacked:
-    """A file that came of a member."""
-
-    path: Path
-    size: int
-    crc32: int
+MOST_RATIO, MOST_BYTES, MOST_MEMBERS = 100, 1 << 40, 1 << 18
+"""Bytes that come of one, of a member and of all together; bytes of all; files and folders."""
 
 
 def unpack(
@@ -59,9 +39,8 @@ def unpack(
     place: Callable[[str], str | None],
     *,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
-    limits: ArchiveLimits | None = None,
-) -> list[Unpacked]:
-    """Write members of a zip below `folder`, and return them.
+) -> list[Path]:
+    """Write members of a zip below `folder`, and return their paths.
 
     Args:
         place: maps a member's name to its path below `folder`; None to skip it.
@@ -72,60 +51,58 @@ def unpack(
     """
     try:
         with zipfile.ZipFile(no_pipe(archive)) as content:
-            chosen = _judge(archive, content.infolist(), place, limits or ArchiveLimits())
-            total = sum(member.file_size for member, _ in chosen)
-            done, made = 0, []
-            for member, name in chosen:
-                path = folder / name
-                if not _here(path, member, archive):
+            chosen = _judge(archive, content.infolist(), place)
+            done, total = 0, sum(member.file_size for member in chosen.values())
+            for name, member in chosen.items():
+                path, before = folder / name, done
+                if not _is_here(path, member, archive):
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    _write(content, member, path, lambda bytes_, before=done: progress(before + bytes_, total))
-                done += member.file_size
+                    with whole_file(path) as temporary, content.open(member) as source, open(temporary, "wb") as out:
+                        while piece := source.read(_PIECE):  # of no more bytes than the directory says, and with its CRC-32
+                            out.write(piece)
+                            done += len(piece)
+                            progress(done, total)
+                done = before + member.file_size
                 progress(done, total)
-                made.append(Unpacked(path=path, size=member.file_size, crc32=member.CRC))
-            return made
+            return [folder / name for name in chosen]
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError) as error:
         raise BadInput(
             f"{archive.name} is no whole zip file ({' '.join(str(error).split())}); fetch it again [damaged]"
         ) from error
 
 
-def _judge(
-    archive: Path, members: Sequence[zipfile.ZipInfo], place: Callable[[str], str | None], limits: ArchiveLimits
-) -> list[tuple[zipfile.ZipInfo, str]]:
-    """Choose the members to unpack, and their paths; raise BadInput for a zip with anything hostile in it, selected or not."""
+def _judge(archive: Path, members: list[zipfile.ZipInfo], place: Callable[[str], str | None]) -> dict[str, zipfile.ZipInfo]:
+    """Choose the members to unpack, by path; raise BadInput for a zip with anything hostile in it, selected or not."""
 
-    def refuse(member: zipfile.ZipInfo | None, what: str, name: str) -> None:
-        of = "" if member is None else f"{_shown(member.filename)} in "
+    def refuse(what: str, name: str, member: zipfile.ZipInfo | None = None) -> None:
+        of = "" if member is None else f"{_shown(member)} in "
         raise BadInput(f"{of}{archive.name} {what}; nothing of it is unpacked: get it from its publisher [{name}]")
 
-    if len(members) > limits.members:
-        refuse(None, f"has {len(members):,} members, more than {limits.members:,}", "bomb")
+    if len(members) > MOST_MEMBERS:
+        refuse(f"has {len(members):,} members, more than {MOST_MEMBERS:,}", "bomb")
     for member in members:
         if leads_out(member.orig_filename) or leads_out(member.filename):
-            refuse(member, "has a name that leads out of its folder", "escape")
-        kind = stat.S_IFMT(member.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            refuse(member, "is a link" if kind == stat.S_IFLNK else "is a pipe or a device", "link")
+            refuse("has a name that leads out of its folder", "escape", member)
+        if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            refuse("is a link, a pipe or a device", "link", member)
         if member.flag_bits & _ENCRYPTED:
-            refuse(member, "is encrypted", "locked")
-        if member.file_size > _TINY and member.file_size > limits.ratio * max(member.compress_size, 1):
-            refuse(member, f"would become {member.file_size:,} bytes of {member.compress_size:,}", "bomb")
+            refuse("is encrypted", "locked", member)
+        if member.file_size > _TINY and member.file_size > MOST_RATIO * max(member.compress_size, 1):
+            refuse(f"would become {member.file_size:,} bytes of {member.compress_size:,}", "bomb", member)
     size, stored, whole = archive.stat().st_size, sum(m.compress_size for m in members), sum(m.file_size for m in members)
     if stored > size:
-        refuse(None, f"claims {stored:,} bytes of contents and has {size:,}", "bomb")
-    if whole > limits.total or whole > limits.ratio * size + _TINY:
-        refuse(None, f"would become {whole:,} bytes", "bomb")
+        refuse(f"claims {stored:,} bytes of contents and has {size:,}", "bomb")
+    if whole > MOST_BYTES or whole > MOST_RATIO * size + _TINY:
+        refuse(f"would become {whole:,} bytes", "bomb")
     chosen: dict[str, zipfile.ZipInfo] = {}
     for member in members:
-        name = None if member.is_dir() else place(member.filename)
-        if name is None:
+        if member.is_dir() or (name := place(member.filename)) is None:
             continue
         if leads_out(name):
-            refuse(member, "has a name that leads out of its folder", "escape")
+            refuse("has a name that leads out of its folder", "escape", member)
         if chosen.setdefault(name, member) is not member:
-            refuse(member, f"and another member are both called {name}", "twice")
-    return [(member, name) for name, member in chosen.items()]
+            refuse(f"and another member are both called {name}", "twice", member)
+    return chosen
 
 
 def leads_out(name: str) -> bool:
@@ -139,19 +116,18 @@ def leads_out(name: str) -> bool:
     return not name or odd or name.startswith("/") or ".." in parts or ":" in parts[0]
 
 
-def _here(path: Path, member: zipfile.ZipInfo, archive: Path) -> bool:
+def _is_here(path: Path, member: zipfile.ZipInfo, archive: Path) -> bool:
     if not path.is_file():
         return False
-    if path.stat().st_size == member.file_size and crc32_of(path) == member.CRC:
+    if path.stat().st_size == member.file_size and _crc32_of(path) == member.CRC:
         return True
     raise BadInput(
-        f"{path} is there already, and is another file than {_shown(member.filename)} in {archive.name}; "
-        "remove it, or choose another folder [other-file]"
+        f"{path} is there already, and is another file than {_shown(member)} in {archive.name}; remove it, or choose another "
+        "folder [other-file]"
     )
 
 
-def crc32_of(path: Path) -> int:
-    """Compute the CRC-32 of a file, as in zip files."""
+def _crc32_of(path: Path) -> int:
     value = 0
     with open_file(path) as file:
         while piece := file.read(_PIECE):
@@ -159,19 +135,6 @@ def crc32_of(path: Path) -> int:
     return value
 
 
-def _write(content: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, progress: Callable[[int], None]) -> None:
-    done = 0
-    with whole_file(path) as temporary, content.open(member) as source, open(temporary, "wb") as out:
-        while piece := source.read(_PIECE):
-            done += len(piece)
-            if done > member.file_size:
-                raise zipfile.BadZipFile(f"{_shown(member.filename)} is longer than it says")
-            out.write(piece)
-            progress(done)
-        if done < member.file_size:
-            raise zipfile.BadZipFile(f"{_shown(member.filename)} ends after {done} of {member.file_size} bytes")
-
-
-def _shown(name: str) -> str:
+def _shown(member: zipfile.ZipInfo) -> str:
     """An external name, made safe for one line of a message."""
-    return ascii(name)[1:-1][:80]
+    return ascii(member.filename)[1:-1][:80]

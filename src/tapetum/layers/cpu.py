@@ -115,7 +115,6 @@ class FastEmbedding(TokenEmbedding, _Swapped):
     """A token embedding whose logits are computed by oneDNN where suitable."""
 
     def project(self, x: Float[Tensor, "*s c"], count: int | None = None) -> Float[Tensor, "*s v"]:
-        """Compute the logits of the vocabulary, or of its first `count` tokens."""
         if onednn_suits(x) and (self.copied is not None or count is None):
             return self.multiply(x, None)[..., :count]
         return super().project(x, count)

@@ -109,9 +109,8 @@ def grid_of(size: tuple[int, ...], patch: tuple[int, ...]) -> tuple[int, ...]:
 def to_patches(images: Float[Tensor, "b c h w"], patch: int) -> Float[Tensor, "b n k"]:
     """Cut images into square patches, row by row; the k = patch * patch * c values of one are in order row, column, colour.
 
-    >>> images = torch.rand(2, 3, 8, 12)
-    >>> bool((from_patches(to_patches(images, 4), 4, (2, 3)) == images).all())
-    True
+    >>> to_patches(torch.rand(2, 3, 8, 12), 4).shape
+    torch.Size([2, 6, 48])
     """
     b, c = images.shape[:2]
     rows, columns = grid_of((images.shape[2], images.shape[3]), (patch, patch))
@@ -119,18 +118,11 @@ def to_patches(images: Float[Tensor, "b c h w"], patch: int) -> Float[Tensor, "b
     return x.permute(0, 2, 4, 3, 5, 1).reshape(b, rows * columns, patch * patch * c)
 
 
-def from_patches(patches: Float[Tensor, "b n k"], patch: int, grid: tuple[int, int]) -> Float[Tensor, "b c h w"]:
-    """Reassemble patches of a grid of (rows, columns); the inverse of `to_patches`."""
-    rows, columns = grid
-    x = patches.reshape(patches.shape[0], rows, columns, patch, patch, -1)
-    return x.permute(0, 5, 1, 3, 2, 4).reshape(x.shape[0], x.shape[5], rows * patch, columns * patch)
-
-
 class ImagePatches(nn.Conv2d):
     """A linear layer on each square patch of an image, which is converted to the precision of the weight."""
 
-    def __init__(self, patch: int, width: int, channels: int = 3, bias: bool = True):
-        super().__init__(channels, width, patch, stride=patch, bias=bias)
+    def __init__(self, patch: int, width: int, bias: bool = True):
+        super().__init__(3, width, patch, stride=patch, bias=bias)
         _start(self)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b rows columns d"]:
@@ -142,8 +134,8 @@ class ImagePatches(nn.Conv2d):
 class VideoTubelets(nn.Conv3d):
     """A linear layer on each box of (frames, rows, columns) of a video, which is converted to the precision of the weight."""
 
-    def __init__(self, patch: tuple[int, int, int], width: int, channels: int = 3, bias: bool = True):
-        super().__init__(channels, width, patch, stride=patch, bias=bias)
+    def __init__(self, patch: tuple[int, int, int], width: int):
+        super().__init__(3, width, patch, stride=patch)
         _start(self)
 
     def forward(self, video: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b frames rows columns d"]:

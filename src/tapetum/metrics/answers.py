@@ -1,4 +1,4 @@
-"""Scores of answers to questions: of a single one, each 0..1, and means over whole sets, by id.
+"""Scores of answers to questions, each 0..1; of whole sets POPE and MMVP.
 
     vqa_accuracy         VQAv2, TextVQA      arXiv 1612.00837; official code and its quirks
     simple_vqa_accuracy  OKVQA, A-OKVQA, VizWiz (local)
@@ -8,8 +8,6 @@
     relaxed_match        ChartQA             arXiv 2203.10244, section 5.1
     option_letter        ScienceQA           arXiv 2209.09513
     count_of             TallyQA, CountBenchQA
-    answer_scores        the mean of any of these over a set, also by kind: VQAv2 (yes/no, number, other), ChartQA (human, aug)
-    rsvqa_scores         RSVQA (arXiv 2003.07333): the mean over kinds of question, with equal weights
     pope_scores          POPE (arXiv 2305.10355): yes or no, with F1 of yes and the share of answers that are either
     mmvp_scores          MMVP (arXiv 2401.06209): a pair of questions is right if both are
 
@@ -21,13 +19,12 @@ They are those of PaliGemma's evaluation (arXiv 2407.07726; github.com/google-re
   a count). Nothing is normalised where all references are the same.
 - ANLS gives 0 from a distance of one half on, as the paper; the server of DocVQA gives 0.5 at one half exactly.
 
-Differs from PaliGemma's evaluation: F1 of POPE is added; its mean of RSVQA without numbers, of which it logs two under one
-name, is `rsvqa_scores` with `kinds` of one's choice.
+Differs from PaliGemma's evaluation: F1 of POPE is added.
 """
 
 import math
 import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -106,14 +103,16 @@ def vqa_normalised(text: str) -> str:
     return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)
 
 
-def simple_vqa_accuracy(answer: str, references: Sequence[str], lower: bool = False) -> float:
+def simple_vqa_accuracy(answer: str, references: Sequence[str]) -> float:
     """Score min(1, exact matches / 3), nothing normalised. Raises BadInput without references."""
-    return min(1.0, _matches(answer, references, lower) / 3)
+    _some(references)
+    return min(1.0, sum(answer == reference for reference in references) / 3)
 
 
 def any_match(answer: str, references: Sequence[str], lower: bool = False) -> float:
     """Score 1 if the answer is any of the references. Raises BadInput without references."""
-    return min(1.0, float(_matches(answer, references, lower)))
+    _some(references)
+    return max(exact_match(answer, reference, lower) for reference in references)
 
 
 def exact_match(answer: str, reference: str, lower: bool = False) -> float:
@@ -178,11 +177,6 @@ def _some(references: Sequence[str]) -> None:
         raise BadInput(f"the references are {references!r}; give a list of one text or more")
 
 
-def _matches(answer: str, references: Sequence[str], lower: bool) -> int:
-    _some(references)
-    return sum(exact_match(answer, r, lower) == 1 for r in references)
-
-
 def _similarity(answer: str, reference: str) -> float:
     if not reference:
         return float(not answer)
@@ -199,73 +193,6 @@ def _number(text: str) -> float | None:
 
 
 Key = TypeVar("Key", bound=Hashable)
-Target = TypeVar("Target")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnswerScores:
-    """Scores of a set of answers; all means 0..1."""
-
-    mean: float
-    """Over all questions."""
-    by_kind: Mapping[str, float]
-    """Over the questions of each kind; empty where no kinds are given."""
-    counts: Mapping[str, int]
-    """Questions of each kind."""
-    count: int
-    """Questions."""
-    scores: Mapping[Hashable, float]
-    """Of each question."""
-
-    @property
-    def mean_of_kinds(self) -> float:
-        """Compute the mean over kinds, with equal weights. ChartQA reports it."""
-        return sum(self.by_kind.values()) / len(self.by_kind) if self.by_kind else self.mean
-
-
-def answer_scores(
-    predictions: Mapping[Key, str],
-    targets: Mapping[Key, Target],
-    score: Callable[[str, Target], float],
-    kinds: Mapping[Key, str] | None = None,
-    *,
-    missing: str | None = None,
-) -> AnswerScores:
-    """Score answers by the id of their question.
-
-    `score` is one of `answers`, or any other of (answer, truth). `missing` counts as the answer if there is none;
-    None refuses. Raises BadInput for ids without an answer, answers without a question, answers that are not text, and a
-    question without a kind if kinds are used.
-
-    >>> from tapetum.metrics.answers import exact_match
-    >>> answer_scores({1: "red", 2: "3"}, {1: "red", 2: "4"}, exact_match, {1: "colour", 2: "count"}).by_kind
-    {'colour': 1.0, 'count': 0.0}
-    """
-    scores = {k: float(score(text(answer, k), target)) for k, answer, target in paired(predictions, targets, missing=missing)}
-    return _means(scores, kinds)
-
-
-def rsvqa_scores(
-    predictions: Mapping[Key, str],
-    targets: Mapping[Key, Sequence[str]],
-    types: Mapping[Key, str],
-    kinds: Sequence[str] | None = None,
-    lower: bool = True,
-) -> AnswerScores:
-    """Score questions of RSVQA; `mean_of_kinds` is its average accuracy and `mean` its overall accuracy.
-
-    `kinds` selects kinds, such as ("comp", "presence", "rural_urban") for the low resolution without numbers and
-    ("comp", "presence") for the high; None: all. Raises BadInput as `answer_scores`, and if no question is of `kinds`.
-    """
-    if kinds is not None:
-        check_several(kinds, "kinds")
-        targets = {key: target for key, target in targets.items() if types.get(key) in kinds}
-        if not targets:
-            raise BadInput(
-                f"no question is of the types {', '.join(kinds)}; the types are {', '.join(sorted(set(types.values())))}"
-            )
-        predictions = {key: answer for key, answer in predictions.items() if types.get(key, kinds[0]) in kinds}
-    return answer_scores(predictions, targets, lambda answer, target: any_match(answer, target, lower), types)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,25 +207,23 @@ class YesNoScores:
     f1: float
     """Of yes; 0 where precision and recall are."""
     yes: float
-    """Share of questions answered yes."""
     valid: float
     """Share of questions answered yes or no; any other answer is wrong, and no yes."""
     count: int
-    """Questions."""
 
 
-def pope_scores(predictions: Mapping[Key, str], targets: Mapping[Key, str], *, missing: str | None = None) -> YesNoScores:
-    """Score answers to yes-or-no questions, in any case of letters. Raises BadInput for a truth that is neither, and as
-    `answer_scores`."""
-    rows = [(text(answer, k).lower(), target.lower(), k) for k, answer, target in paired(predictions, targets, missing=missing)]
+def pope_scores(predictions: Mapping[Key, str], targets: Mapping[Key, str]) -> YesNoScores:
+    """Score answers to yes-or-no questions, by id, in any case of letters.
+
+    Raises BadInput for a truth that is neither, ids that don't match, and answers that are not text.
+    """
+    rows = [(text(answer, k).lower(), target.lower(), k) for k, answer, target in paired(predictions, targets)]
     for _, target, key in rows:
         if target not in ("yes", "no"):
             raise BadInput(f"the right answer of {key!r} is {target!r}; it must be yes or no")
     n, hits = len(rows), sum(answer == target == "yes" for answer, target, _ in rows)
-    predicted_yes, target_yes = (
-        sum(answer == "yes" for answer, _, _ in rows),
-        sum(target == "yes" for _, target, _ in rows),
-    )
+    predicted_yes = sum(answer == "yes" for answer, _, _ in rows)
+    target_yes = sum(target == "yes" for _, target, _ in rows)
     return YesNoScores(
         accuracy=sum(answer == target for answer, target, _ in rows) / n,
         precision=hits / predicted_yes if predicted_yes else 0.0,
@@ -311,40 +236,19 @@ def pope_scores(predictions: Mapping[Key, str], targets: Mapping[Key, str], *, m
 
 
 def mmvp_scores(
-    predictions: Mapping[Key, str],
-    targets: Mapping[Key, str],
-    pairs: Mapping[Key, Hashable],
-    score: Callable[[str, str], float] = exact_match,
-) -> AnswerScores:
-    """Score pairs of questions: 1 if both are right. `pairs` maps each question to its pair.
+    predictions: Mapping[Key, str], targets: Mapping[Key, str], pairs: Mapping[Key, Hashable]
+) -> dict[Hashable, bool]:
+    """Score pairs of questions: whether both answers are exactly the truth. `pairs` maps each question to its pair.
 
-    Raises BadInput unless every pair has two questions, and as `answer_scores`.
+    Raises BadInput unless every pair has two questions, for ids that don't match, and answers that are not text.
 
-    >>> mmvp_scores({1: "a", 2: "b"}, {1: "a", 2: "a"}, {1: "p", 2: "p"}).mean
-    0.0
+    >>> mmvp_scores({1: "a", 2: "b"}, {1: "a", 2: "a"}, {1: "p", 2: "p"})
+    {'p': False}
     """
-    single = answer_scores(predictions, targets, score).scores
-    members: dict[Hashable, list[float]] = {}
-    for key in targets:
-        if key not in pairs:
-            raise BadInput(f"question {key!r} is in no pair; tell the pair of every question")
-        members.setdefault(pairs[key], []).append(single[key])
-    for pair, scores_of_pair in members.items():
-        if len(scores_of_pair) != 2:
-            raise BadInput(f"the pair {pair!r} has {len(scores_of_pair)} questions; give two")
-    return _means({pair: float(all(value == 1 for value in scores_of_pair)) for pair, scores_of_pair in members.items()}, None)
-
-
-def _means(scores: dict, kinds: Mapping | None) -> AnswerScores:
-    by_kind: dict[str, list[float]] = {}
-    for key, value in scores.items() if kinds is not None else ():
-        if key not in kinds:  # type: ignore[operator]
-            raise BadInput(f"question {key!r} has no kind; tell the kind of every question, or of none")
-        by_kind.setdefault(kinds[key], []).append(value)  # type: ignore[index]
-    return AnswerScores(
-        mean=sum(scores.values()) / len(scores),
-        by_kind={kind: sum(values) / len(values) for kind, values in sorted(by_kind.items())},
-        counts={kind: len(values) for kind, values in sorted(by_kind.items())},
-        count=len(scores),
-        scores=scores,
-    )
+    members: dict[Hashable, list[bool]] = {}
+    for key, answer, target in paired(predictions, targets):
+        members.setdefault(pairs[key], []).append(text(answer, key) == target)
+    for pair, right in members.items():
+        if len(right) != 2:
+            raise BadInput(f"the pair {pair!r} has {len(right)} questions; give two")
+    return {pair: all(right) for pair, right in members.items()}

@@ -35,8 +35,7 @@ def box_iou(a: Num[np.ndarray, "n 4"], b: Num[np.ndarray, "m 4"]) -> Float[np.nd
     """
     a, b = checked_boxes(a, "boxes"), checked_boxes(b, "the other boxes")
     common = intersections(a, b)
-    union = areas(a)[:, None] + areas(b) - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return _share(common, areas(a)[:, None] + areas(b) - common)
 
 
 def paired_box_iou(a: Num[np.ndarray, "n 4"], b: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
@@ -46,8 +45,11 @@ def paired_box_iou(a: Num[np.ndarray, "n 4"], b: Num[np.ndarray, "n 4"]) -> Floa
         raise BadInput(f"there are {len(a)} boxes and {len(b)} others; give one for each")
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     common = np.prod(np.maximum(sides, 0), axis=1)
-    union = areas(a) + areas(b) - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return _share(common, areas(a) + areas(b) - common)
+
+
+def _share(common: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(common, whole, out=np.zeros_like(common), where=whole > 0)
 
 
 def areas(boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
@@ -87,9 +89,7 @@ class TrueBoxes:
     xyxy: np.ndarray
     """(n, 4) x1, y1, x2, y2 in raster pixels."""
     labels: Sequence[str]
-    """Category of each."""
     crowd: Sequence[bool] | None = None
-    """Whether it is a crowd; none where None."""
     area: Sequence[float] | None = None
     """Area by which it is small, medium or large: that of the mask in COCO; of the box where None."""
 
@@ -121,7 +121,6 @@ class DetectionScores:
     recall_by_size: Mapping[str, float]
     """The same for 100 boxes: small, medium, large."""
     ap_by_label: Mapping[str, float]
-    """Of each category."""
 
 
 def detection_scores(predictions: Mapping[Hashable, Boxes], targets: Mapping[Hashable, TrueBoxes]) -> DetectionScores:
@@ -179,8 +178,7 @@ def _select_label(boxes: Boxes, target: TrueBoxes, label: str) -> _Image:
     order = np.argsort(-scores, kind="stable")[: MOST[-1]]
     xyxy = boxes.xyxy[rows][order].astype(np.float64)
     common, area = intersections(xyxy, true), areas(xyxy)
-    whole = np.where(crowd, area[:, None], area[:, None] + areas(true) - common)
-    overlap = np.divide(common, whole, out=np.zeros_like(common), where=whole > 0)
+    overlap = _share(common, np.where(crowd, area[:, None], area[:, None] + areas(true) - common))
     return _Image(scores[order], area, overlap, np.asarray(target.area)[mine], crowd)
 
 
@@ -192,7 +190,6 @@ class _MatchedImage:
     hit: Bool[np.ndarray, "t d"]
     out: Bool[np.ndarray, "t d"]
     positives: int
-    """True boxes to find."""
 
 
 def _match_image(image: _Image, size: tuple[float, float]) -> _MatchedImage:

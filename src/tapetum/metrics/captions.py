@@ -40,7 +40,6 @@ from tapetum.metrics.pairing import paired, text
 
 _LETTER = r"[^\W\d_²³¹¼-¾⁰-₟⅐-↋]"
 _SIGN = r"[^\W_²³¹¼-¾⁰-₟⅐-↋]"
-"""A letter or digit."""
 _APOSTROPHE = r"(?:['\x92’]|&apos;)"
 _DROPPED = frozenset(("''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"))
 
@@ -125,17 +124,13 @@ _WRITTEN = {
 _MARKS = dict.fromkeys('"“”‘’‚„«»‹›\x91\x92\x93\x94…–—\x85\x96\x97', "'")  # quotes, ellipses and dashes: dropped alike
 
 
+@lru_cache(maxsize=1 << 16)
 def ptb_words(text: str) -> str:
     """Split a text into words, lower-case, with a space between them.
 
     >>> ptb_words("A man's dog isn't here (it can't swim).")
     "a man 's dog is n't here -lrb- it ca n't swim -rrb-"
     """
-    return _words(text)
-
-
-@lru_cache(maxsize=1 << 16)
-def _words(text: str) -> str:
     text = text.replace("\xad", "").replace("\ufe0f", "")
     words: list[str] = []
     at = 0
@@ -177,7 +172,6 @@ def _written(word: str) -> str:
 
 
 MOST_WORDS = 4
-"""Longest n-grams."""
 _SIGMA = 6.0
 _BETA = 1.2
 _TINY, _SMALL = 1e-15, 1e-9
@@ -191,34 +185,36 @@ class CaptionScores:
     cider: float
     """0..10; papers print it times 100."""
     bleu: tuple[float, float, float, float]
-    """BLEU-1 to BLEU-4, 0..1."""
     rouge_l: float
-    """0..1"""
     cider_each: Mapping[Hashable, float]
-    """Of each caption."""
     rouge_each: Mapping[Hashable, float]
 
 
-def caption_scores(
-    predictions: Mapping[Hashable, str], references: Mapping[Hashable, Sequence[str]], *, missing: str | None = None
-) -> CaptionScores:
+def caption_scores(predictions: Mapping[Hashable, str], references: Mapping[Hashable, Sequence[str]]) -> CaptionScores:
     """Score captions by image (or clip), one an image against one reference or more.
 
-    `missing` counts as the caption if there is none; None refuses. Raises BadInput for ids that don't match, captions
-    that are not text, and an image without a reference.
+    Raises BadInput for ids that don't match, captions that are not text, and an image without a reference.
 
     >>> scores = caption_scores({1: "A red cat.", 2: "two dogs"}, {1: ["a red cat", "a cat"], 2: ["three dogs run"]})
     >>> round(scores.cider, 3), round(scores.bleu[0], 3), round(scores.rouge_l, 3)
     (2.882, 0.655, 0.693)
     """
     candidates, tokenized = {}, {}
-    for key, prediction, several in paired(predictions, references, missing=missing):
+    for key, prediction, several in paired(predictions, references):
         check_several(several, f"the references of {key!r}")
         if not len(several):
             raise BadInput(f"the references of {key!r} are {several!r}; give a list of one text or more")
         candidates[key] = ptb_words(text(prediction, key))
         tokenized[key] = [ptb_words(text(reference, key)) for reference in several]
-    each = cider_scores(candidates, tokenized)
+    counted = {key: [_grams(reference) for reference in several] for key, several in tokenized.items()}
+    images: Counts = Counter()
+    for several in counted.values():
+        images.update({gram for grams in several for gram in grams})
+    log_all = math.log(len(counted))
+    each = {
+        key: _cider(_weighted(_grams(words), images, log_all), [_weighted(g, images, log_all) for g in counted[key]])
+        for key, words in candidates.items()
+    }
     rouge = {key: rouge_l(words, tokenized[key]) for key, words in candidates.items()}
     return CaptionScores(
         cider=sum(each.values()) / len(each),
@@ -227,19 +223,6 @@ def caption_scores(
         cider_each=each,
         rouge_each=rouge,
     )
-
-
-def cider_scores(candidates: Mapping[Hashable, str], references: Mapping[Hashable, Sequence[str]]) -> dict[Hashable, float]:
-    """Compute CIDEr-D of each caption, 0..10. Words are split at spaces; the same ids on both sides."""
-    counted = {key: [_grams(reference) for reference in several] for key, several in references.items()}
-    images: Counter[tuple[str, ...]] = Counter()
-    for several in counted.values():
-        images.update({gram for grams in several for gram in grams})
-    log_all = math.log(len(counted))
-    return {
-        key: _cider(_weighted(_grams(words), images, log_all), [_weighted(g, images, log_all) for g in counted[key]])
-        for key, words in candidates.items()
-    }
 
 
 def bleu(candidates: Mapping[Hashable, str], references: Mapping[Hashable, Sequence[str]]) -> tuple[float, float, float, float]:

@@ -32,11 +32,8 @@ class LocalisationScores:
     """Scores of localised segments, 0..1."""
 
     map: float
-    """The mean of `map_at`."""
     map_at: Mapping[float, float]
-    """By overlap."""
     ap: Mapping[str, Mapping[float, float]]
-    """By class and overlap."""
     recall: Mapping[int, Mapping[float, float]]
     """Recall@kx by k and overlap: the share of true segments that any of the k * (number of true ones) best segments of their
     video and class overlaps, the mean over classes."""
@@ -116,11 +113,9 @@ class _Flat:
     """Segments of all videos, by falling score."""
 
     spans: np.ndarray
-    """(n, 2)"""
     group: np.ndarray
     """Number of video and class together."""
     kind: np.ndarray
-    """Number of the class."""
 
 
 def _flat(by_video: Mapping[Hashable, Segments], videos: Mapping[Hashable, int], classes: Mapping[str, int]) -> _Flat:
@@ -141,7 +136,6 @@ class _Pairs:
 
     predicted: np.ndarray
     true: np.ndarray
-    """Their numbers."""
     overlap: np.ndarray
 
 

@@ -1,12 +1,7 @@
-"""Overlaps of masks: single ones, referring expressions, the classes of a segmentation, and J and F of DAVIS.
+"""Overlaps of masks, the classes of a segmentation, and J and F of DAVIS.
 
-    mean_iou           of referring segmentation: the mean of the overlaps of all expressions (gIoU, RefCOCO's mIoU)
-    cumulative_iou     the shared pixels of all expressions by all their pixels (cIoU, also oIoU): large masks weigh more
-    Confusion          of semantic segmentation: pixels of each true class by predicted class; mIoU is the mean of its
-                       diagonal's shares (PASCAL VOC, ADE20K, Cityscapes, CamVid)
-
-Two empty masks overlap by 1: predicting nothing where there is nothing is correct. gIoU of a set with no-target
-expressions is then that of GRES (arXiv 2306.00968), and cIoU counts no pixel for them.
+Two empty masks overlap by 1: predicting nothing where there is nothing is correct. `Confusion` counts pixels of each true class
+by predicted class; mIoU is the mean of its diagonal's shares (PASCAL VOC, ADE20K, Cityscapes, CamVid).
 
 DAVIS (Perazzi et al., CVPR 2016; Pont-Tuset et al., arXiv 1704.00675) scores overlap and contour accuracy:
 
@@ -45,20 +40,6 @@ def mask_iou(a: Bool[np.ndarray, "... h w"], b: Bool[np.ndarray, "... h w"]) -> 
     return np.where(union > 0, common / np.maximum(union, 1), 1.0)
 
 
-def cumulative_iou(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
-    """Compute the shared pixels of all pairs of masks divided by all their pixels. NaN if no mask has a pixel.
-
-    Raises BadInput if there is no pair, and as `mask_iou`.
-    """
-    common, union = np.sum([_pixels(a, b) for a, b in _both(predictions, targets)], axis=0)
-    return float(common / union) if union else float("nan")
-
-
-def mean_iou(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
-    """Compute the mean overlap over pairs of masks. Raises BadInput as `cumulative_iou`."""
-    return float(np.mean([mask_iou(a, b) for a, b in _both(predictions, targets)]))
-
-
 @dataclass
 class Confusion:
     """Pixels of each true class (row) by predicted class (column), added up over images.
@@ -73,7 +54,6 @@ class Confusion:
     ignore: int | None = 255
     """Number of true pixels that don't count."""
     counts: np.ndarray = field(init=False)
-    """int64 (classes, classes)."""
     missed: np.ndarray = field(init=False)
     """int64 (classes,): true pixels whose prediction is no class; they are wrong."""
 
@@ -111,32 +91,17 @@ class Confusion:
     @property
     def mean_iou(self) -> float:
         """Average the IoU over classes that occur or are predicted; NaN if there are none."""
-        return _mean(self.iou)
+        known = self.iou[~np.isnan(self.iou)]
+        return float(known.mean()) if known.size else float("nan")
 
     @property
     def accuracy(self) -> float:
         """Fraction of correct pixels; NaN if there are none."""
         return float(self._share(np.diag(self.counts).sum(), self.counts.sum() + self.missed.sum()))
 
-    @property
-    def mean_accuracy(self) -> float:
-        """Average the pixel accuracy over classes that occur; NaN if there are none."""
-        return _mean(self._share(np.diag(self.counts), self.counts.sum(1) + self.missed))
-
     @staticmethod
     def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
         return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
-
-
-def _both(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    if len(predictions) != len(targets) or not len(targets):
-        raise BadInput(f"there are {len(predictions)} predicted masks for {len(targets)}; give one for each, of one or more")
-    return list(zip(predictions, targets, strict=True))
 
 
 def _pixels(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +137,6 @@ class DavisScores:
     j: OverFrames
     f: OverFrames
     objects: Mapping[Hashable, tuple[OverFrames, OverFrames]]
-    """J and F of each."""
 
     @property
     def j_and_f(self) -> float:

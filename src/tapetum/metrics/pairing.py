@@ -1,6 +1,6 @@
 """Pairing of predictions with targets, by id: nothing is dropped silently, nothing counts twice."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,9 +11,6 @@ from tapetum.types.checks import unmasked
 Key = TypeVar("Key", bound=Hashable)
 Prediction = TypeVar("Prediction")
 Target = TypeVar("Target")
-
-_NAMED = 3
-"""Ids that a message names."""
 
 
 def paired(
@@ -29,12 +26,13 @@ def paired(
     """
     if not targets:
         raise BadInput("there is nothing to score against; give the truth of one id or more")
-    unknown = [key for key in predictions if key not in targets]
-    if unknown:
-        raise BadInput(f"{_some(unknown)} of the predictions {_are(unknown)} not in the truth{_kinds(unknown[0], targets)}")
+    if unknown := [key for key in predictions if key not in targets]:
+        known, given = (type(next(iter(keys))).__name__ for keys in (targets, unknown))
+        advice = "leave them out" if known == given else f"the truth's ids are {known}, not {given}"
+        raise BadInput(f"{len(unknown)} ids of the predictions are not in the truth, such as {unknown[0]!r}; {advice}")
     absent = [key for key in targets if key not in predictions]
     if absent and missing is None:
-        raise BadInput(f"{_some(absent)} of the truth {_has(absent)} no prediction; predict all {len(targets)} ids")
+        raise BadInput(f"{len(absent)} of {len(targets)} ids have no prediction, such as {absent[0]!r}; predict all of them")
     return [(key, predictions.get(key, missing), target) for key, target in targets.items()]  # type: ignore[misc]
 
 
@@ -56,23 +54,3 @@ def finite_array(value: Any, name: str, ndim: int) -> np.ndarray:
     if not np.isfinite(array).all():
         raise BadInput(f"{name} holds NaN or infinity; every number must be finite")
     return array
-
-
-def _some(keys: list[Any]) -> str:
-    named = ", ".join(repr(key) for key in keys[:_NAMED])
-    return f"{len(keys)} ids ({named}{', ...' if len(keys) > _NAMED else ''})" if len(keys) > 1 else f"the id {named}"
-
-
-def _are(keys: list[Any]) -> str:
-    return "are" if len(keys) > 1 else "is"
-
-
-def _has(keys: list[Any]) -> str:
-    return "have" if len(keys) > 1 else "has"
-
-
-def _kinds(unknown: Any, targets: Iterable[Any]) -> str:
-    known = next(iter(targets))
-    if type(unknown) is not type(known) and str(unknown) in map(str, targets):
-        return f", whose ids are {type(known).__name__}, not {type(unknown).__name__}; give ids of that type"
-    return "; leave them out, or score against the split they are of"

@@ -1,8 +1,7 @@
 """Retrieval metrics, of the ranks of the right items in each query's order.
 
     recall at k           share of queries with a right item among the first k (R@1, R@5, R@10)
-    median, mean rank     of a query's best right item, from 1
-    mean AP               of a query: the mean, over its right items, of the share of right ones up to them
+    median rank           of a query's best right item, from 1
 
 Unusual: of equal scores, wrong items come before right ones, so a constant score earns what it deserves. Many public scripts
 let the right item win.
@@ -12,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Int, Num
 
 from tapetum.core.errors import BadInput
 from tapetum.metrics.pairing import finite_array
@@ -26,8 +25,6 @@ class RankingScores:
     """Share of queries, by the number k of first items."""
     median_rank: float
     """From 1; half a rank between two."""
-    mean_rank: float
-    mean_ap: float
 
 
 def retrieval_scores(
@@ -39,7 +36,7 @@ def retrieval_scores(
     Raises BadInput for NaN, other shapes, a query without a right item, and a `k` below 1.
 
     >>> retrieval_scores([[0.9, 0.1], [0.8, 0.3]], at=(1, 2))
-    RankingScores(recall={1: 0.5, 2: 1.0}, median_rank=1.5, mean_rank=1.5, mean_ap=0.75)
+    RankingScores(recall={1: 0.5, 2: 1.0}, median_rank=1.5)
     """
     ranks, true = ranks_of_right(scores, right)
     best = np.where(true, ranks, ranks.shape[1] + 1).min(1)
@@ -48,8 +45,6 @@ def retrieval_scores(
     return RankingScores(
         recall={int(k): float((best <= k).mean()) for k in at},
         median_rank=float(np.median(best)),
-        mean_rank=float(best.mean()),
-        mean_ap=float(average_precisions(ranks, true).mean()),
     )
 
 
@@ -71,9 +66,3 @@ def ranks_of_right(
     ranks = np.empty((q, n), np.int64)
     np.put_along_axis(ranks, order, np.arange(1, n + 1)[None], axis=1)
     return ranks, true
-
-
-def average_precisions(ranks: Int[np.ndarray, "q n"], right: Bool[np.ndarray, "q n"]) -> Float[np.ndarray, " q"]:
-    """Compute the average precision of each query, from ranks as `ranks_of_right` gives them."""
-    ranks_of_right = [np.sort(row[true]) for row, true in zip(ranks, right, strict=True)]
-    return np.array([np.mean(np.arange(1, len(row) + 1) / row) for row in ranks_of_right])

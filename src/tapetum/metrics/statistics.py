@@ -20,7 +20,6 @@ from tapetum.core.errors import BadInput
 from tapetum.metrics.pairing import finite_array
 
 Interval = tuple[float, float]
-"""Least and greatest value."""
 Verdict = Literal["held", "falsified", "undecided"]
 
 
@@ -62,7 +61,8 @@ def bootstrap_interval(
     if groups is not None and len(groups) != len(values):
         raise BadInput(f"there are {len(groups)} groups of {len(values)} values; name the group of each")
     rng = np.random.default_rng([seed, 2027])
-    number = np.arange(len(values)) if groups is None else _numbers(groups)
+    numbers: dict[Hashable, int] = {}
+    number = np.array([numbers.setdefault(group, len(numbers)) for group in (range(len(values)) if groups is None else groups)])
     bunches = int(number.max()) + 1
     if statistic is None:  # a mean needs the sums of bunches alone
         sums, sizes = np.bincount(number, values, bunches), np.bincount(number, minlength=bunches)
@@ -81,8 +81,7 @@ def bootstrap_interval(
 def t_interval(values: Sequence[float] | Num[np.ndarray, " n"], confidence: float = 0.95) -> Interval:
     """Compute the interval of the mean of n independent values by Student's t with n - 1 degrees of freedom.
 
-    A single value has an unbounded interval. Raises BadInput if there is no value or one is
-    not finite.
+    A single value has an unbounded interval. Raises BadInput if there is no value or one is not finite.
 
     >>> [round(end, 3) for end in t_interval([1.0, 2.0, 3.0])]
     [-0.484, 4.484]
@@ -112,11 +111,6 @@ def join_verdicts(verdicts: Sequence[Verdict]) -> Verdict:
     if "falsified" in verdicts:
         return "falsified"
     return "held" if verdicts and set(verdicts) == {"held"} else "undecided"
-
-
-def _numbers(groups: Sequence[Hashable]) -> np.ndarray:
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(group, len(numbers)) for group in groups])
 
 
 def _check(confidence: float) -> None:

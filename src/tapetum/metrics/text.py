@@ -53,7 +53,6 @@ def levenshtein(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
 
 
 Unit = Literal["character", "word", "symbol", "line"]
-"""Unit of the error rate."""
 
 _UNITS: Mapping[str, Callable[[str], Sequence[str]]] = {
     "character": list,
@@ -63,13 +62,10 @@ _UNITS: Mapping[str, Callable[[str], Sequence[str]]] = {
 }
 
 
-def error_rate(
-    predictions: Mapping[Hashable, str], targets: Mapping[Hashable, str], unit: Unit, *, missing: str | None = None
-) -> float:
+def error_rate(predictions: Mapping[Hashable, str], targets: Mapping[Hashable, str], unit: Unit) -> float:
     """Compute insertions, deletions and replacements divided by the length of the targets, over all texts; it may exceed 1.
 
-    `missing` is the text if there is no prediction; None refuses. Raises BadInput for ids that don't match, items that are
-    not texts, an unknown unit, and targets without a single unit.
+    Raises BadInput for ids that don't match, items that are not texts, an unknown unit, and targets without a single unit.
 
     >>> error_rate({1: "a cat"}, {1: "a bat"}, "character"), error_rate({1: "a cat"}, {1: "a bat"}, "word")
     (0.2, 0.5)
@@ -77,7 +73,7 @@ def error_rate(
     if unit not in _UNITS:
         raise BadInput(f"there is no unit {unit!r}; it is one of {', '.join(_UNITS)}")
     split, edits, length = _UNITS[unit], 0, 0
-    for key, prediction, target in paired(predictions, targets, missing=missing):
+    for key, prediction, target in paired(predictions, targets):
         units = split(text(target, key))
         edits += levenshtein(split(text(prediction, key)), units)
         length += len(units)
@@ -94,17 +90,12 @@ class SpottingScores:
     precision: float
     recall: float
     hits: int
-    """Words that were matched."""
     n_predictions: int
     """Words predicted, less those on places that don't count."""
     n_targets: int
-    """True words."""
 
 
-def spotting_f1(
-    predictions: Mapping[Hashable, Boxes],
-    targets: Mapping[Hashable, Boxes],
-) -> SpottingScores:
+def spotting_f1(predictions: Mapping[Hashable, Boxes], targets: Mapping[Hashable, Boxes]) -> SpottingScores:
     """Score boxes whose labels are the words in them, by image.
 
     A true word "###" cannot be read: it need not be found, and a word predicted there counts neither way unless it found

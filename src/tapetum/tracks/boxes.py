@@ -50,7 +50,6 @@ class BoxTracks:
     scores: np.ndarray
     """float32 (n, t), 0..1: of the detector where it saw it, else times the share of points that were seen and agreed."""
     labels: Sequence[str]
-    """What each is."""
     times: np.ndarray | None = None
     """float64 (t,): seconds of each frame, where they are known."""
 
@@ -61,9 +60,7 @@ class BoxTracks:
         for name in ("shown", "detected"):
             fields[name] = truths("BoxTracks", name, getattr(self, name))
             if fields[name].shape != (n, t):
-                raise BadInput(
-                    f"{name} of BoxTracks has shape {fields[name].shape}; with xyxy of shape {xyxy.shape} give {(n, t)}"
-                )
+                raise BadInput(f"{name} of BoxTracks has shape {fields[name].shape}; with xyxy {xyxy.shape} give {(n, t)}")
         fields["labels"] = tuple(map(str, self.labels))
         if len(fields["labels"]) != n:
             raise BadInput(f"BoxTracks has {len(fields['labels'])} labels for {n} boxes; give one for each")
@@ -93,20 +90,14 @@ class BoxTracks:
     def load(cls, path: str | os.PathLike[str]) -> "BoxTracks":
         """Read an npz that `save` wrote. Raises BadInput if it is something else."""
         if Path(path).suffix == ".csv":
-            raise BadInput(
-                f"{path} is a table for other programs, which leaves out frames without boxes; give the npz beside it"
-            )
+            raise BadInput(f"{path} is a table, which leaves out frames without boxes; give the npz beside it")
         return cls(**load(path, _FORMATS, "boxes", "tapetum detect --track"))
 
 
-def points_in(box: Float[np.ndarray, "4"], side: int = SIDE) -> Float32[np.ndarray, "k 2"]:
-    """Compute points of a regular grid in the ellipse inscribed in a box, where objects mostly are.
-
-    >>> len(points_in(np.array([0.0, 0, 70, 70])))
-    37
-    """
+def points_in(box: Float[np.ndarray, "4"]) -> Float32[np.ndarray, "k 2"]:
+    """Compute points of a regular grid in the ellipse inscribed in a box, where objects mostly are."""
     x1, y1, x2, y2 = np.asarray(box, np.float64)
-    steps = (np.arange(side) + 0.5) / side
+    steps = (np.arange(SIDE) + 0.5) / SIDE
     grid = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
     inside = ((2 * grid - 1) ** 2).sum(1) <= 1
     return (grid[inside] * (x2 - x1, y2 - y1) + (x1, y1)).astype(np.float32)
@@ -118,13 +109,7 @@ def carry(
     now: Float[np.ndarray, "k 2"],
     visible: Bool[np.ndarray, " k"],
 ) -> tuple[Float32[np.ndarray, "4"], float] | None:
-    """Move and scale a box with its points; returns it with the fraction of points that agree, or None if it is lost.
-
-    >>> points = points_in(np.array([0.0, 0, 10, 10]))
-    >>> moved, share = carry(np.array([0.0, 0, 10, 10]), points, points * 2 + 5, np.ones(len(points), bool))
-    >>> moved.round(3).tolist(), share
-    ([5.0, 5.0, 25.0, 25.0], 1.0)
-    """
+    """Move and scale a box with its points; returns it with the fraction of points that agree, or None if it is lost."""
     box = np.asarray(box, np.float64)
     centre, size = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
     before, now, visible = np.asarray(before, np.float64), np.asarray(now, np.float64), np.asarray(visible, bool)
@@ -161,7 +146,6 @@ def _consensus(before: np.ndarray, now: np.ndarray, visible: np.ndarray, far: fl
 
 
 def _scale(before: np.ndarray, now: np.ndarray) -> float:
-    """Median ratio of the distances of all pairs."""
     one, other = np.triu_indices(len(before), 1)
     was = np.linalg.norm(before[one] - before[other], axis=1)
     apart = was > 0.25 * was.max(initial=0)

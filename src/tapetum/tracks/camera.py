@@ -1,15 +1,12 @@
 """Camera motion estimated from tracks: most points share the camera's motion, the others move independently.
 
-From each frame to the next, a homography is fitted robustly to the points visible in both (RANSAC, then least squares on the
-inliers). A homography is exact for a camera that only rotates, and for a flat background; near objects that a translating
-camera passes appear to move, and no homography can tell this from motion of their own.
+From each frame to the next, a homography is fitted robustly to the points visible in both. It is exact for a camera that only
+rotates, and for a flat background; near objects that a moving camera passes appear to move. Points that follow the camera in
+most frames are background; by these alone every frame is aligned to a reference frame, directly if enough of them are visible
+in both, otherwise through the frames between.
 
-Points that follow the camera in most frames are background. Using only these, every frame is then aligned to a reference frame:
-directly if enough of them are visible in both, otherwise through the frames between, so that errors do not accumulate.
-
-The rainbow view: independently moving points draw coloured paths, as if the camera had not moved. In each frame, the paths so
-far of all foreground points are mapped to that frame through the camera's motion, so an object that is still in the world
-draws no path however the camera moves. Background points are small and grey.
+The rainbow view: moving points draw coloured paths, mapped to each frame through the camera's motion, as if the camera had not
+moved. Background points are small and grey.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +28,6 @@ LEAST = 8
 TRIES = 200
 """Samples of four points drawn for a pair of frames."""
 AT_ONCE = 20
-"""Samples that are fitted together."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,6 @@ class CameraMotion:
 
     to_reference: Homographies
     """From raster pixels of each frame to those of the reference frame."""
-    reference: int
     background: Bool[np.ndarray, " n"]
     """Points that moved with the camera alone."""
 
@@ -50,11 +45,7 @@ class CameraMotion:
 
 
 def through(maps: Homographies, xy: Float64[np.ndarray, "n t 2"]) -> Float64[np.ndarray, "n t 2"]:
-    """Map positions by the homography of their frame; NaN if that sends them behind the camera.
-
-    >>> through(np.diag([2.0, 2.0, 1.0])[None], np.ones((1, 1, 2))).tolist()
-    [[[2.0, 2.0]]]
-    """
+    """Map positions by the homography of their frame; NaN if that sends them behind the camera."""
     ones = np.concatenate([xy, np.ones((*xy.shape[:2], 1))], -1)
     moved = np.einsum("tij,ntj->nti", maps, ones)
     ahead = moved[..., 2:] > 1e-9
@@ -62,10 +53,8 @@ def through(maps: Homographies, xy: Float64[np.ndarray, "n t 2"]) -> Float64[np.
 
 
 def fit_homography(a: Float64[np.ndarray, "n 2"], b: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "3 3"] | None:
-    """Fit the homography from `a` to `b` by least squares on the normalised linear system (Hartley 1997).
-
-    None if the points do not determine one: fewer than four, or collinear.
-    """
+    """Fit the homography from `a` to `b` by least squares on the normalised linear system (Hartley 1997); None for fewer than
+    four points, or collinear ones."""
     fitted = _fits(a[None], b[None])[0] if len(a) >= 4 else None
     return fitted if fitted is not None and np.isfinite(fitted).all() else None
 
@@ -129,18 +118,15 @@ def _distance(maps: Homographies, a: np.ndarray, b: np.ndarray) -> Float64[np.nd
     return np.nan_to_num(np.linalg.norm(moved - b[:, None], axis=-1), nan=np.inf).T
 
 
-def camera_motion(tracks: Tracks, *, within: float = 2.0, reference: int | None = None, seed: int = 0) -> CameraMotion:
+def camera_motion(tracks: Tracks, *, within: float = 2.0) -> CameraMotion:
     """Estimate the camera's motion and the points that belong to the background.
 
-    Args:
-        within: pixels by which a background point may deviate from the camera's motion between two frames.
-        reference: frame to which the others are aligned; by default the middle one.
-        seed: of the random samples; the same seed gives the same result.
+    `within` is by how many pixels a background point may deviate between two frames. The middle frame is the reference.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     xy, visible = tracks.xy.astype(np.float64), tracks.visible
     n, t = visible.shape
-    onto = t // 2 if reference is None else reference
+    onto = t // 2
     steps = np.tile(np.eye(3), (max(t - 1, 0), 1, 1))
     judged, agreed = np.zeros(n), np.zeros(n)
     for k in range(t - 1):
@@ -153,18 +139,12 @@ def camera_motion(tracks: Tracks, *, within: float = 2.0, reference: int | None 
             steps[k] = fitted[0]
             agreed[both] += fitted[1]
     background = (judged > 0) & (agreed >= 0.8 * judged)
-    to_reference, background = _direct(xy, visible, _chained(steps, onto), onto, background, within, rng)
-    return CameraMotion(to_reference, onto, background)
-
-
-def _chained(steps: Homographies, reference: int) -> Homographies:
-    """Homographies from every frame to the reference, through the frames between."""
-    maps = np.tile(np.eye(3), (len(steps) + 1, 1, 1))
-    for k in range(reference - 1, -1, -1):
-        maps[k] = maps[k + 1] @ steps[k]
-    for k in range(reference + 1, len(maps)):
-        maps[k] = maps[k - 1] @ np.linalg.inv(steps[k - 1])
-    return maps
+    chained = np.tile(np.eye(3), (len(steps) + 1, 1, 1))  # to the reference, through the frames between
+    for k in range(onto - 1, -1, -1):
+        chained[k] = chained[k + 1] @ steps[k]
+    for k in range(onto + 1, len(chained)):
+        chained[k] = chained[k - 1] @ np.linalg.inv(steps[k - 1])
+    return CameraMotion(*_direct(xy, visible, chained, onto, background, within, rng))
 
 
 def _direct(
@@ -200,16 +180,8 @@ def _direct(
 def draw_rainbow(
     frames: Iterable[Frame], tracks: Tracks, *, radius: float | None = None, labels: Sequence[str] | None = None
 ) -> Iterator[Frame]:
-    """Draw frames, darkened, with the rainbow view on them, one by one. Hues follow the height of the first positions.
-
-    Args:
-        frames: of the video that the tracks belong to; they are not changed.
-        radius: of the dots of moving points, in pixels; derived from the frame size if None.
-        labels: a short text per point, written beside it.
-
-    Raises:
-        BadInput: more or fewer frames than the tracks have.
-    """
+    """Draw frames, darkened, with the rainbow view on them, one by one; hues follow the height of the first positions.
+    `radius`, in pixels, and `labels` are as in `draw_tracks`. Raises BadInput for more or fewer frames than the tracks have."""
     xy, visible = tracks.xy.astype(np.float64), tracks.visible
     colours = np.empty((tracks.points, 3), np.uint8)
     colours[np.argsort(xy[np.arange(tracks.points), visible.argmax(1), 1], kind="stable")] = colour_wheel(tracks.points)

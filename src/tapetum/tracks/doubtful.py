@@ -61,20 +61,14 @@ def find_doubtful_places(
 ) -> list[Place]:
     """List the doubtful places of all points, the most doubtful first.
 
-    Args:
-        tracks: n points through t frames.
-        size: width and height of the video in pixels; by default the extent of the visible positions.
-        backward: distance of the path tracked back from the track, in pixels; NaN where unknown.
-        looked_at: frames that a person has checked, besides those of clicks and queries.
-
-    >>> tracks = Tracks(xy=np.ones((1, 3, 2)), visible=np.ones((1, 3), bool), confidence=[[0.9, 0.6, 0.9]],
-    ...                 queries=[[0, 1, 1]])
-    >>> find_doubtful_places(tracks)
-    [Place(point=0, frame=1, reason='low confidence', score=0.6)]
+    `size` is width and height of the video in pixels, by default the extent of the visible positions; `backward` the distance
+    of the path tracked back, in pixels, NaN where unknown; `looked_at` are frames that a person has checked, besides clicks and
+    queries.
     """
     if not tracks.points or not tracks.frames:
         return []
-    low, high = _span(tracks) if size is None else (np.zeros(2), np.array(size, float))
+    shown = tracks.xy[tracks.visible].astype(float) if size is None else np.array([(0, 0), size], float)
+    low, high = (shown.min(0), shown.max(0)) if len(shown) else (np.zeros(2), np.ones(2))
     shorter = max(float(min(high - low)), 1.0)
     inner = low + EDGE * shorter, high - EDGE * shorter
     apart = departures(tracks.xy) / shorter
@@ -104,7 +98,6 @@ class Span(NamedTuple):
 
     point: int
     first: int
-    """Number of the frame in the video."""
     last: int
     error_px: float
     """Mean predicted error, in pixels of the video."""
@@ -115,12 +108,7 @@ class Span(NamedTuple):
 
 
 def expected_share(tracks: Tracks) -> float | None:
-    """Compute the share of visible places that is expected wrong; None for tracks without `chance_wrong`.
-
-    >>> expected_share(Tracks(xy=np.ones((1, 3, 2)), visible=[[1, 1, 0]], confidence=np.ones((1, 3)), queries=[[0, 1, 1]],
-    ...                       chance_wrong=[[0, 0.5, 0.9]]))
-    0.25
-    """
+    """Compute the share of visible places that is expected wrong; None for tracks without `chance_wrong`."""
     if tracks.chance_wrong is None:
         return None
     return float(tracks.chance_wrong[tracks.visible].sum(dtype=float) / max(tracks.visible.sum(), 1))
@@ -130,12 +118,7 @@ def find_doubtful_spans(tracks: Tracks, until: float = 0.0) -> list[Span]:
     """List the frames in which visible points are likely to be wrong, those with the most frames that are expected wrong first.
 
     A span is a run of chances of at least `LIKELY`, with gaps of up to `GAP` frames. The list ends where the share of visible
-    places that is still expected wrong is below `until`. Raises BadInput for tracks without `chance_wrong`.
-
-    >>> tracks = Tracks(xy=np.ones((1, 5, 2)), visible=np.ones((1, 5), bool), confidence=np.ones((1, 5)), queries=[[0, 1, 1]],
-    ...                 error_px=[[0, 9, 1, 11, 1]], chance_wrong=[[0, 0.5, 0.1, 0.75, 0]])
-    >>> find_doubtful_spans(tracks)
-    [Span(point=0, first=1, last=3, error_px=7.0, chance_wrong=0.45, left=0.0)]
+    places still expected wrong is below `until`. Raises BadInput for tracks without `chance_wrong`.
     """
     left = expected_share(tracks)
     if left is None or tracks.chance_wrong is None or tracks.error_px is None:
@@ -170,13 +153,7 @@ def departures(xy: Float[np.ndarray, "n t 2"]) -> Float[np.ndarray, "n t"]:
 
 
 def last_visible(tracks: Tracks, point: int, direction: int, width: int, height: int) -> int | None:
-    """Find the frame farthest from the clicks of a point, after (1) or before (-1) all, where it is visible in the image.
-
-    >>> tracks = Tracks(xy=[[[1, 1], [1, 1], [9, 1], [1, 1]]], visible=[[1, 1, 1, 0]], confidence=np.ones((1, 4)),
-    ...                 queries=[[0, 1, 1]])
-    >>> last_visible(tracks, 0, 1, 8, 8), last_visible(tracks, 0, -1, 8, 8)
-    (1, None)
-    """
+    """Find the frame farthest from the clicks of a point, after (1) or before (-1) all, where it is visible in the image."""
     xy = tracks.xy[point]
     inside = ((xy >= 0) & (xy <= (width, height))).all(axis=1) & tracks.visible[point]
     first, last = click_range(tracks, point)
@@ -193,14 +170,7 @@ def click_range(tracks: Tracks, point: int) -> tuple[float, float]:
     return query, query
 
 
-def _span(tracks: Tracks) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]]:
-    """The corners of the box around all visible positions."""
-    xy = tracks.xy[tracks.visible].astype(float)
-    return (xy.min(0), xy.max(0)) if len(xy) else (np.zeros(2), np.ones(2))
-
-
 _Hit = tuple[int, str, float]
-"""Frame, reason, score."""
 
 
 def _unsure(confidence: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"]) -> list[_Hit]:
@@ -260,10 +230,8 @@ def _lost(
     low: Float[np.ndarray, "2"],
     high: Float[np.ndarray, "2"],
 ) -> list[_Hit]:
-    """The frame after the last visible one, unless a person has checked the rest; the score grows with the length of the rest.
-
-    A point last visible within `EDGE` of a border, outside of `low` to `high`, may well have left the image.
-    """
+    """The frame after the last visible one, unless it was checked or near a border; the score grows with the length of the
+    rest."""
     frames = np.flatnonzero(visible)
     last = len(visible) - 1 if not len(frames) else int(frames[-1])
     rest = unknown[last + 1 :]

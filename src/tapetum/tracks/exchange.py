@@ -8,16 +8,12 @@
     sleap    .h5    pixels, (0, 0) the centre of the first        written only, see `poses`
     coco     .json  pixels, (0, 0) the centre of the first        written only, see `poses`
 
-Fields that a layout lacks are filled in on reading. The query is where the point is first visible. A missing position is
-interpolated between those before and after it, or copied from the first or the last, or 0, 0 for a point without any.
-Without a likelihood, confidence is 1 where there is a position and otherwise 0. A position of DeepLabCut is visible if
-its likelihood is above 0.5; otherwise it is kept, as a guess.
+Fields that a layout lacks are filled in on reading: the query is where the point is first visible; missing positions are
+interpolated, or copied from the first or the last; confidence is 1 where there is a position. A position of DeepLabCut is
+visible if its likelihood is above 0.5.
 
-About pixels: DeepLabCut does not document where in the first pixel its origin lies. Its labels are clicks in napari, stored
-unchanged, and in napari the first pixel spans -0.5 to 0.5. So both get half a pixel less than our raster
-coordinates, in which it spans 0 to 1.
-
-Plain numpy: no torch, no pandas, and no code in a file is ever run.
+DeepLabCut's labels are clicks in napari, where the first pixel spans -0.5 to 0.5: half a pixel less than our raster
+coordinates. Plain numpy: no torch, no pandas, and no code in a file is ever run.
 """
 
 import csv
@@ -40,29 +36,21 @@ from tapetum.video.types import VideoSubset
 
 Layout = Literal["tapetum", "dlc", "napari", "tapvid", "sleap", "coco"]
 SUFFIXES = {"dlc": ".csv", "napari": ".csv", "tapvid": ".pkl", "sleap": ".h5", "coco": ".json"}
-"""File extension of each foreign layout."""
 
 _BY_SUFFIX: dict[str, Layout] = {".pkl": "tapvid", ".h5": "sleap"}
-"""Default layout by file extension."""
 
 _ASIDE = 1.0
 """Pixels by which a query may lie outside the image, as annotations at its edge do."""
 
 
 def read_tracks(path: str | os.PathLike[str], *, video: Video | None = None, name: str | None = None) -> Tracks:
-    """Read tracks from a file of any layout, detected from the extension and the header.
+    """Read tracks from a file of any layout, detected from the extension and the header: .npz, .json, .parquet or .csv of
+    `Tracks.save`; .csv of DeepLabCut (three header rows, or four with individuals), or with columns ID, T, Y, X as of napari;
+    .pkl of TAP-Vid, with the `name` of a video if it has several.
 
-    Args:
-        path: .npz, .json, .parquet or .csv of `Tracks.save`; .csv of DeepLabCut (three header rows, or four with
-            individuals; points in the order of the columns); .csv with columns ID, T, Y, X as of a napari Tracks layer
-            (points in the order of their IDs); .pkl of TAP-Vid.
-        video: the tracks' own video, if available. It gives the number of frames, where a table of napari ends with the
-            last visible point, and the size for scaling TAP-Vid's fractions, in place of the frames in the pickle.
-            Whether it matches is not checked: see `check_video`.
-        name: which video to read from a pickle with several.
-
-    Raises:
-        BadInput: the file does not exist, has an unknown layout, or is damaged; the message names the line.
+    The tracks' own `video`, unchecked (`check_video`), gives the number of frames for napari, and the size for TAP-Vid, in
+    place of the frames in the pickle. Raises BadInput if the file does not exist, has an unknown layout, or is damaged; the
+    message names the line.
     """
     path = named_path(path)
     suffix = path.suffix.lower()
@@ -94,17 +82,12 @@ def write_tracks(
 ) -> Path:
     """Write tracks in a layout; by default TAP-Vid for .pkl, SLEAP for .h5, and that of `Tracks.save` otherwise.
 
-    dlc: scorer `tapetum`, body parts by the names of points, or else `point0`, `point1`, ...; x, y are empty where the point is
-    hidden, the likelihood is the confidence. napari: a row per visible point; a point that is never visible has none.
-    tapvid: needs the `video`, whose frames are stored with the tracks, under its name without the extension. sleap and coco:
-    see `poses`; coco needs the `video` for its size. If some frames of the video were skipped (`Tracks.numbers`), tables of
-    DeepLabCut and napari, and files of SLEAP and COCO, use the video's frame numbers.
+    dlc: scorer `tapetum`, body parts by the names of points, x, y empty where hidden, the likelihood is the confidence. napari:
+    a row per visible point. tapvid: needs the `video`, whose frames are stored too. coco needs it for its size. Skipped frames
+    keep the video's numbers in dlc, napari, sleap and coco. Visible positions are restored exactly from dlc and napari, and to
+    a ten-millionth of the image's size from tapvid. The file appears whole or not at all.
 
-    The file appears whole or not at all. Visible positions are restored exactly from dlc and napari (from dlc if their
-    confidence is above 0.5, as with our trackers), and to a ten-millionth of the image's size from tapvid.
-
-    Raises:
-        BadInput: another extension, a video that is missing or does not match, a path that cannot be written.
+    Raises BadInput: another extension, a video that is missing or does not match, a path that cannot be written.
     """
     path = named_path(path)
     layout = layout or _BY_SUFFIX.get(path.suffix.lower(), "tapetum")
@@ -114,7 +97,12 @@ def write_tracks(
     if path.suffix.lower() != suffix:
         raise BadInput(f"{path} has the extension {path.suffix or '(none)'}; the layout {layout} is written as {suffix}")
     if layout == "tapvid":
-        return _to_tapvid(tracks, path, video)
+        if video is None:
+            raise BadInput(f"{path} needs the frames too: a TAP-Vid pickle holds them beside the points; give the video")
+        check_video(tracks, video)
+        points, name = tracks.xy.astype(np.float64) / (video.width, video.height), Path(video.name).stem
+        entry = TapVidEntry(name=name, video=video[:], points=points, occluded=~tracks.visible)
+        return write_entries(path, {name: entry})
     if layout == "sleap":
         return write_sleap(tracks, path, video)
     if layout == "coco":
@@ -130,14 +118,9 @@ def write_tracks(
 
 
 def check_video(tracks: Tracks, video: Video) -> None:
-    """Raise `BadInput` if these cannot be the tracks of `video`: other frames, or queries outside its image or its frames.
-
-    Tracks do not store the size of their video, so a larger one with the same number of frames passes.
-    """
+    """Raise `BadInput` if these cannot be the tracks of `video`: other frames, or queries outside its image or its frames."""
     if tracks.frames != len(video):
-        raise BadInput(
-            f"the tracks have {tracks.frames} frames but {video.name} has {len(video)}; give the video that they come from"
-        )
+        raise BadInput(f"the tracks have {tracks.frames} frames but {video.name} has {len(video)}; give their own video")
     times = tracks.queries[:, 0]
     if len(late := np.flatnonzero((times < 0) | (times > tracks.frames - 1))):
         raise BadInput(
@@ -159,10 +142,7 @@ def tracked_part(video: Video, tracks: Tracks) -> Video:
     if tracks.numbers is None:
         return video
     if tracks.frames and tracks.numbers[-1] >= len(video):
-        raise BadInput(
-            f"the tracks are about frames up to {tracks.numbers[-1]}, but {video.name} has {len(video)}; give the video that "
-            "they come from"
-        )
+        raise BadInput(f"the tracks go to frame {tracks.numbers[-1]}, and {video.name} has {len(video)}; give their own video")
     return VideoSubset(video, tracks.numbers.tolist())
 
 
@@ -187,12 +167,3 @@ def _from_tapvid(path: Path, video: Video | None, name: str | None) -> Tracks:
         height, width = video.height, video.width
     xy = np.where(entry.occluded[..., None], np.nan, entry.points) * np.array([width, height])
     return tables.filled(xy, ~entry.occluded, (~entry.occluded).astype(np.float32))
-
-
-def _to_tapvid(tracks: Tracks, path: Path, video: Video | None) -> Path:
-    if video is None:
-        raise BadInput(f"{path} needs the frames too: a TAP-Vid pickle holds them beside the points; give the video")
-    check_video(tracks, video)
-    points = tracks.xy.astype(np.float64) / (video.width, video.height)
-    name = Path(video.name).stem
-    return write_entries(path, {name: TapVidEntry(name=name, video=video[:], points=points, occluded=~tracks.visible)})

@@ -28,7 +28,6 @@ PATIENCE = 3
 SAME = 0.3
 """Overlap (intersection over union) from which a found box is a thing that is followed already."""
 Detector = Callable[[int], Boxes]
-"""Finds the boxes of objects in a frame, by its number."""
 
 
 @dataclass
@@ -39,15 +38,8 @@ class CarriedBox:
     xyxy: np.ndarray
     """(t, 4)"""
     shown: np.ndarray
-    """(t,)"""
     detected: np.ndarray
     scores: np.ndarray
-
-    def lost_from(self, frame: int) -> int | None:
-        """Find the first frame after `frame` from which on it is never shown again."""
-        rest = np.flatnonzero(self.shown[frame:])
-        last = frame - 1 if not len(rest) else frame + int(rest[-1])
-        return None if last + 1 >= len(self.shown) else max(last + 1, frame)
 
 
 @dataclass
@@ -60,7 +52,6 @@ class BoxTracker:
     every: int
     """Frames between two detections, at least."""
     detector_frames: list[int] = field(default_factory=list)
-    """Frames that the detector saw."""
     progress: Callable[[int, int | None], None] = lambda done, total: None
 
     def run(self) -> list[CarriedBox]:
@@ -74,7 +65,10 @@ class BoxTracker:
             matched = self._matched(objects, boxes, frame)
             if matched:
                 self._carry(matched, frame)
-            later = [lost for each in objects if each.shown[frame] and (lost := each.lost_from(frame + 1)) is not None]
+            later = []  # where each is never shown again
+            for each in objects:
+                if each.shown[frame] and (last := int(np.flatnonzero(each.shown)[-1])) + 1 < end:
+                    later.append(last + 1)
             if not objects or not all(each.shown[frame] for each in objects):
                 later.append(frame)
             frame = max(min(later, default=end), frame + self.every)
@@ -132,10 +126,8 @@ def carry_box(
     visible: Bool[np.ndarray, "k t"],
     size: tuple[int, int],
 ) -> CarriedBox:
-    """Carry a box from a frame to the end of the video by the tracks of its points (`box_queries`), like an object tracker.
-
-    A lost box keeps its position, not shown, until enough of its points are visible again; before `frame` it is not shown.
-    """
+    """Carry a box from a frame to the end of the video by the tracks of its points (`box_queries`), like an object tracker. A
+    lost box keeps its position, not shown, until enough of its points are visible again."""
     thing = _unseen("", xy.shape[1])
     thing.xyxy[: frame + 1], thing.shown[frame], thing.detected[frame], thing.scores[frame] = box, True, True, 1.0
     _along(thing, frame, range(frame + 1, xy.shape[1]), xy, visible, 0, size, patience=xy.shape[1])
@@ -165,18 +157,13 @@ def _along(
     before = xy[:, anchor - start]
     for frame in way:
         carried = None if missed >= patience else carry(box, before, xy[:, frame - start], visible[:, frame - start])
-        if carried is None or not _within(carried[0], size):
+        centre = np.full(2, -1.0) if carried is None else (carried[0][:2] + carried[0][2:]) / 2
+        if carried is None or not ((centre >= 0) & (centre <= size)).all():
             missed += 1
             thing.shown[frame] = False
         else:
             missed = 0
             thing.xyxy[frame], thing.shown[frame], thing.scores[frame] = carried[0], True, score * carried[1]
-
-
-def _within(box: np.ndarray, size: tuple[int, int]) -> bool:
-    """Whether the centre of a box is in the image."""
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    return 0 <= x <= size[0] and 0 <= y <= size[1]
 
 
 def to_box_tracks(things: list[CarriedBox], video: Video) -> BoxTracks:

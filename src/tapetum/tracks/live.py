@@ -40,7 +40,6 @@ class LiveTracks:
     ids: Int64[np.ndarray, " n"]
     """As `submit` gave them."""
     xy: Float[np.ndarray, "n 2"]
-    """Raster pixels."""
     visible: Bool[np.ndarray, " n"]
     confidence: Float[np.ndarray, " n"]
     velocity: Float[np.ndarray, "n 2"]
@@ -48,7 +47,6 @@ class LiveTracks:
     covariance: Float[np.ndarray, "n 2 2"] | None
     """Of the error of `xy`, in square pixels; None where the tracker has none."""
     chance_wrong: Float[np.ndarray, " n"] | None = None
-    """As in `FrameTracks`."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,7 @@ class LiveState:
     """All that a `LiveTracker` knows after a frame, for another one to go on from (`tracker.save_state`)."""
 
     stream: Any
-    """Of the tracker."""
     ids: tuple[int, ...]
-    """Of its points."""
     next_id: int
     size: tuple[int, int] | None
     """Height and width of the frames."""
@@ -92,7 +88,7 @@ class Velocities:
         self, ids: Sequence[int], xy: Float[np.ndarray, "n 2"], visible: Bool[np.ndarray, " n"], time_s: float
     ) -> Float[np.ndarray, "n 2"]:
         """Compute pixels a second in the next frame: least-squares slopes through the last positions of each point; NaN for a
-        point that is hidden, or seen for the first time."""
+        hidden or new one."""
         gap, self._before_s = time_s - self._before_s, time_s
         result = np.full((len(ids), 2), np.nan, np.float32)
         self._history = {number: self._history.get(number, deque(maxlen=VELOCITY_FRAMES)) for number in ids}
@@ -130,14 +126,10 @@ class LiveTracker:
             on_tracks: called in the thread with the points of each frame.
             stale_after_s: seconds after the last frame from which `latest` marks all points hidden.
             longest_gap_s: seconds between two frames above which velocities start over.
-            every: the network looks at every n-th frame, and patches follow the points between (`with_keyframes`); "auto" finds
-                out in the first second how often it can here, and `choice` then says so in a line.
-            realtime: it looks at the newest frame whenever it is free, in one more thread, and patches follow the points.
-            frame_rate: frames a second, for "auto" alone.
+            every, realtime, frame_rate: see `with_keyframes`; `choice` says what "auto" chose.
             state: that of an earlier `LiveTracker`, to go on from.
 
-        Raises:
-            BadInput: the tracker needs the whole video, or `every` is less than 1, or given with `realtime`.
+        Raises BadInput: the tracker needs the whole video, or `every` is less than 1, or given with `realtime`.
         """
         if getattr(tracker, "start", None) is None or getattr(tracker, "step", None) is None:
             kind = type(tracker).__name__
@@ -186,14 +178,10 @@ class LiveTracker:
     ) -> list[int]:
         """Submit the next frame, which is copied, and return immediately, with the ids of its new points.
 
-        Args:
-            time_s: of the frame, by any clock that does not go back; None uses this machine's.
-            points: (x, y) in raster pixels of new points in this frame, which is then not dropped.
-            corrected: (x, y) of points, by id, that are to be tracked from there on, as they look in this frame.
-
-        Raises:
-            BadInput: not a frame, a frame of another size than earlier ones, a time that is not after the last, a point outside
-                the frame, an id that was never given, or a tracker that was closed or has failed.
+        `time_s` is by any clock that does not go back; None uses this machine's. `points` are (x, y) in raster pixels of new
+        points in this frame, which is then not dropped; `corrected` those of points, by id, to be tracked from there on. Raises
+        BadInput for a frame of another size, a time that is not after the last, a point outside the frame, an id that was never
+        given, or a tracker that was closed or has failed.
         """
         checked = check_frame(frame, self._size).copy()
         moment = time.monotonic() if time_s is None else float(time_s)
@@ -231,14 +219,8 @@ class LiveTracker:
             self._removed.update(int(number) for number in ids)
 
     def latest(self, time_s: float | None = None) -> LiveTracks | None:
-        """Get the points of the last tracked frame, all hidden if it is stale; None before the first.
-
-        Args:
-            time_s: now, by the clock of `submit`; None uses the time since the tracks were computed.
-
-        Raises:
-            BadInput: the tracker has failed.
-        """
+        """Get the points of the last tracked frame, all hidden if it is stale; None before the first. `time_s` is now, by the
+        clock of `submit`; None uses the time since the tracks were computed. Raises BadInput if the tracker has failed."""
         with self._changed:
             self._check_failed()
             if self._latest is None:

@@ -53,7 +53,6 @@ THRESHOLDS = (1, 2, 4, 8, 16)
 """Distances in pixels of the 256x256 video."""
 
 HEADLINES = ("average_jaccard", "average_pts_within_thresh", "occlusion_accuracy")
-"""The three numbers that papers report."""
 
 
 def tapvid_metrics(
@@ -86,7 +85,17 @@ def tapvid_metrics(
     gt_occluded, pred_occluded = (np.asarray(unmasked(x, "occluded"), bool) for x in (gt_occluded, pred_occluded))
     gt_tracks, pred_tracks = (np.asarray(unmasked(x, "tracks")) for x in (gt_tracks, pred_tracks))
     queries = np.asarray(unmasked(queries, "queries"))
-    _check_shapes(queries, gt_occluded, gt_tracks, pred_occluded, pred_tracks)
+    if gt_occluded.ndim != 2:
+        raise BadInput(f"gt_occluded has shape {gt_occluded.shape}; it must be (n, t)")
+    n, t = gt_occluded.shape
+    for name, array, expected in (
+        ("queries", queries, (n, 3)),
+        ("gt_tracks", gt_tracks, (n, t, 2)),
+        ("pred_occluded", pred_occluded, (n, t)),
+        ("pred_tracks", pred_tracks, (n, t, 2)),
+    ):
+        if array.shape != expected:
+            raise BadInput(f"{name} has shape {array.shape}; with gt_occluded of shape {(n, t)} it must be {expected}")
     counted = evaluated_frames(queries[:, 0], gt_occluded.shape[1], mode)
 
     visible = ~gt_occluded & counted
@@ -126,9 +135,6 @@ def mean_metrics(per_video: Iterable[Mapping[str, float]]) -> tuple[dict[str, fl
     """Average every metric over videos with equal weights; also count the videos left out (NaN) of each headline metric.
 
     A mean over nothing is NaN.
-
-    >>> mean_metrics([{"average_jaccard": 0.5}, {"average_jaccard": float("nan")}])
-    ({'average_jaccard': 0.5}, {'average_jaccard': 1})
     """
     rows = list(per_video)
     means, dropped = {}, {}
@@ -143,26 +149,6 @@ def mean_metrics(per_video: Iterable[Mapping[str, float]]) -> tuple[dict[str, fl
 def _ratio(part: Bool[np.ndarray, "n t"], *wholes: Bool[np.ndarray, "n t"]) -> float:
     whole = sum(int(np.count_nonzero(mask)) for mask in wholes)
     return int(np.count_nonzero(part)) / whole if whole else float("nan")
-
-
-def _check_shapes(
-    queries: np.ndarray,
-    gt_occluded: np.ndarray,
-    gt_tracks: np.ndarray,
-    pred_occluded: np.ndarray,
-    pred_tracks: np.ndarray,
-) -> None:
-    if gt_occluded.ndim != 2:
-        raise BadInput(f"gt_occluded has shape {gt_occluded.shape}; it must be (n, t)")
-    n, t = gt_occluded.shape
-    for name, array, expected in (
-        ("queries", queries, (n, 3)),
-        ("gt_tracks", gt_tracks, (n, t, 2)),
-        ("pred_occluded", pred_occluded, (n, t)),
-        ("pred_tracks", pred_tracks, (n, t, 2)),
-    ):
-        if array.shape != expected:
-            raise BadInput(f"{name} has shape {array.shape}; with gt_occluded of shape {(n, t)} it must be {expected}")
 
 
 GAPS = (1, 4, 16, 64, 256)
@@ -186,13 +172,7 @@ STRICT = RedetectionRules(closed=False, first_appearance=False)
 
 
 def reappearances(occluded: Bool[np.ndarray, " t"], first_appearance: bool = True) -> list[tuple[int, int]]:
-    """List (frame, hidden frames before it) of each reappearance of one track, in order.
-
-    >>> reappearances(np.array([1, 0, 1, 1, 0, 1, 0], bool))
-    [(1, 1), (4, 2)]
-    >>> reappearances(np.array([1, 1, 1, 0, 1, 1, 0], bool), first_appearance=False)
-    [(6, 2)]
-    """
+    """List (frame, hidden frames before it) of each reappearance of one track, in order."""
     events, longest, gap, visible_before = [], 0, 0, False
     for frame, hidden in enumerate(np.asarray(occluded, bool).tolist()):
         if hidden:
@@ -216,12 +196,6 @@ def redetection_metrics(
     """Compute AJ_RD of one video, and `aj_rd_D` for each d_min D: 0..1, or NaN if no point reappears.
 
     Arguments are those of `tapvid_metrics`, in raster pixels of the 256x256 video.
-
-    >>> hidden = np.array([[0, 1, 1, 0, 0]], bool)
-    >>> truth = np.zeros((1, 5, 2))
-    >>> scores = redetection_metrics(hidden, truth, hidden, truth + [0.0, 2.0])
-    >>> scores["aj_rd"], scores["aj_rd_1"], scores["aj_rd_4"]
-    (0.8, 0.8, nan)
     """
     gaps, scores = [], []
     distances = np.linalg.norm(np.asarray(pred_tracks, float) - np.asarray(gt_tracks, float), axis=-1)

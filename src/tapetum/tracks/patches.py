@@ -1,8 +1,7 @@
 """Patches of grey around points, and their alignment with other images.
 
 Source: Lucas & Kanade (IJCAI 1981), in the inverse compositional form of Baker & Matthews (IJCV 56, 2004, section 3.2): a patch
-is warped onto an image by six numbers, contrast and brightness aside. The polish of TAPIR (`tapetum.systems.tap.tracking`)
-and trackers whose network does not look at every frame (`keyframes`) use it.
+is warped onto an image by six numbers, contrast and brightness aside.
 """
 
 from collections.abc import Callable
@@ -84,7 +83,6 @@ def grey_images(frames: UInt8[Tensor, "t h w 3"]) -> Float[Tensor, "t y x"]:
 
 
 def _blurred(rows: Float[Tensor, "t y x"]) -> Float[Tensor, "t y x-4"]:
-    """1 4 6 4 1 along x."""
     return (rows[..., :-4] + rows[..., 4:] + 4 * (rows[..., 1:-3] + rows[..., 3:-1]) + 6 * rows[..., 2:-2]) / 16
 
 
@@ -149,10 +147,8 @@ class Patches(PointRows):
         affine: Float[Tensor, "n 2 2"],
         reach: tuple[float, ...] = REACH,
     ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, "n 2 2"], Float[Tensor, " n"]]:
-        """Find position, warp and correlation of each patch's best fit from c starting positions; -1 if none is valid.
-
-        `reach` is how many pixels it may move away from each of the c positions.
-        """
+        """Find position, warp and correlation of each patch's best fit from c starting positions, no farther than `reach`
+        pixels from each; -1 if none is valid."""
         weight, template = _weight(image.device), self.template[:, None]
         xy, affine = begun, affine[:, None].expand(-1, begun.shape[1], -1, -1)
         for _ in range(ITERATIONS):
@@ -213,7 +209,6 @@ def _standard(patches: Float[Tensor, "*s p"], weight: Float[Tensor, " p"]) -> Fl
 
 
 def _slopes(image: Float[Tensor, "y x"]) -> tuple[Float[Tensor, "y x"], Float[Tensor, "y x"]]:
-    """Central differences along x and along y; 0 on the border."""
     across, down = torch.zeros_like(image), torch.zeros_like(image)
     across[:, 1:-1] = (image[:, 2:] - image[:, :-2]) / 2
     down[1:-1] = (image[2:] - image[:-2]) / 2

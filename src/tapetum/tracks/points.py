@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 Point = tuple[float, float, float]
-"""frame, x, y in raster pixels of the video."""
 
 _MOST_BYTES = 1 << 28
 GRID = 10
@@ -28,7 +27,6 @@ class PointRequest:
     """The points that were asked for."""
 
     points: list[Point]
-    """Each click."""
     ids: list[str] | None = None
     """What the point of each click is known by; None where no point is clicked twice."""
     row_names: list[str] | None = None
@@ -74,15 +72,10 @@ def request_points(
     query: Iterable[str | Sequence[Any]] = (),
     region: Any = None,
 ) -> PointRequest:
-    """Build the requested points for a video of this size; `frames` is None if their number is unknown.
+    """Build the requested points for a video of this size and number of frames, None if unknown.
 
-    Points of the file `points` come first, then those of `query`; without any there is a grid, in its `region`
-    (`region_points`) if there is one.
-
+    Points of the file `points` come first, then those of `query`; without any there is a grid, in its `region` if there is one.
     Raises BadInput if `grid` or `region` is combined with other points, and for a point outside the video.
-
-    >>> request_points(64, 48, 6, query=["0,10.5,20", (1, 5, 5)]).points
-    [(0.0, 10.5, 20.0), (1.0, 5.0, 5.0)]
     """
     from tapetum.types.checks import unmasked
 
@@ -108,15 +101,6 @@ def request_points(
     return PointRequest([row.point for row in rows], ids if twice else None, [row.name for row in rows] if named else None)
 
 
-def choose_points(width: int, height: int, frames: int | None, **given: Any) -> list[Point]:
-    """Build only the points, see `request_points`.
-
-    >>> choose_points(64, 48, 6, grid=1, frame=2), choose_points(64, 48, 6, query=[(0, 10.5, 20), ("1,5,5",)])
-    ([(2, 32.0, 24.0)], [(0.0, 10.5, 20.0), (1.0, 5.0, 5.0)])
-    """
-    return request_points(width, height, frames, **given).points
-
-
 def grid_points(side: int, frame: int, width: float, height: float) -> list[Point]:
     """Compute the centres of `side` x `side` cells of an image, row by row, on one frame.
 
@@ -132,7 +116,6 @@ def grid_points(side: int, frame: int, width: float, height: float) -> list[Poin
 
 
 def _parse_group(group: str | Sequence[str | float]) -> list[PointRow]:
-    """Points of one --query: texts, or the three numbers of one point."""
     texts = [group] if isinstance(group, str) else list(group)
     if texts and all(isinstance(text, str) for text in texts):
         return [PointRow(f"--query {text}", parse_point(str(text))) for text in texts]
@@ -141,11 +124,7 @@ def _parse_group(group: str | Sequence[str | float]) -> list[PointRow]:
 
 
 def parse_point(text: str) -> Point:
-    """Read frame, x and y from a text. Raises BadInput if it has another form.
-
-    >>> parse_point("0,120.5,80")
-    (0.0, 120.5, 80.0)
-    """
+    """Read frame, x and y from a text. Raises BadInput if it has another form."""
     try:
         t, x, y = (float(part) for part in cells_of(text))
     except ValueError:
@@ -154,10 +133,10 @@ def parse_point(text: str) -> Point:
 
 
 def read_points(path: Path) -> list[PointRow]:
-    """Read points of a CSV file with the header t,x,y or x,y, optionally with columns `name` and `id`.
+    """Read points of a CSV file with the header t,x,y or x,y, optionally with columns `name` and `id`; rows of one id are
+    clicks of one point. Cells are separated by commas, tabs, or semicolons, with which numbers may have decimal commas.
 
-    Cells are separated by commas, tabs, or semicolons; with semicolons, numbers may have decimal commas. Rows with one id are
-    clicks of one point. Raises BadInput if the file cannot be read or holds something else.
+    Raises BadInput if the file cannot be read or holds something else.
     """
     try:
         text = read_bytes(path, _MOST_BYTES, pipes=True).decode("utf-8-sig")
@@ -213,18 +192,9 @@ _LOSSY = (".jpg", ".jpeg", ".webp", ".heic", ".heif")
 def region_points(region: Any, side: int, frame: int, width: int, height: int) -> list[Point]:
     """Compute the centres of a grid of `side` x `side` cells that lie on a region of an image, row by row.
 
-    The cells of a mask fill its bounding box.
-
-    Args:
-        region: a box x1,y1,x2,y2 in raster pixels, as text or four numbers; or a mask of the image's size, as a file (PNG) or
-            an array (h, w), whose pixels other than 0 belong to the region.
-        frame: of the points.
-
-    Raises:
-        BadInput: the region is neither, is outside the image, or has no centre on it.
-
-    >>> region_points("16,8,32,24", 2, 3, 64, 48)
-    [(3, 20.0, 12.0), (3, 28.0, 12.0), (3, 20.0, 20.0), (3, 28.0, 20.0)]
+    `region` is a box x1,y1,x2,y2 in raster pixels, as text or four numbers, or a mask of the image's size, as a file (PNG) or
+    an array (h, w), whose bounding box the cells fill. Raises BadInput if it is neither, is outside the image, or has no centre
+    on it.
     """
     mask = None if (box := _box(region, width, height)) is not None else _mask(region, width, height)
     if mask is not None:
@@ -245,7 +215,6 @@ def region_points(region: Any, side: int, frame: int, width: int, height: int) -
 
 
 def _box(region: Any, width: int, height: int) -> tuple[float, float, float, float] | None:
-    """Four numbers, or None if the region is something else."""
     parts = cells_of(region) if isinstance(region, str) else region
     if isinstance(parts, Path) or not isinstance(parts, Sequence) or len(parts) != 4 or Path(str(region)).exists():
         return None
@@ -262,7 +231,6 @@ def _box(region: Any, width: int, height: int) -> tuple[float, float, float, flo
 
 
 def _mask(region: Any, width: int, height: int) -> "np.ndarray":
-    """bool (h, w)."""
     import numpy as np
 
     mask = read_mask(Path(region)) if isinstance(region, str | Path) else np.asarray(region) != 0
@@ -273,10 +241,8 @@ def _mask(region: Any, width: int, height: int) -> "np.ndarray":
 
 
 def read_mask(path: Path) -> "np.ndarray":
-    """Read a mask (h, w) of bools: pixels that are not black; with a palette, those whose index is not 0.
-
-    Transparent parts are outside. Raises BadInput for files that are not images, or with lossy compression.
-    """
+    """Read a mask (h, w) of bools: opaque pixels that are not black; with a palette, those whose index is not 0. Raises
+    BadInput for files that are not images, or with lossy compression."""
     import numpy as np
     from PIL import Image
 

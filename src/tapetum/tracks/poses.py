@@ -5,13 +5,9 @@
     coco          .json           pixels, (0, 0) the centre of the first      0, 0, 0
     supervision   in memory       raster pixels, like ours                    marked by `visible`
 
-SLEAP's analysis file (its `sleap-convert --format analysis`, read by `sleap_io.load_analysis_h5`, movement and scripts) holds,
-in MATLAB's axis order, tracks (1, 2, n, t), point_scores (1, n, t), track_occupancy (t, 1) and names. SLEAP counts from
-the centre of the first pixel, as its documentation states. COCO's keypoints are pixel indices, to which detectors add a half;
-its boxes are in raster pixels. supervision draws at the integer part of a coordinate, which is the right pixel for
-raster coordinates.
-
-Frames keep their number in the video (`Tracks.numbers`): in SLEAP's file, skipped frames are empty.
+SLEAP's analysis file (`sleap-convert --format analysis`) holds, in MATLAB's axis order, tracks (1, 2, n, t), point_scores (1,
+n, t), track_occupancy (t, 1) and names. COCO's keypoints are pixel indices, its boxes raster pixels. Frames keep their number
+in the video: in SLEAP's file, skipped frames are empty.
 """
 
 import inspect
@@ -62,8 +58,8 @@ def frame_numbers(tracks: Tracks) -> np.ndarray:
 def keypoints(tracks: Tracks) -> "Iterator[supervision.KeyPoints]":
     """Yield a `supervision.KeyPoints` per frame: one instance, xy (1, n, 2) in raster pixels, with confidence and visible.
 
-    Versions of supervision without `visible` draw nothing at 0, 0, so hidden points are put there. Raises MissingExtra
-    if supervision is missing.
+    Versions without `visible` draw nothing at 0, 0, so hidden points are put there. Raises MissingExtra if supervision is
+    missing.
     """
     try:
         import supervision
@@ -122,11 +118,8 @@ def write_sleap(tracks: Tracks, path: Path, video: Video | None = None) -> Path:
 
 
 def coco(tracks: Tracks, width: int, height: int) -> dict[str, Any]:
-    """Make a data set of COCO keypoints: an image per frame, and an annotation if any point is visible.
-
-    Images are named by frame number, such as 000012.png. Visibility is 2 where a point is visible and otherwise 0. The box
-    encloses the visible points; `score` is their mean confidence.
-    """
+    """Make a data set of COCO keypoints: an image per frame, such as 000012.png, and an annotation if any point is visible (2,
+    else 0), with the box of these, and their mean confidence as `score`."""
     images, annotations = [], []
     numbers = frame_numbers(tracks).tolist()
     for frame, number in enumerate(numbers):

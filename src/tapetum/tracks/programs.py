@@ -21,7 +21,6 @@ from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.files import whole_file
 
 OPSET = 20
-"""Version of the ONNX operators."""
 
 
 class Wrapped(nn.Module):
@@ -44,11 +43,8 @@ class Program:
 
 
 def export(program: Program, path: str | os.PathLike[str]) -> Path:
-    """Write a program: ONNX to .onnx, torch.export to .pt2.
-
-    The file appears whole or not at all. Raises BadInput for another extension or a path that cannot be written, and
-    MissingExtra if ONNX is requested without the packages onnx and onnxscript.
-    """
+    """Write a program, whole or not at all: ONNX to .onnx, torch.export to .pt2. Raises BadInput for another extension or a
+    path that cannot be written, and MissingExtra without the packages onnx and onnxscript."""
     path = Path(path)
     if path.suffix not in (".onnx", ".pt2"):
         raise BadInput(f"{path} has the extension {path.suffix or '(none)'}; give .onnx, or .pt2 for torch.export")

@@ -28,7 +28,6 @@ _MOST_FRAMES, _MOST_CELLS = 10_000_000, 100_000_000
 """A table that claims more frames, or more points times frames, is taken for damaged before memory is asked for it."""
 
 _Row = tuple[str, list[str]]
-"""The name of a line for messages, and its cells."""
 
 
 def columns(path: Path) -> list[str]:
@@ -40,23 +39,17 @@ def columns(path: Path) -> list[str]:
 
 
 def _rows(path: Path) -> Iterator[_Row]:
-    """The non-empty lines of a csv file."""
     try:
-        text = read_bytes(path).decode("utf-8-sig")
+        reader = CsvRows(read_bytes(path).decode("utf-8-sig"))
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield f"line {reader.line_num} of {path}", row
     except OSError as error:
         raise BadInput(f"cannot read tracks from {path}: {error.strerror or error}; give a file of tracks") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is not text, as a csv file must be; give a table of tracks") from error
-    try:
-        reader = CsvRows(text)
     except csv.Error as error:
         raise BadInput(f"{path} is not a csv file ({error}); give a table of tracks") from error
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                yield f"line {reader.line_num} of {path}", row
-    except csv.Error as error:
-        raise BadInput(f"{path} is not a csv file ({error}, line {reader.line_num}); give a table of tracks") from error
 
 
 def from_dlc(path: Path) -> Tracks:
@@ -69,10 +62,13 @@ def from_dlc(path: Path) -> Tracks:
     depth = levels.index("coords") + 1
     body = _body(path, rows, depth)
     parts = _dlc_parts(path, [cells for _, cells in rows[1:depth]])
-    times = [_dlc_frame(row) for row in body]
+    for name, (image, *_) in body:
+        if "/" in image or "\\" in image or image == "labeled-data":
+            raise BadInput(f"{name} is about the image {image[:80]}; labels of single images are no tracks, "
+                           "give what DeepLabCut's analyze_videos wrote")  # fmt: skip
+    times = [_whole(row, 0, "frame", _MOST_FRAMES) for row in body]
     _once(body, times, "frame {}")
-    shape = len(parts), max(times) + 1
-    _room(path, *shape)
+    shape = _room(path, len(parts), max(times) + 1)
     numbers = _numbers(body, range(1, len(body[0][1])))
     xy, confidence = np.full((*shape, 2), np.nan), np.zeros(shape)
     for point, places in enumerate(parts.values()):
@@ -100,13 +96,6 @@ def _dlc_parts(path: Path, header: Sequence[Sequence[str]]) -> dict[str, dict[st
     if not parts:
         raise BadInput(f"{path} has no body parts; give x, y and likelihood of each")
     return parts
-
-
-def _dlc_frame(row: _Row) -> int:
-    if "/" in row[1][0] or "\\" in row[1][0] or row[1][0] == "labeled-data":
-        raise BadInput(f"{row[0]} is about the image {row[1][0][:80]}; labels of single images are no tracks, "
-                       "give what DeepLabCut's analyze_videos wrote")  # fmt: skip
-    return _whole(row, 0, "frame", _MOST_FRAMES)
 
 
 def dlc_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
@@ -140,8 +129,7 @@ def from_napari(path: Path, frames: int = 0) -> Tracks:
     _once(body, keys, "track {0[0]} in frame {0[1]}")
     identities, times = np.array(keys, np.int64).T
     points = np.unique(identities, return_inverse=True)[1]
-    shape = int(points.max()) + 1, max(int(times.max()) + 1, frames)
-    _room(path, *shape)
+    shape = _room(path, int(points.max()) + 1, max(int(times.max()) + 1, frames))
     xy, visible = np.full((*shape, 2), np.nan), np.zeros(shape, np.bool_)
     xy[points, times] = places + FIRST_PIXEL
     visible[points, times] = True
@@ -172,7 +160,6 @@ def filled(xy: Float[np.ndarray, "n t 2"], visible: Bool[np.ndarray, "n t"], con
 
 
 def _numbers(rows: Sequence[_Row], places: Sequence[int]) -> Float[np.ndarray, "r c"]:
-    """Cells as numbers of pixels; NaN where empty."""
 
     def number(name: str, text: str) -> float:
         try:
@@ -206,9 +193,10 @@ def _once(rows: Sequence[_Row], keys: Sequence[object], what: str) -> None:
         met.add(key)
 
 
-def _room(path: Path, points: int, frames: int) -> None:
+def _room(path: Path, points: int, frames: int) -> tuple[int, int]:
     if points * frames > _MOST_CELLS:
         raise BadInput(f"{path} claims {points} points in {frames} frames, more than {_MOST_CELLS} positions; is it damaged?")
+    return points, frames
 
 
 def _body(path: Path, rows: Sequence[_Row], header: int) -> Sequence[_Row]:

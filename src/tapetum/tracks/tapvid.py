@@ -23,7 +23,7 @@ from PIL import Image, UnidentifiedImageError
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path, whole_file
-from tapetum.hub.unpickle import open_pickle
+from tapetum.hub.unpickle import load_items
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,6 @@ class TapVidEntry:
     points: Num[np.ndarray, "n t 2"]
     """x, y as shares of width and height; anything where occluded."""
     occluded: Bool[np.ndarray, "n t"]
-    """True where the point cannot be seen."""
 
     def images(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         """Yield the frames one by one, decoded. Raises `BadInput` if one is not a complete image."""
@@ -52,22 +51,19 @@ class TapVidEntry:
 def read_entries(path: str | os.PathLike[str]) -> Iterator[TapVidEntry]:
     """Read the videos of a file, of all files in a folder, or of files that match a pattern such as `kinetics/*.pkl`.
 
-    One video at a time is read into memory, on demand.
+    One file at a time is read into memory, on demand.
 
-    Raises:
-        BadInput: no such file, not a TAP-Vid pickle, or a damaged video; the message names the video and the field.
+    Raises BadInput: no such file, not a TAP-Vid pickle, or a damaged video; the message names the video and the field.
     """
     files = _files(os.fspath(path))
     for file in files:
-        with open_pickle(file) as content:
-            for name, item in _named(content, file).items():
-                yield _entry(f"{Path(file).stem}/{name}" if len(files) > 1 else name, item.read())
+        for name, item in _named(load_items(file), file).items():
+            yield _entry(f"{Path(file).stem}/{name}" if len(files) > 1 else name, item.read())
 
 
 def list_entries(file: str | os.PathLike[str]) -> list[str]:
-    """List the names of the videos in a file, without reading them. Raises BadInput if it is not a TAP-Vid pickle."""
-    with open_pickle(file) as content:
-        return list(_named(content, os.fspath(file)))
+    """List the names of the videos in a file. Raises BadInput if it is not a TAP-Vid pickle."""
+    return list(_named(load_items(file), os.fspath(file)))
 
 
 def _named(content: Any, file: str) -> dict[str, Any]:
@@ -80,10 +76,8 @@ def _named(content: Any, file: str) -> dict[str, Any]:
 
 
 def write_entries(path: str | os.PathLike[str], entries: Mapping[str, TapVidEntry]) -> Path:
-    """Write a dict of videos by name, as DAVIS is published: uint8 frames, float32 points, bool occluded.
-
-    The file appears whole or not at all. Raises `BadInput` if it cannot be written, or could not be read back.
-    """
+    """Write a dict of videos by name, as DAVIS is published: uint8 frames, float32 points, bool occluded; whole or not at all.
+    Raises `BadInput` if it cannot be written, or could not be read back."""
     content = {
         name: {
             "video": np.ascontiguousarray(entry.video, np.uint8),

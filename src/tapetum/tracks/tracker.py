@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import torch
 
 Progress = Callable[[int, int], None] | None
-"""Is called with the number of frames seen and the number of all frames."""
 
 
 class Tracker(Protocol):
@@ -53,11 +52,9 @@ class FrameTracks:
 
 
 def with_keyframes(tracker: Any, every: int | Literal["auto"], realtime: bool, frame_rate: float = 30.0) -> Any:
-    """Make a tracker whose network looks at every n-th live frame, or at the newest whenever it is free.
-
-    With `every` "auto" it finds out how often it can at this frame rate (`keyframes.KeyframeTracker`); with 1 it is the tracker
-    itself. Raises BadInput if that needs the whole video, for less than 1, and for both at once.
-    """
+    """Make a tracker whose network looks at every n-th live frame, at as many as it can at this frame rate for "auto", or at
+    the newest whenever it is free (`realtime`). Raises BadInput if that needs the whole video, for less than 1, and for both at
+    once."""
     if every == 1 and not realtime:
         return tracker
     if realtime and every != 1:
@@ -76,10 +73,8 @@ def save_state(state: Any, file: str | Path) -> None:
 
 
 def load_state(file: str | Path) -> Any:
-    """Read a state that `save_state` wrote, onto the devices where it was; only a tracker of the same weights takes it.
-
-    A file can name nothing but arrays and dataclasses of tapetum, so that it runs no code. Raises BadInput for others.
-    """
+    """Read a state that `save_state` wrote, onto the devices where it was, for a tracker of the same weights. A file can name
+    only arrays and dataclasses of tapetum, so that it runs no code. Raises BadInput for others."""
     import torch
 
     try:
@@ -92,7 +87,6 @@ def load_state(file: str | Path) -> Any:
 
 
 def _known(name: str) -> Any:
-    """Find what a file names, if it may."""
     module, _, last = name.rpartition(".")
     of_arrays = name in ("numpy.ndarray", "numpy.dtype", "numpy._core.multiarray._reconstruct")
     if of_arrays or re.match(r"tapetum\.(tracks|systems)\.", name):
@@ -107,10 +101,8 @@ _FLAT = 2.0
 
 
 def check_queries(queries: Any, frames: int, size: tuple[int, int]) -> "Float[torch.Tensor, 'n 3']":
-    """Check queries (t, x, y) as a float32 tensor.
-
-    Raises BadInput, naming the first bad one, unless each lies within 0..frames-1 and the image of (height, width) `size`.
-    """
+    """Check queries (t, x, y) as a float32 tensor. Raises BadInput, naming the first bad one, unless each lies within
+    0..frames-1 and the image of (height, width) `size`."""
     import torch
 
     try:
@@ -130,16 +122,32 @@ def check_queries(queries: Any, frames: int, size: tuple[int, int]) -> "Float[to
 
 
 def check_frame(frame: Any, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
-    """Check a frame, of a stream of (height, width) `size` if that is set; any strides are accepted.
-
-    Raises BadInput for other types and shapes.
-    """
+    """Check a frame, with any strides, of a stream of (height, width) `size` if that is set. Raises BadInput for other types
+    and shapes."""
     frame = np.asarray(unmasked(frame, "a frame"))
     if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8 or not frame.size:
         raise BadInput(f"a frame is {frame.dtype} of shape {frame.shape}; give uint8 (height, width, 3)")
     if size is not None and frame.shape[:2] != size:
         raise BadInput(f"a frame is {frame.shape[0]}x{frame.shape[1]} where the stream has {size[0]}x{size[1]}; start again")
     return np.require(frame, requirements=["C", "W"])  # torch takes no strides below 0, as a view of BGR as RGB has
+
+
+def check_stream(stream: Any, kind: type, weights: float) -> None:
+    """Raise BadInput for the stream of another kind of tracker, or of one of other weights, by their checksum."""
+    if not isinstance(stream, kind):
+        raise BadInput(f"this stream is a {type(stream).__name__}, of another kind of tracker; start one with this tracker")
+    if stream.weights != weights:
+        raise BadInput("this stream is of a tracker of other weights or another precision; start one with this tracker")
+
+
+def chosen_points(index: Any, count: int) -> Int64[np.ndarray, " k"]:
+    """List positions of points of a stream, from positions or truths. Raises BadInput for truths of another number."""
+    places = np.asarray(index)
+    if places.dtype == np.bool_:
+        if places.shape != (count,):
+            raise BadInput(f"truths of shape {places.shape} were given for a stream of {count} points; give one each")
+        places = np.flatnonzero(places)
+    return places.astype(np.int64)
 
 
 def is_flat(frame: UInt8[np.ndarray, "h w 3"]) -> bool:
@@ -174,10 +182,10 @@ def check_memory(points: int, frames: int) -> None:
 def in_blocks(
     tracker: Tracker, video: Any, queries: Float[np.ndarray, "n 3"], block: int, listener: Listener, **options: Any
 ) -> Tracks:
-    """Track many points, `block` at a time, with `options` of the tracker.
+    """Track many points, `block` at a time, with `options` of the tracker; the listener receives the expected duration, then
+    the progress.
 
-    The listener first receives the expected duration, then the progress. Points do not affect each other, so the result equals
-    that of tracking all together; only predicted errors know the points of their block alone.
+    The result equals that of tracking all together, but predicted errors know the points of their block alone.
     """
     count, frames = len(queries), len(video)
     edges = [0, *range(min(PROBE, count), count, block), count]

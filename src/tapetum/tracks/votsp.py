@@ -8,9 +8,8 @@
                               groundtruth_ID.txt     a line per frame: x,y, or a single number if the point has no position
 
 Source: github.com/votchallenge/toolkit, `vot/tracker/folder.py`, `vot/dataset/common.py` and `vot/region/io.py` (0.9). VOT's
-points are in pixels with (0, 0) at the centre of the first, so they are half a pixel less than ours. The toolkit does not
-document this, but scales distances by the width less 1. Every frame from the query on gets a position, visible or not: a frame
-without one is not scored, so hard frames could otherwise be left out.
+points count from the centre of the first pixel, half a pixel less than ours. Every frame from the query on gets a position,
+visible or not: a frame without one is not scored.
 """
 
 import math
@@ -52,11 +51,8 @@ class VotspSequence:
 
 
 def read_task(folder: str | os.PathLike[str]) -> VotspTask:
-    """Read the frames and queries of a folder of the protocol.
-
-    Raises:
-        BadInput: a file is missing or damaged, a query is not a point, or is not in the video.
-    """
+    """Read the frames and queries of a folder of the protocol. Raises BadInput for a missing or damaged file, and a query that
+    is not a point in the video."""
     folder = Path(folder)
     video = _video([folder / line for line in _lines(folder / "frames_color.txt") if line], folder)
     files = sorted(folder.glob("query_*.txt"))
@@ -78,9 +74,7 @@ def write_outputs(folder: str | os.PathLike[str], task: VotspTask, xy: Float[np.
 
 def read_sequences(folder: str | os.PathLike[str]) -> dict[str, Path]:
     """Find the sequences of a data set or a workspace: the folders that list.txt names, or else all with a `sequence` file.
-
-    Raises BadInput if there are none.
-    """
+    Raises BadInput if there are none."""
     folder = Path(folder) / "sequences" if (Path(folder) / "sequences").is_dir() else Path(folder)
     if (folder / "list.txt").is_file():
         names = [line for line in _lines(folder / "list.txt") if line]
@@ -111,10 +105,8 @@ def read_sequence(folder: str | os.PathLike[str]) -> VotspSequence:
 
 
 def read_trajectory(path: str | os.PathLike[str]) -> Float[np.ndarray, "t 2"]:
-    """Read a file of regions, one per frame: positions in raster pixels, NaN if there is none.
-
-    Raises BadInput for files that are not text, and for boxes, polygons and masks.
-    """
+    """Read a file of regions, one per frame: positions in raster pixels, NaN if there is none. Raises BadInput for boxes,
+    polygons, masks."""
     places = [_place(line, Path(path), number) for number, line in enumerate(_lines(Path(path)), 1)]
     return np.array(places, np.float32).reshape(-1, 2)
 

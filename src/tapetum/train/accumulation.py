@@ -1,17 +1,8 @@
 """Computation of a step in one process: the task's loss as one module, and gradients accumulated over micro-batches.
 
 DDP, FSDP2, autocast and the FLOP counter all wrap the one module, so that a loss may call any method of the model.
-
-Whether several processes give the same loss as one is checked on a few examples before the first step, computed both ways:
-
-    one process, all examples      loss([x0 x1 x2 x3])                         gathering is the identity
-    two, each its own              mean of loss([x0 x1]) and loss([x2 x3])     gathering gathers
-
-A task with `joint_batch` promises that both are equal. A task that compares examples (negatives, variances, batch norms)
-without `tapetum.train.gather` breaks the promise without an error.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,13 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tapetum.core.devices import leave_out_checks, to_device
+from tapetum.core.devices import to_device
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import LOSS, mix_seed, seed_globals
 from tapetum.train.config import TrainConfig
-from tapetum.train.launch import say
-from tapetum.train.process_group import ProcessGroup, alone
-from tapetum.train.stream import Stream, make_batch, sample_numbers
+from tapetum.train.process_group import ProcessGroup
+from tapetum.train.stream import Stream, sample_numbers
 from tapetum.train.task import JointTask, StepContext, Task
 
 if TYPE_CHECKING:
@@ -49,7 +39,6 @@ class Objective(nn.Module):
         self._teachers: list[Mapping[str, nn.Module]] = [{}]
 
     def set_teachers(self, teachers: Mapping[str, nn.Module]) -> None:
-        """Set the averages that the loss uses, as models."""
         self._teachers = [{name: teacher.requires_grad_(False).eval() for name, teacher in teachers.items()}]
 
     def shard_teachers(self) -> list[nn.Module]:
@@ -66,20 +55,17 @@ class Objective(nn.Module):
         return getattr(self, f"_{name}")(content, step, seed, **others)
 
     def _loss(self, batch: Any, step: int, seed: int) -> Loss:
-        """Loss and metrics of a micro-batch."""
         if isinstance(self.task, JointTask):
             return self._joint_loss(self._embed(batch, step, seed), step, seed)
         with self._context(step, seed) as context:
             return self.task.loss(self.model, batch, context)
 
     def _embed(self, batch: Any, step: int, seed: int) -> Any:
-        """Embeddings of a micro-batch of a `JointTask`."""
         assert isinstance(self.task, JointTask)
         with self._context(step, seed) as context:
             return self.task.embed(self.model, batch, context)
 
     def _joint_loss(self, embeddings: Any, step: int, seed: int) -> Loss:
-        """Loss and metrics of all embeddings of a step of a `JointTask`."""
         assert isinstance(self.task, JointTask)
         with self._context(step, seed) as context:
             return self.task.joint_loss(self.model, embeddings, context)
@@ -92,7 +78,6 @@ class Objective(nn.Module):
         return (total if replay.joint is None else total + self._joint_loss(replay.joint, step, joint_seed)[0]), others
 
     def _scores(self, _: None, step: int, seed: int) -> Mapping[str, float]:
-        """The task's scores."""
         seed_globals(seed)
         return self.task.evaluate(self.model, step)
 
@@ -149,8 +134,9 @@ def shard_objective(objective: Objective, config: TrainConfig, processes: Proces
     """Shard the model and its teachers, in place: their blocks, and the weights outside all blocks."""
     from tapetum.train.fsdp import shard
 
-    networks = [objective.model, *objective.shard_teachers()]
-    return shard(objective, [part for each in networks for part in objective.task.shards(each)], processes, config)
+    teachers = objective.shard_teachers()
+    parts = [part for each in (objective.model, *teachers) for part in objective.task.shards(each)]
+    return shard(objective, parts, processes, config, unset=teachers if processes.size > 1 else ())
 
 
 class Gradients:
@@ -250,71 +236,3 @@ def add_metrics(sums: Sums, name: str, loss: Tensor, metrics: Mapping[str, float
     for key, value in values.items():
         exact = value.detach().double() if isinstance(value, Tensor) and value.device.type != "mps" else value
         sums[key] = sums.get(key, 0.0) + exact / count
-
-
-_EACH = 8, 4
-"""Examples of a process that are tried: few, for then what a loss lacks weighs most."""
-_MOST = 4
-"""Micro-batches that all these examples are at most; without gradients they take less memory than one with."""
-_TOLERANCE, _TOLERANCE_BF16 = 5e-3, 3e-2
-"""Differences that rounding makes at most, as a share of the loss, which counts as 0.1 or more."""
-
-
-def warn_if_split_matters(passes: GradientAccumulation, step: int) -> None:
-    """Warn if the loss depends on how examples are divided among the processes; all of them must call this alike.
-
-    Changes nothing: no gradient is computed, buffers are restored, and samples and losses are reseeded each time. There is
-    no warning for a loss that depends on random numbers, or that fails on so few examples.
-    """
-    config, processes, task = passes.config, passes.processes, passes.objective.task
-    each = _examples_each(config.micro_batch(processes.size), processes.size)
-    if processes.size == 1 or not task.joint_batch or not each:
-        return
-    numbers = range(step * config.batch_size, step * config.batch_size + each * processes.size)
-    own = numbers[processes.rank * each :][:each]
-    seed = mix_seed(config.seed, LOSS, numbers[0])
-    batches: list[Any] = []
-
-    def mean_loss(name: str, kind: int, seed: int) -> float:
-        """Average the processes' losses: of all examples (0), each process as if it were alone, or of its own examples (1)."""
-        try:
-            batch = to_device(batches[kind][name] if name else batches[kind], processes.device)
-            with passes.objective.discarding(), nullcontext() if kind else alone():
-                value = float(passes.objective("loss", batch, step, seed)[0])
-        except Exception:  # what is wrong, the first step says
-            value = math.nan
-        return processes.mean({"loss": value})["loss"]
-
-    def differ(one: float, other: float) -> bool:
-        return abs(one - other) > (_TOLERANCE_BF16 if config.bf16 else _TOLERANCE) * max(abs(one), abs(other), 0.1)
-
-    with torch.no_grad(), leave_out_checks():
-        try:
-            batches += [make_batch(task, config, each) for each in (numbers, own)]
-        except Exception:
-            batches.clear()
-        if processes.mean({"made": float(len(batches))})["made"] < 2:
-            return
-        for name in passes.names:
-            joint = mean_loss(name, 0, seed)
-            if not math.isfinite(joint) or not differ(joint, divided := mean_loss(name, 1, seed)):
-                continue
-            if differ(joint, mean_loss(name, 0, seed + 1)):  # by what is drawn
-                continue
-            if processes.main:
-                what = f"the loss {name} of {type(task).__name__}" if name else f"the loss of {type(task).__name__}"
-                say(
-                    f"warning: {what} depends on how a batch is divided: of {len(numbers)} examples it is {joint:.4g} in one "
-                    f"process and {divided:.4g} in {processes.size}, so this run is not that of one process; gather what it "
-                    "compares across examples by tapetum.train.gather.all_gather"
-                )
-
-
-def _examples_each(micro_batch: int, size: int) -> int:
-    """Choose the examples per process: a divisor of its micro-batch, in case an example's place matters; 0: none.
-
-    >>> [_examples_each(*case) for case in ((256, 2), (12, 2), (6, 2), (64, 64), (32, 64), (1, 2))]
-    [8, 4, 6, 4, 0, 0]
-    """
-    fitting = (each for each in (*_EACH, micro_batch) if micro_batch % each == 0)
-    return next((each for each in fitting if each > 1 and each * size <= _MOST * micro_batch), 0)

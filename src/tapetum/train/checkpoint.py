@@ -26,11 +26,13 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
+from huggingface_hub import split_state_dict_into_shards_factory
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
-from tapetum.core.reading import no_pipe, open_file, read_json
+from tapetum.core.reading import no_pipe, read_json
+from tapetum.hub.download import sha256_of
 from tapetum.hub.state_dicts import safetensors_pieces
 from tapetum.train.launch import say
 from tapetum.train.process_group import ProcessGroup, gather_tensor
@@ -51,13 +53,7 @@ def folder_name(step: int) -> str:
     return f"step_{step:08d}"
 
 
-def is_folder_name(name: str) -> bool:
-    """Check whether this is the name of a checkpoint."""
-    return name.startswith("step_") and name.removeprefix("step_").isdigit()
-
-
 def step_of(folder: Path) -> int:
-    """Read the number of steps done from a checkpoint's name."""
     return int(folder.name.removeprefix("step_"))
 
 
@@ -67,13 +63,11 @@ class CheckpointStore:
     def __init__(self, parent: Path):
         self.parent = parent
 
-    def path(self, name: str) -> Path:
-        """Find the location of a checkpoint, or the folder of one that is being written."""
-        return self.parent / name
-
     def checkpoints(self) -> list[Path]:
         """List all checkpoints, oldest first, intact or damaged; incomplete ones do not count."""
-        return sorted((f for f in self.parent.glob("step_*") if f.is_dir() and is_folder_name(f.name)), key=step_of)
+        return sorted(
+            (f for f in self.parent.glob("step_*") if f.is_dir() and f.name.removeprefix("step_").isdigit()), key=step_of
+        )
 
     def begin(self, step: int) -> None:
         """Make the empty folder in which the checkpoint after `step` steps is written until `commit`."""
@@ -83,7 +77,6 @@ class CheckpointStore:
         folder.mkdir()
 
     def writing_folder(self, step: int) -> Path:
-        """Find the folder in which the checkpoint after `step` steps is written."""
         return self.parent / f"tmp-{folder_name(step)}"
 
     def write(self, step: int, name: str, content: Iterable[bytes | memoryview] | Mapping[str, Any]) -> dict[str, Any]:
@@ -99,14 +92,11 @@ class CheckpointStore:
                 digest.update(piece)
                 yield piece
 
-        self._write_pieces(step, name, counted())
-        return {"bytes": size, "sha256": digest.hexdigest()}
-
-    def _write_pieces(self, step: int, name: str, pieces: Iterable[bytes | memoryview]) -> None:
         with (self.writing_folder(step) / name).open("wb") as file:
-            file.writelines(pieces)
+            file.writelines(counted())
             file.flush()
             os.fsync(file.fileno())
+        return {"bytes": size, "sha256": digest.hexdigest()}
 
     def commit(self, step: int, kind: str, files: Mapping[str, Mapping[str, Any]]) -> None:
         """Make the files written since `begin` a checkpoint of format `kind`; `files` has bytes and sha256 of each file."""
@@ -129,11 +119,10 @@ class CheckpointStore:
         for folder in self.parent.glob("tmp-*step_*" if step is None else f"tmp-{folder_name(step)}"):
             self.discard(folder)
 
-    def prune(self, keep_last: int, keep_every: int) -> None:
-        """Delete all but the newest `keep_last` checkpoints and those at multiples of `keep_every`, and incomplete ones."""
+    def prune(self, keep_last: int) -> None:
+        """Delete all but the newest `keep_last` checkpoints, and incomplete ones."""
         for folder in self.checkpoints()[:-keep_last]:
-            if not keep_every or step_of(folder) % keep_every:
-                self.discard(folder)
+            self.discard(folder)
         self.discard_unfinished()
 
     def cannot_save(self, step: int, error: Exception, who: str = "") -> BadInput:
@@ -222,7 +211,6 @@ def load(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
 
 
 def is_sharded(folder: Path) -> bool:
-    """Check whether a checkpoint was written in parts."""
     return (folder / PART.format(0)).is_file()
 
 
@@ -239,25 +227,25 @@ def write_weights(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], pro
     if processes.main:
         folder.mkdir(exist_ok=True)
     for name, content in tensors.items():
-        parts: list[dict[str, Tensor]] = [{}]
-        for key, tensor in content.items():
-            if parts[-1] and sum(each.nbytes for each in (*parts[-1].values(), tensor)) > LARGEST_FILE:
-                parts.append({})
-            parts[-1][key] = tensor
-        several, index = len(parts) > 1, folder / f"{name}.safetensors.index.json"
-        files = [f"{name}{f'-{k:05d}-of-{len(parts):05d}' if several else ''}.safetensors" for k in range(1, len(parts) + 1)]
-        for file_name, part in zip(files, parts, strict=True):
+        plan = split_state_dict_into_shards_factory(
+            dict(content),
+            get_storage_size=lambda tensor: tensor.nbytes,
+            filename_pattern=f"{name}{{suffix}}.safetensors",
+            max_shard_size=LARGEST_FILE,
+        )
+        for file_name, keys in plan.filename_to_tensors.items():
+            part = {key: content[key] for key in keys}
             pieces = safetensors_pieces(part, gather=partial(gather_tensor, processes=processes))
             if processes.main:
                 with whole_file(folder / file_name, own=True) as temporary, temporary.open("wb") as file:
                     file.writelines(pieces)
             for _ in pieces:
                 pass
-        if several and processes.main:
-            places = {key: file for file, part in zip(files, parts, strict=True) for key in part}
-            size = sum(tensor.nbytes for tensor in content.values())
+        index = folder / f"{name}.safetensors.index.json"
+        if plan.is_sharded and processes.main:
+            about = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
             with whole_file(index, own=True) as temporary:
-                write_text(temporary, json.dumps({"metadata": {"total_size": size}, "weight_map": places}, indent=1))
+                write_text(temporary, json.dumps(about, indent=1))
         elif processes.main:
             index.unlink(missing_ok=True)
 
@@ -280,7 +268,7 @@ def verify(folder: Path, rank: int = 0, size: int = 1) -> None:
         path = folder / Path(name).name
         if not path.is_file():
             raise BadInput(f"checkpoint {folder.name} lacks its file {path.name}; {advice}")
-        if _sha256(path) != digest:
+        if sha256_of(path) != digest:
             raise BadInput(f"checkpoint {folder.name} is damaged: {path.name} does not match its checksum; {advice}")
 
 
@@ -290,8 +278,3 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sha256(path: Path) -> str:
-    with open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

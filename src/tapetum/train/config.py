@@ -9,35 +9,27 @@ from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 from tapetum.core.reading import is_address
 
-RESUMABLE_FIELDS = frozenset(
-    (
-        *(
-            "accumulation",
-            "sharing",
-            "activation_checkpointing",
-            "async_checkpoint",
-            "checkpoint",
-            "checkpoint_every",
-            "checkpoint_folder",
-        ),
-        *("checkpoint_minutes", "device", "eval_every", "keep_every", "keep_last", "ledger", "log_every", "log_to"),
-        *("max_minutes", "offload", "parallel", "prefetch", "replicas", "tensorboard", "threads", "weights_to_score"),
-        "workers",
-    )
+_RESUMABLE = (
+    "accumulation activation_checkpointing async_checkpoint checkpoint checkpoint_every checkpoint_folder checkpoint_minutes "
+    "device eval_every keep_every keep_last ledger log_every log_to max_minutes offload parallel prefetch replicas sharing "
+    "tensorboard threads weights_to_score workers"
 )
+RESUMABLE_FIELDS = frozenset(_RESUMABLE.split())
 """Fields that may change when a run resumes: they leave the mathematics of the run as it was.
 
 `accumulation` is among them because the size of a micro-batch is compared in its place (of the joint batch where a task has
 one): two processes without accumulation may go on as one process that accumulates two. `parallel`, `device` and `threads` may
 change the last bits of a sum, nothing more.
 """
-LATER_FIELDS = frozenset(
-    (
-        *("averages", "clip_each", "cooldown_steps", "milestones", "final_weight_decay", "gather_bf16", "layer_decay"),
-        *("reduce_bf16", "momentum", "nesterov", "optimizer", "rules", "schedule", "trust_coefficient"),
-    )
+_LATER = (
+    "averages clip_each milestones final_weight_decay gather_bf16 layer_decay reduce_bf16 momentum nesterov optimizer rules"
 )
+LATER_FIELDS = frozenset([*_LATER.split(), "schedule", "trust_coefficient"])
 """Fields that older checkpoints don't know: one that has its default is the same run as without it."""
+
+
+_COUNTS = "steps batch_size accumulation log_every checkpoint_every keep_last prefetch threads replicas"
+_FROM_ZERO = "warmup_steps max_skips workers eval_every final_lr max_minutes weight_decay final_weight_decay"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,17 +94,14 @@ class TrainConfig:
     """adamw (arXiv 1711.05101); sgd with momentum; lars (arXiv 1708.03888), where matrices move by a share of their norm."""
     lr: float = 1e-3
     """Learning rate at the end of the warm-up."""
-    schedule: Literal["cosine", "linear", "constant", "inverse_sqrt", "milestones"] = "cosine"
-    """How the rate goes on after the warm-up: cosine or linear to `final_lr`; constant; inverse_sqrt, lr * sqrt(warmup_steps /
-    steps made); milestones, a tenth at each of `milestones`. Constant and inverse_sqrt may end with a cool-down."""
+    schedule: Literal["cosine", "linear", "constant", "milestones"] = "cosine"
+    """How the rate goes on after the warm-up: cosine or linear to `final_lr`; constant; a tenth at each of `milestones`."""
     milestones: tuple[float, ...] = (2 / 3, 8 / 9)
     """Shares of the run after which the rate is a tenth of what it was, where the schedule is milestones."""
     final_lr: float = 0.0
-    """Learning rate at the last step, where the schedule or a cool-down leads there."""
+    """Learning rate at the last step, for cosine and linear."""
     warmup_steps: int = 0
     """Steps over which the learning rate rises linearly to `lr`."""
-    cooldown_steps: int = 0
-    """Last steps over which constant and inverse_sqrt fall linearly to `final_lr`; 0: they don't."""
     layer_decay: float | None = None
     """Factor on the rate for every layer (`Task.layers`) that lies between a parameter and the output (ELECTRA, arXiv
     2003.10555); None: the same rate for all."""
@@ -201,26 +190,16 @@ class TrainConfig:
     """Folder for checkpoints, which all machines see. None: the folder checkpoints of the run."""
     keep_last: int = 2
     """Checkpoints kept, the newest ones."""
-    keep_every: int = 0
-    """Checkpoints at multiples of this step are kept as well; 0: none."""
     max_minutes: float | None = None
     """Wall-clock minutes after which this call saves a checkpoint and stops; run it again to go on."""
     ledger: LedgerConfig = field(default_factory=LedgerConfig)
     """How energy and CO2 are estimated."""
 
     def __post_init__(self) -> None:
-        counts = (
-            *("steps", "batch_size", "accumulation", "log_every", "checkpoint_every"),
-            *("keep_last", "prefetch", "threads", "replicas"),
-        )
-        from_zero = (
-            *("warmup_steps", "cooldown_steps", "max_skips", "workers", "eval_every"),
-            *("keep_every", "final_lr", "max_minutes", "weight_decay", "final_weight_decay"),
-        )
         check_fields(
             self,
-            **dict.fromkeys(counts, "[1, inf)"),
-            **dict.fromkeys(from_zero, "[0, inf)"),
+            **dict.fromkeys(_COUNTS.split(), "[1, inf)"),
+            **dict.fromkeys(_FROM_ZERO.split(), "[0, inf)"),
             **dict.fromkeys(("lr", "trust_coefficient", "clip_norm", "checkpoint_minutes"), "(0, inf)"),
             **dict.fromkeys(("momentum", "ema_decay"), "[0, 1)"),
             seed="[0, 9223372036854775807]",
@@ -230,7 +209,10 @@ class TrainConfig:
         for name in ("replicas", "gather_bf16", "reduce_bf16", "offload"):
             if self.parallel != "fsdp" and getattr(self, name) != default_of(name):
                 raise BadInput(f"{name} is {getattr(self, name)}, which is for weights in shards; give parallel fsdp with it")
-        self._check_checkpoints()
+        if self.async_checkpoint and self.checkpoint != "sharded":
+            raise BadInput("async_checkpoint is for checkpoints in parts; give checkpoint sharded with it")
+        if is_address(self.checkpoint_folder):
+            raise BadInput(f"checkpoint_folder is {self.checkpoint_folder}; give a folder of this machine")
         if self.workers > 64:
             from tapetum.core.threads import check_workers
 
@@ -243,7 +225,6 @@ class TrainConfig:
             raise BadInput(f"warmup_steps is {self.warmup_steps} of {self.steps} steps; the warm-up must end before the run")
         if self.nesterov and not self.momentum:
             raise BadInput(f"momentum is {self.momentum}; nesterov needs one above 0")
-        self._check_schedule()
         names = [average.name for average in self.every_average]
         if len(set(names)) < len(names):
             raise BadInput(
@@ -251,24 +232,6 @@ class TrainConfig:
             )
         if self.weights_to_score not in ("average", "model", *names):
             raise BadInput(f"weights_to_score is {self.weights_to_score!r}; it must be average, model or one of {names}")
-
-    def _check_checkpoints(self) -> None:
-        if self.async_checkpoint and self.checkpoint != "sharded":
-            raise BadInput("async_checkpoint is for checkpoints in parts; give checkpoint sharded with it")
-        if is_address(self.checkpoint_folder):
-            raise BadInput(f"checkpoint_folder is {self.checkpoint_folder}; give a folder of this machine")
-
-    def _check_schedule(self) -> None:
-        if self.cooldown_steps and self.schedule not in ("constant", "inverse_sqrt"):
-            raise BadInput(
-                f"schedule is {self.schedule}, which falls by itself; cooldown_steps is for constant and inverse_sqrt"
-            )
-        if self.cooldown_steps + self.warmup_steps > self.steps:
-            raise BadInput(
-                f"warmup_steps {self.warmup_steps} and cooldown_steps {self.cooldown_steps} are more than {self.steps} steps"
-            )
-        if self.schedule == "inverse_sqrt" and not self.warmup_steps:
-            raise BadInput("schedule is inverse_sqrt, whose fall is measured by the warm-up; give warmup_steps, such as 1000")
 
     @property
     def every_average(self) -> tuple[Average, ...]:
@@ -306,6 +269,5 @@ class TrainConfig:
 
 
 def default_of(name: str) -> Any:
-    """Look up a field's default in `TrainConfig`."""
     known = next(entry for entry in fields(TrainConfig) if entry.name == name)
     return known.default if known.default is not MISSING else None

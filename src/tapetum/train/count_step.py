@@ -31,7 +31,6 @@ def count_step(passes: GradientAccumulation, batch: Any, step: int) -> tuple[dic
 
 
 def _count_plain(passes: GradientAccumulation, batch: Any, step: int) -> Flops:
-    """Count the FLOPs of one micro-batch."""
     on_device = to_device(batch, passes.processes.device)
     return count_flops(lambda: passes.objective("loss", on_device, step, passes.seed(step, 0))[0])
 

@@ -60,7 +60,11 @@ class CachedAccumulation(GradientAccumulation):
     """The passes of a step whose micro-batches share one loss (`JointTask`)."""
 
     def __init__(self, objective: Objective, config: TrainConfig, processes: ProcessGroup):
-        refuse_batch_statistics(objective.model)
+        if (name := holds_batch_statistics(objective.model)) is not None:
+            raise BadInput(
+                f"{name} has statistics of a batch, which micro-batches cannot have; wanted accumulation 1 for such a model: "
+                "add processes instead, freeze it, or take a norm of single examples (LayerNorm, GroupNorm)"
+            )
         super().__init__(objective, config, processes)
 
     def run(self, stream: Stream, step: int, gradients: Mapping[str, Gradients]) -> tuple[Sums, Sums]:
@@ -103,15 +107,6 @@ class CachedAccumulation(GradientAccumulation):
             if value.requires_grad:  # embeddings of something frozen learn nothing
                 value.backward()
         return unlike
-
-
-def refuse_batch_statistics(model: nn.Module) -> None:
-    """Raise BadInput if the model's output for an example depends on its micro-batch."""
-    if (name := holds_batch_statistics(model)) is not None:
-        raise BadInput(
-            f"{name} has statistics of a batch, which micro-batches cannot have; wanted accumulation 1 for such a model: add "
-            "processes instead, freeze it, or take a norm of single examples (LayerNorm, GroupNorm)"
-        )
 
 
 def cache_gradients(

@@ -39,18 +39,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def under_torchrun() -> bool:
-    """Check whether torchrun started this process."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
-
-
 def is_main() -> bool:
-    """Check whether this is the process that writes files and messages."""
     return rank() == 0
 
 
 def say(message: str) -> None:
-    """Print one line on stderr."""
     print(visible(message), file=sys.stderr, flush=True)
 
 
@@ -104,7 +97,6 @@ def stopped_by() -> int | None:
 
 
 def record_signal(number: int | None) -> None:
-    """Record the signal that `stopped_by` reads."""
     _last[0] = number
 
 
@@ -123,7 +115,6 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def now(self) -> bool:
-        """Check for a request."""
         return self.number is not None or time.monotonic() >= self._until
 
     def listen(self) -> None:

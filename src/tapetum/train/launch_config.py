@@ -1,6 +1,6 @@
 """Settings of a launch (folder, device, processes), and the loop's config built from them and a recipe. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,26 +91,9 @@ def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int 
         raise BadInput(f"micro_batch is {micro_batch}; it must be 1 or more")
     known: dict[str, Any] = {name: getattr(recipe, name) for name in RECIPE_FIELDS if hasattr(recipe, name)}
     known |= {"workers": workers, **settings}
-    requested = {"workers": launch.workers, "checkpoint_every": launch.save_every}
+    requested = {"workers": launch.workers, "checkpoint_every": launch.save_every, "accumulation": launch.accumulation}
+    known |= {"accumulation": max(1, known["batch_size"] // (micro_batch * environment.world_size()))}
     known |= {name: value for name, value in requested.items() if value is not None}
-    at_once = micro_batch * environment.world_size()
-    by_micro_batch = max(1, known["batch_size"] // at_once)
-    return TrainConfig(
-        **known,
-        accumulation=by_micro_batch if launch.accumulation is None else launch.accumulation,
-        checkpoint=launch.checkpoint,
-        async_checkpoint=launch.async_checkpoint,
-        checkpoint_folder=launch.checkpoint_folder,
-        checkpoint_minutes=launch.save_minutes,
-        max_minutes=launch.minutes,
-        threads=launch.threads,
-        device=launch.device,
-        parallel=launch.parallel,
-        replicas=launch.replicas,
-        gather_bf16=launch.gather_bf16,
-        reduce_bf16=launch.reduce_bf16,
-        offload=launch.offload,
-        activation_checkpointing=launch.activation_checkpointing,
-        compile=launch.compile,
-        log_to=launch.log_to,
-    )
+    same = {each.name for each in fields(launch)} & {each.name for each in fields(TrainConfig)} - requested.keys()
+    known |= {name: getattr(launch, name) for name in same}
+    return TrainConfig(**known, checkpoint_minutes=launch.save_minutes, max_minutes=launch.minutes)

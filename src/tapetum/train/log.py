@@ -4,16 +4,12 @@ import errno
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tapetum.account.config import Interval
 from tapetum.account.flops import Flops
@@ -22,13 +18,13 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import open_file
 from tapetum.train.config import TrainConfig
 from tapetum.train.launch import say
-from tapetum.train.loggers import Loggers, RunRecord, open_loggers
+from tapetum.train.loggers import Loggers, open_loggers
 from tapetum.train.machines import Machines, gpus_of
 from tapetum.train.process_group import ProcessGroup
 from tapetum.train.run_files import read_tail
 
 PLAIN_SECONDS = 10.0
-"""Seconds between lines of progress where stderr is not a terminal."""
+"""Seconds between lines of progress."""
 
 
 class JsonLines:
@@ -39,8 +35,10 @@ class JsonLines:
 
     def __init__(self, path: Path, position: int):
         size = path.stat().st_size if path.exists() else 0
-        if size and not position and not _is_log(path):
-            raise BadInput(f"{path} is there and is no log of a run; move it, or choose another folder")
+        if size and not position:
+            with open_file(path) as file:
+                if not file.readline(1 << 20).startswith(b'{"step": '):  # of a record, whole or partial
+                    raise BadInput(f"{path} is there and is no log of a run; move it, or choose another folder")
         if size < position:
             say(f"warning: {path.name} has {size} bytes where the checkpoint knew {position}; its last lines are lost")
         self._file = path.open("ab", buffering=0)
@@ -61,12 +59,6 @@ class JsonLines:
         self._file.close()
 
 
-def _is_log(path: Path) -> bool:
-    """Whether the file begins with a record of a run, whole or partial."""
-    with open_file(path) as file:
-        return file.readline(1 << 20).startswith(b'{"step": ')
-
-
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _finite(entry) for key, entry in value.items()}
@@ -74,38 +66,24 @@ def _finite(value: Any) -> Any:
 
 
 class Ticker:
-    """Progress on stderr: a bar on a terminal, otherwise a plain line every ten seconds."""
+    """Progress on stderr: a line every ten seconds."""
 
     def __init__(self, start: int, config: TrainConfig):
         self._config = config
         self.flops_per_step = 0.0
         self._start, self._began, self._spoke = start, time.perf_counter(), 0.0
-        self._bar = None
-        if sys.stderr.isatty():
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True))
-            self._bar.start()
-            self._task = self._bar.add_task("training", total=config.steps, completed=start, text="")
 
     def tick(self, done: int, loss: float) -> None:
-        """Print progress after `done` steps of the run."""
         now = time.perf_counter()
-        if self._bar is None and now - self._spoke < PLAIN_SECONDS and done < self._config.steps:
+        if now - self._spoke < PLAIN_SECONDS and done < self._config.steps:
             return
         self._spoke = now
         steps_per_s = (done - self._start) / max(now - self._began, 1e-9)
         text = f"step {done}/{self._config.steps}  loss {loss:.4g}  {steps_per_s * self._config.batch_size:.1f} samples/s"
         if self.flops_per_step:
             text += f"  {steps_per_s * self.flops_per_step / 1e9:.1f} GFLOP/s"
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, text=text)
-        else:
-            left = int((self._config.steps - done) / max(steps_per_s, 1e-9))
-            say(f"{text}  left {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}")
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        left = int((self._config.steps - done) / max(steps_per_s, 1e-9))
+        say(f"{text}  left {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}")
 
 
 LEDGER_SECONDS = 30.0
@@ -127,8 +105,7 @@ class RunReport:
         log_position: int,
     ):
         self.config = config
-        record = RunRecord(out, start, settings)
-        self.loggers = Loggers(open_loggers(config.log_to, record, tensorboard=config.tensorboard))
+        self.loggers = Loggers(open_loggers(config.log_to, out, start, settings, tensorboard=config.tensorboard))
         self.ledger = Ledger(
             out / "ledger.json",
             asdict(config),
@@ -185,7 +162,6 @@ class RunReport:
                 self.write_ledger()
 
     def write_ledger(self) -> None:
-        """Save the current ledger."""
         self._ledger_written = time.perf_counter()
         self.ledger.write(self._cpu_seconds, own_cpu_seconds=self._own_cpu_seconds, others=self._others)
 
@@ -193,7 +169,6 @@ class RunReport:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.ticker.close()
         self.log.close()
         ended = "failed" if kind else "finished" if self._done == self.config.steps else "stopped"
         self.loggers.close(ended)

@@ -1,15 +1,13 @@
 """Loggers: the numbers of a run in TensorBoard and Weights & Biases, beside its log.jsonl.
 
-Both share one interface, `Logger`. Only the process that writes log.jsonl uses loggers. A resumed run continues the same
-run in each service: its id there is saved in loggers.json. If a service or a disk fails during training, one line reports it
-and the run continues without it; log.jsonl is always complete.
+Only the process that writes log.jsonl uses loggers. A resumed run continues the same run of W&B. If a service or a disk fails
+during training, one line reports it and the run continues without it; log.jsonl is always complete.
 """
 
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from uuid import uuid4
@@ -21,7 +19,7 @@ from tapetum.core.reading import read_json
 from tapetum.train.launch import say
 
 IDS = "loggers.json"
-"""File in the folder of a run: the id of the run in each service."""
+"""File in the folder of a run: its id in W&B, as {"wandb": ID}."""
 FLUSH_SECONDS = 10.0
 """Seconds between writings of event files to the disk."""
 Outcome = Literal["finished", "stopped", "failed"]
@@ -40,54 +38,23 @@ class Logger(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """What a logger is told of a run at the start of a session."""
-
-    out: Path
-    """Folder of the run."""
-    start: int
-    """Steps that were done before."""
-    settings: Mapping[str, Any]
-    """Settings of the run, as JSON values."""
-    ids: dict[str, str] = field(default_factory=dict)
-    """Ids of the run by the name of the service, as they were in its folder; loggers add theirs."""
-
-    @property
-    def name(self) -> str:
-        """Name the run after its folder."""
-        return self.out.resolve().name
-
-    def keep_id(self, service: str, number: str) -> None:
-        """Save the id that a service gave the run in the run's folder."""
-        self.ids[service] = number
-        write_json_atomic(self.out / IDS, self.ids)
-
-
-def open_loggers(names: tuple[str, ...], record: RunRecord, *, tensorboard: bool) -> dict[str, Logger]:
+def open_loggers(
+    names: tuple[str, ...], out: Path, start: int, settings: Mapping[str, Any], *, tensorboard: bool
+) -> dict[str, Logger]:
     """Open the loggers with these names, and TensorBoard's if `tensorboard` is set and its package is installed.
+
+    They are told the folder of the run, how many steps were done before, and the run's settings as JSON values.
 
     Raises MissingExtra if the package of a logger is missing, and TapetumError if its service refuses.
     """
-    if (record.out / IDS).exists():
-        record.ids.update(_read_ids(record.out / IDS))
-    made: dict[str, Logger] = {}
-    for name in dict.fromkeys(names):
-        made[name] = _KINDS[name](record)
+    kinds: dict[str, Any] = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger}
+    made: dict[str, Logger] = {name: kinds[name](out, start, settings) for name in names}
     if tensorboard and "tensorboard" not in made:
         try:
-            made["tensorboard"] = TensorBoardLogger(record)
+            made["tensorboard"] = TensorBoardLogger(out, start, settings)
         except MissingExtra:
             say(f"no TensorBoard files; to have them: {install_line('logs')}")
     return made
-
-
-def _read_ids(file: Path) -> dict[str, str]:
-    try:
-        return {str(name): str(number) for name, number in read_json(file).items()}
-    except (OSError, ValueError, AttributeError):
-        say(f"warning: {file.name} cannot be read; services get this run as a new one")
-        return {}
 
 
 def flat_values(record: Mapping[str, Any]) -> dict[str, float]:
@@ -109,14 +76,12 @@ class Loggers:
         self._loggers = loggers
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Pass on the numbers of a record of log.jsonl."""
         values = flat_values(record)
         for name in list(self._loggers):
             with self._leaving_out(name):
                 self._loggers[name].write(record["step"], values)
 
     def close(self, outcome: Outcome) -> None:
-        """Close all."""
         for name in list(self._loggers):
             with self._leaving_out(name):
                 self._loggers[name].close(outcome)
@@ -131,7 +96,6 @@ class Loggers:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what a library says."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return next(iter(text.strip().splitlines()), type(error).__name__)[:200]
 
@@ -142,7 +106,7 @@ class TensorBoardLogger:
     tensorboardX's usual writer lives in a thread that dies with a traceback when the disk is full; this uses its plain one.
     """
 
-    def __init__(self, record: RunRecord):
+    def __init__(self, out: Path, start: int, settings: Mapping[str, Any]):
         try:
             from tensorboardX.event_file_writer import EventsWriter
             from tensorboardX.proto import event_pb2, summary_pb2
@@ -150,15 +114,14 @@ class TensorBoardLogger:
             raise MissingExtra("tensorboardX", "logs", "logging to TensorBoard") from error
         self._event: Any = event_pb2
         self._summary: Any = summary_pb2
-        folder = record.out / "tensorboard"
+        folder = out / "tensorboard"
         folder.mkdir(exist_ok=True)
-        self._writer = EventsWriter(str(folder / "events"), f".{record.start}")
+        self._writer = EventsWriter(str(folder / "events"), f".{start}")
         self._flushed = time.perf_counter()
         session = self._event.SessionLog(status=1)  # START: hides the later steps of earlier sessions
-        self._writer.write_event(self._event.Event(wall_time=time.time(), step=record.start + 1, session_log=session))
+        self._writer.write_event(self._event.Event(wall_time=time.time(), step=start + 1, session_log=session))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Write an event."""
         summary = [self._summary.Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
         event = self._event.Event(wall_time=time.time(), step=step, summary=self._summary.Summary(value=summary))
         self._writer.write_event(event)
@@ -167,7 +130,6 @@ class TensorBoardLogger:
             self._flushed = time.perf_counter()
 
     def close(self, outcome: Outcome) -> None:
-        """Close the file."""
         self._writer.close()
 
 
@@ -178,20 +140,22 @@ class WandbLogger:
     Steps that were repeated after a crash are not logged twice: the service accepts steps in ascending order only.
     """
 
-    def __init__(self, record: RunRecord):
+    def __init__(self, out: Path, start: int, settings: Mapping[str, Any]):
         try:
             import wandb  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise MissingExtra("wandb", "wandb", "logging to Weights & Biases") from error
-        number = record.ids.get("wandb") or uuid4().hex[:12]
+        file, number = out / IDS, uuid4().hex[:12]
+        with suppress(OSError, ValueError, KeyError, TypeError):  # there is none, and services get this run as a new one
+            number = str(read_json(file)["wandb"])
         try:
             self._run: Any = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", "tapetum"),
-                name=record.name,
+                name=out.resolve().name,
                 id=number,
                 resume="allow",
-                dir=str(record.out),
-                config=without_paths(record.settings),
+                dir=str(out),
+                config=without_paths(settings),
                 settings=wandb.Settings(silent=True, console="off"),
             )
         except Exception as error:
@@ -199,17 +163,12 @@ class WandbLogger:
                 f"cannot begin a run of Weights & Biases ({_reason(error)}); run wandb login, set WANDB_MODE=offline, or leave "
                 "wandb out of --log-to"
             ) from error
-        record.keep_id("wandb", number)
+        write_json_atomic(file, {"wandb": number})
         offline = getattr(self._run, "offline", False)
         say(f"logs to Weights & Biases: {f'offline, run {number}, in wandb/' if offline else self._run.url}")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Log one step."""
         self._run.log(dict(values), step=step)
 
     def close(self, outcome: Outcome) -> None:
-        """Send what is still queued."""
         self._run.finish(exit_code=1 if outcome == "failed" else 0)
-
-
-_KINDS: dict[str, Any] = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger}

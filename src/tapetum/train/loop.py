@@ -21,7 +21,7 @@ from tapetum.core.devices import check_compiler, leave_out_checks, return_freed_
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.data.samples import EVALUATION, mix_seed
 from tapetum.train import checkpoint
-from tapetum.train.accumulation import Gradients, Objective, checkpoint_activations, make_accumulation, warn_if_split_matters
+from tapetum.train.accumulation import Gradients, Objective, checkpoint_activations, make_accumulation
 from tapetum.train.config import TrainConfig
 from tapetum.train.launch import StopRequest, lock_folder, record_signal, say
 from tapetum.train.machines import Machines, StepReport
@@ -33,7 +33,6 @@ from tapetum.train.state import (
     continued_config,
     evaluation_mode,
     identity,
-    name_of,
     new_model,
     new_state,
     restore,
@@ -42,7 +41,7 @@ from tapetum.train.stream import Stream
 from tapetum.train.task import Task
 
 if TYPE_CHECKING:
-    from tapetum.train.log import RunReport
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ class FitResult:
     loss: float | None
     """Loss of the last step; None if this call made none."""
     log: Path
-    checkpoint: Path | str
+    checkpoint: Path
     """The newest checkpoint."""
     weights: Path
     """Folder of model.safetensors and one of each average by its name: the checkpoint itself; of one in parts, where the run is
@@ -143,12 +142,8 @@ class _Run:
 
     def __init__(self, task: Task, config: TrainConfig, out: Path, processes: ProcessGroup):
         self.saver = Saver(config, out, processes)
-        self.sharded, self._build = processes.size > 1 and config.parallel == "fsdp", None
-        if self.sharded:
-            from tapetum.train.fsdp import RowsOnly  # seconds of imports
-
-            self._build = RowsOnly(processes, config)
-        objective = Objective(task, new_model(task, config, processes.device, self._build), config, processes.device)
+        self.sharded = processes.size > 1 and config.parallel == "fsdp"
+        objective = Objective(task, self._new_model(task, config, processes), config, processes.device)
         newest = self.saver.newest
         if newest:
             config, self.identity = continued_config(newest, task, config, processes, objective.model)
@@ -172,6 +167,15 @@ class _Run:
             check_compiler(processes.device)
             self.state.model.compile()
 
+    def _new_model(self, task: Task, config: TrainConfig, processes: ProcessGroup, teacher: bool = False) -> nn.Module:
+        """Make a model; of one that will be sharded, only the main process's has values, and of its teachers none."""
+        if not self.sharded:
+            return new_model(task, config, processes.device)
+        from tapetum.train.fsdp import make_on_meta  # seconds of imports
+
+        make = partial(new_model, task, config, torch.device("cpu"))
+        return make() if processes.main and not teacher else make_on_meta(make)
+
     def _new_teachers(self) -> dict[str, nn.Module]:
         """Make the models that hold the averages that the task learns from."""
         averages = [average.name for average in self.config.every_average]
@@ -179,8 +183,7 @@ class _Run:
             if name not in averages:
                 setting = "an ema_decay" if name == "ema" else f"averages with one named {name}"
                 raise BadInput(f"this task learns from the average {name} of the weights: give TrainConfig {setting}")
-        task, config, device = self.task, self.config, self.processes.device
-        return {name: new_model(task, config, device, self._build) for name in task.teachers}
+        return {name: self._new_model(self.task, self.config, self.processes, True) for name in self.task.teachers}
 
     def _share_tensors(self, teachers: Mapping[str, nn.Module]) -> None:
         """Share the averages' tensors with the teachers, so that updating an average updates its teacher."""
@@ -214,7 +217,6 @@ class _Run:
                 )
             if self.processes.broadcast(report.needs_flops if report else None):
                 report_flops(report, self.passes, stream, state.step)
-            warn_if_split_matters(self.passes, state.step)
             if self.sharded:
                 return_freed_memory()
             while True:
@@ -241,13 +243,15 @@ class _Run:
                 throughput = config.batch_size / (time.perf_counter() - began)
                 record = {"step": state.step, **record, "time": state.seconds, "samples_per_s": throughput}
                 ends = shared.stop or state.step == config.steps
-                if self._evaluation_due:
+                if config.eval_every and (state.step % config.eval_every == 0 or state.step == config.steps):
                     scores = self._evaluate()
                     record |= {"eval": scores} if report else {}
                 if report:
                     report.step(record, shared.cpu_seconds, cpu_seconds, shared.kwh)
                 if ends or shared.save or state.step % config.checkpoint_every == 0:
-                    self._save(report)
+                    self.saver.save(state, self.identity, report.log.position() if report else 0)
+                    if report:
+                        report.write_ledger()
                 if ends:
                     self.saver.wait()
                     return
@@ -283,7 +287,6 @@ class _Run:
         return {"loss": loss, "lr": lr, "grad_norm": norm, "skipped": state.skipped, "metrics": metrics}
 
     def _update(self, gradients: Mapping[str, Gradients], lr: float, finite: bool) -> None:
-        """Update the weights, or leave them unchanged if a gradient is not finite."""
         state = self.state
         if finite:
             for name, optimizer in state.optimizers.items():
@@ -298,7 +301,7 @@ class _Run:
         state.skipped_in_a_row += 1
         if state.skipped_in_a_row > self.config.max_skips:
             newest = self.saver.newest
-            kept = f"the checkpoint {name_of(newest)} is from before" if newest else "no checkpoint was written yet"
+            kept = f"the checkpoint {newest.name} is from before" if newest else "no checkpoint was written yet"
             raise TapetumError(
                 f"gradients were not finite in {state.skipped_in_a_row} steps in a row, up to step {state.step + 1}; {kept}; "
                 "lower the learning rate, or look for a log or division by zero in the loss"
@@ -307,7 +310,7 @@ class _Run:
     def say_start(self, begun: bool) -> None:
         """Report what was found in the folder of a run that had `begun` before."""
         if self.saver.newest and self.processes.main:
-            say(f"goes on after step {self.state.step} of {self.config.steps}, from {name_of(self.saver.newest)}")
+            say(f"goes on after step {self.state.step} of {self.config.steps}, from {self.saver.newest.name}")
         elif begun and self.processes.main:
             say("nothing was saved, begins anew")
 
@@ -320,15 +323,8 @@ class _Run:
             raise  # says so itself
         except BaseException as error:
             newest = self.saver.newest
-            error.add_note(
-                f"{name_of(newest)} is kept and the same command goes on from it" if newest else "nothing was saved yet"
-            )
+            error.add_note(f"{newest.name} is kept and the same command goes on from it" if newest else "nothing was saved yet")
             raise
-
-    @property
-    def _evaluation_due(self) -> bool:
-        step, every = self.state.step, self.config.eval_every
-        return bool(every) and (step % every == 0 or step == self.config.steps)
 
     def _evaluate(self) -> dict[str, float]:
         """The task's scores. The main process computes them; of weights in shards, all do, each with its share of the work."""
@@ -353,17 +349,12 @@ class _Run:
         with alone(processes if together else None), evaluation_mode(run), averaged, gathered:
             return dict(run("scores", None, state.step, seed))
 
-    def _save(self, report: "RunReport | None") -> None:
-        self.saver.save(self.state, self.identity, report.log.position() if report else 0)
-        if report:
-            report.write_ledger()
-
     def result(self) -> FitResult:
         state, processes, model = self.state, self.processes, self.state.model
         averages = {name: average.average for name, average in state.averages.items()}
         finished = state.step == self.config.steps
         newest = self.saver.newest or self.out
-        weights = self.out / "weights" if isinstance(newest, str) or checkpoint.is_sharded(newest) else newest
+        weights = self.out / "weights" if checkpoint.is_sharded(newest) else newest
         if finished and weights != newest:
             checkpoint.write_weights(weights, {"model": model.state_dict(), **averages}, processes)
             processes.barrier()

@@ -28,7 +28,6 @@ class Machines:
         """Whether every other process reads meters; what the main one reads is the ledger's to say."""
 
     def read_energy(self, cpu_seconds: float, wall_seconds: float) -> Interval:
-        """Read this process's meters: kWh, with lower and upper bounds."""
         kwh = read_meters(self._meters, cpu_seconds, wall_seconds)
         return Interval(kwh.value, kwh.low, kwh.high)
 

@@ -4,9 +4,7 @@ The rate rises linearly during the warm-up, then follows the named schedule:
 
     cosine         half a cosine to the floor (SGDR without restarts, arXiv 1608.03983, eq. 5)
     linear         a line to the floor
-    constant       stays; a cool-down may lead to the floor in the last steps
-    inverse_sqrt   sqrt(warm-up's length / steps made) (Transformer, arXiv 1706.03762, section 5.3), with a cool-down as in
-                   "Scaling Vision Transformers" (arXiv 2106.04560, section 3.5): the run may be made longer later
+    constant       stays
     milestones     a tenth at each of some shares of the run, as detectors learn (Detectron)
 """
 
@@ -107,15 +105,9 @@ def build_optimizer(groups: Sequence[Mapping[str, Any]], config: TrainConfig, de
 
     Without `decay` no group's weights decay: another optimiser of the same weights does that.
     """
-    own = [
-        {
-            "lr_scale": 1.0,
-            "decay_is_own": "weight_decay" in group or not decay,
-            **group,
-            **({} if decay else {"weight_decay": 0.0}),
-        }
-        for group in groups
-    ]
+    own = [{"lr_scale": 1.0, "decay_is_own": "weight_decay" in group or not decay, **group} for group in groups]
+    for group in own if not decay else ():
+        group["weight_decay"] = 0.0
     if config.optimizer == "adamw":
         return torch.optim.AdamW(
             own, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=True
@@ -171,7 +163,7 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     """Compute the learning rate used by step `step` (0-based).
 
     The first step of the warm-up already moves (lr / warmup_steps, not 0) and its last one reaches lr; the run's last step uses
-    final_lr if the schedule or a cool-down ends there.
+    final_lr if the schedule ends there.
 
     >>> config = TrainConfig(steps=11, batch_size=1, lr=1.0, final_lr=0.1, warmup_steps=4)
     >>> [round(learning_rate(step, config), 3) for step in (0, 1, 3, 10)]
@@ -180,20 +172,10 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     >>> [round(learning_rate(step, config), 3) for step in (5, 6, 7, 8)]
     [1.0, 0.1, 0.1, 0.01]
     """
-    begins = config.steps - config.cooldown_steps
-    if config.cooldown_steps and step >= begins:
-        top = _before_cooldown(begins - 1, config)
-        return top + (config.final_lr - top) * (step + 1 - begins) / config.cooldown_steps
-    return _before_cooldown(step, config)
-
-
-def _before_cooldown(step: int, config: TrainConfig) -> float:
     if step < config.warmup_steps:
         return config.lr * (step + 1) / config.warmup_steps
     if config.schedule == "constant":
         return config.lr
-    if config.schedule == "inverse_sqrt":
-        return config.lr * math.sqrt(config.warmup_steps / (step + 1))
     if config.schedule == "milestones":
         return config.lr * 0.1 ** sum(step >= share * config.steps for share in config.milestones)
     start = max(config.warmup_steps - 1, 0)
@@ -281,30 +263,13 @@ class Lars(torch.optim.Optimizer):
     it outside differs when the rate changes. Under FSDP2, norms are of whole weights, with one exchange per step.
     """
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float,
-        *,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        trust_coefficient: float = 1e-3,
-        nesterov: bool = False,
-    ):
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "weight_decay": weight_decay,
-                "trust_coefficient": trust_coefficient,
-                "nesterov": nesterov,
-            },
-        )
+    def __init__(self, params: Iterable[Any], lr: float, **settings: Any):
+        """`settings`: momentum, weight_decay, trust_coefficient, nesterov."""
+        usual = {"momentum": 0.9, "weight_decay": 0.0, "trust_coefficient": 1e-3, "nesterov": False}
+        super().__init__(params, {"lr": lr, **usual, **settings})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update the weights once."""
         learning = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
         locals_ = self._local_rates([(p, group) for p, group in learning if p.dim() >= 2])
         for p, group in learning:

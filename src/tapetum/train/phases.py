@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from tapetum.train.config import TrainConfig
 from tapetum.train.launch_config import Launch, train_config
@@ -11,35 +11,8 @@ from tapetum.train.process_group import join_process_group
 from tapetum.train.task import Task
 
 
-class TrainingPhase(Protocol):
-    """What the loop needs to know about a phase."""
-
-    @property
-    def name(self) -> str:
-        """Get the name of its folder inside the folder of the run."""
-        ...
-
-    @property
-    def steps(self) -> int:
-        """Get the number of optimiser steps."""
-        ...
-
-    @property
-    def micro_batch(self) -> int:
-        """Get the number of samples that a process handles at a time."""
-        ...
-
-    @property
-    def lr(self) -> float:
-        """Get the peak learning rate."""
-        ...
-
-
-PhaseT = TypeVar("PhaseT", bound=TrainingPhase)
-
-
-def phase_config(phase: TrainingPhase, launch: Launch, seed: int, **settings: Any) -> TrainConfig:
-    """Make the config of one phase; `settings` override the usual values for small trackers."""
+def phase_config(phase: Any, launch: Launch, seed: int, **settings: Any) -> TrainConfig:
+    """Make the config of one phase, a recipe with `micro_batch`; `settings` override the usual values for small trackers."""
     usual: dict[str, Any] = {
         "final_lr": phase.lr / 100,
         "warmup_steps": min(100, phase.steps // 10),
@@ -56,15 +29,16 @@ def phase_config(phase: TrainingPhase, launch: Launch, seed: int, **settings: An
 
 
 def fit_phases(
-    phases: Sequence[PhaseT],
-    task_of: Callable[[PhaseT, Path | None], Task],
+    phases: Sequence[Any],
+    task_of: Callable[[Any, Path | None], Task],
     launch: Launch,
     seed: int,
     **settings: Any,
 ) -> Path | None:
     """Train through all phases in the folder `launch.out`; the same call continues after a stop.
 
-    `task_of` makes the task of a phase from it and the file of the previous phase's averaged weights (None for the first).
+    Each phase is a recipe (`train_config`) with `name`, that of its folder, `micro_batch`, `steps` and `lr`. `task_of` makes
+    the task of a phase from it and the file of the previous phase's averaged weights (None for the first).
     Returns the file of the last averaged weights, or None if work remains.
     """
     configs = [phase_config(phase, launch, seed, **settings) for phase in phases]  # refused before anything is done

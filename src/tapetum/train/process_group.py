@@ -1,7 +1,6 @@
 """The processes of a run, alone or started by torchrun; and tensors that may be sharded by rows over them (see `fsdp`)."""
 
 import gc
-import pickle
 import re
 import time
 import traceback
@@ -117,14 +116,9 @@ class ProcessGroup:
         """Send the main process's value, which must be picklable, to every process."""
         if self.size == 1:
             return value
-        text = pickle.dumps(value) if self.main else b""
-        length = torch.tensor([len(text)])
-        dist.broadcast(self.register(length), src=0)
-        content = torch.zeros(int(length), dtype=torch.uint8)
-        if self.main:
-            content = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-        dist.broadcast(self.register(content), src=0)
-        return pickle.loads(content.numpy().tobytes())
+        values = [value]
+        dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+        return values[0]
 
     def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
         """Copy the main process's values into these tensors, in every process: one exchange per dtype."""

@@ -51,17 +51,15 @@ class Seconds:
     def __add__(self, other: "Seconds") -> "Seconds":
         return Seconds(self.wall + other.wall, self.cpu + other.cpu)
 
-    def __mul__(self, factor: float) -> "Seconds":
-        return Seconds(self.wall * factor, self.cpu * factor)
+    def __sub__(self, other: "Seconds") -> "Seconds":
+        return Seconds(max(self.wall - other.wall, 0.0), max(self.cpu - other.cpu, 0.0))
 
     @staticmethod
     def now() -> "Seconds":
-        """Read the clocks of this process."""
         return Seconds(time.perf_counter(), time.process_time())
 
-    def until(self, later: "Seconds") -> "Seconds":
-        """Compute the time between two readings."""
-        return Seconds(max(later.wall - self.wall, 0.0), max(later.cpu - self.cpu, 0.0))
+    def __mul__(self, factor: float) -> "Seconds":
+        return Seconds(self.wall * factor, self.cpu * factor)
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,6 @@ class Rehearsal:
     """Of all processes, as the loop counts them; 2 a multiply-add."""
 
     def of(self, steps: int) -> Seconds:
-        """Predict the time of a run of this many steps."""
         return self.start + self.step * steps
 
 
@@ -107,12 +104,11 @@ def rehearse(task: Task, config: TrainConfig, seconds: float = 1.0, steps: int =
         session = read_ledger(out / "ledger.json")["sessions"][-1]
     if (number := stopped_by()) is not None:
         signal.raise_signal(number)
-    whole, measured = began.until(Seconds.now()), marks[0].until(marks[-1])
-    alone = ready[0].until(marks[0]) * (few / (few + 1))  # a micro-batch more has counted FLOPs
+    whole, measured = Seconds.now() - began, marks[-1] - marks[0]
+    alone = (marks[0] - ready[0]) * (few / (few + 1))  # a micro-batch more has counted FLOPs
     step = measured * (1 / (len(marks) - 1)) if len(marks) > 1 else alone
-    once = Seconds(max(whole.wall - measured.wall - step.wall, 0.0), max(whole.cpu - measured.cpu - step.cpu, 0.0))
     flops = sum(session["flops_per_step"].values())
-    return Rehearsal(start=once, step=step * (times / few), flops_per_step=round(flops * times / few))
+    return Rehearsal(start=whole - measured - step, step=step * (times / few), flops_per_step=round(flops * times / few))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ background.
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.reading import read_json
 from tapetum.data.samples import WEIGHTS, mix_seed, seed_globals
 from tapetum.train import checkpoint, launch
-from tapetum.train.checkpoint import CheckpointStore, folder_name, step_of
+from tapetum.train.checkpoint import CheckpointStore, folder_name
 from tapetum.train.config import LATER_FIELDS, RESUMABLE_FIELDS, Average, TrainConfig, default_of
 from tapetum.train.launch import checkpoint_parent
 from tapetum.train.optim import (
@@ -86,11 +86,6 @@ class MovingAverage:
             model.load_state_dict(own)
 
 
-def new_averages(model: nn.Module, configs: Sequence[Average], steps: int) -> dict[str, MovingAverage]:
-    """Build the averages, each a copy of the weights, by name."""
-    return {config.name: MovingAverage(model, config, steps) for config in configs}
-
-
 @dataclass
 class State:
     """The run after `step` steps."""
@@ -109,16 +104,12 @@ class State:
     """Wall-clock seconds of the steps that led here."""
 
 
-def new_model(
-    task: Task, config: TrainConfig, device: torch.device, build: Callable[[Callable[[], nn.Module]], nn.Module] | None = None
-) -> nn.Module:
-    """Make the model in its state before the run's first step; `build` may call what makes it otherwise (`fsdp.RowsOnly`)."""
-
-    def make() -> nn.Module:
-        seed_globals(mix_seed(config.seed, WEIGHTS, 0))
-        return task.model().to(device)
-
-    model = build(make) if build else make()
+def new_model(task: Task, config: TrainConfig, device: torch.device) -> nn.Module:
+    """Make the model in its state before the run's first step."""
+    seed_globals(mix_seed(config.seed, WEIGHTS, 0))
+    model = task.model()
+    if not any(parameter.is_meta for parameter in model.parameters()):
+        model = model.to(device)
     freeze_by_rules(model, config.rules)
     return model.train()
 
@@ -128,7 +119,7 @@ def new_state(task: Task, config: TrainConfig, model: nn.Module) -> State:
     groups = ruled_groups(task.parameter_groups(model), model, config, task.layers(model) if config.layer_decay else ())
     groups = [part for group in groups for part in _by_sharding(group)]
     optimizers = {name: build_optimizer(groups, config, decay=number == 0) for number, name in enumerate(task.parts or ("",))}
-    return State(model, optimizers, new_averages(model, config.every_average, config.steps))
+    return State(model, optimizers, {each.name: MovingAverage(model, each, config.steps) for each in config.every_average})
 
 
 def _by_sharding(group: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -173,11 +164,6 @@ def check_learned(state: State) -> None:
     if skipped and launch.is_main():
         which = f", in the last {last} among them" if last else ""
         launch.say(f"warning: gradients were not finite in {skipped} of {state.step} steps{which}; those moved no weights")
-
-
-def flat_tensors(state: State) -> dict[str, Tensor]:
-    """List the tensors of a checkpoint of the current state that this process has, or has a shard of, as "file/name"."""
-    return {f"{file}/{name}": value.detach() for file, content in tensors_of(state).items() for name, value in content.items()}
 
 
 def numbers_of(state: State, run: Mapping[str, Any], log_position: int) -> dict[str, Any]:
@@ -248,41 +234,19 @@ def _check_same_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) 
 def continued_config(
     path: Path, task: Task, config: TrainConfig, processes: ProcessGroup, model: nn.Module
 ) -> tuple[TrainConfig, dict[str, Any]]:
-    """Find config and identity to continue a checkpoint's run with another number of processes: its batches stay the same.
+    """Find config and identity to continue a checkpoint's run, whose micro-batches stay as they were.
 
-    Under torchrun each process accumulates as many micro-batches as needed; otherwise BadInput states how many. It is also
-    raised if this number of processes cannot form the run's batches.
+    Another number of processes accumulates more or fewer of them.
     """
     before = _flat(read_json(path / checkpoint.STATE)["run"])
-    required = {key: before[key] for key in ("joint_batch", "micro_batch") if key in before}
-
-    def divided(config: TrainConfig) -> dict[str, Any]:
-        """Describe how this number of processes divides a batch."""
-        now = _flat(identity(task, config, processes.size, model))
-        return {key: now[key] for key in ("joint_batch", "micro_batch") if key in now}
-
-    dividable = config.batch_size % (processes.size * config.accumulation) == 0
-    now = divided(config) if dividable else {}
-    if now == required or before.get("batch_size") != config.batch_size:
-        return config, identity(task, config, processes.size, model)
-    name = "joint_batch" if "joint_batch" in before else "micro_batch"
-    accumulation = config.batch_size // (before[name] * (1 if name == "joint_batch" else processes.size))
-    other = replace(config, accumulation=max(accumulation, 1))
-    if config.batch_size % (processes.size * other.accumulation) or divided(other) != required:
-        says = " and ".join(f"{key} {value}" for key, value in required.items())
-        possible = f"a number that divides {before[name] if name == 'joint_batch' else config.batch_size // before[name]}"
-        if len(required) == 2:
-            possible = str(before["joint_batch"] // before["micro_batch"])
-        raise BadInput(
-            f"{path.name} is of a run with {says}, which {processes.size} processes cannot make of batch_size "
-            f"{config.batch_size}; start {possible} of them"
-        )
-    if not launch.under_torchrun():
-        says = ", ".join(f"{key} {value} (now {now.get(key)})" for key, value in required.items() if value != now.get(key))
-        raise BadInput(f"{path.name} is of a run with {says}; give accumulation {accumulation}, and it goes on as it was")
-    if processes.main:
-        launch.say(f"accumulates {accumulation} micro-batches in each of {processes.size} processes, as batch_size stays")
-    return other, identity(task, other, processes.size, model)
+    joint = None if isinstance(task, JointTask) else before.get("joint_batch")
+    at_once = joint or before.get("micro_batch", 0) * processes.size  # 0: all micro-batches share one loss
+    parts, rest = divmod(config.batch_size, at_once) if at_once else (config.accumulation, 0)
+    if before.get("batch_size") == config.batch_size and parts and not rest and parts != config.accumulation:
+        config = replace(config, accumulation=parts)
+        if processes.main:
+            launch.say(f"accumulates {parts} micro-batches in each of {processes.size} processes, as batch_size stays")
+    return config, identity(task, config, processes.size, model)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -344,14 +308,16 @@ class Saver:
         self.wait()
         numbers = numbers_of(state, run, log_position)
         if self._sharded is not None:
-            self._sharded.begin(state.step, flat_tensors(state), numbers, self._prune)
+            tensors = tensors_of(state).items()
+            flat = {f"{file}/{name}": value.detach() for file, content in tensors for name, value in content.items()}
+            self._sharded.begin(state.step, flat, numbers, self._prune)
             if not self.config.async_checkpoint:
                 self.wait()
         else:
             self.store.save(state.step, tensors_of(state), numbers, self.processes)
             if self.processes.main:
                 self._prune()
-            self.newest = self.store.path(folder_name(state.step))
+            self.newest = self.store.parent / folder_name(state.step)
         self._saved = time.monotonic()
         self._waited = self._saved - began
 
@@ -359,7 +325,7 @@ class Saver:
         """Wait until the save in progress is written; BadInput if it cannot be."""
         step = self._sharded.wait() if self._sharded is not None else None
         if step is not None:
-            self.newest = self.store.path(folder_name(step))
+            self.newest = self.store.parent / folder_name(step)
 
     def close(self) -> None:
         """End the background writing; an error already being raised is not hidden by one from the writing."""
@@ -367,9 +333,4 @@ class Saver:
             self._sharded.close()
 
     def _prune(self) -> None:
-        self.store.prune(self.config.keep_last, self.config.keep_every)
-
-
-def name_of(folder: Path) -> str:
-    """Name a checkpoint for a message."""
-    return folder_name(step_of(folder))
+        self.store.prune(self.config.keep_last)

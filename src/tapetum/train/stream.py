@@ -111,14 +111,6 @@ class _Collate:
         return batch, os.getpid(), time.process_time()
 
 
-def make_batch(task: Task, config: TrainConfig, numbers: Sequence[int]) -> Any:
-    """Make a micro-batch of some samples in this process, outside a run's stream; BadInput when a sample is damaged."""
-    batch, *_ = _Collate(task.collate)(_Seeded(task.dataset(), config.seed).__getitems__(numbers))
-    if isinstance(batch, _Refusal):
-        raise BadInput(batch.message)
-    return batch
-
-
 def _start_worker(_worker: int) -> None:
     """A worker has one torch thread (DataLoader sets this), leaves signals to the trainer, and ends when the trainer does."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -188,7 +180,6 @@ class Stream:
         return time.process_time() - self._began + sum(self._worker_seconds.values())
 
     def peek(self) -> Any:
-        """Read the micro-batch that `next` will return."""
         if not self._ahead:
             self._ahead.append(self._take())
         return self._ahead[0]

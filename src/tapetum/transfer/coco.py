@@ -216,23 +216,18 @@ class CocoTask(Task):
         self.order = Shuffle(len(self.images), run.seed)
 
     def model(self) -> nn.Module:
-        """Put heads on the encoder."""
         return detector(load(self.run.encoder, seed=self.run.seed, text=False), len(self.categories), self.run).train()
 
     def dataset(self) -> Dataset:
-        """Load images with their annotations, some mirrored."""
         return _Things(self)
 
     def collate(self, items: Sequence[Any]) -> Any:
-        """Keep images of all sizes."""
         return {"images": [image for image, _ in items], "targets": [target for _, target in items]}
 
     def describe(self) -> Mapping[str, Any]:
-        """List the settings."""
         return {name: value for name, value in asdict(self.run).items() if name not in ("data", "micro_batch", "most")}
 
     def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Sum the losses of the detector's parts: regions, boxes, classes and masks, or FCOS's."""
         parts = model(batch["images"], batch["targets"])
         return sum(parts.values(), torch.zeros(())), {name: part.detach() for name, part in parts.items()}  # type: ignore[return-value]
 

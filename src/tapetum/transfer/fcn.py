@@ -49,17 +49,14 @@ class FcnTask(SegmentationTask):
         self.order = Shuffle(len(self.own), run.seed)
 
     def model(self) -> nn.Module:
-        """Put a head on the encoder."""
         model = cast(Segmenter, super().model())
         check_side(model.encoder.config, self.run.crop, "--crop")
         return model
 
     def describe(self) -> Mapping[str, Any]:
-        """List the settings."""
         return {name: value for name, value in asdict(self.run).items() if name not in ("data", "micro_batch", "most")}
 
     def collate(self, items: Any) -> dict[str, Tensor]:
-        """Scale, crop and mirror."""
         made = []
         for number, k in zip(items, self.chosen(items), strict=True):
             image, truth = self.train_part.read(k)
@@ -67,7 +64,6 @@ class FcnTask(SegmentationTask):
         return self._batch(made)
 
     def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the mean cross entropy of the labelled pixels."""
         return pixel_loss(model(batch["image"]), batch["truth"]), {}
 
     @torch.no_grad()

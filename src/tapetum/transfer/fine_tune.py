@@ -1,4 +1,4 @@
-"""Fine-tuning of a whole network on image or pixel classes, with the loop of `tapetum.train`, at several rates.
+"""Fine-tuning of a whole network on the classes of pixels, with the loop of `tapetum.train`, at several rates.
 
 Layers nearer to the input learn more slowly (layer-wise rates: ELECTRA, arXiv 2003.10555; BEiT, arXiv 2106.08254): a weight's
 rate is the run's times `layer_decay` for each layer between it and the output. The head and the last norm use the
@@ -24,14 +24,12 @@ from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle, sample_generator
-from tapetum.data.views import View, Views, supervised
-from tapetum.encoders.batching import look_by_size
 from tapetum.encoders.features import Encoder
 from tapetum.metrics.masks import Confusion
 from tapetum.train import StepContext, Task, TrainConfig, fit
 from tapetum.train.optim import Layers
 from tapetum.transfer.config import FineTuneConfig
-from tapetum.transfer.probing import ImageSequence, split
+from tapetum.transfer.probing import split
 from tapetum.transfer.segmentation import IGNORED, Head, Segmenter, confusions, pixel_loss
 
 _IN_BLOCK = re.compile(r".*\.\d+(?=\.|$)|.+")
@@ -51,14 +49,6 @@ def encoder_layers(encoder: Encoder) -> Layers:
     return [first, *([encoder.get_submodule(name)] for name in blocks)]
 
 
-class FineTuneScores(Protocol):
-    """The scores of a fine-tuning task."""
-
-    def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
-        """Compute the score on the held-out or the test part; more is better."""
-        ...
-
-
 class _Numbers(Dataset[int]):
     """The sample numbers; images are made in `collate`, which knows the task."""
 
@@ -67,7 +57,7 @@ class _Numbers(Dataset[int]):
 
 
 class FineTuneTask(Task):
-    """The common part of both tasks."""
+    """A task that `fine_tune` sweeps."""
 
     def __init__(self, encoder: Callable[[], Encoder], config: FineTuneConfig, examples: int):
         """`encoder` makes a new copy of the pre-trained encoder; a tenth of this many examples is held out."""
@@ -77,15 +67,12 @@ class FineTuneTask(Task):
         self.order = Shuffle(len(self.own), config.seed)
 
     def dataset(self) -> Dataset:
-        """Load numbers."""
         return _Numbers()
 
     def layers(self, model: nn.Module) -> Layers:
-        """List the encoder's."""
         return encoder_layers(model.encoder)  # type: ignore[arg-type]
 
     def describe(self) -> Mapping[str, Any]:
-        """List the settings."""
         return {name: value for name, value in asdict(self.config).items() if name != "learning_rates"}
 
     def chosen(self, numbers: Sequence[int]) -> list[int]:
@@ -93,78 +80,8 @@ class FineTuneTask(Task):
         return [int(self.own[self.order(number)]) for number in numbers]
 
     def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
-        """Compute the score; see `FineTuneScores`."""
+        """Compute the score on the held-out or the test part; more is better."""
         raise NotImplementedError
-
-
-class EncoderClassifier(nn.Module):
-    """An encoder and a linear layer on its pooled vector."""
-
-    def __init__(self, encoder: Encoder, classes: int):
-        super().__init__()
-        self.encoder, self.classes = encoder, nn.Linear(encoder.width, classes)
-        nn.init.trunc_normal_(self.classes.weight, std=0.01)
-        nn.init.zeros_(self.classes.bias)
-
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
-        """Compute logits of prepared images."""
-        return self.classes(self.encoder(images).pooled)
-
-
-class ClassesTask(FineTuneTask):
-    """Classes of images."""
-
-    def __init__(
-        self,
-        encoder: Callable[[], Encoder],
-        train: tuple[ImageSequence, np.ndarray],
-        test: tuple[ImageSequence, np.ndarray],
-        classes: int,
-        config: FineTuneConfig,
-    ):
-        super().__init__(encoder, config, len(train[1]))
-        self.train_part, self.test_part, self.classes = train, test, classes
-
-    def model(self) -> nn.Module:
-        """Put a classifier on the encoder."""
-        return EncoderClassifier(self.encoder(), self.classes).train()
-
-    def collate(self, items: Sequence[int]) -> dict[str, Tensor]:
-        """Make random crops, as in supervised pre-training."""
-        which, how = self.chosen(items), self.encoder_preprocessing
-        views = Views(self._views(how.size[0]), seed=self.config.seed, mean=how.mean, std=how.std)
-        (images,) = views([self.train_part[0][k] for k in which], list(items))
-        return {"image": images, "label": torch.from_numpy(np.asarray(self.train_part[1])[which])}
-
-    @property
-    def encoder_preprocessing(self) -> Any:
-        """The encoder's preprocessing."""
-        if not hasattr(self, "_how"):
-            self._how = self.encoder().preprocessing
-        return self._how
-
-    def _views(self, size: int) -> tuple[View]:
-        return supervised(size)
-
-    def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the cross entropy."""
-        logits = model(batch["image"]).float()
-        return F.cross_entropy(logits, batch["label"]), {
-            "accuracy": (logits.detach().argmax(1) == batch["label"]).float().mean()
-        }
-
-    @torch.no_grad()
-    def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
-        """Compute the fraction of correctly classified images."""
-        images, labels = self.train_part if part == "validation" else self.test_part
-        which = self.validation if part == "validation" else np.arange(len(labels))
-        model.eval()
-        right, device = 0, next(model.parameters()).device
-        for start in range(0, len(which), 64):
-            rows = which[start : start + 64]
-            prepared = [model.encoder.prepare(images[int(k)][None]).to(device) for k in rows]  # type: ignore[operator]
-            right += int((look_by_size(prepared, model, model).argmax(1).cpu().numpy() == labels[rows]).sum())
-        return right / len(which)
 
 
 class Segmented(Protocol):
@@ -200,15 +117,12 @@ class SegmentationTask(FineTuneTask):
         self.head: Head = head
 
     def model(self) -> nn.Module:
-        """Put a head on the encoder."""
         return Segmenter(self.encoder(), len(self.train_part.classes), self.head).train()
 
     def describe(self) -> Mapping[str, Any]:
-        """List the settings."""
         return {**super().describe(), "head": self.head}
 
     def collate(self, items: Sequence[int]) -> dict[str, Tensor]:
-        """Scale, crop and mirror images and targets together."""
         made = []
         for number, k in zip(items, self.chosen(items), strict=True):
             image, truth = self.train_part.read(k)
@@ -223,22 +137,17 @@ class SegmentationTask(FineTuneTask):
         return {"image": images, "truth": torch.stack([truth for _, truth in made])}
 
     def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the mean cross entropy of the labelled pixels."""
         return pixel_loss(model(batch["image"]), batch["truth"]), {}
 
     def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
-        """Compute the mean IoU of whole images, resized to the task's size."""
         counted = Confusion(len(self.train_part.classes), IGNORED)
         counted.counts += self.count(model, part).sum(0)
         return counted.mean_iou
 
-    def count(
-        self, model: nn.Module, part: Literal["validation", "test"], most: int | None = None
-    ) -> Int64[np.ndarray, "n k k"]:
-        """Count the pixels of each whole image, or of the first `most`, resized to the task's size, by true (row) and
-        predicted class."""
+    def count(self, model: nn.Module, part: Literal["validation", "test"]) -> Int64[np.ndarray, "n k k"]:
+        """Count the pixels of each whole image, resized to the task's size, by true (row) and predicted class."""
         data = self.train_part if part == "validation" else self.test_part
-        which = (self.validation.tolist() if part == "validation" else list(range(len(data))))[:most]
+        which = self.validation.tolist() if part == "validation" else list(range(len(data)))
         device = next(model.parameters()).device
 
         def batches() -> Any:

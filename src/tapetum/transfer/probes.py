@@ -1,4 +1,4 @@
-"""Classifiers on frozen features: a linear probe, an attentive probe, and k nearest neighbours.
+"""Classifiers on frozen features: a linear probe and k nearest neighbours.
 
 With L-BFGS the linear probe is logistic regression, as CLIP's (arXiv 2103.00020, appendix A.3): the minimum of
 
@@ -6,17 +6,12 @@ With L-BFGS the linear probe is logistic regression, as CLIP's (arXiv 2103.00020
 
 With SGD it is the usual probe of self-supervised learning, without augmentation, because features are computed once.
 
-Attentive: a learned query attends to all tokens, and a linear layer classifies the result. V-JEPA (arXiv 2404.08471, section 4)
-and others use it for encoders whose pooled vector was never trained, such as MAE's; the pooling is SigLIP's
-(`tapetum.layers.transformer`). Differs from V-JEPA: one block of attention with an MLP, no batch norm.
-
 Neighbours, the cheapest evaluation of an encoder: DINO (arXiv 2104.14294, appendix F), after instance discrimination
 (1805.01978): the k features with the highest cosine vote for their classes, each with the weight exp(cosine / temperature).
 Rankings by neighbours and by fine-tuning differ: MAE's features are poor neighbours and a good start
 (docs/systems/transfer.md).
 """
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,7 +20,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
-from tapetum.layers.transformer import AttentionPooling
 from tapetum.transfer.config import NeighboursConfig, ProbeConfig
 from tapetum.transfer.probing import Labelled, Probed, Standardised, learn, swept
 
@@ -72,35 +66,6 @@ def linear_probe(train: Labelled, test: Labelled, classes: int, config: ProbeCon
         head = Standardised(examples.features, nn.Identity(), config.standardise)
         head.head = logistic_regression(head(examples.features), examples.labels, classes, setting)
         return head
-
-    return swept(train, test, config, learned)
-
-
-class AttentiveHead(nn.Module):
-    """From tokens to logits."""
-
-    def __init__(self, width: int, classes: int, heads: int | None = None):
-        """Build it for tokens of `width`; by default with heads of 64 channels or one."""
-        super().__init__()
-        heads = heads or max(1, width // 64 if width % 64 == 0 else 1)
-        self.pool, self.classes = AttentionPooling(width, heads, 4 * width), nn.Linear(width, classes)
-
-    def forward(self, tokens: Float[Tensor, "b n c"]) -> Float[Tensor, "b k"]:
-        """Compute logits."""
-        return self.classes(self.pool(tokens))
-
-
-def attentive_probe(train: Labelled, test: Labelled, classes: int, config: ProbeConfig | None = None) -> Probed:
-    """Sweep SGD's rates, and score the best head on tokens (n, t, c). Raises BadInput for vectors."""
-    if train.features.ndim != 3:
-        raise BadInput(f"features are {tuple(train.features.shape)}; give tokens (n, t, c), of features_of(..., tokens=True)")
-    config = replace(config or ProbeConfig(learning_rates=(0.003, 0.01, 0.03)), optimizer="sgd")
-
-    def learned(examples: Labelled, learning_rate: float) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            head = AttentiveHead(examples.features.shape[-1], classes)
-        return learn(Standardised(examples.features, head, config.standardise), examples, learning_rate, config)
 
     return swept(train, test, config, learned)
 

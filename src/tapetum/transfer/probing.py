@@ -63,47 +63,41 @@ class Probed:
     """From features to logits."""
 
 
+_TOGETHER = 64
+"""Images of a batch."""
+
+
 @full_precision()
 def features_of(
     encoder: Encoder,
     images: ImageSequence,
     *,
-    tokens: bool = False,
-    batch_size: int = 64,
     kept: Path | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
-) -> Float[Tensor, "n *shape"]:
-    """Compute the features of images, on the CPU: pooled vectors, or all tokens.
+) -> Float[Tensor, "n c"]:
+    """Compute the pooled vectors of images, on the CPU.
 
     Args:
         encoder: stays in eval mode; it prepares the images.
         images: by number.
-        tokens: return tokens (n, t, c) instead of (n, c).
-        batch_size: images per batch.
         kept: folder in which to store them, under a name derived from the weights and the images; None: nowhere.
         tell: called with the number done and the total.
     """
-    file = kept / f"features-{_name(encoder, images, tokens)}.safetensors" if kept else None
+    file = kept / f"features-{_name(encoder, images)}.safetensors" if kept else None
     if file is not None and file.is_file():
         try:
             return load_file(no_pipe(file))["features"]
         except (SafetensorError, KeyError, OSError):
             pass  # it is made anew
-    if tokens and encoder.preprocessing.resize == "patches":
-        raise BadInput(
-            "this encoder has more tokens for some shapes of images than for others; set the resize of its preprocessing to "
-            '"squash", or use pooled vectors'
-        )
     device = next(encoder.parameters()).device
     encoder.eval()
 
     def look(prepared: Tensor) -> Tensor:
-        made = encoder(prepared)
-        return made.tokens if tokens else made.pooled
+        return encoder(prepared).pooled
 
     def compute(number: int) -> Tensor:
-        start = number * batch_size
-        shown = [images[k] for k in range(start, min(start + batch_size, len(images)))]
+        start = number * _TOGETHER
+        shown = [images[k] for k in range(start, min(start + _TOGETHER, len(images)))]
         if len({image.shape for image in shown}) == 1:
             prepared = encoder.prepare(np.stack(shown)).to(device)
             made = look(prepared) if shares_evaluation() else run_in_batches(prepared, look, encoder)
@@ -113,7 +107,7 @@ def features_of(
         return made.float().cpu()
 
     with torch.inference_mode():
-        outputs = compute_shared(compute, -(-len(images) // batch_size))
+        outputs = compute_shared(compute, -(-len(images) // _TOGETHER))
     features = torch.cat(outputs).clone()
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -122,9 +116,9 @@ def features_of(
     return features
 
 
-def _name(encoder: Encoder, images: ImageSequence, tokens: bool) -> str:
+def _name(encoder: Encoder, images: ImageSequence) -> str:
     """A name for the features of these images by these weights."""
-    mixed = hashlib.blake2b(f"{encoder.preprocessing}{tokens}{len(images)}".encode(), digest_size=10)
+    mixed = hashlib.blake2b(f"{encoder.preprocessing}False{len(images)}".encode(), digest_size=10)
     for name, tensor in sorted(encoder.state_dict().items()):
         mixed.update(name.encode("utf-8", "surrogatepass"))
         mixed.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -120,12 +120,10 @@ class Tracks:
 
     @property
     def points(self) -> int:
-        """Count the points n."""
         return self.xy.shape[0]
 
     @property
     def frames(self) -> int:
-        """Count the frames t."""
         return self.xy.shape[1]
 
     def select(self, points: slice | Sequence[int] | np.ndarray) -> "Tracks":

@@ -90,12 +90,10 @@ class Tracks3D:
 
     @property
     def points(self) -> int:
-        """Count the points n."""
         return self.xyz.shape[0]
 
     @property
     def frames(self) -> int:
-        """Count the frames t."""
         return self.xyz.shape[1]
 
     @property

@@ -51,11 +51,7 @@ class ArrayVideo(Video):
 
 
 def from_floats(frame: np.ndarray, name: str) -> np.ndarray:
-    """Convert floats 0..1 to uint8 0..255. Raises BadInput, naming `name`, for other values and for NaN.
-
-    >>> from_floats(np.array([[0.0, 0.5, 1.0]]), "a frame").tolist()
-    [[0, 128, 255]]
-    """
+    """Convert floats 0..1 to uint8 0..255. Raises BadInput, naming `name`, for other values and for NaN."""
     frame = frame.astype(np.float32)
     if not (frame.min() >= 0 and frame.max() <= 1):  # also true for NaN
         raise BadInput(f"{name} holds floats outside 0..1 (or NaN); {_WANTED}")
@@ -63,11 +59,7 @@ def from_floats(frame: np.ndarray, name: str) -> np.ndarray:
 
 
 def as_rgb(frame: np.ndarray) -> Frame:
-    """Make a new uint8 (h, w, 3) from gray (h, w) or (h, w, 1), RGB, or RGBA, which is composited on black.
-
-    >>> as_rgb(np.array([[[200, 100, 50, 128]]], np.uint8)).tolist()
-    [[[100, 50, 25]]]
-    """
+    """Make a new uint8 (h, w, 3) from gray (h, w) or (h, w, 1), RGB, or RGBA, which is composited on black."""
     if frame.ndim == 2:
         frame = frame[..., None]
     if frame.shape[-1] == 1:
@@ -108,9 +100,13 @@ def to_numpy(array: Any, name: str) -> np.ndarray:
         return unmasked(array, name)
     try:
         if hasattr(array, "detach") and hasattr(array, "cpu"):
-            return _from_torch(array)
+            if array.device.type == "meta":
+                raise BadInput(f"a tensor on the device meta has no numbers; {_WANTED}")
+            tensor = (array if str(array.layout) == "torch.strided" else array.to_dense()).detach().cpu()
+            return (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
         if isinstance(array, (list, tuple)):
-            return np.stack([to_numpy(each, name) for each in array]) if _of_arrays(array) else np.asarray(array)
+            of_arrays = len(array) > 0 and all(hasattr(each, "__array__") or hasattr(each, "detach") for each in array)
+            return np.stack([to_numpy(each, name) for each in array]) if of_arrays else np.asarray(array)
         if hasattr(array, "__array__"):
             return np.asarray(array)
     except BadInput:
@@ -119,14 +115,3 @@ def to_numpy(array: Any, name: str) -> np.ndarray:
         reason = " ".join(str(error).split())[:150]
         raise BadInput(f"{name} is a {type(array).__name__} without numbers of one shape ({reason}); {_WANTED}") from error
     raise BadInput(f"{type(array).__name__} is not a video; give a path, an array or a tensor: {_WANTED}")
-
-
-def _from_torch(tensor: Any) -> np.ndarray:
-    if tensor.device.type == "meta":
-        raise BadInput(f"a tensor on the device meta has no numbers; {_WANTED}")
-    tensor = (tensor if str(tensor.layout) == "torch.strided" else tensor.to_dense()).detach().cpu()
-    return (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
-
-
-def _of_arrays(values: Any) -> bool:
-    return len(values) > 0 and all(hasattr(each, "__array__") or hasattr(each, "detach") for each in values)

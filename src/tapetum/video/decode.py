@@ -46,9 +46,8 @@ _BT2020_CONSTANT, _BT2020, _UNSPECIFIED = 10, 9, 2
 def upright_rgb(frame: VideoFrame, display: tuple[int, int, int, int], scaler: VideoReformatter) -> Frame:
     """Convert a frame to uint8 (h, w, 3), rotated by `display`.
 
-    The frame's own tags give the matrix and range of its YUV; without a tag BT.601, limited range, is assumed, as in
-    FFmpeg. Transfer curves and primaries are ignored (no HDR tone mapping). Alpha is composited on black. `scaler`
-    keeps its tables from frame to frame; it serves one thread at a time.
+    The frame's own tags give the matrix and range of its YUV, by default BT.601, limited range, as in FFmpeg. Transfer curves
+    and primaries are ignored (no HDR tone mapping). Alpha is composited on black. `scaler` serves one thread at a time.
     """
     if frame.colorspace not in _KNOWN_MATRICES:
         frame.colorspace = _BT2020 if frame.colorspace == _BT2020_CONSTANT else _UNSPECIFIED
@@ -78,11 +77,7 @@ def read_display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
 
 
 def apply_display_matrix(pixels: np.ndarray, display: tuple[int, int, int, int]) -> np.ndarray:
-    """Rotate and mirror pixels (h, w, ...) by a display matrix.
-
-    >>> apply_display_matrix(np.array([[1, 2, 3]]), (0, 1, -1, 0)).tolist()  # a quarter turn clockwise
-    [[1], [2], [3]]
-    """
+    """Rotate and mirror pixels (h, w, ...) by a display matrix."""
     a, b, c, d = display
     if a == 0:
         pixels = pixels.swapaxes(0, 1)
@@ -107,7 +102,6 @@ _MATROSKA_TICK = 0.001
 """Seconds to which Matroska rounds its times."""
 _IDR = 5
 """Type of the NAL units of an image that no later one looks behind."""
-_CLOCK = re.compile(r"(\d{1,9}):(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
 
 
 @dataclass(frozen=True)
@@ -209,11 +203,8 @@ class FileDecoder:
             return []
 
     def from_key(self, key: np.ndarray, order: dict[int, int]) -> Iterator[VideoFrame] | None:
-        """Decode from the packet of `key` on; None if the container cannot seek there.
-
-        Demuxers seek imprecisely, often before the key frame: packets up to it are dropped, so that decoding
-        starts at the same packet every time.
-        """
+        """Decode from the packet of `key` on; None if the container cannot seek there. Demuxers often seek before the key
+        frame: packets up to it are dropped."""
         pts, dts, place = key.tolist()
         try:
             self.container.seek(min(pts, dts), stream=self.stream, backward=True)
@@ -234,8 +225,7 @@ class FileDecoder:
         pts: list[int] = []
         keys: list[tuple[int, int, int]] = []
         order: dict[int, int] = {}
-        place = last_dts = -1
-        timed = whole = True
+        last_dts, timed, whole = -1, True, True
         codec, extradata = self.stream.codec_context.name, self.stream.codec_context.extradata
         for place, packet in enumerate(self.packets()):
             if packet.pts is None:
@@ -246,26 +236,25 @@ class FileDecoder:
             last_dts = packet.pts if packet.dts is None else packet.dts
             whole = whole and not packet.is_corrupt
             order[packet.pts] = place
-            if not packet.is_discard and not (codec == "vp8" and _never_shown(packet)):
+            # VP8 has packets that are only a reference for others: bit 4 of the first byte is clear (RFC 6386, section 9.1)
+            if not packet.is_discard and (codec != "vp8" or bytes(packet)[0] >> 4 & 1):
                 pts.append(packet.pts)
             if packet.is_keyframe and (codec != "h264" or begins_clean(bytes(packet), extradata)):
                 keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts, place))
         reordered = any(a > b for a, b in pairwise(pts))
         trusted = timed and whole and bool(pts) and (reordered or not self.stream.codec_context.has_b_frames)
+        if self.container.format.name.startswith("mov"):  # edit lists are taken into account
+            announced = sum(not entry.is_discard for entry in self.stream.index_entries)
+        else:
+            announced = 0 if codec == "vp8" else self.stream.frames
         return Packets(
             pts=np.array(sorted(pts), np.int64),
-            promised=max(len(pts), self._announced(), len(pts) + self._cut_off(pts, last_dts) if timed else 0),
+            promised=max(len(pts), announced, len(pts) + self._cut_off(pts, last_dts) if timed else 0),
             order=order,
             keys=np.array(keys, np.int64).reshape(-1, 3),
             timed=timed,
             trusted=trusted,
         )
-
-    def _announced(self) -> int:
-        """Number of frames in the container's own tables, or 0; edit lists are taken into account."""
-        if self.container.format.name.startswith("mov"):
-            return sum(not entry.is_discard for entry in self.stream.index_entries)
-        return 0 if self.stream.codec_context.name == "vp8" else self.stream.frames
 
     def _cut_off(self, pts: list[int], last_dts: int) -> int:
         """Frames missing at the end of Matroska and WebM, which do not count them: from the gap to the stated duration.
@@ -287,7 +276,7 @@ class FileDecoder:
     def _duration(self) -> float:
         """Seconds from 0 to the end of the last frame, as Matroska states them; 0 if it does not."""
         stated = next((text for name, text in self.stream.metadata.items() if name.startswith("DURATION")), "")
-        if match := _CLOCK.fullmatch(stated):
+        if match := re.fullmatch(r"(\d{1,9}):(\d{1,2}):(\d{1,2}(?:\.\d*)?)", stated):
             return 3600 * float(match[1]) + 60 * float(match[2]) + float(match[3])
         alone = len(self.container.streams) == 1
         return (self.container.duration or 0) / av.time_base if alone else 0
@@ -326,11 +315,6 @@ class Cursor:
             if self.counted > index:
                 return frame
         return None
-
-
-def _never_shown(packet: Packet) -> bool:
-    """Whether a VP8 packet is only a reference for others (bit 4 of its first byte is clear, RFC 6386 section 9.1)."""
-    return not bytes(packet)[0] >> 4 & 1
 
 
 def _reason(error: BaseException) -> str:

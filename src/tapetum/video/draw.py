@@ -1,11 +1,9 @@
 """Drawing of point tracks over a video, and their colours.
 
-Each point keeps one colour: few points get colours far apart, also for the colour-blind; many get theirs by position or around
-the wheel. A filled dot marks a point as visible, a hollow ring as hidden; behind it its path
-fades. The paths are in a separate layer, in which each frame draws the newest segment of every path and darkens
-everything else a little, so the cost does not grow with the length of the trail.
-Shapes are drawn from their distance functions, all points at once, and are antialiased; so are whole paths, which
-change from frame to frame (`draw_paths`), one after the other.
+A filled dot marks a point as visible, a hollow ring as hidden; behind it its path fades. The paths are in a separate layer, in
+which each frame draws the newest segment of every path and darkens everything else, so the cost does not grow with the length
+of the trail. Shapes are drawn from their distance functions, all points at once, and are antialiased; so are whole paths
+(`draw_paths`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,10 +31,9 @@ APART: UInt8[np.ndarray, "10 3"] = np.array(
     ],
     np.uint8,
 )
-"""Colours for few points, each as far from those before it as can be, for eyes with all three cones and for those without
-the cones for long or for middle waves. The least distance of two in OKLab is 0.136 for all ten, and 0.27 for the first four;
-what can just be told apart is about 0.02. They were sought among 5832 colours, those strong and light enough to show on
-images, with the model of dichromats by Machado, Oliveira and Fernandes (2009)."""
+"""Colours for few points, each as far from those before it as can be, for eyes with all three cones and without those for long
+or for middle waves (Machado, Oliveira and Fernandes 2009). The least distance of two in OKLab is 0.136, and 0.27 for the first
+four; what can just be told apart is about 0.02."""
 
 
 def point_colours(xy: Float[np.ndarray, "n 2"], width: int, height: int) -> UInt8[np.ndarray, "n 3"]:
@@ -51,11 +48,7 @@ def position_colours(xy: Float[np.ndarray, "n 2"], width: int, height: int) -> U
 
 
 def colour_wheel(n: int) -> UInt8[np.ndarray, "n 3"]:
-    """Choose n colours of equal lightness around the circle of hues, as far apart as they can be.
-
-    >>> colour_wheel(3).shape
-    (3, 3)
-    """
+    """Choose n colours of equal lightness around the circle of hues, as far apart as they can be."""
     return _oklch(np.full(n, 0.76), np.arange(n) / max(n, 1) + 0.08)
 
 
@@ -105,19 +98,11 @@ def draw_tracks(
 ) -> Iterator[Frame]:
     """Draw frames with n tracks drawn on them, one by one.
 
-    Args:
-        frames: t frames, uint8 (h, w, 3); a `Video` or any iterable. They are not changed.
-        xy: positions in raster pixels; those outside the frame or not finite are not drawn.
-        visible: filled dots where true, hollow rings where false.
-        trail: frames after which a path has faded away; 0 draws none.
-        radius: of the dots, in pixels; derived from the frame size if None.
-        rings: whether hidden points are drawn at all.
-        labels: a short text for each point, written beside it.
-        colours: one per point; by default those of `point_colours`: far apart for few points, otherwise hues that follow the
-            first position.
-
-    Raises:
-        BadInput: incompatible arrays, or more or fewer frames than the tracks have.
+    `frames` is a `Video` or any iterable of t frames, uint8 (h, w, 3), which are not changed. Positions `xy` are raster pixels;
+    those outside the frame or not finite are not drawn. A path has faded away after `trail` frames, 0 draws none; `radius` is
+    that of the dots in pixels, by default by the frame size; `rings` says whether hidden points are drawn; `labels` are short
+    texts beside the points; `colours` are by default `point_colours`. Raises BadInput for incompatible arrays, or more or fewer
+    frames than the tracks have.
     """
     xy = np.clip(np.asarray(xy, np.float32), -_FAR, _FAR)
     visible = np.asarray(visible, np.bool_)
@@ -147,7 +132,8 @@ def _drawn(
             raise BadInput(f"the tracks have {xy.shape[1]} frames but the video has more; draw tracks on their own video")
         if painter is None:
             height, width = frame.shape[:2]
-            own = point_colours(_first_visible(xy, visible), width, height) if colours is None else colours
+            first = xy[np.arange(len(xy)), np.argmax(visible, axis=1)]  # where each is first visible, or else in frame 0
+            own = point_colours(first, width, height) if colours is None else colours
             painter = TrackPainter(height, width, own, **style)
         yield painter.paint(frame, xy[:, number], visible[:, number])
     if number + 1 != xy.shape[1]:
@@ -194,11 +180,11 @@ class TrackPainter:
 def draw_paths(
     frame: Frame, paths: Float[np.ndarray, "n k 2"], colours: UInt8[np.ndarray, "n 3"], *, width: float | None = None
 ) -> Frame:
-    """Draw n paths of k positions on the frame, in raster pixels; a NaN, or a jump across the image, interrupts a path.
+    """Draw n paths of k positions on a copy of the frame, in raster pixels; a NaN, or a jump across the image, interrupts a
+    path.
 
-    The frame itself is not changed. Each pixel blends in the colour of the last path that covers it, by its coverage.
-
-    The `width` of the lines in pixels is derived from the frame size if None.
+    Each pixel blends in the colour of the last path that covers it. The `width` in pixels is derived from the frame size if
+    None.
     """
     shape = frame.shape[:2]
     diagonal = float(np.hypot(*shape))
@@ -335,11 +321,6 @@ def _blend(canvas: Frame, pixel: np.ndarray, colour: np.ndarray, alpha: np.ndarr
     flat = canvas.reshape(-1, 3)
     under = flat[pixel]
     flat[pixel] = np.rint(under + (colour - under) * alpha[:, None]).astype(np.uint8)
-
-
-def _first_visible(xy: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """(n, 2): where each point is first visible, or else in the first frame."""
-    return xy[np.arange(len(xy)), np.argmax(visible, axis=1)]
 
 
 _RIM = 1

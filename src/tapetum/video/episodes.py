@@ -48,9 +48,8 @@ class EpisodeAddress:
 
 
 def parse_episode_address(source: object) -> EpisodeAddress | None:
-    """Parse the address of episodes, or the folder of a data set; None for anything else, and if a file has exactly this name.
-
-    Raises BadInput for a malformed address, or one whose folder is not such a data set.
+    """Parse the address of episodes, or the folder of a data set; None for anything else, and for an existing file of this
+    name. Raises BadInput for a malformed address, or one whose folder is not such a data set.
 
     >>> str(parse_episode_address("no-such-file.mp4")), str(parse_episode_address(7))
     ('None', 'None')
@@ -106,37 +105,36 @@ class EpisodeVideo(Video):
         return self._data.rows(self._number, ("timestamp",))["timestamp"].astype(np.float64)
 
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
-        for frame in self._stored(indices):
+        if self._camera in self.episode.videos:
+            frames = self._whole._read(self._numbers[list(indices)].tolist())
+        else:
+            images = self._data.rows(self._number, (self._camera,))[self._camera]
+            frames = (_image(images[i], f"frame {i} of {self.name}") for i in indices)
+        for frame in frames:
             if frame.shape[:2] != (self.height, self.width):
                 rows, columns = frame.shape[:2]
                 raise BadInput(f"{self.name} has frames of {columns}x{rows}; {INFO} says {self.width}x{self.height}")
             yield frame
 
-    def _stored(self, indices: Sequence[int]) -> Iterator[Frame]:
-        if self._camera not in self.episode.videos:
-            images = self._data.rows(self._number, (self._camera,))[self._camera]
-            return (_image(images[i], f"frame {i} of {self.name}") for i in indices)
-        return self._whole._read(self._numbers[list(indices)].tolist())
-
     @cached_property
     def _whole(self) -> Video:
         from tapetum.video.read import open_video
 
-        return open_video(self.episode.videos[self._camera].file)
+        return open_video(self.episode.videos[self._camera][0])
 
     @cached_property
     def _numbers(self) -> np.ndarray:
         """Numbers of the episode's frames in its file."""
-        part, there = self.episode.videos[self._camera], self._whole.timestamps
-        times = part.start + self.timestamps
+        (file, start), there = self.episode.videos[self._camera], self._whole.timestamps
+        times = start + self.timestamps
         after = np.clip(np.searchsorted(there, times), 1, max(1, len(there) - 1))
         before = after - 1
         after = np.minimum(after, len(there) - 1)
         numbers = np.where(times - there[before] <= there[after] - times, before, after)
         if np.abs(there[numbers] - times).max() > 0.5 / self.frame_rate or (np.diff(numbers) < 1).any():
             raise BadInput(
-                f"{part.file} has no frame of its own for each row of episode {self._number}, which begins there at "
-                f"{part.start:g} s; get the data set again"
+                f"{file} has no frame of its own for each row of episode {self._number}, which begins there at "
+                f"{start:g} s; get the data set again"
             )
         return numbers
 
@@ -160,10 +158,7 @@ def open_episode(address: EpisodeAddress) -> "EpisodeVideo":
     data = open_lerobot(address.folder)
     numbers = data.select(address.first, address.last)
     if len(numbers) != 1:
-        raise BadInput(
-            f"{address} has {len(numbers)} episodes; name one, such as {address.folder}#episode={numbers[0]}, where a command "
-            "takes one video"
-        )
+        raise BadInput(f"{address} has {len(numbers)} episodes; name one, such as {address.folder}#episode={numbers[0]}")
     return EpisodeVideo(data, numbers[0], address.camera, name=str(address))
 
 
@@ -175,7 +170,7 @@ def files_of_episode(source: object) -> list[Path]:
     data = open_lerobot(address.folder)
     episode = data.episodes[data.select(address.first, address.last)[0]]
     camera = data.camera(address.camera)
-    return [episode.rows, *((episode.videos[camera].file,) if camera in episode.videos else ())]
+    return [episode.rows, *episode.videos.get(camera, ())[:1]]
 
 
 def _image(stored: bytes | None, name: str) -> Frame:

@@ -55,11 +55,8 @@ class _Index:
 
 
 class FileVideo(Video):
-    """A video file read by PyAV; made by `open_video`.
-
-    The length comes from the packets. For a damaged file, it is corrected once decoding has shown the actual frames:
-    after a full iteration, `check()`, or a read that met the damage.
-    """
+    """A video file read by PyAV; made by `open_video`. The length comes from the packets, and is corrected for a damaged file
+    once decoding has shown the actual frames."""
 
     def __init__(self, path: Path):
         self._path = path.absolute()
@@ -165,11 +162,8 @@ class FileVideo(Video):
             decoder.close()
 
     def _settle(self, times: list[int | None], corrupt: int, errors: int) -> None:
-        """Make the index and the report final.
-
-        A decoder's substitutes for damaged data depend on everything decoded before, so such a file is counted from the
-        beginning; only a missing end does not affect the rest.
-        """
+        """Make the index and the report final. A decoder's substitutes for damaged data depend on everything decoded before, so
+        such a file is counted from the beginning; only a missing end does not affect the rest."""
         packets = self._list()
         count = len(times)
         pts = np.array([-1 if t is None else t for t in times], np.int64)
@@ -223,7 +217,13 @@ class FileVideo(Video):
         if self._cache is not None and self._final is not None and number in self._cache:
             return self._cache[number]
         index = self._numbered()
-        frame = self._by_count(number) if index.pts is None else self._by_time(index, int(index.pts[number]))
+        if index.pts is None:
+            cursor = self._current()
+            if cursor is None or cursor.counted is None or cursor.counted > number:
+                cursor = self._start(None)
+            frame = cursor and cursor.count_to(number)
+        else:
+            frame = self._by_time(index, int(index.pts[number]))
         if frame is not None and self._final is not None:
             self._cache_frame(number, frame)
         return frame
@@ -248,12 +248,6 @@ class FileVideo(Video):
             if frame is not None:
                 return frame
         return self._start(None).until(pts)  # pyright: ignore[reportOptionalMemberAccess]
-
-    def _by_count(self, number: int) -> VideoFrame | None:
-        cursor = self._current()
-        if cursor is None or cursor.counted is None or cursor.counted > number:
-            cursor = self._start(None)
-        return cursor and cursor.count_to(number)
 
     def _current(self) -> Cursor | None:
         """The open decoder, unless the parent process of this fork opened it."""

@@ -47,28 +47,20 @@ def images_below(folder: Path) -> list[Path]:
         names = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in IMAGES]
         images += [path for name in sorted(names, key=natural_key) if (path := Path(place, name)).is_file()]
     if not images:
-        raise BadInput(
-            f"the folder {folder} holds no images (png, jpg, ...), nor do those below; give images, or a folder of some"
-        )
+        raise BadInput(f"the folder {folder} and those below hold no images (png, jpg, ...); give images, or a folder of some")
     protect(images)
     return images
 
 
 def natural_key(name: str) -> tuple:
-    """Make a key that sorts numbers in names by value.
-
-    >>> sorted(["f10.png", "f2.png", "f1.png"], key=natural_key)
-    ['f1.png', 'f2.png', 'f10.png']
-    """
+    """Make a key that sorts numbers in names by value."""
     parts = re.split(r"([0-9]+)", name)
     return tuple(int(part) if place % 2 else part.lower() for place, part in enumerate(parts)), name
 
 
 def find_videos(source: Path) -> list[Path]:
-    """List all files below the folder `source` with a video extension, sorted; or `source` itself, if it is a file.
-
-    Hidden files are skipped, as are overlays beside the tracks that they show. Raises BadInput if there are none.
-    """
+    """List all files below the folder `source` with a video extension, sorted, but for hidden ones and overlays beside their
+    tracks; or `source` itself, if it is a file. Raises BadInput if there are none."""
     if source.is_file():
         return [source]
     if not source.is_dir():
@@ -76,9 +68,7 @@ def find_videos(source: Path) -> list[Path]:
     videos = videos_below(source)
     if not videos:
         others = sum(p.is_file() for p in source.rglob("*"))
-        raise BadInput(
-            f"{source} has no video in it ({others} other files); give a folder with mp4, mov, mkv, webm or avi files"
-        )
+        raise BadInput(f"{source} has no video in it ({others} other files); give a folder with mp4, mov, mkv, webm or avi")
     return videos
 
 
@@ -95,11 +85,6 @@ def videos_below(folder: Path) -> list[Path]:
         files = (Path(place, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in VIDEOS)
         videos += [file for file in files if file.is_file() and not (file.name == OVERLAY and TRACKS in names)]
     return sorted(videos)
-
-
-def relative_name(video: Path, source: Path) -> str:
-    """Name a video for reports: by its path below the folder."""
-    return video.name if video == source else video.relative_to(source).as_posix()
 
 
 _TURNED = frozenset(("JPEG", "MPO", "TIFF", "WEBP", "PNG"))
@@ -178,8 +163,8 @@ class ImageVideo(Video):
 
 
 def read_reduced(path: Path, least: int) -> Frame:
-    """Read the first page of an image, upright, uint8 (h, w, 3); a JPEG at a half, quarter or eighth of its size, which is
-    faster, where both sides keep `least` pixels. Raises BadInput if it is no image, or damaged."""
+    """Read the first page of an image, upright, uint8 (h, w, 3); a JPEG at a half, quarter or eighth of its size where both
+    sides keep `least` pixels. Raises BadInput if it is no image, or damaged."""
     with _opened(path) as image:
         image.draft("RGB", (least, least))
         return _upright(image, 0, path)
@@ -209,10 +194,8 @@ def _opened(path: Path) -> Image.Image:
 
 
 def image_size(path: Path) -> tuple[int, int, int]:
-    """Read the number of frames of an image file, and width and height of the upright image, from its header.
-
-    More than one frame: a stack, or an animation. Raises BadInput for what is no image, too large, or damaged.
-    """
+    """Read the number of frames of an image file (several in a stack or an animation), and width and height of the upright
+    image, from its header. Raises BadInput for what is no image, too large, or damaged."""
     with _opened(path) as image:
         width, height = image.size
         refuse_huge(path, width, height)
@@ -268,17 +251,14 @@ def _reason(error: BaseException) -> str:
 
 def image_rgb(image: Image.Image, name: str) -> Frame:
     """Convert an image of any mode to uint8 RGB: alpha is composited on black, 16 bits are reduced to 8, floats are 0..1.
-
-    Pillow's own `convert` treats the values of wider images as 0..255 and clips the rest. Raises BadInput, naming
-    `name`, for floats outside 0..1, NaN, and integers outside 0..65535.
-    """
+    Raises BadInput, naming `name`, for floats outside 0..1, NaN, and integers outside 0..65535."""
     if image.mode == "F":
         return as_rgb(from_floats(np.asarray(image), name))
     if image.mode.startswith("I"):
         wide = np.asarray(image).astype(np.int64)
         if wide.min() < 0 or wide.max() > 65535:
             raise BadInput(
-                f"{name} holds numbers from {wide.min()} to {wide.max()}; give 8 or 16 bits (0 to 65535), or floats 0..1"
+                f"{name} has numbers from {wide.min()} to {wide.max()}; give 8 or 16 bits (to 65535), or floats 0..1"
             )
         return as_rgb((wide >> 8).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:

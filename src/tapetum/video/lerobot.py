@@ -30,16 +30,6 @@ _FIELD = re.compile(r"\{(chunk_index|file_index|video_key)(?::(0?\dd))?\}")
 """A field of the patterns of names."""
 
 
-@dataclass(frozen=True)
-class VideoPart:
-    """Where an episode lies in a file of a camera."""
-
-    file: Path
-    start: float
-    """Seconds."""
-    stop: float
-
-
 @dataclass(frozen=True, kw_only=True)
 class LeRobotEpisode:
     """What the tables say of an episode."""
@@ -48,11 +38,10 @@ class LeRobotEpisode:
     length: int
     """Frames."""
     tasks: tuple[str, ...]
-    """In words."""
     rows: Path
     """File with its rows."""
-    videos: dict[str, VideoPart]
-    """By camera."""
+    videos: dict[str, tuple[Path, float]]
+    """By camera: the file that it lies in, and from which second on."""
 
 
 class LeRobotDataset:
@@ -131,19 +120,13 @@ class LeRobotDataset:
                 raise ValueError(f"a file in its folder, and names {file}")
             return path
 
-        videos = {}
-        for name in self.cameras:
-            if self.features[name]["dtype"] == "video":
-                of = f"videos/{name}"
-                span = float(row[f"{of}/from_timestamp"]), float(row[f"{of}/to_timestamp"])
-                videos[name] = VideoPart(place(str(self._videos), of, video_key=name), *span)
-        return LeRobotEpisode(
-            number=int(row["episode_index"]),
-            length=int(row["length"]),
-            tasks=tuple(map(str, row["tasks"])),
-            rows=place(self._rows, "data"),
-            videos=videos,
-        )
+        videos = {
+            name: (place(str(self._videos), f"videos/{name}", video_key=name), float(row[f"videos/{name}/from_timestamp"]))
+            for name in self.cameras
+            if self.features[name]["dtype"] == "video"
+        }
+        number, length, tasks = int(row["episode_index"]), int(row["length"]), tuple(map(str, row["tasks"]))
+        return LeRobotEpisode(number=number, length=length, tasks=tasks, rows=place(self._rows, "data"), videos=videos)
 
     def rows(self, number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Read columns of an episode's rows, in the order of its frames: (t,) or (t, k); images as a list of bytes (object)."""

@@ -1,10 +1,8 @@
 """Live videos: frames as they arrive from a camera, an address, or a pipe.
 
-A separate thread decodes, so that a slow consumer does not block a camera: frames that are not taken in time are dropped and
-counted, and the frame returned is always the newest. A pipe or a file waits instead.
-
-Safety is as in `decode`: only demuxers that contain their own data, no playlists; an address may use its own protocols, a
-pipe no other.
+A separate thread decodes: frames of a camera or an address that are not taken in time are dropped and counted, and the frame
+returned is always the newest; a pipe or a file waits. Safety is as in `decode`; an address may use its own protocols, a pipe no
+other.
 """
 
 import math
@@ -57,18 +55,15 @@ class CapturedFrame:
     arrived: float
     """When it had been decoded, by `time.perf_counter`."""
     time_s: float
-    """Seconds, as the source states them; by number and rate where it states none. Where the clock of the source goes back, as
-    when it restarts, this one goes on from the frame before."""
+    """Seconds, as the source states them, or by number and rate; where the source's clock goes back, this one goes on."""
 
 
 class LiveVideo:
     """A live source, to be iterated once: `for moment in LiveVideo(0): ...`.
 
-    `source` is the number of a camera, an address such as rtsp://..., "-" for standard input, or a path. `drop` says whether
-    frames that arrive while the last is being processed are dropped; None drops for cameras and addresses.
-
-    Raises BadInput if there is no such source, or it does not send a video; during iteration, after the received frames,
-    if it breaks off, ends within a frame or sends frames of another size.
+    `source` is the number of a camera, an address such as rtsp://..., "-" for standard input, or a path. `drop` says whether to
+    drop frames that arrive while one is processed; None drops those of cameras and addresses. Raises BadInput if there is no
+    such source, or no video; during iteration, if it breaks off, ends within a frame or sends frames of another size.
     """
 
     def __init__(self, source: str | int, *, drop: bool | None = None):
@@ -262,9 +257,7 @@ def _open(source: str, piped: _StandardInput | None) -> InputContainer:
         return container
     except (av.error.FFmpegError, ValueError, OSError) as error:
         if source.isdecimal():
-            raise BadInput(
-                f"camera {source} cannot be opened ({_reason(error)}); give the number of one that is there"
-            ) from error
+            raise BadInput(f"camera {source} cannot be opened ({_reason(error)}); give another number") from error
         what = "standard input" if source == "-" else source
         raise BadInput(f"{what} is not a video that can be read ({_reason(error)}); check the source") from error
 
@@ -274,9 +267,7 @@ def _camera(number: int) -> tuple[str, str]:
     if sys.platform == "darwin":
         return "avfoundation", str(number)
     if sys.platform == "win32":
-        raise BadInput(
-            "cameras cannot be opened by number on Windows; pipe one: ffmpeg -f dshow ... | tapetum track - --online"
-        )
+        raise BadInput("on Windows pipe the camera: ffmpeg -f dshow ... | tapetum track - --online")
     return "video4linux2", f"/dev/video{number}"
 
 

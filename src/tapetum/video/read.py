@@ -23,18 +23,12 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def open_video(source: Any, *, frame_rate: float = DEFAULT_RATE) -> Video:
-    """Open `source` as a `Video`.
+    """Open `source` as a `Video`: a path to a video file or a still image; a folder of images (f2 before f10); an .npy or .npz
+    file; an episode of a LeRobot data set, as FOLDER#episode=3; an array or torch tensor, uint8 or float 0..1, (t, h, w, 3) or
+    (t, h, w); or a `Video`, returned as it is. `frame_rate` is for those without a clock of their own.
 
-    Args:
-        source: a path to a video file or a still image; a folder of images (in natural order: f2 before f10); an
-            .npy or .npz file; an episode of a LeRobot data set, as FOLDER#episode=3 (`tapetum.video.episodes`); an array or
-            torch tensor, uint8 or float 0..1, of shape (t, h, w, 3) or, gray, (t, h, w); or a `Video`, which is returned as it
-            is.
-        frame_rate: frames per second of a source without its own clock (a folder, an array, an image).
-
-    Raises:
-        BadInput: the source does not exist, cannot be decoded, or is of the wrong kind. Network addresses
-            are refused, and no file can make the reader open another file or a connection.
+    Raises BadInput if the source does not exist, cannot be decoded, or is of the wrong kind. Network addresses are refused, and
+    no file can make the reader open another file or a connection.
 
     >>> import numpy as np
     >>> video = open_video(np.zeros((5, 8, 9, 3), np.uint8), frame_rate=10)
@@ -89,10 +83,8 @@ _IMAGE = "an image is a path, an array uint8 or float 0..1 of shape (h, w, 3), o
 
 
 def list_sources(given: Any, what: str = "images") -> list[Any]:
-    """List one or several sources: paths as `Path`, and images and videos in memory unchanged.
-
-    A list or tuple counts as several, and so does an array or tensor (n, h, w, c) if `what` is images. Raises BadInput
-    for sources that are neither paths nor in memory.
+    """List one or several sources: paths as `Path`, and images and videos in memory unchanged; a list is several, and so is an
+    array (n, h, w, c) if `what` is images. Raises BadInput for anything else.
 
     >>> list_sources("a.png"), len(list_sources([np.zeros((4, 5, 3), np.uint8)])), len(list_sources(np.zeros((2, 4, 5, 3))))
     ([PosixPath('a.png')], 1, 2)

@@ -39,9 +39,7 @@ def read_sound(
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise BadInput(f"there is no file {source}; give a recording or a video with sound")
     if sample_rate < 1 or start < 0 or (seconds is not None and seconds <= 0):
-        raise BadInput(
-            f"rate {sample_rate}, start {start}, seconds {seconds}: rate and seconds must be above 0, start 0 or more"
-        )
+        raise BadInput(f"rate {sample_rate}, start {start}, seconds {seconds}: give rate and seconds above 0, start 0 or more")
     stop = None if seconds is None else round((start + seconds) * sample_rate)
     parts, have = [], 0
     try:
@@ -86,11 +84,8 @@ def _has_streams(path: str | os.PathLike[str]) -> tuple[bool, bool]:
 
 
 class SoundTrack:
-    """Sound for `write_video`, of one channel: consecutive pieces of samples -1..1, each (t,), and their rate.
-
-    Pieces are taken when frames of their time are written, and encoded as AAC. An exhausted iterator is asked again at the
-    next frame, so pieces may be made together with frames.
-    """
+    """Sound for `write_video`, of one channel: consecutive pieces of samples -1..1, each (t,), and their rate. Pieces are taken
+    and encoded as AAC when frames of their time are written; an exhausted iterator is asked again at the next frame."""
 
     def __init__(self, pieces: Iterable[np.ndarray], sample_rate: int):
         self.sample_rate = sample_rate
@@ -139,15 +134,7 @@ class WavWriter:
 
 @contextmanager
 def wav_file(path: str | Path, sample_rate: int) -> Iterator[WavWriter]:
-    """Write a wav of 16 bits, whole or not at all; raise BadInput if it cannot be written.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with wav_file(f"{folder}/a.wav", 8000) as sound:
-    ...         sound.write(np.zeros(8000))
-    ...     print(Path(folder, "a.wav").stat().st_size)
-    16044
-    """
+    """Write a wav of 16 bits, whole or not at all; raise BadInput if it cannot be written."""
     with whole_file(path) as temporary, open(temporary, "wb") as raw, wave.open(raw, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

@@ -1,8 +1,5 @@
-"""The Video type: frames decoded on demand, however they are stored; and parts of a video: some frames, or another size.
-
-A `Video` is a sequence of images, uint8 (h, w, 3), RGB, upright. It is read lazily: iteration holds one frame at a
-time, and indexing decodes only the requested frames. `open_video` makes one from a file, a folder or an array.
-"""
+"""The Video type: frames, uint8 (h, w, 3), RGB, upright, decoded on demand, however they are stored; and parts of a video: some
+frames, or another size. `open_video` makes one from a file, a folder or an array."""
 
 import operator
 import re
@@ -10,7 +7,6 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Generic, TypeVar, overload
 
 import numpy as np
@@ -27,8 +23,8 @@ Decoded = TypeVar("Decoded")
 class FrameCache(Generic[Decoded]):
     """Decoded frames by number, within a fixed amount of memory; may be shared by threads.
 
-    Passes over a video run from the first frame to the last, repeatedly. If a video does not fit, the first frames are
-    stored and never evicted: with the usual least-recently-used eviction, the next pass would find none.
+    Passes run from the first frame to the last, repeatedly, so the first frames are stored and never evicted: with
+    least-recently-used eviction, the next pass would find none.
     """
 
     def __init__(self, max_bytes: int):
@@ -54,10 +50,8 @@ class FrameCache(Generic[Decoded]):
 
 
 MAX_PIXELS = 128 * 1024 * 1024
-"""A frame with more pixels than this is refused before it is decoded, whatever it is stored in; 16K (15360x8640) just fits.
-
-Lower than the limits that FFmpeg and Pillow have of their own, so that it is this one that counts.
-"""
+"""A frame with more pixels than this is refused before it is decoded; 16K (15360x8640) just fits. Lower than the limits of
+FFmpeg and Pillow, so that it is this one that counts."""
 
 SLOWEST, FASTEST = 1e-4, 1e6
 """Frames per second. A file that states another rate is taken to have none: no container can be written with it."""
@@ -70,19 +64,13 @@ Frames = UInt8[np.ndarray, "t h w 3"]
 
 
 def refuse_huge(name: object, width: int, height: int) -> None:
-    """Raise `BadInput` if a frame has more than `MAX_PIXELS`.
-
-    >>> refuse_huge("a.png", 30000, 30000)
-    Traceback (most recent call last):
-    tapetum.core.errors.BadInput: a.png has frames of 30000x30000; more than 134217728 pixels are refused: make them smaller
-    """
+    """Raise `BadInput` if a frame has more than `MAX_PIXELS`."""
     if width * height > MAX_PIXELS:
         raise BadInput(f"{name} has frames of {width}x{height}; more than {MAX_PIXELS} pixels are refused: make them smaller")
 
 
 def usable_rate(*stated: object) -> float | None:
-    """Choose the first of some rates, each a number or None, that lies between `SLOWEST` and `FASTEST`; None if there is
-    none.
+    """Choose the first of some rates, each a number or None, that lies between `SLOWEST` and `FASTEST`; None if there is none.
 
     >>> usable_rate(None, float("inf"), 0, 30), usable_rate(2**31)
     (30.0, None)
@@ -94,9 +82,7 @@ def usable_rate(*stated: object) -> float | None:
 def check_rate(frame_rate: float) -> None:
     """Raise `BadInput` for a user's rate that no video can have."""
     if usable_rate(frame_rate) is None:
-        raise BadInput(
-            f"a rate of {frame_rate} frames per second is not possible; give a number from {SLOWEST:g} to {FASTEST:g}"
-        )
+        raise BadInput(f"the rate {frame_rate} is not possible; give a number from {SLOWEST:g} to {FASTEST:g} a second")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +105,8 @@ class DecodeReport:
 class Video(ABC):
     """A sequence of frames, uint8 (h, w, 3) RGB, decoded on demand.
 
-    `video[i]` is one frame, `video[a:b:c]` or `video[[i, j, ...]]` an array (t, h, w, 3); negative numbers count from
-    the end as in lists, and out-of-range ones raise `IndexError`. Iteration yields frame by frame. Every array is new
-    and may be modified. A video is a context manager, and can be pickled to another process.
+    `video[i]` is one frame, `video[a:b:c]` or `video[[i, j, ...]]` an array (t, h, w, 3), as in lists. Every array is new and
+    may be modified. A video is a context manager, and can be pickled to another process.
     """
 
     name: str
@@ -170,11 +155,7 @@ class Video(ABC):
         return self.report
 
     def cache_frames(self, max_bytes: int = FRAME_CACHE_BYTES) -> None:
-        """Store decoded frames from now on until `close`, up to `max_bytes`; stored frames are not decoded again.
-
-        For several passes over one video: the first whole pass, such as `check`, stores the first frames, and every pass
-        decodes the rest again. An array needs no decoding and stores nothing.
-        """
+        """Store decoded frames from now on until `close`, up to `max_bytes`, for several passes over one video."""
         return None
 
     def close(self) -> None:
@@ -219,7 +200,7 @@ class Video(ABC):
     def __enter__(self) -> "Video":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -229,13 +210,37 @@ class Video(ABC):
 _FRAME_OR_TIME = re.compile(r"(\d+)|(\d+(?:\.\d*)?|\.\d+)s")
 
 
-class VideoSubset(Video):
-    """Some frames of a video, in ascending order; their times are those of the video."""
+class _Derived(Video):
+    """Frames of another video, of which it has the name, the times and the state."""
+
+    def __init__(self, video: Video, width: int, height: int):
+        self._whole, self.name, self.height, self.width, self.clocked = video, video.name, height, width, video.clocked
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+    @property
+    def frame_rate(self) -> float:
+        return self._whole.frame_rate
+
+    @property
+    def timestamps(self) -> np.ndarray:
+        return self._whole.timestamps
+
+    @property
+    def report(self) -> DecodeReport:
+        return self._whole.report
+
+    def close(self) -> None:
+        self._whole.close()
+
+
+class VideoSubset(_Derived):
+    """Some frames of a video, by ascending `numbers` in it; their times are those of the video."""
 
     def __init__(self, video: Video, numbers: Sequence[int]):
-        """`numbers` must be valid frame numbers of the video."""
-        self._whole, self.numbers = video, np.asarray(numbers, np.int64)
-        self.name, self.height, self.width, self.clocked = video.name, video.height, video.width, video.clocked
+        super().__init__(video, video.width, video.height)
+        self.numbers = np.asarray(numbers, np.int64)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -260,31 +265,13 @@ class VideoSubset(Video):
     def cache_frames(self, max_bytes: int = FRAME_CACHE_BYTES) -> None:
         self._whole.cache_frames(max_bytes)
 
-    def close(self) -> None:
-        self._whole.close()
 
-
-class ResizedVideo(Video):
+class ResizedVideo(_Derived):
     """A video with frames of another size; see `resize_frame`."""
 
     def __init__(self, video: Video, width: int, height: int):
         refuse_huge(video.name, width=width, height=height)
-        self._whole, self.name, self.height, self.width, self.clocked = video, video.name, height, width, video.clocked
-
-    def __len__(self) -> int:
-        return len(self._whole)
-
-    @property
-    def frame_rate(self) -> float:
-        return self._whole.frame_rate
-
-    @property
-    def timestamps(self) -> np.ndarray:
-        return self._whole.timestamps
-
-    @property
-    def report(self) -> DecodeReport:
-        return self._whole.report
+        super().__init__(video, width, height)
 
     def __iter__(self) -> Iterator[Frame]:
         return (resize_frame(frame, self.width, self.height) for frame in self._whole)
@@ -292,16 +279,9 @@ class ResizedVideo(Video):
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
         return (resize_frame(frame, self.width, self.height) for frame in self._whole._read(indices))
 
-    def close(self) -> None:
-        self._whole.close()
-
 
 def resize_frame(frame: Frame, width: int, height: int) -> Frame:
-    """Resize a frame: pixels are means of the areas they cover when shrinking, else bilinear.
-
-    >>> resize_frame(np.arange(12, dtype=np.uint8).reshape(2, 2, 3), 1, 1).tolist()
-    [[[5, 6, 7]]]
-    """
+    """Resize a frame: pixels are means of the areas they cover when shrinking, else bilinear."""
     if frame.shape[:2] == (height, width):
         return frame
     from PIL import Image
@@ -314,16 +294,8 @@ def resize_frame(frame: Frame, width: int, height: int) -> Frame:
 def parse_frame_range(video: Video, start: str | int | None = None, end: str | int | None = None, stride: int = 1) -> list[int]:
     """List the numbers of the frames from `start` to before `end`, with step `stride`.
 
-    Args:
-        start: an integer is a frame, 2.5s a time in seconds as the video states it (`Video.timestamps`); None is the first.
-        end: the first frame, or time, that is excluded; None takes the rest.
-
-    Raises:
-        BadInput: a value is neither a frame nor a time, or nothing is left.
-
-    >>> from tapetum.video import open_video
-    >>> parse_frame_range(open_video(np.zeros((50, 8, 8, 3), np.uint8), frame_rate=10), "1s", 20, 3)
-    [10, 13, 16, 19]
+    Both are a frame's number or, as 2.5s, a time as the video states it (`Video.timestamps`); None is the first, and past the
+    last. Raises BadInput if a value is neither, or nothing is left.
     """
     frames = len(video)
     first = 0 if start is None else _frame_of(video, "--start", start)
@@ -352,9 +324,6 @@ def parse_size(text: str | int, width: int, height: int) -> tuple[int, int]:
     """Read a size for images of `width` x `height`: WIDTHxHEIGHT, or only the longer side, keeping the aspect ratio.
 
     Raises BadInput for anything else.
-
-    >>> parse_size("320", 640, 360), parse_size("64x64", 640, 360)
-    ((320, 180), (64, 64))
     """
     match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(text).strip())
     sides = [int(side) for side in match.groups() if side] if match else []

@@ -1,8 +1,5 @@
-"""Writing of videos: h264 in mp4, VP9 in webm, or gif; whole or not at all.
-
-Each frame of a gif has a palette of its own. Dithering is ordered, the same pattern in every frame: it stays still, while
-diffused errors (Floyd and Steinberg 1976) move.
-"""
+"""Writing of videos: h264 in mp4, VP9 in webm, or gif; whole or not at all. Each frame of a gif has a palette of its own;
+dithering is ordered, since diffused errors move."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -54,22 +51,12 @@ def write_video(
     dither: bool = True,
     sound: SoundTrack | None = None,
 ) -> Path:
-    """Encode `frames` to `path`; the extension chooses mp4 (h264), webm (VP9) or gif.
+    """Encode `frames` to `path`, whole or not at all; the extension chooses mp4 (h264), webm (VP9) or gif.
 
-    mp4 and webm hold 4:2:0 colour, tagged BT.709, limited range, which needs even sizes: an odd width or height gets
-    one more column or row, a copy of the last. A gif keeps its size; its palette is made for each frame and its times
-    are whole hundredths of a second, at most 50 frames per second.
-
-    The file appears whole or not at all: it is written under a temporary name, flushed to disk and renamed.
-
-    Args:
-        frames: uint8 arrays (h, w, 3), all of one size; taken one by one, so a generator may exceed memory.
-        frame_rate: frames per second.
-        sound: of an mp4; its pieces are taken as the frames advance, so they may exceed memory too.
-        dither: approximate missing gif colours by mixing; without it files are smaller and skies show bands.
-
-    Raises:
-        BadInput: no frames, frames of another type or of several sizes, an unknown extension, a full disk.
+    mp4 and webm hold 4:2:0 colour, tagged BT.709, limited range; an odd width or height gets one more column or row, a copy of
+    the last. A gif has a palette for each frame, and times in hundredths of a second, at most 50 frames per second; `dither`
+    mixes colours that it lacks. Frames, uint8 (h, w, 3) of one size, and the `sound` of an mp4 are taken one by one. Raises
+    BadInput for no frames, frames of another type or of several sizes, an unknown extension, a full disk.
     """
     path = named_path(path)
     suffix = path.suffix.lower()

@@ -1,4 +1,4 @@
-"""`tapetum data`: shards from folders and parquet, byte for byte, and what is said of them."""
+"""`tapetum data`: shards from folders, byte for byte."""
 
 import io
 import json
@@ -8,10 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow
 import pytest
 from PIL import Image
-from pyarrow import parquet
 
 from tapetum.data.shards import Shards
 
@@ -50,15 +48,6 @@ def test_a_folder_of_classes(run: Run, tmp_path: Path) -> None:
     assert list(all_of(out)) == list(wanted)  # in their order
     assert json.loads((out / "classes.json").read_text()) == ["cat", "dog"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
-    code, said, _ = run("data", "show", out)
-    assert code == 0
-    assert said.splitlines()[0] == "6 samples in 2 shards, 20.5 kB; the first is cat/0_v1"
-    assert said.splitlines()[1].split()[0] == "png"
-    assert said.splitlines()[1].endswith("uint8    6x4x3")
-    code, said, _ = run("data", "show", f"{out}/shard-*.tar", "--json")
-    shown = json.loads(said)
-    assert (shown["samples"], shown["shards"], shown["bytes"]) == (6, 2, 20480)
-    assert shown["first"]["fields"][0] == {"name": "png", "bytes": len(make_image(0)), "type": "uint8", "shape": [6, 4, 3]}
 
 
 def test_shuffling_is_by_the_seed(run: Run, tmp_path: Path) -> None:
@@ -94,57 +83,11 @@ def test_a_folder_of_stems(run: Run, tmp_path: Path) -> None:
     assert all_of(tmp_path / "out2") == {"00/0": {"txt": b"0"}, "01/1": {"txt": b"1"}}
 
 
-def hub_table(count: int) -> pyarrow.Table:
-    """As the hub stores images with labels: structs of bytes and path, names of classes in the metadata."""
-    named = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
-    table = pyarrow.table(
-        {
-            "image": [{"bytes": make_image(k, "jpeg"), "path": f"{k}.jpg"} for k in range(count)],
-            "mask": [{"bytes": make_image(k), "path": None} for k in range(count)],
-            "other mask": [{"bytes": make_image(k + 1), "path": None} for k in range(count)],
-            "label": [k % 2 for k in range(count)],
-            "caption": [f"größe {k}" if k else None for k in range(count)],
-            "score": [k / 2 for k in range(count)],
-            "boxes": [[[k, 1]] * k for k in range(count)],
-        }
-    )
-    return table.replace_schema_metadata({b"huggingface": json.dumps(named).encode()})
-
-
-@pytest.mark.parametrize("shuffle", [[], ["--shuffle", "5"]])
-def test_parquet_of_the_hub(run: Run, tmp_path: Path, shuffle: list[str]) -> None:
-    (tmp_path / "in" / "data").mkdir(parents=True)
-    table = hub_table(9)
-    parquet.write_table(table.slice(0, 5), tmp_path / "in" / "data" / "train-0.parquet", row_group_size=2)
-    parquet.write_table(table.slice(5), tmp_path / "in" / "data" / "train-1.parquet")
-    code, _, err = run("data", "shards", tmp_path / "in", "--out", tmp_path / "out", "--samples-per-shard", 4, *shuffle)
-    assert (code, err) == (0, "")
-    samples = {sample["__key__"]: sample for sample in Shards(tmp_path / "out")}
-    assert (list(samples) == sorted(samples)) == (not shuffle)
-    stored = all_of(tmp_path / "out")
-    for k in range(9):
-        key = f"{k:09d}"
-        assert stored[key]["jpg"] == make_image(k, "jpeg")
-        assert (stored[key]["mask.png"], stored[key]["other_mask.png"]) == (make_image(k), make_image(k + 1))
-        assert (samples[key]["cls"], samples[key]["txt"]) == (k % 2, f"größe {k}" if k else "")
-        assert samples[key]["json"] == {"score": k / 2, "boxes": [[k, 1]] * k}
-    assert json.loads((tmp_path / "out" / "classes.json").read_text()) == ["cat", "dog"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
-
-
 def test_what_cannot_be_made_is_one_line(run: Run, tmp_path: Path) -> None:
     png = make_image(0)
-    parquet.write_table(pyarrow.table({"image": [{"bytes": None, "path": "a.jpg"}]}), tmp_path / "paths.parquet")
-    parquet.write_table(pyarrow.table({"label": [0, None]}), tmp_path / "null.parquet")
-    parquet.write_table(pyarrow.table({"label": pyarrow.array([], pyarrow.int64())}), tmp_path / "none.parquet")
-    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
     (tmp_path / "empty").mkdir()
     sources = {
         tmp_path / "gone": "there is no ",
-        tmp_path / "bad.parquet": "is not a readable parquet file",
-        tmp_path / "paths.parquet": "row 0 has no bytes in 'image'",
-        tmp_path / "null.parquet": "row 1 has no label",
-        tmp_path / "none.parquet": "there are no rows",
         tmp_path / "empty": "there are no files",
         files_in(tmp_path / "kinds", {"a/1.png": png, "a/2.png": png, "b/3.txt": b""}): "several kinds, png (2), txt (1)",
         files_in(tmp_path / "uneven", {"1.png": png, "1.txt": b"", "2.png": png}): "different endings",
@@ -162,10 +105,6 @@ def test_what_cannot_be_made_is_one_line(run: Run, tmp_path: Path) -> None:
     code, _, err = run("data", "shards", tmp_path / "kinds", "--out", full)
     assert code == 2
     assert "is not empty" in err
-    code, _, err = run("data", "shards", tmp_path / "kinds", "--layout", "parquet", "--out", tmp_path / "out")
-    assert "no files .parquet" in err
-    code, _, err = run("data", "show", tmp_path / "gone.tar")
-    assert (code, err.count("\n")) == (2, 1)
 
 
 @pytest.mark.parametrize("there", [False, True])

@@ -20,7 +20,14 @@ def test_what_left_is_not_there() -> None:
 
 
 def test_it_is_answered_in_one_line(run: Callable[..., tuple[int, str, str]]) -> None:
-    for line in ("hip plan", "data check x", "search cat --exact", "pretrain mae --cache-gb 3"):
+    for line in (
+        "hip plan",
+        "data check x",
+        "search cat --exact",
+        "show tracks a.npz",
+        "data show x",
+        "pretrain mae --cache-gb 3",
+    ):
         code, out, err = run(*line.split())
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert "it left: " in err

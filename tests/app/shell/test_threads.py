@@ -12,14 +12,9 @@ from tapetum.app.shell.main import VERBS
 from tapetum.app.shell.parsing import options_of
 from tapetum.app.shell.threads import IDLE, computing, has_threads, take_threads
 from tapetum.core.errors import BadInput
-from tapetum.core.threads import SHARED, Load, cores_left, threads_each, usable_cores
+from tapetum.core.threads import SHARED, threads_each, usable_cores
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-class Busy(Load):
-    def free_cores(self) -> int:
-        return 3
 
 
 def test_every_verb_that_computes_takes_threads() -> None:
@@ -61,28 +56,17 @@ def test_torch_computes_with_them_and_has_its_own_again_afterwards(run: Run, mon
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize(
-    ("said", "asked", "load", "threads"),
-    [("5", None, Busy(), "5"), (None, None, Busy(), "3"), (None, None, None, str(usable_cores())), ("5", 2, Busy(), "2")],
-)
+@pytest.mark.parametrize(("said", "asked", "threads"), [("5", None, "5"), (None, None, str(usable_cores())), ("5", 2, "2")])
 def test_the_user_decides_before_the_machine(
-    said: str | None, asked: int | None, load: Load | None, threads: str, monkeypatch: pytest.MonkeyPatch
+    said: str | None, asked: int | None, threads: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(__import__("sys").modules, "torch")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if said:
         monkeypatch.setenv("OMP_NUM_THREADS", said)
-    with computing(asked, load):
+    with computing(asked):
         assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == (threads, "passive")
         shared = said is None and asked is None
         assert threads_each(2) == (max(1, int(threads) // 2) if shared else int(threads))
     assert os.environ.get("OMP_NUM_THREADS") == said
     assert SHARED not in os.environ
-
-
-def test_free_cores_are_those_that_others_leave_idle() -> None:
-    assert cores_left(cores=4, passed=1.0, own=1.0, idle=3.0) == 4  # alone
-    assert cores_left(cores=4, passed=1.0, own=0.5, idle=1.5) == 2  # two are taken
-    assert cores_left(cores=4, passed=1.0, own=0.2, idle=0.0) == 1  # all of them
-    assert cores_left(cores=2, passed=1.0, own=0.2, idle=8.0) == 2  # of a quota
-    assert 1 <= Load().free_cores() <= usable_cores()

@@ -1,4 +1,4 @@
-"""What a live run says of each frame, of points that are lost, and of frames that would be faster."""
+"""What a live run says of each frame, and of points that are lost."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -101,30 +101,6 @@ def test_one_event_when_most_points_are_lost_and_one_when_they_are_back() -> Non
     _, notes = run_of(Source([9, *dark]))
     assert [note.partition(";")[0] for note in notes.notes] == [f"frame {LOST_FRAMES}: 2 of 2 points are lost"]
     assert run_of(Source([0, *dark, *dark]))[1].notes == []  # which were never seen
-
-
-def test_smaller_frames_are_named_where_they_are_faster_and_frames_came_too_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    run, _ = run_of(Source([9, 9], dropped=3))
-    assert run.faster() is None  # 64x48 is small
-    monkeypatch.setattr(LiveRun, "_seconds_of_step", lambda self, size: size[0] * size[1] / 1e6)
-    run.size = (1280, 720)
-    assert run.faster() == "--resize 854 would be about 2.2 times as fast here, and less exact"
-    run.live.dropped, run.latency = 0, [0.05, 0.05]
-    assert run.faster() is None
-    run.latency = [0.2, 0.2]
-    assert run.faster() is not None
-    monkeypatch.setattr(LiveRun, "_seconds_of_step", lambda self, size: 0.1)
-    assert run.faster() is None
-
-
-def test_a_step_at_another_size_is_that_of_the_same_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    run, _ = run_of(Source([9, 9]))
-    started: list[Any] = []
-    begin = LineTracker.start
-    monkeypatch.setattr(LineTracker, "start", lambda *given, **_: started.append(given[1:]) or begin(*given))
-    assert run._seconds_of_step((32, 12)) >= 0
-    [(frame, places)] = started
-    assert (frame.shape, places.tolist()) == ((12, 32, 3), [[4, 2], [10, 2]])
 
 
 def test_frames_of_a_pipe_are_dropped_on_request(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, run: Any, clip: Any) -> None:

@@ -37,7 +37,7 @@ def report_of(folder: Path) -> Path:
     backward = np.full((3, 8), np.nan)
     backward[2] = [40, 40, 40, 40, 40, 40, 1, 0]
     video = open_video(np.full((8, 100, 120, 3), 99, np.uint8))
-    return write_track_report(folder / "r.html", video, tracks, Listener(), ["said"], backward)
+    return write_track_report(folder / "r.html", video, tracks, Listener(), backward)
 
 
 def test_rows_are_the_points_and_the_worst_is_first(tmp_path: Path) -> None:

@@ -73,14 +73,13 @@ def test_an_index_of_an_address_is_that_of_the_folder(
 
 
 @pytest.mark.slow
-def test_an_index_and_a_table_at_an_address_are_searched(web: tuple[str, list[str]], folder: Path, tmp_path: Path) -> None:
+def test_an_index_at_an_address_is_searched(web: tuple[str, list[str]], folder: Path, tmp_path: Path) -> None:
     base, requests = web
     tapetum.index(str(folder), model=MODEL)
-    tapetum.embed([folder / "red one.png", folder / "film.mp4"], model=MODEL, out=folder / "table.npz")
-    for place in (base, f"{base}/.tapetum-index/", f"{base}/table.npz"):
+    for place in (base, f"{base}/.tapetum-index/"):
         found = tapetum.search(place, image=folder / "below" / "blue.png", count=1)
         assert [(Path(each.path).name, each.start_s) for each in found.moments] == [("film.mp4", 1.0)]
-    assert requests.count("GET /.tapetum-index/vectors.f16") == requests.count("GET /table.npz") == 1
+    assert requests.count("GET /.tapetum-index/vectors.f16") == 1
     shutil.rmtree(folder / ".tapetum-index")
     with pytest.raises(BadInput, match="there is no index at http"):
         tapetum.search(base, image=folder / "red one.png")

@@ -2,15 +2,12 @@
 
 import re
 import sqlite3
-from base64 import b64decode
 from collections.abc import Callable
 from contextlib import closing
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import tapetum
 from support.colour_words import ColourWords, install
@@ -51,9 +48,8 @@ def found(*args: object, **kwargs: object) -> list[tuple[str, float | None, floa
 
 def test_words_find_images_and_spans_of_films(photos: Path, run: Run) -> None:
     assert found(photos, "something red", count=2) == [("red.png", None, None), ("film.mp4", 2.0, 5.0)]
-    assert found(photos, words="green", count=1) == [("film.mp4", 0.0, 2.0)]
+    assert found(photos, "green", count=1) == [("film.mp4", 0.0, 2.0)]
     assert set(found(photos / HIDDEN, "blue", count=2)) == {("blue.png", None, None), ("film.mp4", 5.0, 6.0)}
-    assert found("something red", index=photos, count=1) == [("red.png", None, None)]  # as it was once
     code, out, err = run("search", photos, "green", "--count", 1)
     assert (code, err) == (0, "")
     first, sure, model = out.splitlines()
@@ -91,36 +87,14 @@ def test_words_and_an_example_are_searched_by_the_mean_of_both(photos: Path) -> 
     assert result.sure.deviations == pytest.approx((cosines.max() - cosines.mean()) / cosines.std(), abs=0.01)
 
 
-@pytest.mark.parametrize("ending", ["npz", "parquet"])
-def test_tables_of_embed_are_searched_too(photos: Path, tmp_path: Path, ending: str, run: Run) -> None:
-    table = tmp_path / f"table.{ending}"
-    tapetum.embed(photos, model="colours", out=table)
-    assert found(table, "green", count=1) == [("film.mp4", 0.0, 2.0)]
-    assert found(table, image=photos / "red.png", count=1) == [("film.mp4", 2.0, 5.0)]
-    code, _, err = run("search", table, "green", "--model", "turned")
-    assert code == 2
-    assert "is the index of another model than turned" in err
+def test_an_index_of_another_model_and_one_that_reads_no_words_are_refused(photos: Path, tmp_path: Path, run: Run) -> None:
     code, _, err = run("search", photos, "green", "--model", "turned")
     assert code == 2
     assert "is the index of another model than turned" in err
-    tapetum.embed([photos / "red.png", photos / "blue.png"], out=table)
-    assert found(table, image=photos / "blue.png", count=1) == [("red.png", None, None)]
+    tapetum.index((photos / "red.png", photos / "blue.png"), model="resnet-nano", out=tmp_path / "index")
+    assert found(tmp_path / "index", image=photos / "blue.png", count=1) == [("red.png", None, None)]
     with pytest.raises(BadInput, match="reads no words; give --image or --moment"):
-        tapetum.search(table, "green")
-
-
-def test_a_table_that_does_not_say_its_model_is_made_again(photos: Path, tmp_path: Path) -> None:
-    np.savez(tmp_path / "old.npz", path=["a"], start_s=[0.0], stop_s=[1.0], embedding=np.ones((1, 3)))
-    with pytest.raises(BadInput, match="does not say which model made it; make it again: tapetum embed"):
-        tapetum.search(tmp_path / "old.npz", "x")
-    columns = {"path": ["a"], "start_s": [0.0], "stop_s": [1.0], "model": "m", "reference": "colours"}
-    for vectors in (np.full((1, 3), np.nan), np.ones(3), np.ones((2, 3)), np.zeros((0, 3)), np.ones((1, 3), int)):
-        np.savez(tmp_path / "odd.npz", embedding=vectors, **columns)
-        with pytest.raises(BadInput, match=r"odd\.npz has"):
-            tapetum.search(tmp_path / "odd.npz", "x")
-    (tmp_path / "odd.npz").write_bytes(b"PK nonsense")
-    with pytest.raises(BadInput, match="is no table of tapetum embed"):
-        tapetum.search(tmp_path / "odd.npz", "x")
+        tapetum.search(tmp_path / "index", "green")
 
 
 def small(folder: Path) -> None:
@@ -205,42 +179,19 @@ def test_chance_is_the_median_of_the_largest_of_normal_numbers() -> None:
     assert sureness(0.5, 0.2, 0.1, 5) is None
 
 
-def images_of(page: Path) -> list[np.ndarray]:
-    text = page.read_text()
-    assert not re.search(r"(src|href)='?\"?(http|//|file)", text)
-    return [np.asarray(Image.open(BytesIO(b64decode(part.split("'")[0])))) for part in text.split("base64,")[1:]]
-
-
-def test_a_sheet_shows_the_thumbnails_of_the_index_offline(photos: Path, tmp_path: Path) -> None:
-    (photos / "red.png").unlink()  # the index has what is needed
-    sheet = tmp_path / "s.html"
-    assert tapetum.search(photos, "<b>red</b>", count=2, sheet=sheet).sheet == sheet
-    shown = images_of(sheet)
-    assert len(shown) == 1 + 3  # an image; beginning, best and end of a span
-    assert all(image.mean((0, 1)).argmax() == 0 for image in shown)
-    text = sheet.read_text()
-    assert "<b>" not in text
-    assert "&lt;b&gt;red" in text
-    assert "2.0 to 5.0 s" in text
-    assert "deviations above the mean of 16 pieces" in text
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ("", "there is no INDEX"),
         ("photos", "there are no WORDS"),
         ("nothere red", "there is no index 'nothere'"),
-        ("photos red --index photos", "the index is given twice"),
-        ("photos red --words blue", "said twice"),
         ("photos red --count 0", "--count is 0"),
-        ("photos red --sheet a.jpg", "the ending must be .html"),
         ("photos --image gone.png", "cannot read gone.png"),
         ("photos --moment film.mp4", "is no FILE@SECONDS"),
         ("photos --moment film.mp4@soon", "is no FILE@SECONDS"),
         ("photos --moment gone.mp4@1", "gone.mp4"),
         (f"photos {'x' * 10_000}", "WORDS has 10,000 characters; give 1,000 or fewer"),
-        ("photos/red.png red", "is no table"),
+        ("photos/red.png red", "there is no index 'photos/red.png'"),
     ],
 )
 def test_refusals(photos: Path, run: Run, monkeypatch: pytest.MonkeyPatch, words: str, message: str) -> None:

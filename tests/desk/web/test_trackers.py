@@ -1,17 +1,13 @@
-"""Trackers that the page offers: by name, from the folder, and why some cannot be used."""
+"""Trackers that the page offers by name, and why some cannot be used."""
 
 from pathlib import Path
 
 from starlette.testclient import TestClient
 
-from support.networks import TAPIR_NANO, save_tapir
 from support.web_page import edit, error_of, first_item, ok, read_tracks, serving, track
 
 
 def test_trackers_are_listed_and_chosen_and_tracks_are_those_of_the_chosen_one(folder: Path) -> None:
-    (folder / "inner").mkdir()
-    save_tapir(folder / "inner" / "own.safetensors", TAPIR_NANO)
-    (folder / "broken.safetensors").write_bytes(b"no weights")
     with serving(folder) as page:
         listed = ok(page.get("/api/trackers"))
         by_name = {each["name"]: each for each in listed["trackers"]}
@@ -19,17 +15,15 @@ def test_trackers_are_listed_and_chosen_and_tracks_are_those_of_the_chosen_one(f
         assert by_name["tapir-nano"] == {"name": "tapir-nano", "about": "bundled, Apache-2.0", "missing": None}
         assert "2.5 GB" in by_name["tapnextpp-512"]["about"]
         assert "tapetum weights fetch tapnextpp-512" in by_name["tapnextpp-512"]["missing"]
-        assert by_name["inner/own.safetensors"]["missing"] is None
-        assert "broken.safetensors" not in by_name
         item = first_item(page)
         edit(page, item, "add_point", frame=0, x=5, y=5)
         track(page, item)
-        chosen = ok(page.post("/api/trackers", json={"name": "inner/own.safetensors"}))["chosen"]
-        assert chosen == ok(page.get("/api/state"))["models"]["track"] == "inner/own.safetensors"
+        chosen = ok(page.post("/api/trackers", json={"name": "causal-tapir-nano"}))["chosen"]
+        assert chosen == ok(page.get("/api/state"))["models"]["track"] == "causal-tapir-nano"
         assert ok(page.get(f"{item}/project"))["tracked_revision"] is None
         assert not read_tracks(page, item)[1].any() or read_tracks(page, item)[1][0, 0, 0] != 5  # NaN
     with serving(folder) as page:
-        assert ok(page.get("/api/trackers"))["chosen"] == "inner/own.safetensors"
+        assert ok(page.get("/api/trackers"))["chosen"] == "causal-tapir-nano"
         ok(page.post("/api/trackers", json={"name": "static"}))
         assert ok(page.get(f"{item}/project"))["tracked_revision"] == 1
         ok(page.post("/api/trackers", json={"name": "tapir-nano"}))

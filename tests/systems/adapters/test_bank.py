@@ -14,55 +14,6 @@ from tapetum.systems.adapters import AdapterConfig, attach
 from tapetum.systems.adapters.weaving import leaves
 
 
-@pytest.mark.parametrize("kind", ["vit", "resnet", "timm-vit"])
-def test_every_example_may_have_its_own_adapter(kind: str) -> None:
-    adapted, x = bank(kind), images(5)
-    names = ["b", None, "a", "b", "c"]
-    with torch.no_grad():
-        mixed = list(leaves(adapted(x, adapter=names)))
-        alone = {name: list(leaves(adapted(x, adapter=name))) for name in ("a", "b", "c", None)}
-    assert mixed
-    for i, name in enumerate(names):
-        for got, wanted in zip(mixed, alone[name], strict=True):
-            torch.testing.assert_close(got[i], wanted[i], atol=1e-5, rtol=1e-4)
-    assert not torch.allclose(alone["a"][0], alone["b"][0], atol=1e-3)
-    with torch.no_grad():
-        assert all(map(torch.equal, leaves(adapted(x, adapter=["c"] * 5)), alone["c"]))
-
-
-def test_gradients_of_a_mixed_batch_reach_the_adapters_that_are_named() -> None:
-    adapted = bank("vit")
-    adapted(images(4), adapter=["a", "b", "b", None]).pooled.square().sum().backward()
-    assert all(p.grad is not None and p.grad.any() for name in "ab" for p in adapted.adapter_parameters(name))
-    assert all(p.grad is None for p in adapted.adapter_parameters("c"))
-
-
-def test_batches_and_names_must_agree() -> None:
-    adapted = bank("vit")
-    for names in (["a"], [], ["a"] * 4):
-        with pytest.raises(BadInput, match=f"{len(names)} adapters are named for a batch of 3"):
-            adapted(images(3), adapter=names)
-    with pytest.raises(BadInput, match="no adapter 'x'; there are a, b, c"):
-        adapted(images(2), adapter=["a", "x"])
-
-
-class Summed(nn.Module):
-    """What it gives is one number for the whole batch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(4, 16)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.first(x).sum()
-
-
-def test_results_that_are_no_rows_cannot_be_mixed() -> None:
-    adapted = attach(Summed(), ["first"], name="a", example=torch.zeros(1, 4))
-    with pytest.raises(BadInput, match="cannot be put together"):
-        adapted(torch.zeros(2, 4), adapter=["a", None])
-
-
 def test_threads_do_not_mix_up_adapters() -> None:
     """Half of the threads choose per call and half by a block; another one changes what is in use all the time."""
     adapted, x = bank("vit", "abcd"), images(2)

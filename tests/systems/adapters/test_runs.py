@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 
@@ -14,14 +15,14 @@ from support.trunks import bank, images, trunk
 from tapetum.app.learn.adapt import verify
 from tapetum.app.shell.main import main
 from tapetum.core.errors import BadInput
-from tapetum.encoders import build, save, to_state
+from tapetum.encoders import build, save
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import prepare
 from tapetum.systems.adapters import AdapterConfig, TrunkChanged, attach, load_headed
 from tapetum.systems.adapters.data import Below, ListedImages, listed, prepare_mask, shifted
 from tapetum.systems.adapters.demos import make_demos, read_demos
 from tapetum.systems.adapters.files import read
-from tapetum.systems.adapters.recipes import PAPER_TASKS, paper_recipes, recipe
+from tapetum.systems.adapters.recipes import recipe
 from tapetum.systems.adapters.run import adapt, make_task
 from tapetum.systems.adapters.worlds.world import ReachWorld, roll
 from tapetum.train.launch_config import Launch
@@ -113,8 +114,6 @@ def test_a_policy_is_cloned(place: Path, tmp_path: Path, regime) -> None:
     assert finished is not None
     assert said == ["4 demonstrations of reach-disc by camera top, " + said[0].split(", ")[1]]
     assert {"success", "low", "high", "any", "success_mean", "success_max"} == finished.scores.keys()
-    assert finished.film == tmp_path / "run" / "rollouts.mp4"
-    assert finished.film.stat().st_size > 1000
     if regime == "full":
         assert finished.proof is None
         assert finished.parameters["trunk"] > 1000
@@ -199,7 +198,7 @@ def test_adapters_of_any_reference_find_their_trunk_again(place: Path, tmp_path:
     monkeypatch.chdir(tmp_path)
     trunk = {"run": "pretrained", "state dict": "timm:resnet18=pretrained/own.pth", "random": "random:vit-nano"}[kind]
     if kind == "state dict":
-        torch.save(to_state(build("resnet-18"), "timm"), "pretrained/own.pth")
+        torch.save(timm.create_model("resnet18", num_classes=0).state_dict(), "pretrained/own.pth")
     words = ("--task", "clone", "--trunk", trunk, "--steps", 1, "--batch-size", 2, "--rollouts", 0)
     code, _, err = run("adapt", place / "demos", *words, "--out", "out/run")
     assert code == 0, err
@@ -239,11 +238,10 @@ def test_the_command_learns_and_proves(place: Path, tmp_path: Path, capsys) -> N
 
 
 def test_demonstrations_by_the_command(tmp_path: Path, capsys) -> None:
-    words = ["--task", "reach-disc", "--n", "2", "--out", str(tmp_path / "d"), "--pixels", "16", "--film"]
+    words = ["--task", "reach-disc", "--n", "2", "--out", str(tmp_path / "d"), "--pixels", "16"]
     assert main(["data", "demos", *words]) == 0
     assert "2 demonstrations of reach-disc by camera top" in capsys.readouterr().out
     assert len(read_demos(tmp_path / "d").seeds) == 2
-    assert (tmp_path / "d" / "demos.mp4").stat().st_size > 500
 
 
 @pytest.mark.parametrize(
@@ -317,10 +315,3 @@ def test_held_out_images_are_no_others(place: Path) -> None:
     names = [{file.name for file in part.files["image"]} for part in (train, val)]  # pyright: ignore
     assert not names[0] & names[1]
     assert (len(names[0]), len(names[1])) == (16, 4)
-
-
-def test_there_are_recipes_for_the_papers_policies() -> None:
-    found = paper_recipes("demos")
-    assert len(found) == len(PAPER_TASKS) == 35
-    assert found["metaworld", "drawer-open", "left"].data == "demos/drawer-open-left"
-    assert {key[0] for key, run in found.items() if run.own == "concat"} == {"rgb-stacking"}

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.adapters.demos import make_demos, read_demos
-from tapetum.systems.adapters.worlds.world import GOAL, NEAR, STEP, Observation, Rate, ReachWorld, make_world, roll, try_out
-from tapetum.video import open_video
+from tapetum.systems.adapters.worlds.world import GOAL, NEAR, STEP, Observation, ReachWorld, make_world, roll, try_out
 
 
 def test_the_expert_reaches_the_goal_and_stays() -> None:
@@ -50,8 +48,11 @@ def test_a_shift_changes_images_and_nothing_else() -> None:
 def test_chance_does_not_reach() -> None:
     generator = np.random.default_rng(0)
     tried = try_out(ReachWorld(pixels=8), lambda seen: generator.uniform(-1, 1, 2), 40)
-    assert tried.last.rate < 0.2
-    assert try_out(ReachWorld(pixels=8), lambda seen: np.zeros(2), 40).any.rate < 0.05 + NEAR
+    assert tried["success"] is not None
+    assert tried["success"] < 0.2
+    still = try_out(ReachWorld(pixels=8), lambda seen: np.zeros(2), 40)["any"]
+    assert still is not None
+    assert still < 0.05 + NEAR
 
 
 def test_noise_is_done_and_not_recorded() -> None:
@@ -66,20 +67,6 @@ def test_noise_is_done_and_not_recorded() -> None:
 def test_actions_that_are_none_end_the_episode(action) -> None:
     with pytest.raises(BadInput, match="reach-disc wants 2 finite numbers"):
         roll(ReachWorld(), lambda seen: action, 0)
-
-
-@pytest.mark.parametrize(("done", "tried"), [(0, 20), (1, 3), (37, 50), (50, 50)])
-def test_intervals_are_those_of_scipy(done: int, tried: int) -> None:
-    found = binomtest(done, tried).proportion_ci(method="wilson")
-    assert Rate(done=done, tried=tried).interval == pytest.approx((found.low, found.high), abs=1e-12)
-
-
-def test_films_show_episodes_side_by_side(tmp_path: Path) -> None:
-    tried = try_out(ReachWorld(pixels=32), lambda seen: np.ones(2), 4, film=tmp_path / "film.mp4")
-    assert tried.last.tried == 4
-    with open_video(tmp_path / "film.mp4") as video:
-        assert video[0].shape == (2 * 36, 3 * 32, 3)
-        assert video.check().decoded == 30
 
 
 def test_demonstrations_go_to_a_folder_and_back(tmp_path: Path) -> None:

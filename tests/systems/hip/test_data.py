@@ -232,7 +232,7 @@ def test_words_are_the_same_classes_in_both_parts(tmp_path: Path) -> None:
 def test_rows_without_a_label_are_refused(tmp_path: Path, labels: list) -> None:
     for name in ("train", "test"):
         table(tmp_path / f"{name}.parquet", 3, label=labels)
-    with pytest.raises(BadInput, match=r"has no label in row 1 \(of 1 such row\)"):
+    with pytest.raises(BadInput, match=r"has no label in row 1 \(one of 1\)"):
         data("parquet", tmp_path)
 
 

@@ -88,7 +88,7 @@ def test_what_cannot_be_packed_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"groups": (4, 2, 4)}, "the processor, has 1 group"),
+        ({"groups": (4, 2, 4)}, "the processor has 1 group"),
         ({"groups": (4, 4)}, "wanted 2 numbers"),
         ({"groups": (1, 1), "latents": (4, 4), "channels": (8, 8), "self_layers": (1, 1), "self_heads": (1, 1)}, "odd number"),
         ({"self_heads": (3, 2, 2)}, "heads must divide"),

@@ -51,11 +51,11 @@ def test_coreset_takes_the_farthest_from_all_before() -> None:
 
 @pytest.mark.parametrize("how", ["random", "coreset", "kmeans"])
 def test_as_many_memories_as_tokens_are_the_tokens_in_their_order(how: str) -> None:
-    x, order, weights = tokens(), draw_order(0, (0, 1), 0, 0, 60), torch.rand(2, 60).double()
+    x, order = tokens(), draw_order(0, (0, 1), 0, 0, 60)
     for count in (60, 61):
-        found, stands_for = consolidate(x, count, how, order, weights=weights)
+        found, stands_for = consolidate(x, count, how, order)
         assert torch.equal(found, x)
-        assert torch.equal(stands_for, weights)
+        assert (stands_for == 1).all()
     found, stands_for = consolidate(x, 0, how, order)
     assert (found.shape, stands_for.shape) == ((2, 0, 5), (2, 0))
 
@@ -67,18 +67,6 @@ def test_random_takes_each_token_once_and_all_alike() -> None:
     assert all(len(set(row)) == 3 for row in found[..., 0].tolist()[:50])
     assert torch.bincount(found.long().flatten()).div(4000).sub(3 / 8).abs().max() < 0.03
     assert (counts == 1).all()
-
-
-def test_weights_are_those_of_the_members() -> None:
-    x, order = tokens(1, 20), draw_order(0, (0,), 0, 0, 20)
-    repeats = torch.arange(20) % 3 + 1
-    many = x[0].repeat_interleave(repeats, 0)[None]
-    first = (torch.cat([torch.tensor([0]), repeats.cumsum(0)[:-1]]))[order]  # the same seeds
-    rest = torch.tensor([[k for k in range(many.shape[1]) if k not in set(first[0].tolist())]])
-    wanted, counts = consolidate(many, 4, "kmeans", torch.cat([first, rest], 1))
-    found, weights = consolidate(x, 4, "kmeans", order, weights=repeats[None].double())
-    torch.testing.assert_close(found, wanted)
-    torch.testing.assert_close(weights, counts)
 
 
 def test_random_choices_are_functions_of_what_they_are_said_to_be() -> None:

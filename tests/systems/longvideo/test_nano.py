@@ -62,7 +62,7 @@ def test_verbs_answer_about_a_film(tmp_path: Path) -> None:
     assert by_rate[0] == by_rate[1] != by_rate[2]  # mcvit-films learned with two frames a second
     grey = tapetum.answer(np.full_like(frames, 128), asked, options=answers, model="mcvit-films", frame_rate=4)
     assert made.cosines != grey.cosines
-    tapetum.embed((film,), model="mcvit-films", out=tmp_path / "i.npz")
-    found = tapetum.search("a hand", index=tmp_path / "i.npz")
+    tapetum.index((film,), model="mcvit-films", out=tmp_path / "index")
+    found = tapetum.search(tmp_path / "index", "a hand")
     assert [moment.path for moment in found.moments] == [str(film)] * len(found.moments)
     assert found.moments

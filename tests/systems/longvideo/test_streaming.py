@@ -1,6 +1,5 @@
 """Watching, answering and searching: what long videos give is what one call gives, and words find it."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import tapetum
 from tapetum.core.errors import BadInput
@@ -115,37 +113,29 @@ def test_the_answer_is_the_one_whose_words_are_most_alike(weights: Path) -> None
     assert made.lead_deviation == (pytest.approx(np.std(leads, ddof=1), abs=1e-6) if len(leads) > 1 else None)
 
 
-@pytest.mark.parametrize("ending", ["npz", "parquet"])
-def test_words_find_moments_in_a_table_of_embed(weights: Path, ending: str, run: Run) -> None:
-    if ending == "parquet":
-        pytest.importorskip("pyarrow")
-    np.save(weights / "a.npy", frames(24 * 20))  # without a clock
-    index, model = weights / f"index.{ending}", weights / "longvideo.safetensors"
-    made = tapetum.embed((weights / "a.npy",), out=index, model=str(weights if ending == "npz" else model))
+def test_words_find_moments_in_an_index(weights: Path, run: Run) -> None:
+    films, model = weights / "films", weights / "longvideo.safetensors"
+    films.mkdir()
+    write_video(films / "a.mp4", frames(24 * 20), 24)
+    made = tapetum.embed((films / "a.mp4",), model=str(model))
     assert made.vectors.shape == (3, 6)
-    found = tapetum.search("a red ball", index=index, model=model, count=2).moments
+    tapetum.index((films,), model=str(model))
+    found = tapetum.search(films, "a red ball", count=2).moments
     towers_: Any = tapetum.load(model)
     cosines = made.vectors @ embed_words(towers_, ["a red ball"])[0]
-    assert [each.cosine for each in found] == pytest.approx(sorted(cosines.tolist(), reverse=True)[:2])
+    assert [each.cosine for each in found] == pytest.approx(sorted(cosines.tolist(), reverse=True)[:2], abs=2e-3)
     assert found[0].start_s == made.start_s[int(cosines.argmax())]
-    code, out, _ = run("search", "a red ball", "--index", index, "--model", model, "--json")
-    assert code == 0
-    assert json.loads(out)["moments"][0]["cosine"] == pytest.approx(found[0].cosine)
-    code, out, _ = run("answer", weights / "a.npy", "what ?", "--options", "a", "b", "--model", weights)
+    assert len(tapetum.search(films, "a").moments) == 3
+    code, out, _ = run("answer", films / "a.mp4", "what ?", "--options", "a", "b", "--model", weights)
     assert code == 0
     told, lead, model_line = out.splitlines()
     assert told in ("a", "b")
     assert "from passage to passage that varies by" in lead
     assert model_line == f"model: {weights}"
-    assert len(tapetum.search("a", index=index, model=model).moments) == 3
     for other in (towers(projection=5), longvideo.build_video_text("mcvit-nano", seed=1, **SMALL, text=TEXT)):
         longvideo.save(other, model)
         with pytest.raises(BadInput, match="the index of another model"):
-            tapetum.search("a", index=index, model=model)
-    Image.fromarray(frames(1)[0]).save(weights / "a.png")
-    tapetum.embed((weights / "a.png",), out=index)  # by another system
-    with pytest.raises(BadInput, match="the index of another model"):
-        tapetum.search("a", index=index, model=model)
+            tapetum.search(films, "a")
 
 
 def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
@@ -159,13 +149,9 @@ def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
     longvideo.save(towers().video, weights / "plain.safetensors")
     with pytest.raises(BadInput, match="has no text tower"):
         tapetum.answer(clip, "what ?", options=two, model=weights / "plain.safetensors")
-    for words, index, said in (
-        (" ", "x.npz", "no WORDS"),
-        ("a", "x.txt", "there is no index"),
-        ("a", "x.npz", "is no table of tapetum embed"),
-    ):
+    for words, index, said in ((" ", "x.npz", "no WORDS"), ("a", "x.npz", "there is no index")):
         with pytest.raises(BadInput, match=said):
-            tapetum.search(words, index=weights / index, model=weights)
+            tapetum.search(weights / index, words, model=weights)
 
 
 def test_no_frame_is_decoded_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,34 +180,3 @@ def test_long_questions_lose_their_beginning_and_never_an_answer() -> None:
     )
     with pytest.raises(BadInput, match="end with the same 30 bytes"):
         embed_answers(model, "what?", ["a " + 30 * "b", "c " + 30 * "b"])
-
-
-def test_a_contact_sheet_shows_the_moments(weights: Path) -> None:
-    from base64 import b64decode
-    from io import BytesIO
-
-    shades = np.repeat(np.array([20, 120, 220], np.uint8), 24 * 8)[:, None, None, None] * np.ones((1, 16, 16, 3), np.uint8)
-    np.save(weights / "a & b.npy", shades)  # eight seconds of each shade: a passage each
-    Image.fromarray(frames(1)[0]).save(weights / "p.png")
-    index, model = weights / "index.npz", weights / "longvideo.safetensors"
-    tapetum.embed((weights / "a & b.npy", weights / "p.png"), out=index, model=str(model))
-    found = tapetum.search("<b>red</b>", index=index, model=model, sheet=weights / "sheet.html")
-    page = (weights / "sheet.html").read_text()
-    assert "<b>" not in page
-    assert "&lt;b&gt;red" in page
-    assert page.count("<img") == 3 * 3 + 1
-    assert "src='http" not in page
-    images = [np.asarray(Image.open(BytesIO(b64decode(part.split("'")[0])))) for part in page.split("base64,")[1:]]
-    shown = iter(images)
-    for each in found.moments:
-        if each.start_s is None:
-            next(shown)
-            continue
-        for _ in range(3):
-            assert abs(next(shown).mean() - shades[int(each.start_s * 24)].mean()) < 6
-        assert f"{each.start_s:.1f} to" in page
-    (weights / "a & b.npy").unlink()
-    tapetum.search("red", index=index, model=model, sheet=weights / "sheet.html")
-    assert (weights / "sheet.html").read_text().count("<i>gone</i>") == 3
-    with pytest.raises(BadInput, match=r"the ending must be \.html"):
-        tapetum.search("red", index=index, model=model, sheet=weights / "sheet.jpg")

@@ -146,9 +146,8 @@ def test_published_presets_are_trained_with_a_users_subwords(
     with torch.inference_mode(), open_video(film) as video:
         scores = vectors @ streaming.embed_video(model, video)
     assert answer.answer == ("a ball", "a cube")[int(scores.argmax())]
-    table = tmp_path / "index.npz"
-    assert run("embed", film, "--model", files["questions"], "--out", table)[0] == 0
-    assert run("search", "a ball", "--index", table, "--model", files["questions"])[0] == 0
+    assert run("index", film, "--model", files["questions"], "--out", tmp_path / "index")[0] == 0
+    assert run("search", tmp_path / "index", "a ball")[0] == 0
 
 
 @pytest.mark.slow

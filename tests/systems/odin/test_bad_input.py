@@ -6,7 +6,7 @@ import torch
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.odin.losses import detcon
-from tapetum.systems.odin.masks import mask_source, pool_masks
+from tapetum.systems.odin.masks import MaskSource, pool_masks
 from tapetum.systems.odin.metrics import best_in_cells, best_overlaps, discovery_scores, proposals
 from tapetum.systems.odin.objects import PLAIN, colours, find_objects
 from tapetum.systems.odin.recipes import OdinConfig
@@ -26,7 +26,7 @@ def test_a_image_of_one_colour_has_an_answer(name: str) -> None:
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 def test_masks_of_one_colour_train(metric: str) -> None:
-    source = mask_source(OdinConfig(source="pixels", clusters=3, metric=metric))  # type: ignore[arg-type]
+    source = MaskSource(OdinConfig(source="pixels", clusters=3, metric=metric))  # type: ignore[arg-type]
     ids = source(torch.zeros(2, 3, 16, 16), None, torch.Generator().manual_seed(0))
     assert ids.shape == (2, 4, 4)
     assert int(ids.max()) <= 2
@@ -36,7 +36,7 @@ def test_masks_of_one_colour_train(metric: str) -> None:
 
 
 def test_more_clusters_than_cells_are_refused() -> None:
-    source = mask_source(OdinConfig(source="pixels", clusters=17))
+    source = MaskSource(OdinConfig(source="pixels", clusters=17))
     with pytest.raises(BadInput, match="17 clusters are asked of 16"):
         source(torch.zeros(1, 3, 16, 16), None, None)
     with pytest.raises(BadInput, match="clusters are asked of"):
@@ -46,7 +46,7 @@ def test_more_clusters_than_cells_are_refused() -> None:
 
 
 def test_what_is_not_finite_is_refused() -> None:
-    source = mask_source(OdinConfig(source="pixels", clusters=2))
+    source = MaskSource(OdinConfig(source="pixels", clusters=2))
     with pytest.raises(BadInput, match="not finite"):
         source(torch.full((1, 3, 16, 16), torch.nan), None, None)
     with pytest.raises(BadInput, match="not finite"):
@@ -72,7 +72,7 @@ def test_empty_masks_have_no_part_and_no_score() -> None:
 def test_masks_of_another_size_are_refused() -> None:
     with pytest.raises(BadInput, match="bring it to their size first"):
         best_overlaps(np.zeros((1, 4, 4), bool), [np.zeros((4, 5), int)])
-    given = mask_source(OdinConfig(source="given", clusters=4))
+    given = MaskSource(OdinConfig(source="given", clusters=4))
     with pytest.raises(BadInput, match="masks are"):
         given(torch.zeros(2, 3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.int64), None)
     with pytest.raises(BadInput, match="mask 6x4"):

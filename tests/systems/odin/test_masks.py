@@ -12,11 +12,11 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.odin.masks import (
     OUTSIDE,
     Crops,
+    MaskSource,
     _checked,
     _plus_plus_seeds,
     _random_seeds,
     kmeans,
-    mask_source,
     pool_masks,
     sample_regions,
     span_crops,
@@ -197,7 +197,7 @@ def same_partition(found: torch.Tensor, wanted: torch.Tensor) -> bool:
 def test_colours_and_a_grid_find_four_squares(metric: str) -> None:
     images, ids = quarters()
     for source, changes in {"pixels": {"metric": metric, "seeds": "spread"}, "grid": {}}.items():
-        made = mask_source(config(source=source, **changes))
+        made = MaskSource(config(source=source, **changes))
         found = made(images, None, seeded(1))
         step = ids.shape[1] // found.shape[1]
         assert same_partition(found[0], ids[0, ::step, ::step]), source
@@ -208,12 +208,12 @@ def test_features_and_projections_of_a_network_are_clustered_and_learn_nothing()
     network = Odin(config(), encoders.build("resnet-18")).eval()
     images, _ = quarters()
     for source in ("features", "projections"):
-        found = mask_source(config(source=source), network)(images, None, seeded(1))
+        found = MaskSource(config(source=source), network)(images, None, seeded(1))
         assert found.shape == (2, 16, 16)
         assert found.dtype == torch.int64
         assert found.unique().numel() > 1
     with pytest.raises(BadInput, match="need a network"):
-        mask_source(config())
+        MaskSource(config())
 
 
 def test_positions_count_as_much_as_they_are_told() -> None:
@@ -229,7 +229,7 @@ def test_positions_count_as_much_as_they_are_told() -> None:
 
 def test_given_masks_are_handed_on_or_refused() -> None:
     images, ids = quarters()
-    source = mask_source(config(source="given"))
+    source = MaskSource(config(source="given"))
     assert source(images, ids, None) is ids
     with pytest.raises(BadInput, match="none came"):
         source(images, None, None)
@@ -276,9 +276,7 @@ def test_maps_finer_than_the_finest_stride_are_left_out_of_the_pyramid() -> None
 def test_segments_are_those_of_scikit_image() -> None:
     segmentation = pytest.importorskip("skimage.segmentation")
     image = np.random.default_rng(0).random((48, 48, 3)).astype(np.float32)
-    found = mask_source(config(source="segments", segment_scale=400.0))(
-        torch.from_numpy(image).movedim(-1, 0)[None], None, None
-    )
+    found = MaskSource(config(source="segments", segment_scale=400.0))(torch.from_numpy(image).movedim(-1, 0)[None], None, None)
     stretched = (image - image.min()) / (image.max() - image.min())
     area = 48 * 48 / 224**2
     wanted = segmentation.felzenszwalb(stretched, scale=400 * area, min_size=round(400 * area))

@@ -204,43 +204,6 @@ def test_loss_and_gradients_are_those_of_the_loops(form: str, local: bool, encod
     assert next(online.encoder.parameters()).grad.abs().sum() > 0
 
 
-def test_cached_masks_are_those_of_the_whole_image_in_every_epoch() -> None:
-    """Masks by number of the image, looked up in a second epoch, whose views differ."""
-    task, _ = task_and_batch(discovery="fixed", cache_masks=True)
-    online, target, discovery = (other_network(task, seed) for seed in range(3))
-    for network in (online, discovery):
-        network.train()(torch.randn(8, 3, 32, 32).double())  # running statistics of its own
-    teachers = {name: net.requires_grad_(False).eval() for name, net in (("target", target), ("discovery", discovery))}
-    plain = [copy.deepcopy(network) for network in (online, target, discovery)]
-    how, samples = task.run.architecture.preprocessing, task.dataset()
-    shown = [int(samples.order(number)) for number in range(BATCH)]
-    later = [number for number in range(24, 48) if int(samples.order(number)) in shown]  # the same images, an epoch later
-    masks: dict[int, list[int]] = {}
-    for numbers in (range(BATCH), later):
-        batch = task.collate([samples[number] for number in numbers])
-        assert batch["boxes"][2].tolist() == [[0, 0, 65, 72]] * BATCH
-        batch["views"] = [view.double() for view in batch["views"]]
-        loss, _ = task.loss(online, batch, StepContext(teachers=teachers))
-        indices = [int(samples.order(number)) for number in numbers]
-        for image, k in zip(batch["views"][2], indices, strict=True):
-            resized = np.array(Image.fromarray(Patterns()[k]).resize((32, 32), Image.Resampling.BICUBIC))
-            assert (
-                np.abs(image.movedim(0, -1).numpy() * how.std + how.mean - resized).max() < 1.01
-            )  # pixels are rounded, of 255
-            if numbers is later:
-                continue  # masks are those of the first epoch
-            with torch.no_grad():
-                cells = plain[2].eval()(image[None]).flatten(2).mT
-                units = cells / cells.norm(dim=-1, keepdim=True)
-                draw = int(sample_generator(task.run.seed, k).integers(2**32))
-                seeds = _random_seeds(units, CLUSTERS, torch.Generator().manual_seed(draw))
-            masks[k] = clusters_of(cells[0].numpy(), seeds[0].numpy())
-        wanted, _ = plain_step(*plain, batch, ids=[masks[k] for k in indices])
-        assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-9)
-        with torch.no_grad():  # other weights without a copy: masks of the second epoch are still those of the first
-            discovery.pyramid.lateral[0].weight.mul_(-1)
-
-
 @pytest.mark.parametrize(("follows", "decays"), [("average", (0.99, 0.99)), ("copies", (1.0, 0.0)), ("fixed", (1.0, 1.0))])
 def test_averages_follow_the_online_network_as_the_paper_has_it(
     follows: str, decays: tuple[float, float], tmp_path: Path

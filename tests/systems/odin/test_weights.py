@@ -11,7 +11,9 @@ from tests.golden.make_detcon_golden import GOLDEN, checkpoint, images
 
 import tapetum
 from tapetum.core.errors import BadInput
-from tapetum.encoders.factory import build, from_state, to_state
+from tapetum.encoders.factory import build, from_state
+from tapetum.encoders.tables import detcon
+from tapetum.encoders.tables.rows import to_official
 from tapetum.hub.registry import find
 from tapetum.hub.unpickle import load_npy
 from tapetum.systems.odin.published import PUBLISHED
@@ -50,7 +52,7 @@ def small(tmp_path: Path) -> dict[str, Any]:
     """A checkpoint of a small ResNet, as DetCon's code would write it."""
     encoder = build("resnet-50", depths=(1, 1, 1, 1), stem_width=2, padding="same")
     params: dict[str, Any] = {}
-    for name, tensor in to_state(encoder, "detcon").items():
+    for name, tensor in to_official(encoder, detcon.rows(encoder)).items():
         module, _, leaf = name.rpartition("/")
         array = tensor.numpy()
         array = array.transpose(2, 3, 1, 0) if leaf == "w" else array.reshape(1, 1, 1, -1) if array.ndim else array
@@ -89,15 +91,6 @@ def test_bad_files_say_what_is_wrong(small: dict[str, Any], tmp_path: Path) -> N
     with pytest.raises(BadInput, match=r"size.npy: the weights lack block_group_0/\S+ and 47 more"):
         convert_detcon(tmp_path / "size.npy", tmp_path / "ours.safetensors", "resnet-18")
     assert not (tmp_path / "ours.safetensors").exists()
-
-
-def test_other_libraries_do_not_have_this_padding() -> None:
-    encoder = build("resnet-50", depths=(1, 1, 1, 1), stem_width=8, padding="same")
-    for library in ("timm", "torchvision", "huggingface"):
-        with pytest.raises(BadInput, match="no network like this"):
-            to_state(encoder, library)
-    with pytest.raises(BadInput, match="no network like this"):
-        to_state(build("resnet-18"), "detcon")
 
 
 def test_names_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

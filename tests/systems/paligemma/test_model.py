@@ -157,16 +157,12 @@ def test_beams_and_draws_over_the_model():
                 scored = model.score(pixels()[row : row + 1], PREFIX[row : row + 1], ids[None])[0, 0]
                 torch.testing.assert_close(torch.tensor(text.log_probabilities), scored, atol=2e-5, rtol=1e-4)
     assert all(text.ended for text in beams)
-    moments = list(model.stream(pixels(), PREFIX, 5))
-    assert [moment.tokens[0] for moment in moments if moment.tokens[0] not in (None, 1)] == list(plain[0].ids)
 
 
-def test_forced_forbidden_and_stops():
+def test_forced_and_forbidden():
     model = tiny()
     plain = model.generate_ids(pixels(), PREFIX, 6)
     assert len(plain[0]) > 2
-    stopped = model.generate(pixels(), PREFIX, 6, stops=(plain[0][1],))
-    assert list(stopped[0].ids) == plain[0][: plain[0].index(plain[0][1])]
     without = model.generate(pixels(), PREFIX, 6, forbidden=plain[0])
     assert not set(without[0].ids) & set(plain[0])
     begun = model.generate(pixels(), PREFIX, 6, forced=[plain[0][:2], [], [7]])

@@ -9,7 +9,7 @@ import pytest
 import sentencepiece
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.paligemma.tokens import BOS, EOS, EXTRA, PAD, Tokens
+from tapetum.systems.paligemma.tokens import BOS, EOS, EXTRA, Tokens
 
 LINES = [
     "caption en",
@@ -52,7 +52,7 @@ def test_a_text_comes_back_as_it_was(tokens: Tokens):
 
 
 def test_baked_in_or_behind_the_numbers_are_the_same_and_those_of_sentencepiece(tokens: Tokens):
-    inside = Tokens.load(baked(tokens))
+    inside = Tokens(baked(tokens))
     own = sentencepiece.SentencePieceProcessor()
     own.load_from_serialized_proto(inside.model)
     assert (inside.size, inside.identity, inside.location_ids) == (tokens.size, tokens.identity, tokens.location_ids)
@@ -75,11 +75,11 @@ def test_parts_are_encoded_by_themselves(tokens: Tokens):
     assert tokens.encode_prefix("") == [BOS, *tokens.newline]
     digits = [tokens.piece(number) for number in tokens.encode("x345")]
     assert digits[-3:] == ["3", "4", "5"]
-    assert PAD not in ids
+    assert 0 not in ids
 
 
 def test_the_end_ends_and_what_has_no_letters_is_passed_over(tokens: Tokens):
-    ids = [BOS, *tokens.encode("red"), tokens.size + 63, PAD, *tokens.encode(" ball"), EOS, *tokens.encode("more")]
+    ids = [BOS, *tokens.encode("red"), tokens.size + 63, 0, *tokens.encode(" ball"), EOS, *tokens.encode("more")]
     assert tokens.decode(np.array(ids)) == "red ball"
     assert tokens.is_location(tokens.location_ids[1023])
     assert not tokens.is_location(tokens.segment_ids[0])
@@ -101,7 +101,7 @@ def test_half_a_character_is_refused(tokens: Tokens):
 
 def test_a_model_is_read_from_bytes_file_and_folder_and_pickled(tokens: Tokens, tmp_path: Path):
     (tmp_path / "tokenizer.model").write_bytes(tokens.model)
-    same = [Tokens.load(tokens.model), Tokens.load(tmp_path), Tokens.load(tmp_path / "tokenizer.model")]
+    same = [Tokens(tokens.model), Tokens.load(tmp_path), Tokens.load(tmp_path / "tokenizer.model")]
     same.append(pickle.loads(pickle.dumps(tokens)))
     assert {each.identity for each in same} == {tokens.identity}
     assert Tokens.train(LINES, 340, tmp_path / "again.model").identity == tokens.identity
@@ -128,7 +128,6 @@ def test_what_is_no_tokenizer_is_refused_in_one_line(tokens: Tokens, tmp_path: P
         tmp_path / "none.model": "cannot read the tokenizer .*No such file",
         tmp_path / "broken.model": "broken.model: these bytes are no SentencePiece model",
         tmp_path / "folder": r"has no tokenizer.model \(its tokenizer.json is not read\)",
-        b"junk" * 9: "these bytes are no SentencePiece model",
     }
     for source, message in cases.items():
         with pytest.raises(BadInput, match=message) as caught:
@@ -142,12 +141,12 @@ def test_a_model_of_another_kind_is_refused(tokens: Tokens):
         sentence_iterator=iter(LINES), model_writer=made, vocab_size=60, hard_vocab_limit=False, minloglevel=2
     )
     with pytest.raises(BadInput, match=r"has pad, eos, bos, unk as \(-1, 2, 1, 0\)"):
-        Tokens.load(made.getvalue())
+        Tokens(made.getvalue())
     pieces = pytest.importorskip("sentencepiece.sentencepiece_model_pb2")
     proto = pieces.ModelProto.FromString(baked(tokens))
     del proto.pieces[-1]
     with pytest.raises(BadInput, match="has 1151 of the 1152 tokens of places and masks"):
-        Tokens.load(proto.SerializeToString())
+        Tokens(proto.SerializeToString())
 
 
 def test_too_small_a_vocabulary_is_refused_and_writes_nothing(tmp_path: Path):

@@ -137,49 +137,5 @@ def test_joint_tracking_is_scored_as_its_parts_and_written_back(capsys: Any, tmp
     assert (code, json.loads(out)["errors"]) == (0, 0)
     written = json.loads((tmp_path / "s.json").read_text())
     assert {name: set(item) for name, item in written.items()} == {name: set(item) for name, item in said.items()}
-    code, _, err = run(
-        capsys, "eval", *common, "--task", "joint", "--predictions", tmp_path / "s.json", "--reading", "tapvid-first"
-    )
-    assert (code, "has no reading 'tapvid-first'" in err) == (2, True)
-
-
-def test_joint_localisation_is_scored_as_its_parts_and_written_back(capsys: Any, tmp_path: Path) -> None:
-    """Sounds are the actions of the golden file once more; one video has predictions of actions alone."""
-    parts = {"action_localisation": "action", "sound_localisation": "sound"}
-    truth, said = ({name: dict(item) for name, item in GOLDEN["action"][side].items()} for side in ("truth", "said"))
-    for side in (truth, said):
-        for item in side.values():
-            item["sound_localisation"] = item["action_localisation"]
-    del said["video_0"]["sound_localisation"]
-    for name, side in (("truth", truth), ("said", said)):
-        (tmp_path / f"{name}.json").write_text(json.dumps(side))
-    common = ("perception-test", "--annotations", tmp_path / "truth.json")
-    code, _, err = run(
-        capsys,
-        "submit",
-        *common,
-        "--task",
-        "localisation",
-        "--predictions",
-        tmp_path / "said.json",
-        "--out",
-        tmp_path / "s.json",
-    )
-    assert code == 0, err
-    assert json.loads((tmp_path / "s.json").read_text()).keys() == said.keys()
-    made = {}
-    for task in ("localisation", *parts.values()):
-        words = ("--task", task, "--predictions", tmp_path / "s.json", "--reading", "notebook", "--json")
-        code, out, err = run(capsys, "eval", *common, *words)
-        assert code == 0, err
-        made[task] = json.loads(out)
-    joint = made["localisation"]
-    assert joint["action_map"] == pytest.approx(GOLDEN["action"]["wanted"]["map"], abs=1e-9)
-    for task in parts.values():
-        assert (joint[f"{task}_map"], joint[f"{task}_map_at"]) == (made[task]["map"], made[task]["map_at"])
-    assert joint["sound_map"] != joint["action_map"]
-    assert joint["counts"]["missing_key"] == 1
-    code, _, err = run(
-        capsys, "eval", *common, "--task", "localisation", "--model", "prior", "--train", tmp_path / "truth.json"
-    )
-    assert (code, "predict action and sound, each into a file of its own" in err) == (2, True)
+    code, _, err = run(capsys, "eval", *common, "--task", "joint", "--model", "static")
+    assert (code, "predict object and point, each into a file of its own" in err) == (2, True)

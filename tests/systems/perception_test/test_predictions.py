@@ -55,21 +55,14 @@ ERRORS = [
     ("object", box(id=0.5), "no-number"),
     ("object", box(frame_ids=[0]), "wrong-length"),
     ("object", box(frame_ids=[30, 0]), "unsorted-frames"),
-    ("object", box(frame_ids=[30, 30]), "unsorted-frames"),
     ("object", box(frame_ids=[0, 50]), "frame-outside"),
     ("object", box(frame_ids=[0, 1.5]), "no-number"),
     ("object", box(frame_ids=["0", "30"]), "id-as-text"),
-    ("object", box(frame_ids=["a", "b"]), "id-as-text"),
     ("object", box(frame_ids=[None, 30]), "no-number"),
-    ("object", box(frame_ids=[[0], [30]]), "no-number"),
     ("object", box(frame_ids=[True, False]), "no-number"),
-    ("object", box(frame_ids=[0, 10**30]), "no-number"),
     ("object", box(frame_ids=[0, float("inf")]), "no-number"),
     ("object", box(id=float("nan")), "no-number"),
-    ("object", box(id=None), "no-number"),
-    ("object", box(id="--1"), "no-number"),
     ("object", {"v": {"object_tracking": None}}, "wrong-nesting"),
-    ("object", {"v": None}, "wrong-nesting"),
     ("object", box(bounding_boxes=[[0, 0, 1], [0, 0, 1, 1]]), "no-number"),
     ("object", box(bounding_boxes=[[0, 0, float("nan"), 1], [0, 0, 1, 1]]), "not-finite"),
     ("object", box(bounding_boxes=[[1, 0, 0, 1], [0, 0, 1, 1]]), "wrong-corners"),
@@ -79,9 +72,7 @@ ERRORS = [
     ("point", point(frame_ids=[1, 2]), "wrong-length"),
     ("action", action(timestamps=[0, "x"]), "missing-key"),
     ("action", action(score="nan"), "not-finite"),
-    ("action", action(label=float("inf")), "missing-key"),
     ("action", {"v": {"action_localisation": ["eating"]}}, "missing-key"),
-    ("action", action(score=float("inf")), "not-finite"),
     ("action", action(timestamps=[2, 1]), "backwards"),
     ("action", action(timestamps=[1_000_000, 2_000_000]), "microseconds"),
     ("mcqa", answer(id=1), "unknown-question"),
@@ -91,14 +82,12 @@ ERRORS = [
     ("mcqa", {"v": answer()["v"] * 2}, "twice"),
     ("grounded", {"v": {"grounded_question": {"0": []}}}, "unknown-question"),
     ("grounded", grounded(score=float("nan")), "not-finite"),
-    ("grounded", grounded(score="0.5"), "not-finite"),
     ("grounded", grounded(bounding_boxes=[[0, 0, 1, 1]]), "wrong-length"),
     ("grounded", {"v": {"grounded_question": {"²": []}}}, "unknown-question"),
     ("joint", {"v": []}, "wrong-nesting"),
     ("joint", {"v": {"object_tracking": {}}}, "wrong-nesting"),
     ("joint", {"v": {"object_tracking": box(id="0")["v"]}}, "id-as-text"),
     ("joint", {"v": {"boxes": []}}, "unknown-key"),
-    ("joint", {"v": {"object_tracking": box(frame_ids=[30, 0])["v"]}}, "unsorted-frames"),
     ("grounded", {"v": {"grounded_question": []}}, "wrong-nesting"),
 ]
 
@@ -156,27 +145,6 @@ def test_annotations_become_seconds_and_x_before_y(tmp_path: Path) -> None:
     assert video.metadata.to_raster(video.objects[0].boxes)[0].tolist() == [0, 0, 100, 50]
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "words"),
-    [
-        ("metadata", None, "are these predictions"),
-        ("metadata", {**META, "frame_rate": 0}, "metadata of v"),
-        ("metadata", {"frame_rate": 30}, "it lacks"),
-        ("object_tracking", [{**TRACK, "id": 4}], "its id must be its place"),
-        ("object_tracking", [{**TRACK, "frame_ids": [30, 0]}], "must rise"),
-        ("object_tracking", [{**TRACK, "initial_tracking_box": [0, 0]}], "tracking begins"),
-        ("point_tracking", [{"id": 0, "frame_ids": [1, 2, 3], "points": [[1, 2], [1, 2], [1, 2]]}], r"wanted \[ys, xs\]"),
-        ("action_localisation", [{"id": 0, "label_id": 1, "timestamps": [5_000_000, 1_000_000]}], "it goes from"),
-        ("mc_question", [{"id": 0, "question": "q", "options": ["a"], "answer_id": 7}], "answer_id is 7"),
-        ("grounded_question", [{"id": 5, "question": "q", "answers": [9]}], "none of 1 object tracks"),
-        ("mc_question", "what", "wanted a list"),
-    ],
-)
-def test_annotations_that_contradict_themselves_are_refused(key: str, value: Any, words: str) -> None:
-    with pytest.raises(BadInput, match=words):
-        annotations_of({"v": {**TRUTH["v"], key: value}})
-
-
 def test_files_that_are_no_json_are_refused(tmp_path: Path) -> None:
     for name, text in (("a.json", "{"), ("b.json", "[]"), ("c.json", "[" * 100_000)):
         (tmp_path / name).write_text(text)
@@ -219,6 +187,7 @@ WRONG = [
     ("object_tracking", [{**TRACK, "timestamps": [0, 3]}], "seconds"),
     ("object_tracking", [{**TRACK, "bounding_boxes": [[0, 0, float("nan"), 1]] * 2}], "not-finite"),
     ("object_tracking", [{**TRACK, "id": 4}], "wrong-id"),
+    ("object_tracking", [{**TRACK, "initial_tracking_box": [0, 0]}], "no-start"),
     ("object_tracking", [{k: v for k, v in TRACK.items() if k != "id"}], "missing-key"),
     ("point_tracking", [{"id": 0, "frame_ids": [1, 2, 3], "points": [[0, 0]] * 3}], "wrong-shape"),
     ("point_tracking", [{"id": 0, "frame_ids": [1, 2], "points": [[0, 0, 0]] * 2}], "wrong-length"),

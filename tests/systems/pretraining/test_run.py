@@ -21,7 +21,7 @@ from tapetum.app.score.probe import probe
 from tapetum.core.errors import BadInput
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe, trained_encoder
 from tapetum.systems.pretraining.run import Prediction, loop_config, predict, pretrain, run_task, task_for
-from tapetum.systems.pretraining.scores import compare, probe_place
+from tapetum.systems.pretraining.scores import labelled_parts
 from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
 
@@ -188,55 +188,11 @@ def test_what_cannot_be_scored_is_said_before_the_first_step(tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
-def test_no_run_is_called_better_that_is_not(data: Path, tmp_path: Path) -> None:
-    """Of the same encoder, of one of noise, of one that sees the classes, and where no labels are."""
-    images = by_class(tmp_path / "images")
-    task = task_for(tiny("simclr", images, probe_images=30))
-    encoder: Any = task.model().eval().encoder
-
-    class Blind(torch.nn.Module):
-        """Gives noise that depends on nothing but the place in the batch."""
-
-        preprocessing = encoder.preprocessing
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.zeros(1))
-
-        def prepare(self, images: np.ndarray) -> torch.Tensor:
-            return encoder.prepare(images)
-
-        def forward(self, x: torch.Tensor) -> Any:
-            noise = torch.randn(len(x), 8, generator=torch.Generator().manual_seed(3))
-            return replace(encoder(x), pooled=noise)
-
-    blind: Any = Blind()
-    same, gained, lost = compare(encoder, encoder, task), compare(blind, encoder, task), compare(encoder, blind, task)
-    assert same.before == same.after
-    assert same.verdict == "not better, as far as 6 images can show"
-    assert gained.after["knn"] == gained.after["linear"] == 1 > gained.before["knn"]
-    assert gained.verdict == "better"
-    assert lost.verdict.startswith("not better: worse by ")
-    unlabelled = compare(blind, encoder, task_for(tiny("simclr", paint(tmp_path / "flat"))))
-    assert unlabelled.after["lidar"] > 1
-    assert unlabelled.verdict == "unknown: no labelled images"
-    assert unlabelled.before.keys() == {"rank_me", "alpha_req", "lidar"}
-
-
-def paint(folder: Path) -> Path:
-    """Twelve images of noise in no folders of classes."""
-    folder.mkdir()
-    for k in range(12):
-        Image.fromarray(np.random.default_rng(k).integers(0, 255, (20, 24, 3), np.uint8)).save(folder / f"{k}.png")
-    return folder
-
-
 def test_scores_need_one_place() -> None:
     run = replace(tiny("simclr", "a"), data=("a", "b"), probe_every=2)
+    task: Any = SimpleNamespace(run=run, source=SimpleNamespace(labels=[0]))
     with pytest.raises(BadInput, match="names 2; say which with --probe-data"):
-        probe_place(run)
-    assert probe_place(replace(run, probe_data="c")) == "c"
+        labelled_parts(task)
 
 
 @pytest.mark.parametrize(("write", "patch"), [("dinov2", 14), ("siglip2", 16)])

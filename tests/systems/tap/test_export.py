@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from support.networks import TAPIR, tracker
-from tapetum.core.errors import BadInput
 from tapetum.systems.tap.export import clip_program, left_out, live_program
 from tapetum.systems.tap.second_pass import track_passes
 from tapetum.systems.tap.tracking.tracker import TapirTracker
@@ -115,18 +114,3 @@ def test_a_program_of_a_network_that_looks_twice_is_our_track_without_polish(tmp
     tracks, occlusion, _ = session.run(None, {"video": (frames / 127.5 - 1).astype(np.float32)[None], "queries": asked})
     np.testing.assert_allclose(tracks[0], ours.xy, atol=2e-3)
     assert np.isfinite(occlusion).all()
-
-
-def test_what_cannot_be_exported_is_said_in_one_line(tmp_path):
-    program = clip_program(network(), frames=2, size=SIZE, points=POINTS)
-    with pytest.raises(BadInput, match=r"extension \.txt; give \.onnx"):
-        export(program, tmp_path / "a.txt")
-    with pytest.raises(BadInput, match="cannot write"):
-        export(program, tmp_path / "missing" / "a.pt2")
-    with pytest.raises(BadInput, match="causal one"):
-        live_program(network(), size=SIZE)
-    with pytest.raises(BadInput, match="0 points"):
-        clip_program(network(), frames=2, size=SIZE, points=0)
-    with pytest.raises(BadInput, match="bfloat16"):
-        clip_program(network().to(dtype=torch.bfloat16), frames=2, size=SIZE, points=POINTS)
-    assert list(tmp_path.iterdir()) == []

@@ -11,12 +11,11 @@ from safetensors.torch import load_file
 
 import tapetum
 from tapetum.core.errors import BadInput
-from tapetum.systems.tapnext.recipes import NANO_RUN, PAPER, TINY_RUN
-from tapetum.systems.tapnext.run import loop_settings, train_tapnext
+from tapetum.systems.tapnext.recipes import TINY_RUN
+from tapetum.systems.tapnext.run import train_tapnext
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.kubric import write_sequence
 from tapetum.train.launch_config import Launch
-from tapetum.train.phases import phase_config
 
 KUBRIC = replace(TINY_RUN, phases=TINY_RUN.phases[1:], checks=1)
 
@@ -35,16 +34,6 @@ def sequences(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def weights_of(file: Path) -> dict[str, torch.Tensor]:
     """Read the tensors of a file."""
     return load_file(file)
-
-
-def test_the_papers_run_has_the_loop_of_tapirs_public_configuration() -> None:
-    # configs/tapir_config.py of google-deepmind/tapnet: warmup_steps 1000, end_value 0.0, max_norm -1
-    settings = loop_settings(PAPER, PAPER.phases)
-    assert (settings["warmup_steps"], settings["final_lr"], settings["clip_norm"]) == (1000, 0.0, None)
-    assert loop_settings(PAPER, [replace(PAPER.phases[0], steps=50)])["warmup_steps"] == 5
-    config = phase_config(PAPER.phases[0], Launch(out=Path("run")), 0, **settings)
-    assert (config.lr, config.steps, config.betas) == (1e-3, 300_000, (0.9, 0.95))
-    assert "warmup_steps" not in loop_settings(NANO_RUN, NANO_RUN.phases)
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.tapvid3d.folders import SOURCES, everything, files, full_eval, minival, source_of
+from tapetum.systems.tapvid3d.folders import SOURCES, files, source_of
 
 PUBLIC = {
     ("minival", "adt"): (50, "c22b1abc250a5cd33cfaf127a5339608f20b2e00f2605b833fe8f7220fe49f6c"),
@@ -25,15 +25,15 @@ def test_lists_are_the_public_ones(split: str, source: str) -> None:
 
 
 def test_counts_of_the_whole() -> None:
-    assert [len(everything(source)) for source in SOURCES] == [1956, 2457, 156]
-    assert len(everything()) == len(set(everything())) == 4569
-    assert not set(minival()) & set(full_eval())
-    assert set(minival()) | set(full_eval()) == set(everything())
+    assert [len(files("all", source)) for source in SOURCES] == [1956, 2457, 156]
+    assert len(files("all")) == len(set(files("all"))) == 4569
+    assert not set(files("minival")) & set(files("full"))
+    assert set(files("minival")) | set(files("full")) == set(files("all"))
 
 
 def test_every_name_knows_its_source() -> None:
     for source in SOURCES:
-        assert {source_of(name) for name in everything(source)} == {source}
+        assert {source_of(name) for name in files("all", source)} == {source}
     assert source_of("tapvid3d_9142545919543484617_86_000_106_000_2_5AKc-TYQochsSWXpv376cA.npz") == "drivetrack"
     assert source_of("mine.npz") is None
 
@@ -42,4 +42,4 @@ def test_other_names_are_refused() -> None:
     with pytest.raises(BadInput, match="there is no split 'test'; it is one of minival, full, all"):
         files("test")  # pyright: ignore[reportArgumentType]
     with pytest.raises(BadInput, match="there is no source 'waymo'; it is one of adt, drivetrack, pstudio"):
-        minival("waymo")  # pyright: ignore[reportArgumentType]
+        files("minival", "waymo")  # pyright: ignore[reportArgumentType]

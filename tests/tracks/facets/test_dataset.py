@@ -1,39 +1,17 @@
 """Files written by `make_dataset`, textures, and the sensor."""
 
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.data.textures import from_images, open_textures, procedural
+from tapetum.data.textures import from_images
 from tapetum.systems.tapvid3d.made_clips import write_scenes
 from tapetum.tracks.facets import SceneConfig, make_dataset
-from tapetum.tracks.facets.dataset import expose, finished, jpeg, mpeg4
+from tapetum.tracks.facets.dataset import expose, finished
 from tapetum.video import open_video
-
-ALONE = """
-import sys
-import tapetum.tracks.facets
-import tapetum.tracks.facets.sampling
-assert "torch" not in sys.modules
-from tapetum.tracks.facets import *
-assert make_clip.__name__ == "make_clip" and "torch" in sys.modules
-try:
-    tapetum.tracks.facets.nothing
-except AttributeError as error:
-    print(error)
-"""
-
-
-@pytest.mark.slow
-def test_importing_scenes_leaves_torch_alone():
-    done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "module 'tapetum.tracks.facets' has no attribute 'nothing'\n"
 
 
 @pytest.fixture(scope="module")
@@ -139,14 +117,6 @@ def test_scenes_larger_than_memory_are_refused_at_once(tmp_path, asked):
     assert not (tmp_path / "a").exists()
 
 
-def test_unwritable_and_empty_requests(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(BadInput, match="cannot write"):
-        make_dataset(tmp_path / "file", n=1)
-    with pytest.raises(BadInput, match="--n 1"):
-        make_dataset(tmp_path / "new", n=0)
-
-
 def test_textures_from_folder_and_parquet(tmp_path):
     import io
 
@@ -167,30 +137,6 @@ def test_textures_from_folder_and_parquet(tmp_path):
         train, held = from_images(source, "train"), from_images(source, "held-out")
         assert {int(held(rng)[0, 0, 0]) for _ in range(40)} == {90, 190}
         assert not {int(train(rng)[0, 0, 0]) for _ in range(200)} & {90, 190}
-
-
-@pytest.mark.parametrize("name", ["missing", "empty", "text.parquet", "broken"])
-def test_bad_textures(tmp_path, name):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "text.parquet").write_text("hello")
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "a.png").write_bytes(b"\x89PNG\r\n")
-    with pytest.raises(BadInput):
-        open_textures(tmp_path / name)(np.random.default_rng(0))
-
-
-def test_procedural_textures_differ_and_are_rich():
-    a, b = (procedural(np.random.default_rng(s), 64) for s in (0, 1))
-    assert a.shape == (64, 64, 3)
-    assert not np.array_equal(a, b)
-    assert a.std() > 10
-
-
-def test_codecs_lose_a_little_and_keep_the_order():
-    ramp = np.stack([np.full((32, 32, 3), 40 * t, np.uint8) for t in range(5)])
-    for out in (jpeg(ramp, 90), mpeg4(ramp, 3)):
-        assert out.shape == ramp.shape
-        assert abs(out.astype(int) - ramp).max() < 12
 
 
 def test_sensor_noise_has_the_stated_bound():

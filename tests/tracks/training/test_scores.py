@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tapetum.tracks.training.clips import TrackedClip
-from tapetum.tracks.training.scores import score_clips
+from tapetum.tracks.training.tracker_task import score_clips
 
 XY = np.array([[[8, 8], [16, 8], [24, 8]], [[40, 40], [40, 40], [40, 40]]], np.float32)
 VISIBLE = np.array([[True, True, False], [False, True, True]])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from tapetum_world.bodies.shapes import Bowl, Cup, Ground, RoundedBox, Sheet, Sphere, triangles
+from tapetum_world.bodies.shapes import Ground, RoundedBox, Sheet, Sphere, triangles
 from tapetum_world.rendering import quadrics
 from tapetum_world.rendering.trace import hit
 from world_support.shapes import SHAPES, is_inside, surface_points
@@ -134,13 +134,6 @@ def test_a_cavity_is_what_the_wall_leaves(name):
     assert is_inside(shape, np.array([[(rim.inner_radius + rim.radius) / 2, 0, rim.height - 1e-6]]))[0]
 
 
-def test_solid_shapes_have_no_cavity():
-    for name, shape in SHAPES.items():
-        if name not in HOLLOW:
-            assert shape.opening is None
-            assert not shape.in_cavity(np.zeros((3, 1))).any()
-
-
 def test_triangles_of_a_sheet_cover_it():
     sheet = Sheet(size=(0.3, 0.2), grid=(4, 6))
     corner = np.pad(sheet.flat_places.reshape(-1, 2), ((0, 0), (0, 1)))[triangles(*sheet.grid)]
@@ -161,11 +154,3 @@ def test_numbers_of_numpy_become_plain_ones():
     ball, box = Sphere(radius=np.float64(0.1)), RoundedBox(size=tuple(np.array([0.1, 0.2, 0.3])))
     point = np.zeros((3, 1), np.float32)
     assert ball.distance(point).dtype == box.distance(point).dtype == np.float32
-
-
-def test_equal_sizes_are_equal_shapes():
-    a, b = Cup(radius_bottom=0.06, radius_top=0.09, height=0.15, wall=0.01), SHAPES["cup"]
-    assert a.mass_properties == b.mass_properties
-    assert a == b
-    assert hash(a) == hash(b)
-    assert Bowl(radius=0.1, wall=0.01) != Bowl(radius=0.1, wall=0.02)

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import shutil
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from tapetum.data.entries import read_lines
 from tapetum.data.rle import decode_mask
 from tapetum.data.shards import Shards
 from tapetum_world.commands.scenes import ImagesOptions, images
-from tapetum_world.files import items
 
 
 class Heard(Listener):
@@ -138,30 +136,9 @@ def test_bad_requests_leave_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource")
-    signal = pytest.importorskip("signal")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[0][1]))
-        with pytest.raises(BadInput, match="disk is full") as caught:
-            images(tmp_path / "out", n=1, size=64)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before[0])
-        signal.signal(signal.SIGXFSZ, before[1])
-    assert "\n" not in str(caught.value)
-    assert [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()] == ["settings.json"]
-
-
 @pytest.mark.slow
 def test_damaged_truth_is_told(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made, tmp_path / "out")
     (tmp_path / "out" / "truth" / "000002.json").write_text('{"id": 2')
     with pytest.raises(BadInput, match=r"000002\.json cannot be read"):
         images(tmp_path / "out", n=3, seed=1, size=48)
-
-
-@pytest.mark.slow
-def test_settings_are_json(made: Path) -> None:
-    settings = json.loads((made / items.SETTINGS).read_text())
-    assert (settings["what"], settings["n"], settings["textures"]) == ("images", 3, None)

@@ -1,9 +1,6 @@
 """Episodes: the same twice, again with a change, what the hand did, what is in what, files."""
 
 import hashlib
-import itertools
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +11,12 @@ from tapetum_world.bodies import quaternions
 from tapetum_world.bodies.episode import Episode
 from tapetum_world.bodies.files import load_episode, save_episode
 from tapetum_world.bodies.shapes import Bowl, Capsule, Cup, RoundedBox, Sheet, Sphere
-from tapetum_world.physics import STORIES, episode_parts, make_episode, resimulate
+from tapetum_world.physics import STORIES, make_episode, resimulate
 from tapetum_world.physics.hand import Hand
 from tapetum_world.physics.hand_model import HandScript, hand_bodies
 from tapetum_world.physics.hand_primitives import RELAXED
 from tapetum_world.physics.scripted import ScriptedSimulation, containment
 from world_support.physics_world import at, body, ground
-
-DIGEST = """
-import hashlib
-import itertools
-from tapetum_world.physics import make_episode
-e = make_episode(5, "pour", seconds=3, size=(64, 64))
-parts = [e.poses, e.contacts.impulse, e.contacts.approach, e.camera.world_to_camera, e.energy]
-print(hashlib.sha256(b"".join(p.tobytes() for p in parts) + repr((e.bodies, e.actions, e.settings)).encode()).hexdigest())
-"""
 
 
 def _stage(things: list, poses: list) -> tuple[ScriptedSimulation, Hand]:
@@ -38,14 +26,6 @@ def _stage(things: list, poses: list) -> tuple[ScriptedSimulation, Hand]:
     script = HandScript(start=[*home, *RELAXED], shoulder=[0, 0.68, 0.75])
     stage = ScriptedSimulation(bodies, start, None, step=1 / 720, steps_per_moment=3, script=script)
     return stage, Hand(stage, home)
-
-
-@pytest.mark.slow
-def test_two_processes_make_the_same_episode() -> None:
-    found = {
-        subprocess.run([sys.executable, "-c", DIGEST], capture_output=True, text=True, check=True).stdout for _ in range(2)
-    }
-    assert len(found) == 1
 
 
 @pytest.fixture(scope="module")
@@ -230,31 +210,6 @@ def test_again_from_a_file_without_a_change_is_the_same(mixture: Episode, tmp_pa
     np.testing.assert_array_equal(again.poses, mixture.poses)
     np.testing.assert_array_equal(again.contacts.impulse, mixture.contacts.impulse)
     assert again.actions == mixture.actions
-
-
-def test_what_a_user_can_mend() -> None:
-    with pytest.raises(BadInput, match="no story 'war'"):
-        make_episode(0, "war")
-    with pytest.raises(BadInput, match="one frame or more"):
-        make_episode(0, "fall", seconds=0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("story", ["put-and-take", "cover"])
-def test_parts_join_without_a_seam(story: str) -> None:
-    parts = list(episode_parts(4, story, seconds=12, part_seconds=3, size=(16, 16)))
-    assert len(parts) > 1
-    assert sum(p.frames for p in parts) == 288
-    for first, second in itertools.pairwise(parts):
-        np.testing.assert_allclose(second.poses[0], first.poses[-1], atol=1e-9)
-        np.testing.assert_allclose(second.camera.world_to_camera[0], first.camera.world_to_camera[-1], atol=1e-9)
-        for sheet in second.sheets:
-            np.testing.assert_array_equal(second.sheets[sheet][0], first.sheets[sheet][-1])
-        assert second.settings["starts_s"] > first.settings.get("starts_s", 0)
-    last = parts[-1]
-    again = resimulate(last)
-    np.testing.assert_array_equal(again.poses, last.poses)
-    np.testing.assert_array_equal(again.inside, last.inside)
 
 
 @pytest.mark.slow

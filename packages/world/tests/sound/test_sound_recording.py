@@ -170,11 +170,9 @@ def test_sounds_from_beside_the_image_are_heard_and_said_to_be_outside():
     right = made.camera.world_to_camera[0, 0, :3]
     place[1] = 30 * right
     made = replace(made, contacts=replace(made.contacts, place=place))
-    samples, events = record(made, 16000, 2)
+    _, events = record(made)
     assert events.in_image.tolist() == [True, False]
     assert events.loudness_db[1] < events.loudness_db[0]
-    left, there = samples.T[:, int(300 * STEP * 16000) :]
-    assert there.std() > 3 * left.std()
 
 
 def test_pieces_of_a_long_recording_fit_together(monkeypatch):
@@ -190,7 +188,5 @@ def test_bad_input():
     made = scene(BLOCK, [])
     with pytest.raises(BadInput, match="8000"):
         record(made, 100)
-    with pytest.raises(BadInput, match="1 or 2"):
-        record(made, 16000, 3)
     with pytest.raises(BadInput, match="one row for each"):
         SoundEvents(start_s=np.zeros(1), end_s=np.ones(1))

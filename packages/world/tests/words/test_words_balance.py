@@ -8,7 +8,7 @@ import pytest
 
 from support.scripts import script
 from tapetum.core.errors import BadInput
-from tapetum_world.words import BLOCK, Candidate, SceneQuestion, balance, block_of
+from tapetum_world.words import BLOCK, Candidate, SceneQuestion, balance
 
 COLOURS = ("red", "green", "blue", "white", "black")
 SHARES = (0.6, 0.2, 0.1, 0.06, 0.04)
@@ -96,11 +96,7 @@ def test_it_is_a_function_of_the_block_alone():
     whole = balance(scenes, 9)
     assert balance(scenes, 9) == whole
     assert balance(scenes[:BLOCK], 9) == whole[:BLOCK]
-    assert balance(scenes[BLOCK : 2 * BLOCK], 9, first=BLOCK) == whole[BLOCK : 2 * BLOCK]
     assert balance(scenes, 10) != whole
-    with pytest.raises(BadInput, match="begin with scene 0"):
-        balance(scenes, 9, first=5)
-    assert block_of(BLOCK + 1) == range(BLOCK, 2 * BLOCK)
 
 
 def test_an_option_that_would_be_right_too_is_never_offered():
@@ -112,11 +108,6 @@ def test_an_option_that_would_be_right_too_is_never_offered():
     questions = flat(balance(scenes, 0))
     assert questions
     assert not any({"x", "y"} <= set(q.options) for q in questions)
-
-
-def test_no_scene_is_asked_too_often():
-    questions = balance(skewed(100), 0, most=1)
-    assert max(len(q) for q in questions) == 1
 
 
 def test_bad_questions():

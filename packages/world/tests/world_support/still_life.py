@@ -1,18 +1,9 @@
-"""Hand-made episodes, poses by formulas and no simulator: a table with things that roll, fall, bend and reach.
-
-    python packages/world/tests/world_support/still_life.py OUT.png [--size 256] [--scene table] [--frames 0 4 8 12]
-
-draws frames side by side, to look at.
-"""
-
-import argparse
+"""Hand-made episodes, poses by formulas and no simulator: a table with things that roll, fall, bend and reach."""
 
 import numpy as np
-from PIL import Image
 
 from tapetum_world.bodies.episode import Body, Camera, Contacts, Episode, Light, Surface
 from tapetum_world.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Sheet, Sphere
-from tapetum_world.rendering import RenderConfig, render_episode
 
 
 def look(eye, target, roll=0.0):
@@ -335,79 +326,4 @@ def kitchen(size=(256, 256), frames=12, **more):
     return episode(bodies, pose, size, frames, inside=inside, **given | more)
 
 
-def street(size=(256, 256), frames=12, **more):
-    """Low sun, horizon and sky; a polished ball and a leaning cylinder; the camera travels."""
-    bodies = [
-        Body(
-            name="ground",
-            noun="ground",
-            shape=Ground(),
-            material="stone",
-            fixed=True,
-            surface=Surface(kind="pattern", pattern="noise", colour=(0.32, 0.3, 0.27), second=(0.45, 0.43, 0.4), scale=0.05),
-        ),
-        Body(
-            name="ball",
-            noun="ball",
-            shape=Sphere(radius=0.12),
-            material="metal",
-            surface=Surface(colour=(0.8, 0.6, 0.3), shine=1),
-        ),
-        Body(
-            name="pole",
-            noun="pole",
-            shape=Cylinder(radius=0.04, height=0.6),
-            material="wood",
-            surface=Surface(kind="pattern", pattern="marble", colour=(0.5, 0.3, 0.15), second=(0.25, 0.13, 0.06), scale=0.05),
-        ),
-        Body(
-            name="crate",
-            noun="box",
-            shape=RoundedBox(size=(0.3, 0.3, 0.3), rounding=0.01),
-            material="wood",
-            surface=Surface(kind="photo", seed=4, scale=0.3),
-        ),
-        Body(
-            name="cone",
-            noun="cone",
-            shape=Cone(radius=0.1, height=0.3),
-            material="plastic",
-            surface=Surface(colour=(0.8, 0.25, 0.03), shine=0.3),
-        ),
-    ]
-    places = [(0, 0, 0), (-0.25, -0.1, 0.12), (0.2, 0.35, 0.24), (0.45, 0.15, 0.15), (-0.5, 0.5, 0.15)]
-    turns = [REST, REST, turned((1, 0.2, 0), 0.5), turned((0, 0, 1), 0.6), REST]
-
-    def pose(i, s):
-        return np.array(places[i], float), turns[i]
-
-    given = {
-        "eye": lambda s: (-0.3 + 0.9 * s, -1.6, 0.35),
-        "target": lambda s: (0, 0, 0.18),
-        "sun": (0.9, 0.3, -0.42),
-        "light": (1.1, 0.85, 0.6),
-        "sky": (0.25, 0.3, 0.4),
-        "softness": 0.02,
-    }
-    return episode(bodies, pose, size, frames, **given | more)
-
-
-SCENES = {"table": table, "garden": garden, "kitchen": kitchen, "street": street}
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out")
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--scene", choices=SCENES, default="table")
-    parser.add_argument("--frames", type=int, nargs="+", default=[0, 4, 8, 11])
-    parser.add_argument("--zoom", type=int, default=1)
-    args = parser.parse_args()
-    made = SCENES[args.scene]((args.size, args.size))
-    shown = [next(iter(render_episode(made, config=RenderConfig(), frames=range(f, f + 1)))).rgb for f in args.frames]
-    image = Image.fromarray(np.concatenate(shown, 1))
-    image.resize((image.width * args.zoom, image.height * args.zoom), Image.Resampling.NEAREST).save(args.out)
-
-
-if __name__ == "__main__":
-    main()
+SCENES = {"table": table, "garden": garden, "kitchen": kitchen}

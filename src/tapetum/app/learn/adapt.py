@@ -65,15 +65,10 @@ class Verified(Result):
     """Tensors that the trunk gives with the adapter attached and off, each equal, bit for bit, to what it gives alone."""
 
     def as_text(self) -> str:
-        return "\n".join(
-            (
-                f"adapter  {self.adapter} in {self.file}",
-                f"trunk    {self.trunk}",
-                f"before   {self.before}",
-                f"now      {self.now}",
-                f"equal    {self.tensors} weights and buffers, bit for bit; and {self.outputs} outputs of the trunk with the "
-                "adapter attached and off",
-            )
+        return (
+            f"adapter  {self.adapter} in {self.file}\ntrunk    {self.trunk}\nbefore   {self.before}\nnow      {self.now}\n"
+            f"equal    {self.tensors} weights and buffers, bit for bit; and {self.outputs} outputs of the trunk with the "
+            "adapter attached and off"
         )
 
 
@@ -153,7 +148,6 @@ class Adaptation(Result):
             "scores": dict(self.finished.scores),
             "parameters": dict(self.finished.parameters),
             "proof": self.finished.proof and self.finished.proof.as_json(),
-            "film": self.finished.film and str(self.finished.film),
         }
 
     def as_text(self) -> str:
@@ -161,8 +155,6 @@ class Adaptation(Result):
         rows.append("learned  " + ", ".join(f"{section} {count:,}" for section, count in self.finished.parameters.items()))
         if self.finished.proof is not None:
             rows.append(f"the trunk is what it was, bit for bit: {self.finished.proof.now}")
-        if self.finished.film is not None:
-            rows.append(f"film  {self.finished.film}")
         return "\n".join([*rows, f"weights  {self.finished.weights}"])
 
 

@@ -39,12 +39,9 @@ def bootstrap(
 ) -> "Outcome | None":
     """Train a tracker on the videos in `folder`, in the folder `launch.out`; the same call resumes a stopped run.
 
-    Args:
-        engine: prepares the videos: this process, one after the other, or Ray, many at a time.
-        say: receives remarks on progress and on the videos, line by line.
-        progress: called with the numbers of prepared and of all videos, before the first and after each.
-
-    Returns None if `launch.minutes` ran out before the run was done. Raises BadInput for errors the user can fix.
+    `engine` prepares the videos: this process, one after the other, or Ray, many at a time. `say` receives remarks, line by
+    line; `progress` the numbers of prepared and of all videos. Returns None if `launch.minutes` ran out before the run was
+    done. Raises BadInput for errors the user can fix.
     """
     from tapetum.bench.baselines import choose_family
     from tapetum.data.remote_folder import local_data, local_place
@@ -72,11 +69,10 @@ _USUAL = {name: replace(RECIPES["small"], preset=name) for name in RECIPES}
 def _preset(name: str, given: Any) -> BootstrapRun:
     """Find the preset, and drop default values from `given`: a switch at its default counts as not given."""
     if name != "small":
-        usual = RECIPES["small"]
-        settings = {key: value for key, value in given["settings"].items() if value != getattr(usual.settings, key)}
-        changed = {key: value for key, value in given.items() if key != "settings" and value != getattr(usual, key)}
+        usual, settings = RECIPES["small"], given.pop("settings")
+        changed = {key: value for key, value in given.items() if value != getattr(usual, key)}
         given.clear()
-        given.update(changed, settings=settings)
+        given.update(changed, settings={k: v for k, v in settings.items() if v != getattr(usual.settings, k)})
     return RECIPES[name]
 
 
@@ -116,18 +112,11 @@ class Bootstrapped(Result):
 
     def as_json(self) -> dict[str, Any]:
         outcome = self.outcome
-        pages = {} if self.report is None else {"report": str(self.report)}
-        return {
-            **pages,
-            "tracker": str(self.out),
-            "step": outcome.step,
-            "better": outcome.step > 0 and _compared(outcome.before[DECIDING_SCORE], outcome.after[DECIDING_SCORE]) == "better",
-            "before": outcome.before,
-            "after": outcome.after,
-            "last": outcome.last,
-            "cycle_before": outcome.cycle_before,
-            "cycle_after": outcome.cycle_after,
-        }
+        before, after = outcome.before[DECIDING_SCORE], outcome.after[DECIDING_SCORE]
+        better = outcome.step > 0 and _compared(before, after) == "better"
+        page = {} if self.report is None else {"report": str(self.report)}
+        scores = {name: getattr(outcome, name) for name in ("before", "after", "last", "cycle_before", "cycle_after")}
+        return {**page, "tracker": str(self.out), "step": outcome.step, "better": better, **scores}
 
     def as_text(self) -> str:
         outcome = self.outcome
@@ -228,14 +217,8 @@ def _work(given: BootstrapOptions, launch: Launch, listener: Listener) -> "Boots
             raise BadInput("--report shows what a tracker has learned, and --calibrate teaches it nothing; leave one out")
         return calibrate(given.folder, without(given.recipe, given.without), launch, listener)
     recipe, report = without(given.recipe, given.without), check_report(given.report)
-    outcome = bootstrap(
-        given.folder,
-        recipe,
-        launch,
-        engine=given.engine,
-        say=listener.note,
-        progress=partial(listener.progress, "cutting clips"),
-    )
+    progress = partial(listener.progress, "cutting clips")
+    outcome = bootstrap(given.folder, recipe, launch, engine=given.engine, say=listener.note, progress=progress)
     if outcome is None:
         return None
     done = Bootstrapped(outcome, launch.out, report)

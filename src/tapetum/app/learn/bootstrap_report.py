@@ -11,7 +11,7 @@ from tapetum.core.provenance import guarding_data
 from tapetum.hub.loading import load
 from tapetum.report.page import ReportPage, TableColumn, TableRow, write_report
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
-from tapetum.systems.tap.bootstrap.samples import CycleErrors, cycle_errors, grid, split
+from tapetum.systems.tap.bootstrap.samples import cycle_errors, grid, split
 from tapetum.video import draw_tracks
 
 if TYPE_CHECKING:
@@ -43,16 +43,13 @@ def write_bootstrap_report(
 ) -> Path:
     """Write the report of a finished run.
 
-    Held-out clips are tracked to their end and back by both trackers (`cycle_errors`); those whose points return farthest from
-    their start come first. Raises BadInput if the page cannot be written.
+    Held-out clips are tracked to their end and back by both trackers (`cycle_errors`), `models`; those whose points return
+    farthest from their start come first. Raises BadInput if the page cannot be written.
 
     Args:
-        report: place of the page.
-        folder: the videos.
         lines: text at the head of the page.
         out: folder of the run.
         models: the initial tracker, and the resulting one.
-        device: where to track.
         progress: called with the numbers of finished and of all clips.
     """
     footage = FootageDataset(out / "footage")
@@ -78,7 +75,12 @@ def write_bootstrap_report(
 def _clip_row(footage: FootageDataset, number: int, before: Any, after: Any) -> TableRow:
     clip, about = footage[number], footage.clips[number]
     queries = grid(clip.shape[1:], _SIDE)
-    errors = [_errors(each, clip, queries).summary() for each in (before, after)]
+
+    def track(model: Any, video: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        tracks = model.track(video, points)
+        return tracks.xy, tracks.visible
+
+    errors = [cycle_errors(partial(track, each), clip, queries).summary() for each in (before, after)]
     medians, back = ([each[key] for each in errors] for key in ("median_px", "back_within_4px"))
     tracks = after.track(clip, queries)
     return TableRow(
@@ -86,14 +88,6 @@ def _clip_row(footage: FootageDataset, number: int, before: Any, after: Any) -> 
         doubt=1e6 if np.isnan(medians[1]) else medians[1] + 1 - back[1],
         image=partial(_frames, clip, tracks.xy, tracks.visible),
     )
-
-
-def _errors(model: Any, clip: np.ndarray, queries: np.ndarray) -> CycleErrors:
-    def track(video: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        tracks = model.track(video, points)
-        return tracks.xy, tracks.visible
-
-    return cycle_errors(track, clip, queries)
 
 
 def _frames(clip: np.ndarray, xy: np.ndarray, visible: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tapetum.account.config import Interval, LedgerConfig
-from tapetum.account.machine import of_cpu_seconds, of_flops
+from tapetum.account.machine import of_core_hours, of_flops
 from tapetum.app.verb import Result
 from tapetum.bench.plan_types import MACHINE, Phase, Plan
 
@@ -31,7 +31,7 @@ class PlannedRun(Result):
             hours, energy, co2 = of_flops(self.plan.flops, settings)
         else:
             hours = Interval(*[self.here.cpu_seconds / 3600] * 3)
-            energy, co2 = of_cpu_seconds(self.here.cpu_seconds, settings)
+            energy, co2 = of_core_hours(hours, settings)
         return {"core_hours": hours, "energy_kwh": energy, "co2_kg": co2}
 
     def as_json(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -15,13 +15,13 @@ import tyro
 from tapetum.core.errors import BadInput
 
 Config = TypeVar("Config")
+_PRESET = "Which numbers are the defaults."
 
 
 def options(
     presets: Mapping[Any, Config],
     *,
     by: str | tuple[str, ...] | None = None,
-    about: str = "Which numbers are the defaults.",
     required: Collection[str] = (),
     hidden: Collection[str] = (),
     markers: Mapping[str, Any] | None = None,
@@ -36,7 +36,6 @@ def options(
     Args:
         presets: whole configs of one class, by name; by several names where several options pick one.
         by: the option that picks one, or several, by default the first. None: there is one preset.
-        about: help of that option, where there is no field of its name.
         required: fields that must be given.
         hidden: fields that are not options.
         markers: further tyro markers of a field, by name; one or a tuple.
@@ -59,15 +58,14 @@ def options(
     kind = type(next(iter(presets.values())))
     pickers = (by,) if isinstance(by, str) else tuple(by or ())
     keys: dict[tuple[str, ...], Any] = {key if isinstance(key, tuple) else (key,): key for key in presets}
-    requested = _Request(pickers, required, {*hidden, *pickers}, markers or {})
-    change, parameters = _changes(list(presets.values()), requested)
+    marks = markers or {}
+    change, parameters = _changes(list(presets.values()), pickers, required, {*hidden, *pickers}, marks)
     for place, picker in enumerate(pickers):
         names = list(dict.fromkeys(key[place] for key in keys))
         metavar = f"{{{','.join(names)}}}|{others}" if others and place == 0 else None
         words = Literal[tuple(names)] if metavar is None else str
-        choice = Annotated[words, tyro.conf.arg(help=docstrings(kind).get(picker, about), metavar=metavar)]
-        for mark in _marks(requested.markers.get(picker, ())):
-            choice = Annotated[choice, mark]
+        choice = Annotated[words, tyro.conf.arg(help=docstrings(kind).get(picker, _PRESET), metavar=metavar)]
+        choice = _marked(choice, marks.get(picker, ()))
         parameters.insert(place, _parameter(picker, names[0], choice))
 
     def make(**given: Any) -> Config:
@@ -83,18 +81,8 @@ def options(
     return tyro.conf.arg(constructor=_as_constructor(make, kind, parameters))
 
 
-@dataclass(frozen=True)
-class _Request:
-    """Arguments of `options`."""
-
-    by: tuple[str, ...]
-    required: Collection[str]
-    hidden: Collection[str | None]
-    markers: Mapping[str, Any]
-
-
 def _changes(
-    presets: Sequence[Any], requested: _Request
+    presets: Sequence[Any], by: tuple[str, ...], required: Collection[str], hidden: Collection[str], markers: Mapping[str, Any]
 ) -> tuple[Callable[[Any, Mapping[str, Any]], Any], list[inspect.Parameter]]:
     """The function that builds a config from the preset and the given options, and these options."""
     kind = type(presets[0])
@@ -102,24 +90,21 @@ def _changes(
     parameters, inner, differ = [], {}, set()
     for field in fields(kind):
         name, values = field.name, [getattr(preset, field.name) for preset in presets]
-        if name in requested.hidden:
+        if name in hidden:
             continue
         if is_dataclass(values[0]):
-            inner[name], below = _changes(values, requested)
+            inner[name], below = _changes(values, by, required, hidden, markers)
             make = _as_constructor(lambda **given: given, type(values[0]), below)
             parameters.append(_parameter(name, inspect.Parameter.empty, Annotated[Any, tyro.conf.arg(constructor=make)]))
             continue
         help_, type_ = docs.get(name, ""), types[name]
-        default = tyro.MISSING if name in requested.required else values[0]
+        default = tyro.MISSING if name in required else values[0]
         if any(value != values[0] for value in values):
             differ.add(name)
-            have = "has" if len(requested.by) == 1 else "have"
-            help_ = f"{help_} By default as the {' and the '.join(requested.by)} {have} it.".strip()
+            help_ = f"{help_} By default as the {' and the '.join(by)} {'has' if len(by) == 1 else 'have'} it.".strip()
             type_, default = type_ | None, None
         annotation = Annotated[type_, tyro.conf.arg(help=help_, metavar=_metavar(type_))]
-        for mark in _marks(requested.markers.get(name, ())):
-            annotation = Annotated[annotation, mark]
-        parameters.append(_parameter(name, default, annotation))
+        parameters.append(_parameter(name, default, _marked(annotation, markers.get(name, ()))))
 
     def change(preset: Any, given: Mapping[str, Any]) -> Any:
         plain = {k: v for k, v in given.items() if k not in inner and not (k in differ and v is None)}
@@ -128,8 +113,11 @@ def _changes(
     return change, parameters
 
 
-def _marks(marks: Any) -> tuple[Any, ...]:
-    return marks if isinstance(marks, tuple) else (marks,)
+def _marked(annotation: Any, marks: Any) -> Any:
+    """Annotate with one mark or a tuple of them."""
+    for mark in marks if isinstance(marks, tuple) else (marks,):
+        annotation = Annotated[annotation, mark]
+    return annotation
 
 
 def _metavar(type_: Any) -> str | None:

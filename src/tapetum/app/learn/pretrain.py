@@ -1,8 +1,8 @@
 """`tapetum pretrain METHOD`: pre-trains an encoder on a folder of images; ends with curves."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,18 +15,17 @@ from tapetum.app.verb import Listener, Result
 from tapetum.core.plugins import is_reference, reference_label
 from tapetum.core.provenance import guarding_data
 from tapetum.systems.pretraining.methods import METHODS
-from tapetum.systems.pretraining.recipes import RECIPES, Pretrained, PretrainRun
+from tapetum.systems.pretraining.recipes import Pretrained, PretrainRun, presets_of
 from tapetum.train.launch_config import Launch
 
 if TYPE_CHECKING:
     from tapetum.encoders.features import Encoder
     from tapetum.systems.pretraining.run import Prediction
-    from tapetum.systems.pretraining.scores import EncoderComparison
     from tapetum.systems.pretraining.task import PretrainTask
 
 CURVES, ADAPTER = "curves.svg", "adapter.safetensors"
 """What a finished run has in its folder beside the encoder; the adapter where it learned a low-rank change alone."""
-SCORES, CARD = "comparison.json", "README.md"
+CARD = "README.md"
 _LONGEST_S = 20.0
 """Seconds of a core for a micro-batch above which `--dry` makes none on a processor."""
 
@@ -34,9 +33,6 @@ _LONGEST_S = 20.0
 @dataclass(frozen=True, kw_only=True)
 class PretrainedEncoder(Pretrained, Result):
     """Results of a finished run, with an image of its curves beside the encoder."""
-
-    comparison: "EncoderComparison | None" = None
-    """With the encoder that the run began with; None in processes other than the main one."""
 
     @property
     def curves(self) -> Path:
@@ -52,8 +48,6 @@ class PretrainedEncoder(Pretrained, Result):
         paths: dict[str, Any] = {name: str(getattr(self, name)) for name in ("encoder", "curves")}
         if self.adapter.exists():
             paths["adapter"] = str(self.adapter)
-        if self.comparison is not None:
-            paths |= {"comparison": self.comparison.as_json()}
         return {**paths, "images": self.images, "damaged": list(self.damaged), "collapsed_at": self.collapsed_at}
 
     def as_text(self) -> str:
@@ -64,8 +58,6 @@ class PretrainedEncoder(Pretrained, Result):
         ]
         if self.adapter.exists():
             lines.append(f"adapter     {self.adapter}    tapetum adapt verify {self.adapter}")
-        if self.comparison is not None:
-            lines += self.comparison.lines()
         if self.damaged:
             names = ", ".join(self.damaged[:3])
             lines.append(f"skipped     {len(self.damaged)} of {self.images:,} images could not be read: {names}")
@@ -85,10 +77,8 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
     signal ended the call before the run was done. Raises BadInput for errors the user can fix.
     """
     from tapetum.core.files import write_text
-    from tapetum.encoders.factory import load
     from tapetum.report.curves import write_curves
     from tapetum.systems.pretraining import run as runs
-    from tapetum.systems.pretraining.scores import compare
     from tapetum.train.launch import is_main
 
     def keep(model: Any) -> None:
@@ -99,19 +89,15 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
     finished = runs.run_task(task, launch, say, keep)
     if finished is None:
         return None
-    if not is_main():
-        return PretrainedEncoder(**vars(finished))
-    before, after = runs.first_encoder(task, launch), load(finished.encoder)
-    result = PretrainedEncoder(**vars(finished), comparison=compare(before, after, task))
-    assert result.comparison is not None
-    write_text(launch.out / SCORES, json.dumps(result.comparison.as_json(), indent=1) + "\n")
-    write_text(launch.out / CARD, card(task, result.comparison, launch.out))
-    write_curves(launch.out / "log.jsonl", result.curves)
+    result = PretrainedEncoder(**vars(finished))
+    if is_main():
+        write_text(launch.out / CARD, card(task, launch.out))
+        write_curves(launch.out / "log.jsonl", result.curves)
     return result
 
 
-def card(task: "PretrainTask", comparison: "EncoderComparison", out: Path) -> str:
-    """Write what whoever gets the encoder of a run has to know: data, weights it began with, their licence, scores, cost."""
+def card(task: "PretrainTask", out: Path) -> str:
+    """Write what whoever gets the encoder of a run has to know: data, weights it began with, their licence, cost."""
     from tapetum.account.ledger import format_ledger, read
     from tapetum.account.machine import without_paths
     from tapetum.hub.registry import entry_of
@@ -126,7 +112,6 @@ def card(task: "PretrainTask", comparison: "EncoderComparison", out: Path) -> st
     sections = {
         "Data": f"{len(task.source):,} images of {', '.join(map(without_paths, run.data))}, in views of {run.size} pixels.",
         "Began with": began,
-        "Scores": "```\n" + "\n".join(comparison.lines()) + "\n```",
         "Cost": f"```\n{format_ledger(read(out / 'ledger.json'))}\n```",
     }
     title = f"# An encoder by `tapetum pretrain {reference_label(run.method)}`"
@@ -180,36 +165,44 @@ def _measure(run: PretrainRun, launch: Launch, flops: float) -> "Prediction | No
 _BF16 = {"bf16": tyro.conf.FlagConversionOff}
 
 
+@cache
 def _command(method: str) -> Command:
-    """Build the command of one method: the common settings and its own."""
-    hidden = ("method", "own", *(name for name in METHODS if name != method))
-    recipe = options(RECIPES[method], by="preset", required=("data",), hidden=hidden, markers=_BF16)
-    return recipe_command(
-        method, recipe_options(METHODS[method].help, Annotated[PretrainRun, recipe]), _work, product="encoder", measure=_measure
-    )
+    """Build the command of one method, or of a user-defined one, whose code is not run yet."""
+    if method in METHODS:
+        presets, hidden = presets_of(method), ("method", "own", *(name for name in METHODS if name != method))
+        by, help = "preset", METHODS[method].help
+    else:
+        presets, hidden, by = {"": PretrainRun(method=method)}, ("method", "preset", *METHODS), None
+        help = f"Teach an encoder by your own method, {reference_label(method)}; --own NAME=VALUE ... are its settings."
+    recipe = options(presets, by=by, required=("data",), hidden=hidden, markers=_BF16)
+    given = recipe_options(help, Annotated[PretrainRun, recipe])
+    return recipe_command(method, given, _work, product="encoder", measure=_measure)
 
 
-def _own_command(reference: str) -> Command | None:
-    """Build the command of a user-defined method, if the word names one; its code is not run yet."""
-    if not is_reference(reference, "method"):
-        return None
-    run = PretrainRun(method=reference, data=())
-    recipe = options({"": run}, required=("data",), hidden=("method", "preset", *METHODS), markers=_BF16)
-    help = f"Teach an encoder by your own method, {reference_label(reference)}; --own NAME=VALUE ... are its settings."
-    return recipe_command(
-        reference, recipe_options(help, Annotated[PretrainRun, recipe]), _work, product="encoder", measure=_measure
-    )
+class _Commands(Mapping[str, Command]):
+    """The commands of the methods, each made when it is asked for."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(METHODS)
+
+    def __len__(self) -> int:
+        return len(METHODS)
+
+    def __getitem__(self, method: str) -> Command:
+        if method not in METHODS:
+            raise KeyError(method)
+        return _command(method)
 
 
 COMMANDS = Group(
     """Teach an encoder on a folder of images; the same command goes on where a run was stopped.
 
-    What it costs is said before the first step. At the end there is an encoder for `tapetum embed --model RUN`, curves, and a
-    page of images with those that are most alike. Under torchrun it runs on several processes.
+    What it costs is said before the first step. At the end there are an encoder for `tapetum embed --model RUN`, which
+    `tapetum probe` scores, and curves. Under torchrun it runs on several processes.
 
     In place of a method's name, a class of your own may stand: my_method.py:MyMethod, package.module:MyMethod, or the entry
     point of a package.
     """,
-    {method: _command(method) for method in METHODS},
-    other=_own_command,
+    _Commands(),
+    other=lambda name: _command(name) if is_reference(name, "method") else None,
 )

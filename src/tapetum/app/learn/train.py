@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
 
 from tapetum.app.verb import Result
 from tapetum.core.provenance import DATA, guarding_data
@@ -16,20 +18,6 @@ from tapetum.systems.tap.recipes import TapKubric, TapNano
 from tapetum.systems.tapnext.recipes import TapNextRun
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.config import CocoRun, FcnRun
-
-Recipe = (
-    LocaliserRun
-    | TapNano
-    | TapKubric
-    | TapNextRun
-    | HipRun
-    | MaskCodecRun
-    | OdinRun
-    | PaliGemmaTransfer
-    | VideoTextRun
-    | FcnRun
-    | CocoRun
-)
 
 
 @dataclass(frozen=True)
@@ -46,8 +34,9 @@ class TrainedModel(Result):
 
 
 @guarding_data
-def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda text: None) -> TrainedModel | None:
-    """Train in the folder `launch.out`; the same call resumes a stopped run. Under torchrun all processes call it.
+def train(recipe: Any, launch: Launch, say: Callable[[str], None] = lambda text: None) -> TrainedModel | None:
+    """Train by a recipe of `tapetum train` in the folder `launch.out`; the same call resumes a stopped run. Under torchrun all
+    processes call it.
 
     Data at addresses are first copied to this machine. `say` receives remarks about the data, line by line. Returns None if
     `launch.minutes` or a signal ended the call before the run was done. Raises BadInput for errors the user can fix.
@@ -58,52 +47,29 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
         return _train(local, launch, say)
 
 
-def _train(recipe: Recipe, launch: Launch, say: Callable[[str], None]) -> TrainedModel | None:
-    if isinstance(recipe, HipRun):
-        from tapetum.systems.hip.run import train_hip
+_TRAINERS: Mapping[type, str] = {
+    HipRun: "systems.hip.run:train_hip",
+    PaliGemmaTransfer: "systems.paligemma.transfer.run:train_transfer",
+    MaskCodecRun: "systems.paligemma.masks.task:train_masks",
+    VideoTextRun: "systems.longvideo.run:train_longvideo",
+    FcnRun: "transfer.fcn:train_fcn",
+    CocoRun: "transfer.coco:train_coco",
+    OdinRun: "systems.odin.run:train_odin",
+    LocaliserRun: "systems.perception_test.localiser.run:train_localiser",
+    TapKubric: "systems.tap.run:train_tap_kubric",
+    TapNano: "systems.tap.run:train_tap_nano",
+    TapNextRun: "systems.tapnext.run:train_tapnext",
+}
+"""What trains by each recipe; it returns the file of weights, or that and scores, or None if it was stopped."""
 
-        finished = train_hip(recipe, launch, say)
-        return finished and TrainedModel(finished.weights, finished.scores)
-    if isinstance(recipe, PaliGemmaTransfer):
-        from tapetum.systems.paligemma.transfer.run import train_transfer
 
-        finished = train_transfer(recipe, launch, say)
-        return finished and TrainedModel(finished.weights, finished.scores)
-    if isinstance(recipe, MaskCodecRun):
-        from tapetum.systems.paligemma.masks.task import train_masks
-
-        return (made := train_masks(recipe, launch, say)) and TrainedModel(*made)
-    if isinstance(recipe, VideoTextRun):
-        from tapetum.systems.longvideo.run import train_longvideo
-
-        return (made := train_longvideo(recipe, launch, say)) and TrainedModel(*made)
-    if isinstance(recipe, FcnRun):
-        from tapetum.transfer.fcn import train_fcn
-
-        return (made := train_fcn(recipe, launch, say)) and TrainedModel(*made)
-    if isinstance(recipe, CocoRun):
-        from tapetum.transfer.coco import train_coco
-
-        return (made := train_coco(recipe, launch, say)) and TrainedModel(*made)
-    if isinstance(recipe, OdinRun):
-        from tapetum.systems.odin.run import train_odin
-
-        weights = train_odin(recipe, launch, say)
-    elif isinstance(recipe, LocaliserRun):
+def _train(recipe: Any, launch: Launch, say: Callable[[str], None]) -> TrainedModel | None:
+    more: tuple[Any, ...] = () if isinstance(recipe, TapKubric | TapNano | TapNextRun) else (say,)
+    if isinstance(recipe, LocaliserRun):
         from tapetum.bench.perception_test import load_video_features
-        from tapetum.systems.perception_test.localiser.run import train_localiser
 
-        weights = train_localiser(recipe, launch, say, load_video_features)
-    elif isinstance(recipe, TapKubric):
-        from tapetum.systems.tap.run import train_tap_kubric
-
-        weights = train_tap_kubric(recipe, launch)
-    elif isinstance(recipe, TapNextRun):
-        from tapetum.systems.tapnext.run import train_tapnext
-
-        weights = train_tapnext(recipe, launch)
-    else:
-        from tapetum.systems.tap.run import train_tap_nano
-
-        weights = train_tap_nano(recipe, launch)
-    return weights and TrainedModel(weights)
+        more = say, load_video_features
+    finished = resolve_name(f"tapetum.{_TRAINERS[type(recipe)]}")(recipe, launch, *more)
+    if isinstance(recipe, HipRun | PaliGemmaTransfer):
+        return finished and TrainedModel(finished.weights, finished.scores)
+    return finished and TrainedModel(*(finished if isinstance(finished, tuple) else (finished,)))

@@ -1,6 +1,5 @@
 """The commands of `tapetum train`, one for each recipe: its presets, and how its fields become options."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import tyro
@@ -43,29 +42,24 @@ _SIZE = tyro.constructors.PrimitiveConstructorSpec(
 """One number for squares, or two."""
 
 
-def _tap_nano(recipe: str, help: str) -> type:
+_TAP_NANO_HELP = {
+    "tap-nano": "Train the bundled point tracker on synthetic scenes.",
+    "causal-tap-nano": "Make the bundled point tracker one for live use, which sees frames one by one.",
+    "more-tap-nano": "Train the bundled point tracker further.",
+}
+
+
+def _tap_nano(recipe: str) -> type:
     shown = options({"": TAP_NANO[recipe]}, hidden=("name", "model", "phases"), markers=_FLAGS | _START)
-    return recipe_options(help, Annotated[TapNano, shown])
-
-
-def _transfer_of(task: str, given: Mapping[str, Any]) -> PaliGemmaTransfer:
-    """Find the settings of a task for images of the given size."""
-    return task_run(task, given.get("image_size")) if task else TRANSFER
+    return recipe_options(_TAP_NANO_HELP[recipe], Annotated[TapNano, shown])
 
 
 _TASKS = {"": TRANSFER} | {name: task_run(name) for name, task in TASKS.items() if task.recipes}
 _OPTIONS: dict[str, type] = {
-    "tap-nano": _tap_nano("tap-nano", "Train the bundled point tracker on synthetic scenes."),
-    "causal-tap-nano": _tap_nano(
-        "causal-tap-nano", "Make the bundled point tracker one for live use, which sees frames one by one."
-    ),
-    "more-tap-nano": _tap_nano("more-tap-nano", "Train the bundled point tracker further."),
+    **{recipe: _tap_nano(recipe) for recipe in _TAP_NANO_HELP},
     "tap-kubric": recipe_options(
         "Train TAPIR or a relative on Kubric's point tracks as the paper does; under torchrun on several processes.",
-        Annotated[
-            TapKubric,
-            options(TAP, by="preset", required=_DATA, markers=_START),
-        ],
+        Annotated[TapKubric, options(TAP, by="preset", required=_DATA, markers=_START)],
     ),
     "tapnext": recipe_options(
         """Train TAPNext, the recurrent point tracker, on synthetic scenes or on Kubric's point tracks.
@@ -101,7 +95,7 @@ _OPTIONS: dict[str, type] = {
                 by="task",
                 required=_DATA,
                 markers=_FLAGS | _START | {"task": tyro.conf.arg(metavar="TASK")},
-                pick=_transfer_of,
+                pick=lambda task, given: task_run(task, given.get("image_size")) if task else TRANSFER,
             ),
         ],
     ),

@@ -34,8 +34,6 @@ class DemosOptions:
     """Of the first episode; the next have the numbers after it."""
     noise: Annotated[float, tyro.conf.arg(metavar="X")] = 0.0
     """Deviation of noise on what the expert does (actions are -1 to 1), so that it shows how to get back on the way, too."""
-    film: bool = False
-    """Also write demos.mp4, with the first six side by side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +41,10 @@ class DemosMade(Result):
     """Demonstrations in a folder."""
 
     out: Path
-    """The folder."""
     task: str
     camera: str
     n: int
-    """Demonstrations."""
     frames: int
-    """In all of them."""
     played: int
     """Episodes that were played for them."""
 
@@ -71,9 +66,8 @@ def make(options: DemosOptions, listener: Listener) -> DemosMade:
     >>> made.n, made.played
     (2, 2)
     """
-    from tapetum.systems.adapters.demos import make_demos, read_demos
-    from tapetum.systems.adapters.worlds.world import RATE, make_world, roll, side_by_side
-    from tapetum.video import write_video
+    from tapetum.systems.adapters.demos import make_demos
+    from tapetum.systems.adapters.worlds.world import make_world
 
     if options.noise < 0 or options.seed < 0:
         raise BadInput(f"--noise is {options.noise} and --seed {options.seed}; they must be 0 or more")
@@ -88,9 +82,6 @@ def make(options: DemosOptions, listener: Listener) -> DemosMade:
             noise=options.noise,
             progress=listener.counting("demonstrations"),
         )
-        if options.film:
-            seeds = read_demos(out).seeds[:6]
-            write_video(out / "demos.mp4", side_by_side([roll(world, None, seed, stop_after=5) for seed in seeds]), RATE)
     finally:
         world.close()
     return DemosMade(out=out, task=world.name, camera=world.camera, n=options.n, frames=frames, played=played)

@@ -44,31 +44,20 @@ class ExportedProgram:
     """A file that another program runs."""
 
     file: Path
-    """What was written."""
     inputs: dict[str, tuple[int | str, ...]]
     """Shape of each input, by name and in order; "n" for any number of points."""
     outputs: tuple[str, ...]
-    """Names, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exported(Result):
     """Files exported from a tracker."""
 
-    programs: tuple[ExportedProgram, ...]
-    """One; of TAPNext for frames one by one that for the first and that for all others."""
     left_out: tuple[str, ...] = ()
     """What `tapetum track` does with this model and these programs do not: "polish", the alignment of patches; of TAPNext the
     frames before that of a query; or nothing."""
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "left_out": list(self.left_out),
-            "programs": [
-                {"file": str(p.file), "inputs": {k: list(v) for k, v in p.inputs.items()}, "outputs": list(p.outputs)}
-                for p in self.programs
-            ],
-        }
+    programs: tuple[ExportedProgram, ...]
+    """One; of TAPNext for frames one by one that for the first and that for all others."""
 
     def as_text(self) -> str:
         lines = []

@@ -3,15 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
 from tapetum.app.verb import File, Listener, Result, verb
-from tapetum.systems.perception_test.public_files import LICENCE, SOURCE, Part, Split, Task
-
-if TYPE_CHECKING:
-    from tapetum.systems.perception_test.fetching import PlannedFile
+from tapetum.systems.perception_test.public_files import LICENCE, SOURCE, Part, Public, Split, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,24 +34,25 @@ class FetchedPerceptionTest(Result):
     """Files of the Perception Test, fetched or only looked for."""
 
     out: Path
-    files: Sequence["PlannedFile"]
-    """Each as it was before this call."""
+    files: Sequence[Public]
+    here: frozenset[str]
+    """Names of files that were there before this call."""
     fetched: bool
     """False where sizes were asked for alone."""
 
     @property
     def to_come(self) -> int:
         """Count the bytes of files that were not yet downloaded."""
-        return sum(each.size or 0 for each in self.files if not each.here)
+        return sum(file.stated or 0 for file in self.files if file.name not in self.here)
 
     def as_json(self) -> dict[str, Any]:
-        rows = [{"name": w.file.name, "part": w.file.part, "bytes": w.size, "was_here": w.here} for w in self.files]
+        rows = [{"name": f.name, "part": f.part, "bytes": f.stated, "was_here": f.name in self.here} for f in self.files]
         return {"out": str(self.out), "fetched": self.fetched, "bytes": self.to_come, "files": rows, "licence": LICENCE}
 
     def as_text(self) -> str:
-        width = max(len(each.file.name) for each in self.files)
+        width = max(len(file.name) for file in self.files)
         came = "fetched" if self.fetched else "to fetch"
-        rows = [f"{each.file.name:{width}}  {amount(each.size):>12}  {'here' if each.here else came}" for each in self.files]
+        rows = [f"{f.name:{width}}  {amount(f.stated):>12}  {'here' if f.name in self.here else came}" for f in self.files]
         return "\n".join([*rows, f"{amount(self.to_come)} {came}; {self.out}"])
 
 
@@ -65,37 +63,32 @@ def fetch_perception_test(options: PerceptionTestFetchOptions, listener: Listene
     Raises BadInput if nothing of that kind is published, the disk is too small, the server cannot be reached, or a download is
     damaged or malicious. Files received so far are kept.
     """
-    from tapetum.systems.perception_test.fetching import check_disk_space, fetch, plan_files
+    from tapetum.hub.download import check_address
+    from tapetum.systems.perception_test.fetching import check_disk_space, fetch, is_here
     from tapetum.systems.perception_test.public_files import choose
 
+    check_address(options.source)
     out = Path(options.out)
     chosen = choose(options.split, options.tasks, options.parts)
-    listener.progress("asking for sizes", 0, None)
-    planned = plan_files(chosen, out, options.source)
-    result = FetchedPerceptionTest(out=out, files=planned, fetched=not options.sizes)
+    here = frozenset(file.name for file in chosen if is_here(file, out))
+    result = FetchedPerceptionTest(out=out, files=chosen, here=here, fetched=not options.sizes)
     if options.sizes:
         return result
-    if any(not each.here for each in planned):
-        listener.note(f"to fetch into {out}: {listed(planned)}; {LICENCE}")
-    check_disk_space(planned, out)
-    for each in planned:
-        fetch(each.file, out, options.source, listener.progress)
+    if missing := [file for file in chosen if file.name not in here]:
+        sizes = ", ".join(f"{file.name} {amount(file.stated)}" for file in missing)
+        listener.note(f"to fetch into {out}: {sizes}; {amount(result.to_come)} in all; {LICENCE}")
+    check_disk_space(missing, out)
+    for file in chosen:
+        fetch(file, out, options.source, listener.progress)
     return result
 
 
-def listed(planned: Sequence["PlannedFile"]) -> str:
-    """List the files to download, with their sizes.
+def amount(size: int | None) -> str:
+    """Format a number of bytes.
 
     >>> amount(70_200_000_000), amount(613_000), amount(None)
     ('70.2 GB', '0.6 MB', 'size unknown')
     """
-    names = [f"{each.file.name} {amount(each.size)}" for each in planned if not each.here]
-    total = sum(each.size or 0 for each in planned if not each.here)
-    return f"{', '.join(names)}; {amount(total)} in all"
-
-
-def amount(size: int | None) -> str:
-    """Format a number of bytes."""
     if size is None:
         return "size unknown"
     return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.1f} MB" if size >= 10**5 else f"{size / 1e3:.1f} kB"

@@ -39,7 +39,6 @@ class SampleWritten(Result):
 
     folder: Path
     written: tuple[str, ...]
-    """Names in the folder."""
     kept: tuple[str, ...]
     """Names that were there before, and are as they were."""
     real: bool

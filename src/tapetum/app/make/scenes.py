@@ -40,9 +40,7 @@ class ScenesMade(Result):
     """Synthetic videos in a folder."""
 
     videos: int
-    """How many."""
     frames: int
-    """Frames of each."""
     size: int
     """Width and height in pixels."""
     tapvid: Path

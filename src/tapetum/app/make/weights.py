@@ -20,40 +20,42 @@ class KnownWeights(Result):
     """Weights known by name, and where they lie on this machine."""
 
     weights: registry.Weights
-    """What is known of them."""
     path: Path
     """Where they are, or belong."""
     here: bool
-    """Whether they are there."""
 
     def as_json(self) -> dict[str, Any]:
-        fields = {
-            key: value for key, value in dataclasses.asdict(self.weights).items() if key not in ("file", "loader", "converter")
-        }
-        return {**fields, **_settings(self.weights), "path": str(self.path), "here": self.here}
+        known = dataclasses.asdict(self.weights)
+        fields = {key: value for key, value in known.items() if key not in ("file", "loader", "converter")}
+        if "track" in self.weights.verbs:
+            from tapetum.systems.tap.config import ARCHITECTURES
+
+            config = ARCHITECTURES.get(self.weights.architecture)
+            names = ("causal", "pyramid_level", "extra_convs", "softmax_temperature") if config else ()
+            fields |= {name: getattr(config, name) for name in names}
+        return {**fields, "path": str(self.path), "here": self.here}
 
     def as_text(self) -> str:
         return _lines(self.as_json())
 
 
-def known() -> list[KnownWeights]:
-    """List all weights known by name.
+@dataclass(frozen=True)
+class WeightsShowOptions:
+    """Show where weights come from, and where they lie."""
 
-    >>> import tapetum
-    >>> [entry.weights.name for entry in tapetum.app.make.weights.known() if entry.weights.bundled][0]
-    'tapir-nano'
-    """
-    return [_entry(weights) for weights in registry.known().values()]
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
+    """Name of the weights."""
 
 
-def show(name: str) -> KnownWeights:
+@verb(WeightsShowOptions)
+def show(options: WeightsShowOptions, listener: Listener) -> KnownWeights:
     """Look up weights by name. Raises BadInput with the nearest known name.
 
     >>> show("tapri")
     Traceback (most recent call last):
     tapetum.core.errors.BadInput: there are no weights named 'tapri'; did you mean tapir?
     """
-    return _entry(registry.find(name))
+    return _entry(registry.find(options.name))
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,6 @@ class Fetched(Result):
     """Weights that are on this machine now."""
 
     name: str
-    """Name of the weights."""
     path: Path
     """The file, which `tapetum.load` finds by the name."""
 
@@ -94,7 +95,7 @@ def fetch(options: WeightsFetchOptions, listener: Listener) -> Fetched:
 
 @dataclass(frozen=True)
 class WeightsConvertOptions:
-    """Convert a checkpoint of a tracker (.pt, or .npy or .npz of JAX), or an encoder from or for another library."""
+    """Convert a checkpoint of a tracker (.pt, or .npy or .npz of JAX), an encoder of another library, or a PaliGemma."""
 
     source: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="FILE")]
     """Published checkpoint of a tracker, .pt, .ckpt, .npy or .npz; or an encoder of another library: a folder with config.json,
@@ -102,9 +103,8 @@ class WeightsConvertOptions:
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE.safetensors")] = None
     """Where to write what was converted; by default beside the file. For huggingface a folder."""
-    to: Literal["timm", "torchvision", "huggingface"] | None = None
-    """Write an encoder of ours (a file, a name, or the folder of a run of pretrain) under the names of timm or torchvision;
-    for huggingface a PaliGemma, with its processor and tokenizer."""
+    to: Literal["huggingface"] | None = None
+    """Write a PaliGemma for transformers, with its processor and tokenizer."""
     causal: bool | None = None
     """Whether the network in the file is causal; by default its name decides."""
     softmax_temperature: Annotated[float | None, tyro.conf.arg(metavar="T")] = None
@@ -116,9 +116,7 @@ class WeightsConverted(Result):
     """A published checkpoint as a file of ours."""
 
     source: Path
-    """The checkpoint."""
     path: Path
-    """What was written."""
     python: str | None = None
     """What loads it in the other library, where it was written for one."""
 
@@ -131,26 +129,28 @@ class WeightsConverted(Result):
 
 @verb(WeightsConvertOptions)
 def convert(options: WeightsConvertOptions, listener: Listener) -> WeightsConverted:
-    """Convert a checkpoint of a tracker (.pt, or .npy of JAX) or of another library's encoder to our format; or, with `to`, one
-    of our encoders, or a PaliGemma, for another library.
+    """Convert a checkpoint of a tracker (.pt, or .npy of JAX) or of another library's encoder to our format; or, with `to`, a
+    PaliGemma for transformers.
 
-    Raises BadInput if it is not such a checkpoint, cannot be read, or the library has no such network.
+    Raises BadInput if it is not such a checkpoint, or cannot be read.
     """
     if options.to is not None:
-        return _for_library(options, options.to)
+        return _for_transformers(options)
     from tapetum.hub.loading import find_loader
-    from tapetum.systems.tap.weights import convert
-    from tapetum.systems.tapnext.weights import convert as convert_tapnext
 
     source, loader = Path(options.source), find_loader(options.source)
     if loader.startswith("tapetum.encoders."):
         return _encoder(options)
     target = Path(options.out or source.with_suffix(".safetensors"))
     if loader.startswith("tapetum.systems.tapnext."):
+        from tapetum.systems.tapnext.weights import convert
+
         _refuse_settings_of_trackers(options, "and TAPNext has neither")
-        convert_tapnext(source, target)
-        return WeightsConverted(source=source, path=target)
-    convert(source, target, causal=options.causal, softmax_temperature=options.softmax_temperature)
+        convert(source, target)
+    else:
+        from tapetum.systems.tap.weights import convert
+
+        convert(source, target, causal=options.causal, softmax_temperature=options.softmax_temperature)
     return WeightsConverted(source=source, path=target)
 
 
@@ -165,8 +165,7 @@ def _encoder(options: WeightsConvertOptions) -> WeightsConverted:
     if not source.exists():  # PREFIX:NAME, PREFIX:NAME=FILE or a name
         source = Path(str(source).rpartition("=")[2])
     own = source.stem if source.is_file() else source.name.rpartition(":")[2]
-    beside = source.with_name(f"{own}.safetensors")
-    target = Path(options.out or beside)
+    target = Path(options.out or source.with_name(f"{own}.safetensors"))
     if same_place(target, source):
         raise BadInput(f"{source} would be overwritten by what is made of it: give --out another name")
     if target.suffix != ".safetensors":
@@ -180,39 +179,19 @@ def _refuse_settings_of_trackers(options: WeightsConvertOptions, but: str) -> No
         raise BadInput(f"--causal and --softmax-temperature are of trackers, {but}; leave them out")
 
 
-def _for_library(options: WeightsConvertOptions, library: str) -> WeightsConverted:
-    """Convert one of our encoders, or a PaliGemma, for another library."""
-    import tapetum
-    from tapetum.core.files import whole_file
-    from tapetum.encoders.factory import to_state
-    from tapetum.encoders.features import Encoder
+def _for_transformers(options: WeightsConvertOptions) -> WeightsConverted:
+    """Convert a PaliGemma for transformers."""
     from tapetum.hub.loading import header_of
-    from tapetum.hub.state_dicts import write_finite
+    from tapetum.systems.paligemma import weights as paligemma
+    from tapetum.systems.paligemma.tokens import Tokens
 
-    _refuse_settings_of_trackers(options, "and --to is for encoders")
+    _refuse_settings_of_trackers(options, "and --to is for a PaliGemma")
     source = Path(options.source)
-    beside = source.with_name(f"{source.stem}-{library}{'' if library == 'huggingface' else '.safetensors'}")
-    target = Path(options.out or beside)
-    if "paligemma" in header_of(own := source / "model.safetensors" if source.is_dir() else source):
-        from tapetum.systems.paligemma import weights as paligemma
-        from tapetum.systems.paligemma.tokens import Tokens
-
-        if library != "huggingface":
-            raise BadInput(f"{source} holds a PaliGemma; {library} has none, give --to huggingface")
-        python = paligemma.write_for_transformers(paligemma.load(own), Tokens.beside(own), target)
-        return WeightsConverted(source=source, path=target, python=python)
-    encoder = tapetum.load(options.source)
-    if not isinstance(encoder, Encoder):
-        raise BadInput(f"{options.source} holds a {type(encoder).__name__}; --to {library} writes encoders")
-    if library == "huggingface":
-        raise BadInput(
-            f"{options.source} holds an encoder, and --to huggingface writes a PaliGemma; give --to timm or torchvision"
-        )
-    with whole_file(target) as temporary:
-        write_finite(
-            {name: each.contiguous() for name, each in to_state(encoder, library).items()}, {"format": "pt"}, temporary
-        )
-    python = f"model.load_state_dict(safetensors.torch.load_file({str(target)!r}))"
+    own = source / "model.safetensors" if source.is_dir() else source
+    if not own.is_file() or "paligemma" not in header_of(own):
+        raise BadInput(f"{source} holds no PaliGemma, which --to writes; give the file or the folder of one")
+    target = Path(options.out or source.with_name(f"{source.stem}-huggingface"))
+    python = paligemma.write_for_transformers(paligemma.load(own), Tokens.beside(own), target)
     return WeightsConverted(source=source, path=target, python=python)
 
 
@@ -220,18 +199,6 @@ def _entry(weights: registry.Weights) -> KnownWeights:
     places = registry.converted(weights), registry.location(weights)
     path = next((p for p in places if p.is_file() or is_folder(p)), None)
     return KnownWeights(weights=weights, path=path or registry.converted(weights), here=path is not None)
-
-
-def _settings(weights: registry.Weights) -> dict[str, Any]:
-    """The settings that distinguish a tracker from others of its kind."""
-    if "track" not in weights.verbs:
-        return {}
-    from tapetum.systems.tap.config import ARCHITECTURES
-
-    config = ARCHITECTURES.get(weights.architecture)
-    if config is None:
-        return {}
-    return {key: getattr(config, key) for key in ("causal", "pyramid_level", "extra_convs", "softmax_temperature")}
 
 
 def _lines(entry: dict[str, Any]) -> str:
@@ -254,12 +221,12 @@ class ListedWeights(Result):
         return {"weights": [entry.as_json() for entry in self.entries]}
 
     def as_text(self) -> str:
-        groups: dict[str, list[list[str]]] = {purpose: [] for purpose, _ in _PURPOSES}
+        groups: dict[str, list[list[str]]] = {purpose: [] for purpose in _PURPOSES}
         for each in self.entries:
-            weights = each.weights
-            place = "here" if each.here else "away"
+            weights, place = each.weights, "here" if each.here else "away"
+            purpose = next((purpose for purpose, verbs in _PURPOSES.items() if verbs <= {*weights.verbs}), "")
             columns = [weights.name, place, weights.size_text, weights.licence, weights.score or "", weights.summary]
-            groups[_purpose(weights)].append(columns)
+            groups[purpose or [*_PURPOSES][-1]].append(columns)
         lines = []
         for purpose, rows in groups.items():
             widths = [max((len(row[k]) for row in rows), default=0) for k in range(5)]
@@ -270,41 +237,28 @@ class ListedWeights(Result):
         )
 
 
-_PURPOSES = (
-    ("track points through video: track", {"track"}),
-    ("find and name images by words: index, search, classify --labels", {"index", "classify"}),
-    ("name images by the classes of ImageNet: classify", {"classify"}),
-    ("features of images: embed, probe, adapt, pretrain --encoder", {"probe"}),
-    ("answer questions about images: ask, caption, detect, segment", {"ask"}),
-    ("masks of words: segment", {"segment"}),
-    ("answer questions about video: answer", {"answer"}),
-    ("features of images, sounds and video: embed", {"embed"}),
-)
+_PURPOSES = {
+    "track points through video: track": {"track"},
+    "find and name images by words: index, search, classify --labels": {"index", "classify"},
+    "name images by the classes of ImageNet: classify": {"classify"},
+    "features of images: embed, probe, adapt, pretrain --encoder": {"probe"},
+    "answer questions about images: ask, caption, detect, segment": {"ask"},
+    "masks of words: segment": {"segment"},
+    "answer questions about video: answer": {"answer"},
+    "features of images, sounds and video: embed": {"embed"},
+}
 """What weights are for, and the verbs by which that is known; the first that fits is taken."""
 
 
-def _purpose(weights: registry.Weights) -> str:
-    return next((purpose for purpose, verbs in _PURPOSES if verbs <= set(weights.verbs)), _PURPOSES[-1][0])
-
-
 @verb(WeightsListOptions)
-def _list(options: WeightsListOptions, listener: Listener) -> ListedWeights:
-    """Run `tapetum weights list`."""
-    return ListedWeights(known())
+def known(options: WeightsListOptions, listener: Listener) -> ListedWeights:
+    """List all weights known by name.
 
-
-@dataclass(frozen=True)
-class WeightsShowOptions:
-    """Show where weights come from, and where they lie."""
-
-    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
-    """Name of the weights."""
-
-
-@verb(WeightsShowOptions)
-def _show(options: WeightsShowOptions, listener: Listener) -> KnownWeights:
-    """Run `tapetum weights show`."""
-    return show(options.name)
+    >>> import tapetum
+    >>> [each.weights.name for each in tapetum.app.make.weights.known().entries if each.weights.bundled][0]
+    'tapir-nano'
+    """
+    return ListedWeights([_entry(weights) for weights in registry.known().values()])
 
 
 COMMANDS = Group(
@@ -313,5 +267,5 @@ COMMANDS = Group(
     Fetched weights are kept in the assets of the Hugging Face cache (or in $TAPETUM_WEIGHTS) as safetensors, with their
     SHA-256, which is checked whenever they are used. An interrupted fetch goes on where it stopped.
     """,
-    {"list": _list, "show": _show, "fetch": fetch, "check": check, "convert": convert},
+    {"list": known, "show": show, "fetch": fetch, "check": check, "convert": convert},
 )

@@ -27,19 +27,6 @@ class WeightsCheckOptions:
     """The photograph: http://images.cocodataset.org/val2017/000000039769.jpg."""
 
 
-@dataclass(frozen=True)
-class ComparedValue:
-    """A published value and ours."""
-
-    of: str
-    published: float
-    computed: float
-
-    def is_within(self, tolerance: float) -> bool:
-        """Compare the two."""
-        return abs(self.computed - self.published) <= tolerance
-
-
 @dataclass(frozen=True, kw_only=True)
 class WeightsChecked(Result):
     """What was checked."""
@@ -51,14 +38,15 @@ class WeightsChecked(Result):
     """Files that have the SHA-256 of when they were fetched; 0 for those that were put there by hand."""
     kind: str
     parameters: int
-    values: tuple[ComparedValue, ...]
+    values: tuple[dict[str, Any], ...]
+    """What each is `of`, `published` and `computed`."""
     equal: bool | None
     """Whether all values are the published ones; None if none was compared."""
 
     def as_text(self) -> str:
         sums = f"{self.files} files are as they were fetched" if self.files else "no sums are known, for nothing was fetched"
         lines = [f"{self.path}: {sums}", f"{self.kind}, {self.parameters / 1e6:,.1f} M parameters"]
-        lines += [f"{value.computed:10.4f}  published {value.published:10.4f}  {value.of}" for value in self.values]
+        lines += [f"{each['computed']:10.4f}  published {each['published']:10.4f}  {each['of']}" for each in self.values]
         return "\n".join(lines if self.values else [*lines, "no published value was compared"])
 
     def failure(self) -> str | None:
@@ -66,8 +54,10 @@ class WeightsChecked(Result):
             return None
         from tapetum.encoders.published import REFERENCE_VALUES
 
-        far = [value for value in self.values if not value.is_within(REFERENCE_VALUES[self.name].tolerance)]
-        return f"{self.name}: {'; '.join(f'{v.of} is {v.computed:.4f}, not {v.published:.4f}' for v in far)}"
+        tolerance = REFERENCE_VALUES[self.name].tolerance
+        pairs = [(each["of"], each["computed"], each["published"]) for each in self.values]
+        far = [f"{of} is {ours:.4f}, not {theirs:.4f}" for of, ours, theirs in pairs if abs(ours - theirs) > tolerance]
+        return f"{self.name}: {'; '.join(far)}"
 
 
 @verb(WeightsCheckOptions)
@@ -85,14 +75,14 @@ def check(options: WeightsCheckOptions, listener: Listener) -> WeightsChecked:
     files = check_files(path) if path.is_dir() else 0
     network = load(options.name)
     parameters = getattr(getattr(network, "model", network), "parameters", lambda: ())()
-    expected = REFERENCE_VALUES.get(entry.name if entry is not None else "")
-    values: tuple[ComparedValue, ...] = ()
+    expected, values, equal = REFERENCE_VALUES.get(entry.name if entry is not None else ""), [], None
     if expected is None and options.image is not None:
         raise BadInput(f"no published values of {options.name} on the photograph are known; leave --image out")
     if expected is not None and options.image is None:
         listener.line(f"published values are known: give --image with {PHOTOGRAPH}")
     elif expected is not None:
         values = _compare(network, expected, Path(str(options.image)))
+        equal = all(abs(each["computed"] - each["published"]) <= expected.tolerance for each in values)
     return WeightsChecked(
         name=options.name,
         path=path,
@@ -100,26 +90,28 @@ def check(options: WeightsCheckOptions, listener: Listener) -> WeightsChecked:
         files=files,
         kind=type(network).__name__,
         parameters=sum(each.numel() for each in parameters),
-        values=values,
-        equal=all(value.is_within(expected.tolerance) for value in values) if expected and values else None,
+        values=tuple(values),
+        equal=equal,
     )
 
 
-def _compare(network: Any, expected: "ReferenceValues", path: Path) -> tuple[ComparedValue, ...]:
+def _compare(network: Any, expected: "ReferenceValues", path: Path) -> list[dict[str, Any]]:
     import torch
 
     from tapetum.encoders.features import prepare
     from tapetum.video.read import read_image
 
     image = read_image(path, str(path))
-    values = []
+    names, published, computed = [*expected.texts], [*expected.logits], []
     if expected.texts:
-        values += zip(expected.texts, expected.logits, network.logits([image], expected.texts)[0].tolist(), strict=True)
+        computed += network.logits([image], expected.texts)[0].tolist()
     if expected.pooled:
         how = network.preprocessing
         if expected.size is not None:
             how = replace(how, size=expected.size, resize="squash", crop_fraction=1.0, interpolation="bilinear")
         with torch.inference_mode():
-            pooled = network(prepare(image[None], how)).pooled[0].tolist()
-        values += [(f"pooled[{k}]", value, pooled[k]) for k, value in enumerate(expected.pooled)]
-    return tuple(ComparedValue(*each) for each in values)
+            computed += network(prepare(image[None], how)).pooled[0].tolist()[: len(expected.pooled)]
+        names += [f"pooled[{k}]" for k in range(len(expected.pooled))]
+        published += expected.pooled
+    rows = zip(names, published, computed, strict=True)
+    return [{"of": of, "published": wanted, "computed": found} for of, wanted, found in rows]

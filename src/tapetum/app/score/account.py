@@ -1,22 +1,21 @@
-"""`tapetum.app.score.account`: cost of a model or a run: parameters, FLOPs by part, energy and CO2 with their bounds.
+"""`tapetum.app.score.account`: cost of a model: parameters, FLOPs by part, energy and CO2 with their bounds.
 
-For encoders and the six pre-training methods, both engines of `tapetum.account` are used and nothing is run; other models run
-once on an empty input, with their operations counted. A run's figures come from its ledger.
+Encoders and steps of pre-training are counted on "meta"; other models run once on an empty input. What a run cost is in its
+ledger (`tapetum ledger`).
 """
 
-from dataclasses import KW_ONLY, asdict, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from tapetum.account.config import Constant, Interval, LedgerConfig
-from tapetum.app.score.ledger import FILE, LedgerOptions, ledger
+from tapetum.account.config import Interval, LedgerConfig
+from tapetum.app.score.ledger import FILE
 from tapetum.app.verb import Listener, Result, verb
 from tapetum.bench.forward_passes import forward_pass, many
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import reference_label
-from tapetum.core.reading import no_pipe
 from tapetum.systems.pretraining.methods import METHODS, TEXT_METHODS, task_of
 
 if TYPE_CHECKING:
@@ -27,10 +26,10 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class AccountOptions:
-    """Compute what a model or a run costs: parameters, FLOPs by phase, energy, CO2."""
+    """Compute what a model costs: parameters, FLOPs by phase, energy, CO2 (of a run: tapetum ledger)."""
 
-    what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL|RUN")]
-    """Name of an architecture (resnet-50, vit-base-16) or of weights (tapir-nano); a file of weights; the folder of a run."""
+    what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+    """Name of an architecture (resnet-50, vit-base-16) or of weights (tapir-nano); a file or folder of weights."""
     _: KW_ONLY
     size: Annotated[int | None, tyro.conf.arg(metavar="PIXELS")] = None
     """Side of the images; by default as the model has it."""
@@ -42,81 +41,54 @@ class AccountOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost(Result):
-    """Cost of a model or a run."""
+    """Cost of a model."""
 
     name: str
-    """Name of the model or run."""
     of: str
-    """What the FLOPs are of."""
-    parameters: dict[str, int]
-    """By part; empty where they are not known."""
-    phases: dict[str, int]
-    """FLOPs (2 a multiply-add) forward by phase, and backward."""
-    recomputed: int = 0
-    """Part of backward that repeats the forward pass: included in hardware FLOPs, not in model FLOPs."""
     inputs: int
-    """Images, clips or samples."""
+    parameters: dict[str, int]
+    flops_by_phase: dict[str, int]
+    """FLOPs (2 a multiply-add) forward by phase, and backward."""
+    flops_hardware: int
+    flops_model: int
+    """Without the part of backward that repeats the forward pass."""
+    macs_hardware: int
     core_hours: Interval
-    """Core-hours: of a million inputs, or of the run."""
+    """Of a million inputs, as energy and CO2; estimated, not measured."""
     energy_kwh: Interval
     co2_kg: Interval
     measured: bool = False
-    """Whether a meter was read."""
-    of_run: bool = False
-    constants: tuple[str, ...] = ()
-    """Constants of the estimates, with sources."""
-
-    @property
-    def flops(self) -> int:
-        """Count the FLOPs performed by the hardware."""
-        return sum(self.phases.values())
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "of": self.of,
-            "inputs": self.inputs,
-            "parameters": self.parameters,
-            "flops_by_phase": self.phases,
-            "flops_hardware": self.flops,
-            "flops_model": self.flops - self.recomputed,
-            "macs_hardware": self.flops // 2,
-            **{name: asdict(getattr(self, name)) for name in ("core_hours", "energy_kwh", "co2_kg")},
-            "measured": self.measured,
-            "constants": list(self.constants),
-        }
+    constants: tuple[str, ...]
 
     def as_text(self) -> str:
-        whole = "of the run" if self.of_run else f"of {MILLION:,} inputs"
-        caveat = "" if self.measured else ", estimated, not measured"
-        each = f", {_flops(self.flops / self.inputs)} an input" if self.inputs > 1 else ""
+        caveat = ", estimated, not measured"
+        each = f", {_flops(self.flops_hardware / self.inputs)} an input" if self.inputs > 1 else ""
         rows = [("parameters", ", ".join(f"{name} {count:,}" for name, count in self.parameters.items()))]
-        rows += [(name, _flops(count)) for name, count in self.phases.items()]
-        rows.append(("in all", f"{_flops(self.flops)} (2 a multiply-add){each}"))
-        if self.recomputed:
-            again = f"without {_flops(self.recomputed)} of backward that does forward's work again"
-            rows.append(("model", f"{_flops(self.flops - self.recomputed)}: {again}"))
+        rows += [(name, _flops(count)) for name, count in self.flops_by_phase.items()]
+        rows.append(("in all", f"{_flops(self.flops_hardware)} (2 a multiply-add){each}"))
+        if again := self.flops_hardware - self.flops_model:
+            rows.append(
+                ("model", f"{_flops(self.flops_model)}: without {_flops(again)} of backward that does forward's work again")
+            )
         rows += [
-            ("time", f"{self.core_hours.text('core-hours')} {whole}{'' if self.of_run else caveat}"),
+            ("time", f"{self.core_hours.text('core-hours')} of {MILLION:,} inputs{caveat}"),
             ("energy", f"{self.energy_kwh.text('kWh')}{caveat}"),
             ("CO2", f"{self.co2_kg.text('kg')}{caveat}"),
         ]
-        lines = [f"{self.name}: {self.of}", *(f"{name:11} {text}" for name, text in rows if text)]
+        lines = [f"{self.name}: {self.of}", *(f"{name:11} {text}" for name, text in rows)]
         return "\n".join([*lines, *(f"  {line}" for line in self.constants)])
 
 
 @verb(AccountOptions)
 def account(options: AccountOptions, listener: Listener) -> Cost:
-    """Compute the cost of a model or run. Raises BadInput for an unknown one, and for settings that don't go together."""
+    """Compute the cost of a model. Raises BadInput for an unknown one, and for settings that don't go together."""
     if options.batch_size < 1 or (options.size is not None and options.size < 8):
         raise BadInput(f"--batch-size {options.batch_size} --size {options.size}: wanted 1 or more, and 8 or more")
     if options.method and task_of(options.method).negatives and options.batch_size < 2:
         raise BadInput(f"--method {options.method} tells an image from the others of its batch; give --batch-size 2 or more")
     path = Path(options.what)
-    if path.name == FILE or (path / FILE).is_file():
-        return _of_run(path if path.is_file() else path / FILE)
-    if path.is_dir() and (parts := sorted(part.parent.name for part in path.glob(f"*/{FILE}"))):
-        raise BadInput(f"{path} is a run in phases; give one of them, {', '.join(parts)}, or see all by tapetum ledger {path}")
+    if path.name == FILE or (path / FILE).is_file() or (path.is_dir() and any(path.glob(f"*/{FILE}"))):
+        raise BadInput(f"{path} is a run, whose ledger says what it cost; run: tapetum ledger {path}")
     if options.method is not None:
         return _of_step(options, options.method)
     return _of_encoder(options) or _of_model(options)
@@ -208,67 +180,21 @@ def _estimated(name: str, about: str, inputs: int, parameters: dict[str, int], c
     settings = LedgerConfig()
     hours, kwh, co2 = of_flops(counted.total * MILLION / inputs, settings)
     constants = "gflops_per_core", "watts_per_core", "overhead", "grams_co2_per_kwh"
+    hardware = sum(counted.by_part.values())
     return Cost(
         name=name,
         of=about,
-        parameters=parameters,
-        phases=counted.by_part,
-        recomputed=counted.recomputed,
         inputs=inputs,
+        parameters=parameters,
+        flops_by_phase=counted.by_part,
+        flops_hardware=hardware,
+        flops_model=hardware - counted.recomputed,
+        macs_hardware=hardware // 2,
         core_hours=hours,
         energy_kwh=kwh,
         co2_kg=co2,
         constants=tuple(settings.constant(each).line() for each in constants),
     )
-
-
-def _of_run(file: Path) -> Cost:
-    """A run, from its ledger."""
-    (content,) = ledger.run(LedgerOptions((file,)), Listener()).ledgers.values()
-    total, last = content["total"], content["sessions"][-1]
-    phases = {name: count * total["steps"] for name, count in (last.get("phases_per_step") or {}).items()}
-    again = phases.pop("recomputed", 0)
-
-    def interval(name: str) -> Interval:
-        return Interval(total[name], total.get(f"{name}_low", total[name]), total.get(f"{name}_high", total[name]))
-
-    hours = total["cpu_seconds"] / 3600
-    return Cost(
-        name=str(file.parent),
-        of=f"a run of {total['steps']:,} steps on {total['samples']:,} samples",
-        parameters=_stored_parameters(file.parent),
-        phases=phases or {"forward": total["flops_forward"], "backward": total["flops_backward"]},
-        recomputed=again,
-        inputs=total["samples"],
-        core_hours=Interval(hours, hours, hours),
-        energy_kwh=interval("energy_kwh"),
-        co2_kg=interval("co2_kg"),
-        measured=last.get("energy_measured", "estimate" not in last["energy_method"]),
-        of_run=True,
-        constants=tuple(Constant(**constant).line() for constant in last.get("constants", ())),
-    )
-
-
-def _stored_parameters(run: Path) -> dict[str, int]:
-    """Count the numbers in a run's saved weights; only their shapes are read."""
-    from math import prod
-
-    from safetensors import SafetensorError, safe_open
-
-    files = sorted(run.glob("*.safetensors")) or sorted(run.glob("checkpoints/*/model.safetensors"))[-1:]
-    if not files:  # of the newest checkpoint, what each process wrote
-        parts = sorted(run.glob("checkpoints/*/part-*.safetensors"))
-        files = [part for part in parts if part.parent == parts[-1].parent]
-    counts: dict[str, int] = {}
-    for file in files:
-        name, inside = ("model", "model/") if file.stem.startswith("part-") else (file.stem, "")
-        try:
-            with safe_open(no_pipe(file), "pt") as tensors:
-                keys = [key for key in tensors.keys() if key.startswith(inside)]  # noqa: SIM118
-                counts[name] = counts.get(name, 0) + sum(prod(tensors.get_slice(key).get_shape()) for key in keys)
-        except (SafetensorError, OSError):
-            continue
-    return counts
 
 
 def _flops(count: float) -> str:

@@ -1,6 +1,6 @@
 """`tapetum ledger`: costs of runs, read from their ledgers and compared side by side."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,14 @@ from tapetum.core.errors import BadInput
 FILE = "ledger.json"
 _MOST = 1e100
 """More than any sum of a ledger, in any unit."""
+_ROWS = (
+    ("hours", "wall_seconds", 3600),
+    ("CPU hours", "cpu_seconds", 3600),
+    ("FLOPs forward", "flops_forward", 1),
+    ("FLOPs backward", "flops_backward", 1),
+    ("energy, kWh", "energy_kwh", 1),
+    ("CO2, kg", "co2_kg", 1),
+)
 
 
 @dataclass(frozen=True)
@@ -88,22 +96,13 @@ def side_by_side(ledgers: Mapping[str, Mapping[str, Any]]) -> str:
     """Build a table with a column per run; letters stand for long machine and meter names, explained below it."""
     totals = [content["total"] for content in ledgers.values()]
     lasts = [content["sessions"][-1] for content in ledgers.values()]
-    rows: dict[str, Callable[[Mapping[str, Any]], str]] = {
-        "steps": lambda total: f"{total['steps']:,}",
-        "samples": lambda total: f"{total['samples']:,}",
-        "hours": lambda total: f"{total['wall_seconds'] / 3600:.3g}",
-        "CPU hours": lambda total: f"{total['cpu_seconds'] / 3600:.3g}",
-        "FLOPs forward": lambda total: f"{total['flops_forward']:.3g}",
-        "FLOPs backward": lambda total: f"{total['flops_backward']:.3g}",
-        "energy, kWh": lambda total: f"{total['energy_kwh']:.3g}",
-        "CO2, kg": lambda total: f"{total['co2_kg']:.3g}",
-    }
     machines = [", ".join([s["machine"]["cpu"], f"{s['machine']['cores']} cores", *s["machine"]["gpus"]]) for s in lasts]
     meters = [f"{s['energy_method']}; {s['co2_method']}" for s in lasts]
-    keys = list(dict.fromkeys([*machines, *meters]))
-    letter = {text: chr(ord("a") + number) if number < 26 else str(number) for number, text in enumerate(keys)}
+    letter = {text: chr(ord("a") + k) if k < 26 else str(k) for k, text in enumerate(dict.fromkeys([*machines, *meters]))}
     table = [["", *ledgers], ["sessions", *(str(len(content["sessions"])) for content in ledgers.values())]]
-    table += [[name, *map(show, totals)] for name, show in rows.items()]
+    table += [[name, *(f"{total[name]:,}" for total in totals)] for name in ("steps", "samples")]
+    for name, field, unit in _ROWS:
+        table.append([name, *(f"{total[field] / unit:.3g}" for total in totals)])
     table += [["machine", *(letter[text] for text in machines)], ["measured by", *(letter[text] for text in meters)]]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [

@@ -2,16 +2,13 @@
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.transfer.config import NeighboursConfig, ProbeConfig
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -51,11 +48,9 @@ class Probes(Result):
     neighbours: float
     """Share of the scored images whose neighbours vote for the right class."""
     linear: float
-    """Share that the linear probe has right."""
     decay: float
     """The setting of the linear probe that was best on a held-out tenth of what it learned from."""
     tried: tuple[tuple[float, float], ...]
-    """Every setting, with its share there."""
     images: tuple[int, int]
     """How many were learned from, and scored."""
     classes: int

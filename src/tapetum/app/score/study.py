@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.commands import Command, Group, with_json
+from tapetum.app.commands import Group
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class RunOptions:
     """Pre-train by many methods, sizes, budgets and kinds of data, and transfer each; the same command goes on after a stop.
 
-    What it costs is said before it begins. A killed study loses at most what lies between two checkpoints of one point.
+    The FLOPs left are said before it begins. A killed study loses at most what lies between two checkpoints of one point.
     """
 
     plan: Annotated[str, tyro.conf.arg(metavar="NAME|FILE.toml")] = "small"
@@ -45,7 +45,7 @@ class RunOptions:
     threads: int = 1
     """Threads of torch for a point."""
     dry: bool = False
-    """Say what it will cost, and do nothing."""
+    """Count the FLOPs of the points that are left, and do nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +81,12 @@ class StudyDone(Result):
 
 @verb(RunOptions, apart=("images", "pixels"), data=("plan",))
 def run(options: RunOptions, listener: Listener) -> StudyDone:
-    """Run the unfinished points of a study. The listener receives the predicted cost, and each point.
+    """Run the unfinished points of a study. The listener receives the FLOPs left, and each point.
 
     Raises BadInput for an invalid plan or invalid data, and a folder of another study.
     """
     for name in ("most", "threads", "workers"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
+        if (value := getattr(options, name)) is not None and value < 1:
             raise BadInput(f"--{name} {value}: wanted 1 or more")
     import torch
 
@@ -104,7 +103,7 @@ def run(options: RunOptions, listener: Listener) -> StudyDone:
             return StudyDone(out=out, table=None, done=done, planned=planned, stopped=False)
         rows = run_study(costs, engine=options.engine, workers=options.workers, most=options.most, say=listener.note)
     table = out / TABLE
-    return StudyDone(out=out, table=table, done=rows.done, planned=planned, stopped=rows.stopped)
+    return StudyDone(out=out, table=table, done=len(rows.rows), planned=planned, stopped=rows.stopped)
 
 
 def _place(given: File | None) -> str | None:
@@ -117,15 +116,11 @@ def _local_plan(plan: "StudyPlan", listener: Listener) -> "Iterator[StudyPlan]":
     """Replace data addresses in a plan by paths of local copies, which are made first."""
     from tapetum.data.remote_folder import local_data
 
+    parts: Any = plan.images, plan.pixels, *plan.sources.values()
     with ExitStack() as copies:
-
-        def local(part: Any) -> Any:
-            return copies.enter_context(local_data(part, ("data",)))
-
-        parts = plan.images, plan.pixels, *plan.sources.values()
         if any(is_address(part.data) for part in parts):
             listener.status("copying data to this machine")
-            images, pixels, *others = map(local, parts)
+            images, pixels, *others = (copies.enter_context(local_data(part, ("data",))) for part in parts)
             plan = replace(plan, images=images, pixels=pixels, sources=dict(zip(plan.sources, others, strict=True)))
             listener.status("")
         yield plan
@@ -133,7 +128,7 @@ def _local_plan(plan: "StudyPlan", listener: Listener) -> "Iterator[StudyPlan]":
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Write the report of a study, finished or not: charts, Pareto front, crossings and claims in one HTML file."""
+    """Write the Pareto front and crossings of a study as JSON, finished or not, and print its table."""
 
     out: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="DIR")]
     """Folder of a study, finished or not."""
@@ -143,50 +138,35 @@ class ReportOptions:
 class Reported(Result):
     """A report."""
 
-    report: Path
-    """One HTML file with all in it."""
     results: Path
-    """Claims, fronts and crossings as JSON."""
+    """Front and crossings as JSON."""
     points: int
     """Points that are done."""
     planned: int
     """Points of the plan."""
-    claims: dict[str, str]
-    """Verdicts by the names of the claims: held, falsified, undecided."""
+    table: str
+    """All settings that are done, a line each."""
 
     def as_json(self) -> dict[str, Any]:
-        paths = {"report": str(self.report), "results": str(self.results)}
-        return {**paths, "points": self.points, "wanted": self.planned, "claims": self.claims}
+        return {"results": str(self.results), "points": self.points, "wanted": self.planned}
 
     def as_text(self) -> str:
-        claims = ", ".join(f"{name} {verdict}" for name, verdict in self.claims.items())
-        return f"points  {self.points} of {self.planned}\nclaims  {claims}\nreport  {self.report}"
+        return f"{self.table}\npoints   {self.points} of {self.planned}\nresults  {self.results}"
 
 
 @verb(ReportOptions)
 def report(options: ReportOptions, listener: Listener) -> Reported:
-    """Write the report of a study's finished points. Raises BadInput if the folder is not a study, or nothing is finished."""
-    from tapetum.systems.pretraining.study.results import REPORT, RESULTS, studied, write_report, write_results
+    """Report a study's finished points. Raises BadInput if the folder is not a study, or nothing is finished."""
+    from tapetum.systems.pretraining.study.results import RESULTS, read_results, results_table, write_results
 
-    out = Path(options.out)
-    results = studied(out)
-    write_results(results, out / RESULTS)
-    write_report(results, out / REPORT)
-    return Reported(
-        report=out / REPORT,
-        results=out / RESULTS,
-        points=len(results.rows),
-        planned=results.planned,
-        claims={claim.name: claim.verdict for claim in results.claims},
-    )
-
-
-def _run(given: Any, listener: Listener) -> StudyDone:
-
-    return run.run(given, listener)
+    path = Path(options.out) / RESULTS
+    results = read_results(Path(options.out))
+    write_results(results, path)
+    planned = len(results.plan.points())
+    return Reported(results=path, points=len(results.rows), planned=planned, table=results_table(results))
 
 
 COMMANDS = Group(
     """Find where FLOPs of pre-training are best spent: methods, sizes, budgets and data under one meter.""",
-    {"run": Command(with_json(RunOptions), _run), "report": report},
+    {"run": run, "report": report},
 )

@@ -42,7 +42,6 @@ class Submission(Result):
     """Findings about predictions, and where the submission is."""
 
     findings: Sequence["PredictionFinding"]
-    """Errors first."""
     out: Path | None
     checked: File | None = None
     """The file that was checked, if that was all."""
@@ -53,8 +52,9 @@ class Submission(Result):
         return sum(finding.error for finding in self.findings)
 
     def as_json(self) -> dict[str, Any]:
-        kinds: dict[bool, Literal["error", "remark"]] = {True: "error", False: "remark"}
-        rows = [{"kind": kinds[f.error], "name": f.name, "where": f.where, "text": f.text} for f in self.findings]
+        rows = [
+            {"kind": "error" if f.error else "remark", "name": f.name, "where": f.where, "text": f.text} for f in self.findings
+        ]
         return {"errors": self.errors, "findings": rows, "out": None if self.out is None else str(self.out)}
 
     def as_text(self) -> str:

@@ -1,6 +1,5 @@
 """`tapetum.app.score.tapvid3d`: checks and makes clips of TAPVid-3D."""
 
-from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,7 +11,7 @@ from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.systems.tapvid3d.makers.common import ClipJob, MakeReport
+    from tapetum.systems.tapvid3d.makers.common import MakeReport
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,7 @@ class Checked(Result):
 
     files: int
     findings: tuple[dict[str, str], ...]
-    """File, kind and text of each finding."""
     sources: dict[str, dict[str, Any]]
-    """Counts by source."""
 
     def as_text(self) -> str:
         lines = [f"{'source':11} {'clips':>13} {'with frames':>12} {'frames':>9} {'tracks':>9} {'visible':>8}"]
@@ -122,17 +119,8 @@ def scenes(options: ScenesOptions, listener: Listener) -> ClipsWritten:
     if done := finished(options.folder):
         listener.note(f"{options.folder} holds {done} scenes of a run that was interrupted, which are not made again")
     listener.progress("rendering", 0, options.n)
-    write_scenes(
-        Path(options.folder),
-        options.n,
-        seed=options.seed,
-        size=options.size,
-        frames=options.frames,
-        points=options.points,
-        textures=options.textures,
-        depth=options.depth,
-        progress=lambda done: listener.progress("rendering", done, options.n),
-    )
+    more: dict[str, Any] = {name: value for name, value in vars(options).items() if name not in ("folder", "n")}
+    write_scenes(Path(options.folder), options.n, **more, progress=lambda done: listener.progress("rendering", done, options.n))
     return ClipsWritten(folder=Path(options.folder), clips=options.n, frames=options.frames, points=options.points)
 
 
@@ -209,30 +197,26 @@ def make(options: ClipsOptions, listener: Listener) -> ClipsMade:
 
     Raises BadInput for conflicting options, and for missing raw data; clips that fail are in the report.
     """
+    from tapetum.systems.tapvid3d.makers import adt, drivetrack, pstudio
     from tapetum.systems.tapvid3d.makers.common import run
 
     options.check()
+    raw, source, people = Path(options.raw), options.source, None if options.people is None else Path(options.people)
+    sampled: dict[str, Any] = {"seed": options.seed} | ({} if options.tracks is None else {"tracks": options.tracks})
+    if options.annotations is not None:
+        jobs = (adt if source == "adt" else pstudio).annotated(raw, Path(options.annotations))
+    elif source == "adt":
+        jobs = adt.jobs(raw, length=options.frames, people=people, **sampled)
+    else:
+        jobs = drivetrack.jobs(raw, **sampled)
 
     def show(report: "MakeReport") -> None:
-        listener.progress(options.source, sum(map(len, (report.made, report.kept, report.empty, report.failed))), None)
+        listener.progress(source, sum(map(len, (report.made, report.kept, report.empty, report.failed))), None)
 
-    report = run(_jobs(options), Path(options.out), show)
-    if options.source == "adt" and options.people is None and options.annotations is None and report.made:
+    report = run(jobs, Path(options.out), show)
+    if source == "adt" and people is None and options.annotations is None and report.made:
         listener.note("people are not filtered out: points that a person hides may count as visible; see --people")
-    return ClipsMade(source=options.source, raw=Path(options.raw), out=Path(options.out), report=report)
-
-
-def _jobs(options: ClipsOptions) -> "Iterator[ClipJob]":
-    from tapetum.systems.tapvid3d.makers import adt, drivetrack, pstudio
-
-    raw, source = Path(options.raw), options.source
-    if options.annotations is not None:
-        return (adt if source == "adt" else pstudio).annotated(raw, Path(options.annotations))
-    sampled: dict[str, Any] = {"seed": options.seed} | ({} if options.tracks is None else {"tracks": options.tracks})
-    if source == "adt":
-        people = None if options.people is None else Path(options.people)
-        return adt.jobs(raw, length=options.frames, people=people, **sampled)
-    return drivetrack.jobs(raw, **sampled)
+    return ClipsMade(source=source, raw=raw, out=Path(options.out), report=report)
 
 
 COMMANDS = Group(

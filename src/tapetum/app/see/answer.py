@@ -63,7 +63,6 @@ class ChosenAnswer(Result):
     """The chosen answer, and the score of each option."""
 
     answer: str
-    """The one that fits best."""
     options: tuple[str, ...]
     by: str
     """similarity, likelihood or nouns."""
@@ -75,7 +74,6 @@ class ChosenAnswer(Result):
     probabilities: tuple[float, ...] = ()
     """By nouns, of each: that it is seen, over the frames where it is likeliest; 0 for what is no noun."""
     remarks: tuple[str, ...] = ()
-    """Which answers are no nouns."""
     model: str | None = None
     lead: float | None = None
     """Score of the answer above that of the next."""

@@ -34,7 +34,6 @@ class LivePassage(Result):
     so_far: str
     """The option that fits best all that was seen up to here."""
     memory_bytes: int
-    """Of what is remembered."""
 
     def as_json(self) -> dict[str, Any]:
         about = {"start_s": self.start_s, "stop_s": self.stop_s, "answer": self.answer, "scores": list(self.scores)}
@@ -74,7 +73,6 @@ class ChosenLive(Result):
     """The option that fits best all that was seen."""
     passages: int
     frames: int
-    """That were looked at."""
     dropped: int
     """That came while others were being looked at."""
 

@@ -90,7 +90,6 @@ class Classes:
     """The image; of one in memory its number, as image-0."""
     names: tuple[str, ...]
     numbers: tuple[int, ...]
-    """Outputs of the network."""
     probabilities: "Float32[np.ndarray, ' n']"
     """Those of all classes add up to 1."""
 
@@ -100,11 +99,8 @@ class Classified(Result):
     """What is in some images."""
 
     images: tuple[Classes, ...]
-    """Those that could be read, in their order."""
     failed: tuple[str, ...]
-    """Paths of those that could not."""
     report: Path | None = None
-    """The page that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
         def rows(image: Classes) -> list[dict[str, Any]]:

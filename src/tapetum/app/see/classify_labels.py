@@ -34,7 +34,6 @@ class FittingLabels:
     fits: bool
     """Whether the best label fits at all, or it is none of these."""
     names: tuple[str, ...]
-    """The likeliest labels."""
     shares: tuple[float, ...]
     """Softmax over all labels: those of an image add up to 1."""
     probabilities: tuple[float, ...] | None
@@ -52,11 +51,8 @@ class LabelsFitted(Result):
 
     model: str
     images: tuple[FittingLabels, ...]
-    """Those that could be read, in their order."""
     failed: tuple[str, ...]
-    """Paths of those that could not."""
     report: Path | None = None
-    """The page that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
         rows = []

@@ -67,17 +67,13 @@ class Discovered(Result):
     """Objects discovered in images."""
 
     images: tuple[str, ...]
-    """Those that could be read, in their order."""
     objects: tuple[int, ...]
-    """Number of objects in each."""
     failed: tuple[str, ...]
-    """Paths of those that could not be read."""
     page: Path
     instances: Path
     measured: str
     """Quality of the model on real images, in words."""
     report: Path | None = None
-    """Second copy of the page."""
 
     def as_json(self) -> dict[str, Any]:
         images = [{"path": path, "objects": count} for path, count in zip(self.images, self.objects, strict=True)]

@@ -86,7 +86,6 @@ class Embedded(Result):
     """Vectors of pieces of files; an image is one piece."""
 
     paths: tuple[str, ...]
-    """File of each piece."""
     start_s: tuple[float | None, ...]
     """Start of each piece in its file, in seconds; None for images."""
     stop_s: tuple[float | None, ...]
@@ -94,17 +93,13 @@ class Embedded(Result):
     vectors: "np.ndarray"
     """float32 (pieces, channels)."""
     files: int
-    """Number of requested files."""
     failed: int
-    """Number of files that could not be read."""
     neighbours: "np.ndarray | None" = None
     """int64 (pieces, N): numbers of the most similar pieces of other files, -1 where there are no more."""
     cosines: "np.ndarray | None" = None
     """float32 (pieces, N): their cosines; NaN where there are no more."""
     page: Path | None = None
-    """Page of neighbours, if a table was written."""
     out: Path | None = None
-    """The table, if one was written."""
     model: str | None = None
     """Identity of the weights: what `tapetum search` compares."""
     reference: str | None = None

@@ -1,15 +1,11 @@
-"""Tables of embeddings, written by `tapetum embed` and read by `tapetum search`: one row per piece, .parquet or .npz."""
+"""Tables of embeddings, written by `tapetum embed`: one row per piece, .parquet or .npz."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 from tapetum.core.errors import BadInput
-from tapetum.core.reading import no_pipe, read_bytes
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tapetum.app.see.embed import Embedded
 
 
@@ -34,49 +30,6 @@ def write_table(made: "Embedded", path: Path) -> None:
     check_table(path)
     with whole_file(path) as temporary:
         (_write_npz if path.suffix == ".npz" else _write_parquet)(made, temporary)
-
-
-def read_table(path: Path) -> "dict[str, np.ndarray]":
-    """Read path, start_s, stop_s, embedding, the `model` that made them, and `reference`, which loads it ("" if unknown).
-
-    Raises BadInput for a file that is not such a table, or does not record its model.
-    """
-    import numpy as np
-
-    needed = "path", "start_s", "stop_s", "embedding", "model"
-    try:
-        if path.suffix == ".npz":
-            with np.load(no_pipe(path), allow_pickle=False) as file:
-                if "embedding" in file and "model" not in file:
-                    raise BadInput(f"{path} does not say which model made it; make it again: tapetum embed ... --out {path}")
-                reference = file["reference"] if "reference" in file else np.array("")
-                return {name: file[name] for name in needed} | {"reference": reference}
-        if path.suffix == ".parquet":
-            from tapetum.core.tables import from_parquet
-
-            columns = from_parquet(read_bytes(path))
-            about = {"embedding": np.stack([*columns["embedding"]]), **_made_by(path)}
-            return {name: columns[name] for name in needed[:3]} | about
-    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
-        raise BadInput(
-            f"{path} is no table of tapetum embed for search ({str(error)[:60]}); make one with the model"
-        ) from error
-    raise BadInput(f"{path} is no table; give the .parquet or .npz that tapetum embed wrote")
-
-
-def _made_by(path: Path) -> "dict[str, np.ndarray]":
-    import numpy as np
-
-    from tapetum.core.tables import parquet_file, pyarrow_for
-
-    file = parquet_file(path, "reading parquet")
-    about = pyarrow_for("reading parquet")[1].read_schema(file).metadata or {}
-    if b"tapetum_model" not in about:
-        raise BadInput(f"{path} does not say which model made it; make it again: tapetum embed ... --out {path}")
-    return {
-        "model": np.array(about[b"tapetum_model"].decode()),
-        "reference": np.array(about.get(b"tapetum_reference", b"").decode()),
-    }
 
 
 def _write_npz(made: "Embedded", file: Path) -> None:

@@ -1,16 +1,15 @@
 """Nearest neighbours of embedded files by cosine similarity, and a page that shows them."""
 
-import base64
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Int64
 
 from tapetum.core.errors import BadInput
-from tapetum.report.page import ReportPage, TableColumn, TableRow, encode_jpeg, write_report
+from tapetum.report.page import ReportPage, TableColumn, TableRow, write_report
 
 if TYPE_CHECKING:
     from tapetum.app.see.embed import Embedded
@@ -95,13 +94,3 @@ def _sheet(made: "Embedded", places: Sequence[str], pieces: Sequence[int]) -> "F
             continue
         cell[:] = np.asarray(ImageOps.pad(frame, (_SIDE, _SIDE), color=(238, 238, 238)))
     return contact_sheet(cells)
-
-
-def small_image(frame: UInt8[np.ndarray, "h w 3"]) -> str:
-    """Write an image tag with an embedded JPEG thumbnail."""
-    return image_tag(encode_jpeg(frame, _SIDE))
-
-
-def image_tag(jpeg: bytes) -> str:
-    """Write an image tag with an embedded JPEG."""
-    return f"<img src='data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}'>"

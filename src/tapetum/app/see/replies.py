@@ -23,9 +23,7 @@ class ImageReply:
     width: int
     height: int
     frames: int
-    """Number of frames that it was shown."""
     frame: int | None
-    """Frame of a video, if it is about one."""
     answer: "Answer"
     """Its words, location tokens among them, with the probability of the whole."""
     ended: bool
@@ -33,13 +31,11 @@ class ImageReply:
     boxes: "Boxes"
     """In pixels; the score of each is the geometric mean of the probabilities of its tokens."""
     masks: "Masks"
-    """Of the size of the image."""
     malformed: int
     """Number of boxes and masks that followed no grammar and were left out."""
     unasked: tuple[str, ...] = ()
     """Labels of boxes of things nobody asked for, which were left out."""
     drawn: Path | None = None
-    """The drawing, if one was made."""
 
     def as_json(self) -> dict[str, Any]:
         from tapetum.data.rle import encode_mask
@@ -110,9 +106,7 @@ class ImageReplies(Result):
     failed: tuple[dict[str, Any], ...] = ()
     """Images that could not be read: path and trouble."""
     out: Path | None = None
-    """Folder of drawings and answers, if there is one."""
     regions: bool = False
-    """It was about boxes or masks, not about words."""
     report: Path | None = None
     model: str = ""
 

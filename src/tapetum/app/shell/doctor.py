@@ -44,29 +44,6 @@ class DoctorOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Device:
-    """A device to compute on."""
-
-    name: str
-    """As `--device` takes it."""
-    model: str
-    memory_gib: float | None
-    """Its own memory, or the machine's; None if unknown."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extra:
-    """Optional packages, installed by name: pip install '.[view]'."""
-
-    name: str
-    gives: str
-    packages: dict[str, str | None]
-    """Version of each package; None if it is missing."""
-    here: bool
-    """Whether all packages are installed."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Health(Result):
     """Results of `doctor`."""
 
@@ -74,8 +51,10 @@ class Health(Result):
     machine: dict[str, Any]
     processor: dict[str, Any]
     """Vendor, vector and matrix instructions, kernel of float32 linear layers, and what `--dtype auto` chooses."""
-    devices: tuple[Device, ...]
-    extras: tuple[Extra, ...]
+    devices: tuple[dict[str, Any], ...]
+    """Of each its name, as `--device` takes it, model and memory_gib, its own or the machine's; None if unknown."""
+    extras: tuple[dict[str, Any], ...]
+    """Of each its name, what it gives, the version of each of its packages or None, and whether all are here."""
 
     def as_text(self) -> str:
         host = self.machine
@@ -90,13 +69,13 @@ class Health(Result):
             "devices",
         ]
         for device in self.devices:
-            room = "" if device.memory_gib is None else f", {device.memory_gib:g} GiB"
-            lines.append(f"  {device.name:8}  {device.model}{room}")
+            room = "" if device["memory_gib"] is None else f", {device['memory_gib']:g} GiB"
+            lines.append(f"  {device['name']:8}  {device['model']}{room}")
         lines += ["", f"extras: {install_line('NAME')}"]
         for extra in self.extras:
-            missing = ", ".join(name for name, version in extra.packages.items() if version is None)
+            missing = ", ".join(name for name, version in extra["packages"].items() if version is None)
             lacks = f" (lacks {missing})" if missing else ""
-            lines.append(f"  {extra.name:10} {'here' if extra.here else 'missing':8} {extra.gives}{lacks}")
+            lines.append(f"  {extra['name']:10} {'here' if extra['here'] else 'missing':8} {extra['gives']}{lacks}")
         return "\n".join(lines)
 
 
@@ -105,7 +84,7 @@ def doctor(options: DoctorOptions, listener: Listener) -> Health:
     """Describe this machine: versions, devices, and the extras that are installed.
 
     >>> health = doctor()
-    >>> "torch" in health.versions, health.devices[0].name
+    >>> "torch" in health.versions, health.devices[0]["name"]
     (True, 'cpu')
     """
     from tapetum.account.machine import machine, package_versions
@@ -115,37 +94,37 @@ def doctor(options: DoctorOptions, listener: Listener) -> Health:
     devices = _devices()
     return Health(
         versions=package_versions(),
-        machine=machine([device.model for device in devices if device.name.startswith(("cuda", "xpu"))]),
+        machine=machine([device["model"] for device in devices if device["name"].startswith(("cuda", "xpu"))]),
         processor={**asdict(processor()), "linear": cpu.KERNEL, "dtype": choose_dtype("auto")},
         devices=tuple(devices),
         extras=tuple(_extra(name, gives, packages) for name, (packages, gives) in EXTRAS.items()),
     )
 
 
-def _extra(name: str, gives: str, packages: tuple[str, ...]) -> Extra:
+def _extra(name: str, gives: str, packages: tuple[str, ...]) -> dict[str, Any]:
     installed: dict[str, str | None] = {}
     for package in packages:
         try:
             installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             installed[package] = None
-    return Extra(name=name, gives=gives, packages=installed, here=None not in installed.values())
+    return {"name": name, "gives": gives, "packages": installed, "here": None not in installed.values()}
 
 
-def _devices() -> list[Device]:
+def _devices() -> list[dict[str, Any]]:
     import torch
 
     from tapetum.account.machine import machine
     from tapetum.core.devices import devices_here
 
     host = machine()
-    devices = [Device(name="cpu", model=f"{host['cpu']}, {host['cores']} cores", memory_gib=host["memory_gib"])]
+    devices = [{"name": "cpu", "model": f"{host['cpu']}, {host['cores']} cores", "memory_gib": host["memory_gib"]}]
     for name in devices_here()[1:]:
         kind = torch.device(name).type
         if kind in ("cuda", "xpu"):
             about = torch.get_device_module(kind).get_device_properties(name)
-            devices.append(Device(name=name, model=about.name, memory_gib=round(about.total_memory / 2**30, 1)))
+            devices.append({"name": name, "model": about.name, "memory_gib": round(about.total_memory / 2**30, 1)})
         else:
             model = "Apple GPU" if kind == "mps" else kind
-            devices.append(Device(name=name, model=model, memory_gib=host["memory_gib"]))
+            devices.append({"name": name, "model": model, "memory_gib": host["memory_gib"]})
     return devices

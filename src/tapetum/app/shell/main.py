@@ -61,7 +61,7 @@ VERBS = {
     "ask": Entry("see", "answer a question about images or a video", "app.see.ask.ask"),
     "caption": Entry("see", "say in a sentence what is to be seen", "app.see.caption.caption"),
     "detect": Entry("see", "find things that words name, or follow them through a video", "app.see.detect.detect_or_follow"),
-    "segment": Entry("see", "outline things that words name", "app.see.segment.segment"),
+    "segment": Entry("see", "outline things that words name", "app.see.segment.segment_any"),
     "answer": Entry("see", "say which of several answers fits a video, however long", "app.see.answer_live.answer_any"),
     "index": Entry("see", "make an index of images and films, or renew it", "desk.search.index.index"),
     "search": Entry("see", "find images and moments by words or by an example", "desk.search.search.search"),
@@ -86,7 +86,7 @@ VERBS = {
     "ledger": Entry("score", "say what runs cost: time, FLOPs, energy, CO2; several side by side", "app.score.ledger.ledger"),
     "sample": Entry("make", "put a clip and a few images into a folder, to try commands on", "app.make.sample.sample"),
     "scenes": Entry("make", "make synthetic videos and images with exact truth", "app.make.scenes.COMMANDS"),
-    "data": Entry("make", "make and show tar shards, from which training reads; fetch benchmarks", "app.make.data.COMMANDS"),
+    "data": Entry("make", "make tar shards, from which training reads; fetch benchmarks", "app.make.data.COMMANDS"),
     "weights": Entry("make", "list, fetch and convert weights", "app.make.weights.COMMANDS"),
     "export": Entry("make", "make a tracker a file for onnxruntime or torch.export", "app.make.export.export"),
     "doctor": Entry("help", "describe this machine: versions, devices, extras", "app.shell.doctor.doctor"),
@@ -137,7 +137,9 @@ def _guarded(arguments: list[str]) -> int:
         place = f"{error.filename}: " if error.filename else ""
         if not place and error.errno in _FULL:
             place = "the disk is full, or where results are printed to: "
-        if not _stdout_works():
+        try:
+            sys.stdout.flush()
+        except (OSError, ValueError):
             mute(sys.stdout)
         return _complain(f"{place}{error.strerror or error}; mend that and run again", error, _MENDABLE)
     except BaseException as error:
@@ -155,14 +157,6 @@ def _unforeseen(error: BaseException) -> str:
     return (
         f"unforeseen {name}{where}{text}; this is a fault of tapetum: run again with TAPETUM_DEBUG=1 and report what it shows"
     )
-
-
-def _stdout_works() -> bool:
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _print_thread_error(args: Any) -> None:
@@ -203,9 +197,6 @@ class _Parsed(NamedTuple):
     path: str
     options: Any
     threads: int | None
-    """Number of threads that --threads asks for."""
-    shares: bool
-    """Whether it may use fewer cores than there are."""
 
 
 def _read(arguments: Sequence[str]) -> _Parsed:
@@ -230,6 +221,8 @@ def _read(arguments: Sequence[str]) -> _Parsed:
             advice = replacement(f"{path} {rest[0]}") or parsing.nearest(rest[0], chosen.commands)
             raise BadInput(f"{path} has no {rest[0]!r}; {advice} (see: {path} --help)")
         raise BadInput(f"give one of {', '.join(chosen.commands)} (see: {path} --help)")
+    if rest and (gone := replacement(f"{path} {rest[0]}")) and not os.path.exists(rest[0]):
+        raise BadInput(f"{path} has no {rest[0]!r}; {gone} (see: {path} --help)")
     shares = has_threads(verb, chosen.options)
     rest, threads = take_threads(rest) if shares else (rest, None)
     parsing.check_words(chosen.options, rest, path)
@@ -251,7 +244,7 @@ def _read(arguments: Sequence[str]) -> _Parsed:
         print(HELP if shares else "", end="")
         raise
     check_sizes(options, dashes=True)
-    return _Parsed(chosen, path, options, threads, shares)
+    return _Parsed(chosen, path, options, threads)
 
 
 def _run(arguments: list[str]) -> int:
@@ -269,14 +262,11 @@ def _run(arguments: list[str]) -> int:
         return _MENDABLE
     warnings.filterwarnings("ignore", module="PIL")  # what matters of a damaged or large image is said by an error of ours
     from tapetum.app.shell.threads import computing
-    from tapetum.core.threads import Load
 
-    load = Load()
     with starting(verb), pending_signals():
         chosen = _read(arguments)
         from tapetum.core.provenance import guarded
-    sharing = load if chosen.shares else None
-    with computing(chosen.threads, sharing), guarded(chosen.options), visible_results(), warnings.catch_warnings():
+    with computing(chosen.threads), guarded(chosen.options), visible_results(), warnings.catch_warnings():
         warnings.simplefilter("always", Remark)
         warnings.showwarning = _shown
         _work(chosen)

@@ -14,7 +14,6 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -47,13 +46,6 @@ def print_result(result: Result, json: bool, main: bool = True) -> None:
         raise ended
     if (failure := result.failure()) is not None:
         raise BadInput(failure)
-
-
-def progress(counts: ProgressColumn | None = None) -> Progress:
-    """Show progress bars on stderr if it is a terminal; `counts` shows the amount done and the total."""
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), counts or MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def note(text: str) -> None:
@@ -178,5 +170,7 @@ def terminal(counts: Literal["items", "bytes"] = "items", json: bool = False) ->
 
     Parts of the result are printed as they arrive, as lines of JSON or as text.
     """
-    with progress(DownloadColumn() if counts == "bytes" else None) as bars:
+    console, counted = Console(stderr=True), DownloadColumn() if counts == "bytes" else MofNCompleteColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), counted, TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         yield Log(json) if bars.disable else _Terminal(bars, json)

@@ -1,6 +1,5 @@
 """Verbs and options that left, and what took their place; read only where an unknown verb or option is met."""
 
-_GRAPH_CUT = "name what to outline in words: tapetum segment photo.jpg THINGS"
 _SEARCH = "tapetum embed --neighbours N lists what is most alike"
 
 RETIRED: dict[tuple[str, str], str] = {
@@ -12,9 +11,11 @@ RETIRED: dict[tuple[str, str], str] = {
     ("convert", "undo-swaps"): "correct the tracks: tapetum track --correct, or the page of tapetum serve",
     ("data annotate", ""): "write columns that you compute into a LeRobot data set with its own library",
     ("data check", ""): "the reader of a data set says what is missing when it is used",
+    ("data show", ""): "tar -tvf SHARD lists the samples, and tapetum.data.shards.Shards reads them",
     ("doctor", "quick"): "doctor tries nothing any more: leave it out",
     ("doctor", "systems"): "run a verb with --device, which says what it lacks",
     ("embed", "plan"): "tapetum train longvideo --dry counts a training",
+    ("eval itto", ""): "a benchmark of your own: docs/guides/bring-your-own.md",
     ("eval motion", ""): "TRAJAN of google-deepmind/tapnet",
     ("eval paligemma", "blind"): "tapetum eval scenes (package tapetum-world)",
     ("eval paligemma", "segment"): "tapetum eval scenes (package tapetum-world)",
@@ -26,11 +27,13 @@ RETIRED: dict[tuple[str, str], str] = {
     ("search", "clusters"): _SEARCH,
     ("search", "duplicates"): _SEARCH,
     ("search", "exact"): "search is always exact: leave it out",
+    ("search", "index"): "give the index first: tapetum search INDEX WORDS",
     ("search", "map"): _SEARCH,
-    ("segment", "box"): _GRAPH_CUT,
-    ("segment", "click"): _GRAPH_CUT,
-    ("segment", "format"): _GRAPH_CUT,
-    ("segment", "tracker"): _GRAPH_CUT,
+    ("search", "sheet"): "tapetum serve shows what is found with thumbnails; --json has all of it",
+    ("search", "words"): "give the words after the index: tapetum search INDEX WORDS",
+    ("segment", "tracker"): "--model NAME of a SAM 2 follows what is clicked",
+    ("show perception-test", ""): "tapetum eval perception-test --json has all scores",
+    ("show tracks", ""): "tapetum show TRACKS VIDEO",
     ("tapvid3d make", "experiment"): "Panoptic Studio takes the published annotations",
     ("train status", ""): "log.jsonl of the run, or --log-to tensorboard",
     ("train tap-small", ""): "tapetum train tap-nano --start NAME",

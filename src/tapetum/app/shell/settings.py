@@ -12,6 +12,8 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +31,11 @@ def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
 
     Raises BadInput if the file cannot be read, is of another recipe, has an unknown key, or a value of the wrong type.
     """
-    file = _file(words)
-    if file is None:
+    places = [following for word, following in pairwise(words) if word == "--config"]
+    places += [word.partition("=")[2] for word in words if word.startswith("--config=")]
+    if not places:
         return list(words)
+    file = Path(places[-1])
     content = _read(file)
     theirs = content.pop("recipe", recipe)
     if theirs != recipe:
@@ -63,22 +67,11 @@ def settings_of(given: Any, recipe: str, command: str) -> str:
     """Write the text of a settings file that repeats a run, whose command begins with `command`."""
     lines = [f"# tapetum {__version__}; {command} --config THIS-FILE --out DIR repeats the run", f"recipe = {_toml(recipe)}"]
     for option in options_of(type(given)):
-        value = _value(given, option.place)
+        value = reduce(lambda part, name: getattr(part, name, inspect.Parameter.empty), option.place, given)
         if option.names[0] in NOT_WRITTEN or value is inspect.Parameter.empty or (value is None and option.default is None):
             continue
         lines.append(f"{option.names[0]} = {_toml(value)}")
     return "\n".join(lines) + "\n"
-
-
-def _file(words: Sequence[str]) -> Path | None:
-    """The value of the last --config."""
-    file = None
-    for word, following in zip(words, [*words[1:], None], strict=False):
-        if word == "--config" and following is not None:
-            file = Path(following)
-        elif word.startswith("--config="):
-            file = Path(word.partition("=")[2])
-    return file
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -104,12 +97,6 @@ def _as_words(option: Option, value: Any, place: str) -> list[str]:
     if option.repeated:
         return [word for each in many for word in (f"--{name}", str(each))]
     return [f"--{name}", *map(str, many)]
-
-
-def _value(command: Any, place: Sequence[str]) -> Any:
-    for name in place:
-        command = getattr(command, name, inspect.Parameter.empty)
-    return command
 
 
 def _toml(value: Any) -> str:

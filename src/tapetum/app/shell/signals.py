@@ -85,17 +85,13 @@ def ended_by_signals(for_good: bool = False) -> Iterator[None]:
     _pending.clear()
     if alone and threading.current_thread() is threading.main_thread():
         numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
-        before = {n: signal.signal(n, _end) for n in numbers if signal.getsignal(n) is _usual(n)}
+        usual = {signal.SIGINT: signal.default_int_handler}
+        before = {n: signal.signal(n, _end) for n in numbers if signal.getsignal(n) is usual.get(n, signal.SIG_DFL)}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if for_good else handler)
-
-
-def _usual(number: int) -> Any:
-    """Python's default handling of a signal."""
-    return signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

@@ -12,13 +12,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from tapetum.app.shell.parsing import options_of, plain
-from tapetum.core.threads import SHARED, Load, check_threads, usable_cores
+from tapetum.core.threads import SHARED, check_threads, usable_cores
 
 IDLE = frozenset({"convert", "ledger", "weights"})
 """Verbs that compute nothing, and so take no --threads."""
-HELP = (
-    "\n--threads INT: threads to compute with; by default OMP_NUM_THREADS, or as many as there are free cores at the start.\n"
-)
+HELP = "\n--threads INT: threads to compute with; by default OMP_NUM_THREADS, or all cores.\n"
 _SLEEPING = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
 
 
@@ -47,11 +45,10 @@ def has_threads(verb: str, options: type) -> bool:
 
 
 @contextmanager
-def computing(requested: int | None, load: Load | None) -> Iterator[None]:
-    """Compute with `requested` threads within the block; None: with OMP_NUM_THREADS, or as many cores as are free.
+def computing(requested: int | None) -> Iterator[None]:
+    """Compute with `requested` threads within the block; None: with OMP_NUM_THREADS, or all cores.
 
-    `load` is as it was when the process began; None takes all cores, so that the last bits of what is computed are the same
-    each time. Where torch is imported already, its threads stay as they are unless others are asked for.
+    Where torch is imported already, its threads stay as they are unless others are asked for.
     """
     torch: Any = sys.modules.get("torch")
     if torch is not None and requested is None:
@@ -63,7 +60,7 @@ def computing(requested: int | None, load: Load | None) -> Iterator[None]:
     if requested is not None:
         os.environ["OMP_NUM_THREADS"] = str(requested)
     elif "OMP_NUM_THREADS" not in os.environ:
-        os.environ.update({"OMP_NUM_THREADS": str(load.free_cores() if load else usable_cores()), SHARED: "1"})
+        os.environ.update({"OMP_NUM_THREADS": str(usable_cores()), SHARED: "1"})
     if torch is not None:
         torch.set_num_threads(requested)
     try:

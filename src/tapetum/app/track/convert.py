@@ -51,9 +51,7 @@ class Converted(Result):
     """Tracks that were read and written again."""
 
     tracks: "Tracks"
-    """The points."""
     target: Path
-    """What was written."""
 
     def as_json(self) -> dict[str, Any]:
         return {"points": self.tracks.points, "frames": self.tracks.frames, "tracks": str(self.target)}

@@ -54,23 +54,21 @@ class TrackLiveOptions(TrackSettings):
     drop: bool = False
     """Drop frames of a pipe that come while one is worked on, and count them."""
     every: int | Literal["auto"] = 1
-    """The network looks at every N-th frame; patches of the image follow the points between. "auto" measures this machine."""
+    """The network looks at every N-th frame (`tracks.tracker.with_keyframes`), or with `realtime` whenever it is free."""
     realtime: bool = False
-    """It looks at the newest frame whenever it is free, in a thread of its own; patches follow the points in all frames."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that conflict or need the whole video."""
         super().check()
-        if self.correct:
-            raise BadInput("--correct needs the whole video; leave --online out")
-        if self.three_d:
-            raise BadInput("--3d needs the whole video; leave --online out")
-        if self.view != "tracks":
-            raise BadInput(f"--view {self.view} needs the whole video; without it, or with tapetum show afterwards")
-        if self.visible_above is not None:
-            raise BadInput("--visible-above needs the whole video; leave --online out, or give it to tapetum show afterwards")
-        if self.doubt:
-            raise BadInput("--doubt needs the whole video; leave --online out")
+        for option, given, advice in (
+            ("--correct", self.correct, "leave --online out"),
+            ("--3d", self.three_d, "leave --online out"),
+            (f"--view {self.view}", self.view != "tracks", "without it, or with tapetum show afterwards"),
+            ("--visible-above", self.visible_above is not None, "leave --online out, or give it to tapetum show afterwards"),
+            ("--doubt", self.doubt, "leave --online out"),
+        ):
+            if given:
+                raise BadInput(f"{option} needs the whole video; {advice}")
         if self.timing:
             raise BadInput("--timing is of a whole video; --online prints the latency of its frames; leave one out")
         if self.drop and Path(self.source).is_file():
@@ -88,14 +86,11 @@ class TrackedLive(Result):
     came_in_parts = True
 
     source: str
-    """What was given."""
     width: int
-    """Width of the frames in pixels."""
     height: int
     frame_rate: float
     """Frames per second, as the source says."""
     model: str
-    """Name or file of the tracker."""
     tracks: "Tracks"
     """All that was followed; before its frame a point stands at its place, unseen."""
     frames_dropped: int
@@ -103,12 +98,11 @@ class TrackedLive(Result):
     seconds: float
     """From the first frame to the last."""
     latency: tuple[float, ...]
-    """Seconds from the moment when each frame had been decoded until its points were known. Of a pipe or a file that waits,
-    from the moment when the frame was taken up: how long it had waited there is no delay of ours."""
+    """Seconds from the moment when each frame had been decoded, or was taken up from a pipe or a file, until its points were
+    known."""
     out: Path | None
-    """Folder of overlay.mp4, tracks.npz and tracks.csv; None where nothing is written."""
+    """Folder of overlay.mp4, tracks.npz and tracks.csv, if written, as `overlay` itself."""
     overlay: Path | None
-    """The painted frames; None where nothing is written, or they could not be."""
 
     def as_json(self) -> dict[str, Any]:
         import numpy as np
@@ -172,8 +166,12 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
     if start is None or (network is not None and not network.config.causal):
         raise BadInput(f"{model} needs the future; --online takes a causal model, such as {MODEL}")
     with ExitStack() as cleanup:
-        if options.realtime:
-            _leave_a_core(cleanup)
+        if options.realtime:  # patches are followed while the network works, with one thread fewer
+            import torch
+
+            threads = torch.get_num_threads()
+            cleanup.callback(torch.set_num_threads, threads)
+            torch.set_num_threads(max(threads - 1, 1))
         written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
         live = cleanup.enter_context(LiveVideo(options.source, drop=options.drop or None))
         tracker = with_keyframes(tracker, options.every, options.realtime, options.fps or live.frame_rate)
@@ -190,8 +188,6 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
                 error.add_note(f"what was followed until then, {len(run.frame_results)} frames, is in {out}")
             raise
         seconds = time.perf_counter() - begin
-        if advice := run.faster():
-            listener.note(advice)
         if not run.frame_results:
             raise BadInput(f"{options.source} gave no frame; is anything sent there?")
         if never := run.never():
@@ -200,10 +196,7 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
                 f"({len(run.frame_results)} frames did)"
             )
         if len(never) == len(run.queries):
-            raise BadInput(
-                f"no point was followed: {options.source} ended after {len(run.frame_results)} frames, before the frame of any "
-                "point; give points on earlier frames"
-            )
+            raise BadInput(f"no point was followed: {options.source} ended before the frame of any point; give earlier frames")
         tracks = run.tracks()
         if written is not None:
             save(tracks, written.folder)
@@ -221,15 +214,6 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
             out=out,
             overlay=None if out is None or overlay is None else out / overlay,
         )
-
-
-def _leave_a_core(cleanup: ExitStack) -> None:
-    """Compute with one thread fewer, until the clean-up: patches are followed while the network works."""
-    import torch
-
-    threads = torch.get_num_threads()
-    cleanup.callback(torch.set_num_threads, threads)
-    torch.set_num_threads(max(threads - 1, 1))
 
 
 def _follow(run: LiveRun, written: "Results | None", live: "LiveVideo", listener: Listener) -> str | None:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.app.track.live import TrackLiveOptions
-    from tapetum.systems.tap.tracking.tracker import OnlineState, TapirTracker
+    from tapetum.systems.tap.tracking.tracker import TapirTracker
     from tapetum.tracks.points import Point
     from tapetum.types import Tracks
-    from tapetum.video import LiveVideo, TrackPainter
+    from tapetum.video import LiveVideo
     from tapetum.video.live import CapturedFrame
 
 
@@ -66,8 +66,6 @@ class LiveFrame(Result):
 
 LOST_SHARE, LOST_FRAMES = 0.5, 5
 """Most points are lost where less than this share is visible in so many frames in a row, and back where it is in as many."""
-SLOWER, SIDES = 1.5, (854, 480, 256)
-"""From which ratio on smaller frames are said to be faster, and the longer sides that are tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,26 +121,23 @@ class LiveRun:
         """Yield painted frames while points are tracked; unpainted frames if nobody views them."""
         import numpy as np
 
-        painter = None
+        from tapetum.video import TrackPainter, point_colours
+
+        painter, options = None, self.options
         for xy, confidence, moment in self.followed():
             frame = moment.frame
             if self.paints:
-                painter = painter or self._painter()
-                width, height = self.options.scaled(*self.size)
+                width, height = options.scaled(*self.size)
+                if painter is None:
+                    colours, labels = point_colours(self.places, *self.size), options.labels(len(self.places), self.names)
+                    style = {"trail": options.trail, "radius": options.radius, "rings": options.rings == "yes"}
+                    painter = TrackPainter(height, width, colours, labels=labels, **style)
                 scale = np.divide((width, height), self.size, dtype=np.float32)
                 frame = painter.paint(resize_frame(frame, width, height), xy * scale, confidence > 0.5)
             yield frame
             if self.options.viewer is not None and not self.options.viewer(frame):
                 break
         self.listener.status("")
-
-    def _painter(self) -> "TrackPainter":
-        from tapetum.video import TrackPainter, point_colours
-
-        options, (width, height) = self.options, self.options.scaled(*self.size)
-        colours = point_colours(self.places, *self.size)
-        style = {"trail": options.trail, "radius": options.radius, "rings": options.rings == "yes"}
-        return TrackPainter(height, width, colours, labels=options.labels(len(self.places), self.names), **style)
 
     def followed(self) -> Iterator[tuple["np.ndarray", "np.ndarray", "CapturedFrame"]]:
         """Yield positions and confidence of all points in each frame, and the frame."""
@@ -153,14 +148,19 @@ class LiveRun:
         for moment in self.live:
             begun = time.perf_counter()
             begin = begin or begun
-            self.last, self.frame = moment.number, moment.frame
+            self.last = moment.number
             if not self.numbers:
                 self._begin(moment.frame)
-            frame = self._shrunk(moment.frame)
+            frame = resize_frame(moment.frame, *self.small)
             due = sum(query[0] <= moment.number for query in self.queries)
             known = 0 if stream is None else len(stream)
             if stream is None and due:
-                stream = self._started(frame, self.places[:due] * self.scale)
+                sizes = sizes_of(self.tracker, self.small, self.size)
+                if self.shown is None:
+                    stream = self.tracker.start(frame, self.places[:due] * self.scale, **sizes)
+                else:
+                    image, request = self.shown
+                    stream = self.tracker.start(frame, [p[1:] for p in request.points], reference=image, **sizes)
             elif stream is not None and due > known:
                 stream = self.tracker.add(stream, frame, self.places[known:due] * self.scale)
             xy, confidence = self.places.copy(), np.zeros(len(self.places), np.float32)
@@ -183,34 +183,35 @@ class LiveRun:
                 points = {"ids": np.arange(due), "xy": xy[:due], "confidence": confidence[:due], "names": names}
                 points |= {"velocity": velocity, "covariance": covariance, "chance_wrong": chance_wrong}
                 self.options.each(LiveFrame(frame=moment.number, time_s=moment.time_s, **points))
-            self._watch(moment, int((confidence > 0.5).sum()), due)
+            visible = int((confidence > 0.5).sum())
+            self._watch(moment, visible, due)
             done = time.perf_counter()
             self.latency.append(done - (moment.arrived if self.live.drop else begun))
-            self._tell(done - begin, int((confidence > 0.5).sum()), due)
+            pace = f"{len(self.numbers) / (done - begin):.1f} frames/s, " if done - begin > 0.2 else ""
+            self.listener.status(
+                f"frame {self.last}: {visible} of {due} points visible, {pace}latency {1000 * self.latency[-1]:.0f} ms"
+                f"{f', {self.live.dropped} frames dropped' if self.live.dropped else ''}"
+            )
             yield xy, confidence, moment
 
     def _begin(self, frame: "np.ndarray") -> None:
-        """Choose points for frames like the first, and the size of the tracker's input."""
+        """Choose the input's size, and the points, earliest first; those of another image are searched for at once."""
         import numpy as np
 
         height, width = frame.shape[:2]
         self.size = (width, height)
         self.small = parse_size(self.options.resize, width, height) if self.options.resize else self.size
         self.scale = np.array(self.small, np.float32) / np.array(self.size, np.float32)
-        self._choose(width, height)
+        request = requested_points(self.options, width, height, None) if self.shown is None else self.shown[1]
+        if request.ids is not None:
+            raise BadInput("a point is clicked twice, which needs the whole video; leave --online out, or give each its own id")
+        order = sorted(range(len(request.points)), key=lambda number: request.points[number][0])
+        self.queries = [request.points[number] for number in order]
+        if self.shown is not None:
+            down, across = height / self.shown[0].shape[0], width / self.shown[0].shape[1]
+            self.queries = [(0.0, x * across, y * down) for _, x, y in self.queries]
+        self.names = None if request.names is None else tuple(request.names[number] for number in order)
         self.places = np.array([query[1:] for query in self.queries], np.float32)
-
-    def _shrunk(self, frame: "np.ndarray") -> "np.ndarray":
-        return resize_frame(frame, *self.small)
-
-    def _tell(self, seconds: float, visible: int, due: int) -> None:
-        """Report progress to the listener."""
-        count = len(self.frame_results)
-        pace = f"{count / seconds:.1f} frames/s, " if seconds > 0.2 else ""
-        self.listener.status(
-            f"frame {self.last}: {visible} of {due} points visible, {pace}latency {1000 * self.latency[-1]:.0f} ms"
-            f"{f', {self.live.dropped} frames dropped' if self.live.dropped else ''}"
-        )
 
     def _watch(self, moment: "CapturedFrame", visible: int, due: int) -> None:
         """Say when most points are lost that were seen before, and when they are back."""
@@ -238,50 +239,6 @@ class LiveRun:
         else:
             self.options.event(event)
 
-    def faster(self) -> str | None:
-        """Find out how much faster smaller frames would be, by tracking the last one again; None unless frames came faster
-        than they were tracked, and it is worth it."""
-        if not self.frame_results or self.options.resize or self.shown is not None:
-            return None
-        if not self.live.dropped and sorted(self.latency)[len(self.latency) // 2] * self.live.frame_rate < 1:
-            return None
-        sides = [side for side in SIDES if side < max(self.size)]
-        whole = self._seconds_of_step(self.size) if sides else 0.0
-        for side in sides:
-            if (times := whole / self._seconds_of_step(parse_size(str(side), *self.size))) >= SLOWER:
-                return f"--resize {side} would be about {times:.1f} times as fast here, and less exact"
-        return None
-
-    def _seconds_of_step(self, size: tuple[int, int]) -> float:
-        """Seconds of a step in frames of this size, the least of three."""
-        import numpy as np
-
-        places = self.places[: len(self.queries) - len(self.never())] * np.divide(size, self.size, dtype=np.float32)
-        sizes = sizes_of(self.tracker, size, self.size)
-        stream, seconds = self.tracker.start(resize_frame(self.frame, *size), places, **sizes), []
-        for _ in range(4):  # the first takes more
-            begin = time.perf_counter()
-            stream, _ = self.tracker.step(stream, resize_frame(self.frame, *size))
-            seconds.append(time.perf_counter() - begin)
-        return min(seconds)
-
-    def _choose(self, width: int, height: int) -> None:
-        """Choose points, earliest first, as the stream takes them; those of another image are searched for at once."""
-        request = _request(self.options, width, height) if self.shown is None else self.shown[1]
-        order = sorted(range(len(request.points)), key=lambda number: request.points[number][0])
-        self.queries = [request.points[number] for number in order]
-        if self.shown is not None:
-            down, across = height / self.shown[0].shape[0], width / self.shown[0].shape[1]
-            self.queries = [(0.0, x * across, y * down) for _, x, y in self.queries]
-        self.names = None if request.names is None else tuple(request.names[number] for number in order)
-
-    def _started(self, frame: "np.ndarray", places: "np.ndarray") -> "OnlineState":
-        sizes = sizes_of(self.tracker, self.small, self.size)
-        if self.shown is None:
-            return self.tracker.start(frame, places, **sizes)
-        image, request = self.shown
-        return self.tracker.start(frame, [point[1:] for point in request.points], reference=image, **sizes)
-
     def never(self) -> "list[Point]":
         """List the points whose frame never came, earliest first."""
         return [query for query in self.queries if query[0] > self.last]
@@ -298,29 +255,16 @@ class LiveRun:
             queries[:, 0] = np.searchsorted(numbers, queries[:, 0])
         confidence = np.stack([result[1][:count] for result in self.frame_results], 1)
         xy = np.stack([result[0][:count] for result in self.frame_results], 1)
+        if self.shown is not None:  # where each point is seen best
+            best = confidence.argmax(1)
+            queries = np.column_stack([best, xy[np.arange(count), best]])
         return Tracks(
             xy=xy,
             visible=confidence > 0.5,
             confidence=confidence,
-            queries=queries if self.shown is None else _most_confident(xy, confidence),
+            queries=queries,
             names=None if self.names is None else self.names[:count],
             clicked=None if self.shown is None else np.zeros(confidence.shape, np.bool_),
             times=np.round(self.times, 9),
             numbers=numbers,
         )
-
-
-def _most_confident(xy: "np.ndarray", confidence: "np.ndarray") -> "np.ndarray":
-    """(n, 3): frame, x, y of each point where its confidence is highest."""
-    import numpy as np
-
-    best = confidence.argmax(1)
-    return np.column_stack([best, xy[np.arange(len(xy)), best]])
-
-
-def _request(options: "TrackLiveOptions", width: int, height: int) -> PointRequest:
-    """The requested points, in a stream of unknown length."""
-    request = requested_points(options, width, height, None)
-    if request.ids is not None:
-        raise BadInput("a point is clicked twice, which needs the whole video; leave --online out, or give each its own id")
-    return request

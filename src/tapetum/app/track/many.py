@@ -46,7 +46,6 @@ SUMMARY, TABLE = "summary.json", "videos.json"
 _POINT = re.compile(r"[^/,]{1,40}(,[-+.\de]{1,20}){2,3}")
 """Looks like a point, or a correction."""
 WITHOUT_EFFECT = {"device", "keep_features", "timing", "doubt", "until"}
-"""Settings that do not change the tracks of a video."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,18 +76,12 @@ class TrackedMany(Result):
     """Folder with a folder per video, and videos.json with the summaries."""
     videos: Sequence[dict[str, Any]]
     """`Tracked.as_json` of each video; its name and the trouble if it could not be tracked."""
-    no_overlay: bool = False
     report: Path | None = None
 
     @property
     def failed(self) -> list[dict[str, Any]]:
         """List the videos that could not be tracked."""
         return [summary for summary in self.videos if "trouble" in summary]
-
-    @property
-    def undrawn(self) -> list[dict[str, Any]]:
-        """List the videos that were tracked but lack a requested overlay."""
-        return [summary for summary in self.videos if not (self.no_overlay or "trouble" in summary or summary["overlay"])]
 
     @property
     def done(self) -> list[dict[str, Any]]:
@@ -100,8 +93,8 @@ class TrackedMany(Result):
         return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
-        places = sum(summary["points"] * summary["frames"] for summary in self.videos if "trouble" not in summary)
-        lines = [f"tracked in {len(self.videos) - len(self.failed)} of {len(self.videos)} videos, {places} places"]
+        places = sum(summary["points"] * summary["frames"] for summary in self.done)
+        lines = [f"tracked in {len(self.done)} of {len(self.videos)} videos, {places} places"]
         lines += [f"results  {self.out}", f"table    {self.out / TABLE}"]
         return "\n".join(lines if self.report is None else [*lines, f"report   {self.report}"])
 
@@ -187,11 +180,13 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
         from tapetum.app.track.report import write_videos_report
 
         write_videos_report(report, results, folders, listener)
-    tracked = TrackedMany(out=out, videos=results, no_overlay=options.no_overlay, report=report)
-    if undrawn := tracked.undrawn:
-        few = ", ".join(summary["video"] for summary in undrawn[:3])
+    undrawn = [
+        summary["video"] for summary in results if not (options.no_overlay or "trouble" in summary or summary["overlay"])
+    ]
+    if undrawn:
+        few = ", ".join(undrawn[:3])
         listener.note(f"{len(undrawn)} of {len(named)} videos have tracks but no overlay ({few}); tapetum show may draw it")
-    return tracked
+    return TrackedMany(out=out, videos=results, report=report)
 
 
 def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
@@ -228,9 +223,7 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
     sources: dict[str, str] = {}
     for name, source in named:
         if name in sources:
-            raise BadInput(
-                f"{sources[name]} and {source} would both have their results in {name}; track them with two commands"
-            )
+            raise BadInput(f"{sources[name]} and {source} would both have their results in {name}; use two commands")
         sources[name] = source
     return named
 
@@ -355,9 +348,10 @@ def _track_live(options: TrackCommandOptions, listener: Listener) -> "TrackedLiv
     if options.report is not None:
         raise BadInput("--report shows a video that is there as a whole, and --online follows one as it comes; leave one out")
     source = options.videos[0]
+    named = "://" not in source and source != "-" and not source.isdecimal()
     if options.json and options.preview == "-":
         raise BadInput("--json and --preview - would both write to stdout; give --preview a file or a window")
-    out = options.out or _live_folder(source)
+    out = options.out or Path(f"{(named and Path(source).stem) or 'live'}-tracks")
     each = listener.part if options.json else None
     live = narrowed(TrackLiveOptions, options, source=source, out=out, viewer=None, each=each, event=each)
     live.check()
@@ -368,9 +362,3 @@ def _track_live(options: TrackCommandOptions, listener: Listener) -> "TrackedLiv
         return tracked
     listener.note(json.dumps(tracked.as_json()))  # stdout has the images
     return None
-
-
-def _live_folder(source: str) -> Path:
-    """Name the result folder of a live source."""
-    name = Path(source).stem if "://" not in source and source != "-" and not source.isdecimal() else "live"
-    return Path(f"{name or 'live'}-tracks")

@@ -52,7 +52,6 @@ class Cut:
     video: "Video"
     """Its frames, at their own size."""
     small: "Video"
-    """What the tracker sees."""
 
     @property
     def numbers(self) -> list[int]:
@@ -88,9 +87,10 @@ class Cut:
         across, down = self.small.width / self.video.width, self.small.height / self.video.height
         return [(t, min(x * across, self.small.width), min(y * down, self.small.height)) for t, x, y in points]
 
-    def sizes(self, tracker: Any) -> dict[str, Any]:
-        """Choose the sizes at which a tracker refines tracks, as its arguments; see `sizes_of`."""
-        return sizes_of(tracker, (self.small.width, self.small.height), (self.video.width, self.video.height))
+    def options(self, tracker: "Tracker", features: "FeatureFile | None" = None) -> dict[str, Any]:
+        """Choose the sizes at which a tracker refines tracks (`sizes_of`), and its file of features, if it has a network."""
+        sizes = sizes_of(tracker, (self.small.width, self.small.height), (self.video.width, self.video.height))
+        return sizes if features is None or not hasattr(tracker, "correct") else {**sizes, "features": features}
 
     def whole(self, tracks: "Tracks", queries: "list[Point]") -> "Tracks":
         """Scale tracks to pixels of the video, and add frame times, and frame numbers if some were left out."""
@@ -105,10 +105,8 @@ class Cut:
 
 
 def sizes_of(tracker: Any, small: tuple[int, int], whole: tuple[int, int]) -> dict[str, Any]:
-    """Choose the sizes at which a network refines tracks in downscaled frames (width, height): none larger than these.
-
-    A small network upscales small videos, which helps (`refine_at_least`) but would cost all that smaller frames save.
-    """
+    """Choose the sizes at which a network refines tracks in downscaled frames (width, height): none larger than these, as where
+    it upscales small videos (`refine_at_least`), which would cost all that smaller frames save."""
     config = getattr(getattr(tracker, "model", None), "config", None)
     if getattr(config, "refine_at_least", None) is None or small[0] * small[1] >= whole[0] * whole[1]:
         return {}
@@ -160,7 +158,7 @@ class NewPoints:
         from tapetum.tracks.tracker import BLOCK, check_memory, in_blocks
 
         request, part = self.request, self.part
-        more: dict[str, Any] = part.sizes(tracker)
+        more: dict[str, Any] = part.options(tracker)
         if request.ids is not None:
             more["ids"] = request.ids + [f" support {number}" for number in range(len(support))]
         if self.reference is not None:
@@ -176,7 +174,7 @@ class NewPoints:
         if len(queries) > BLOCK and not {"ids", "reference"} & set(more) and hasattr(tracker, "model"):
             tracks = in_blocks(tracker, part.small, queries, BLOCK, self.listener, **more)
         else:
-            tracks = tracker.track(part.small, queries, progress=progress, **more, **kept(tracker, features))
+            tracks = tracker.track(part.small, queries, progress=progress, **{**more, **part.options(tracker, features)})
         if self.reference is None:
             queries = [request.points[row] for row in request.firsts] + support
         else:
@@ -216,31 +214,25 @@ class CorrectedPoints:
         needs_network(tracker)
         points: list[Point] = [(t, x, y) for t, x, y in self.clicks.queries.tolist()]
         places = np.array(self.part.shrunk(points), np.float32)
-        more: dict[str, Any] = {"ids": self.clicks.points.tolist(), **self.part.sizes(tracker)}
-        corrected = tracker.track(self.part.small, places, progress=progress, **more, **kept(tracker, features))
+        more: dict[str, Any] = {"ids": self.clicks.points.tolist(), **self.part.options(tracker, features)}
+        corrected = tracker.track(self.part.small, places, progress=progress, **more)
         corrected = self.part.whole(corrected, [points[row] for row in self.clicks.firsts().values()])
         return put_in_place(self.tracks, self.clicks, corrected)
 
 
-PointTask = NewPoints | CorrectedPoints
-"""Task of a tracker; built before the tracker is loaded, so that errors come at once."""
-
-
-def kept(tracker: "Tracker", features: "FeatureFile | None") -> dict[str, Any]:
-    """Choose the arguments with which a tracker with a network uses a feature file; other trackers have none."""
-    return {} if features is None or not hasattr(tracker, "correct") else {"features": features}
-
-
-def find_point_task(settings: "TrackSettings", video: "Video", cleanup: ExitStack, listener: Listener) -> PointTask:
-    """Build the task that `settings` request for a video whose true number of frames is known.
-
-    Raises BadInput for anything that the video lacks.
-    """
+def find_point_task(
+    settings: "TrackSettings", video: "Video", cleanup: ExitStack, listener: Listener
+) -> NewPoints | CorrectedPoints:
+    """Build the task that `settings` request for a video whose true number of frames is known, before the tracker is loaded.
+    Raises BadInput for anything that the video lacks."""
     if settings.correct:
-        from tapetum.systems.tap.tracking.corrections import corrections_of, gather_clicks, read_corrected
+        from tapetum.systems.tap.tracking.corrections import corrections_of, gather_clicks
+        from tapetum.tracks.exchange import check_video, read_tracks, tracked_part
 
         assert settings.tracks is not None
-        tracks, part = read_corrected(settings.tracks, video)
+        tracks = read_tracks(settings.tracks, video=video)
+        part = tracked_part(video, tracks)
+        check_video(tracks, part)
         return CorrectedPoints(
             cut(part, settings), tracks, gather_clicks(tracks, corrections_of(settings.correct, tracks, video))
         )

@@ -38,19 +38,13 @@ _AROUND = 96
 """Side of the image around a point, in pixels."""
 
 
-def write_track_report(
-    path: Path, video: Video, tracks: Tracks, listener: Listener, lines: Sequence[str], backward: np.ndarray | None
-) -> Path:
-    """Write the report of one video. Raises BadInput if the page cannot be written.
-
-    Args:
-        path: the page.
-        video: the frames of the tracks.
-        tracks: n points through t frames.
-        listener: receives progress.
-        lines: text at the head of the page.
-        backward: distance of the path back from each position, (n, t) in pixels, if tracked back.
-    """
+def write_track_report(path: Path, video: Video, tracks: Tracks, listener: Listener, backward: np.ndarray) -> Path:
+    """Write the report of one video, given the distance of the path back from each position, (n, t) in pixels. Raises BadInput
+    if the page cannot be written."""
+    lines = [
+        f"{tracks.points} points through {tracks.frames} frames of {video.width}x{video.height} pixels; "
+        f"{tracks.visible.mean():.0%} of the places are visible.",
+    ]
     first: dict[int, Any] = {}
     for place in find_doubtful_places(tracks, (video.width, video.height), backward):
         first.setdefault(place.point, place)
@@ -62,7 +56,7 @@ def write_track_report(
     }
     order = np.argsort(-doubt, kind="stable")[:MOST_ROWS].tolist()
     if len(order) < tracks.points:
-        lines = [*lines, f"{len(order):,} of {tracks.points:,} points, the most doubtful, have a row."]
+        lines.append(f"{len(order):,} of {tracks.points:,} points, the most doubtful, have a row.")
     images: dict[int, np.ndarray] = {}
     for point in sorted(order[:MOST_IMAGES], key=lambda point: look[point]):  # one pass over the video
         images[point] = _around(video[look[point]], tracks.xy[point, look[point]])
@@ -73,7 +67,7 @@ def write_track_report(
                 (tracks.names[point] if tracks.names is not None else "") or str(point),
                 int(numbers[look[point]]),
                 first[point].reason if point in first else None,
-                None if backward is None or np.isnan(backward[point]).all() else float(np.fmax.reduce(backward[point])),
+                None if np.isnan(backward[point]).all() else float(np.fmax.reduce(backward[point])),
                 float(tracks.visible[point].mean()),
                 float(tracks.confidence[point].mean()),
             ),
@@ -96,13 +90,11 @@ def _around(image: np.ndarray, xy: np.ndarray) -> np.ndarray:
 
 
 def write_videos_report(path: Path, summaries: Sequence[dict[str, Any]], folders: Sequence[Path], listener: Listener) -> Path:
-    """Write the report of many videos: those that could not be tracked first, then the least certain.
-
-    `summaries` are those of `TrackedMany.videos`, `folders` the results of each. Raises BadInput if the page cannot be written.
-    """
+    """Write the report of many videos, from their `TrackedMany.videos` and folders: those that could not be tracked first, then
+    the least certain. Raises BadInput if the page cannot be written."""
     rows = [_video_row(summary, folder) for summary, folder in zip(summaries, folders, strict=True)]
-    lines = [f"{sum(row.trouble is None for row in rows)} of {len(rows)} videos were tracked."]
-    report = ReportPage(title="Tracks of many videos", lines=lines, columns=VIDEO_COLUMNS, rows=rows)
+    line = f"{sum(row.trouble is None for row in rows)} of {len(rows)} videos were tracked."
+    report = ReportPage(title="Tracks of many videos", lines=[line], columns=VIDEO_COLUMNS, rows=rows)
     return write_report(path, report, partial(listener.progress, "report: videos"))
 
 

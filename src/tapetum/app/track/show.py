@@ -1,4 +1,4 @@
-"""`tapetum.show`: draws saved tracks on their video, without tracking again."""
+"""`tapetum.show`: draws saved tracks on their video, without tracking again; plots them, or writes a frame of a video."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,13 +10,13 @@ import tyro
 
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
 from tapetum.core.errors import BadInput
-from tapetum.core.files import plain_name
+from tapetum.core.files import plain_name, whole_file
 from tapetum.core.provenance import check
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.app.track.show_images import PlottedTracks, ShownFrame
+    from tapetum.tracks.doubtful import Place
     from tapetum.types import Tracks
     from tapetum.video import Video
     from tapetum.video.types import Frame
@@ -131,13 +131,10 @@ class DrawnTracks(Result):
     """Tracks that were drawn on their video."""
 
     tracks_file: File
-    """Where the tracks were read from."""
     video: File
     """What they were drawn on, or the name of an array."""
     tracks: "Tracks"
-    """The points."""
     overlay: Path
-    """What was written."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -169,7 +166,6 @@ def show(options: ShowOptions, listener: Listener) -> "DrawnTracks | PlottedTrac
     ...     tapetum.show(done.out / "tracks.npz", f"{folder}/clip.npy", out=f"{folder}/drawn.gif").overlay.name
     'drawn.gif'
     """
-    from tapetum.app.track.show_images import plot_tracks, show_frame
     from tapetum.tracks.exchange import check_video, read_tracks, tracked_part
     from tapetum.video import open_video
 
@@ -183,7 +179,8 @@ def show(options: ShowOptions, listener: Listener) -> "DrawnTracks | PlottedTrac
         return show_frame(options.tracks, options.frame, out, options.ruler, listener)
     if options.plot:
         return plot_tracks(Path(options.tracks), out, options.name, options.video)
-    source, given = _both(options)
+    source, given = Path(options.tracks), options.video
+    _check_both(source, given)
     file = Path(given) if isinstance(given, str | Path) else None
     if file is None and out is None:
         raise BadInput("the video is in memory and has no name to call the overlay by; give out, such as out='drawn.mp4'")
@@ -199,23 +196,16 @@ def show(options: ShowOptions, listener: Listener) -> "DrawnTracks | PlottedTrac
     return DrawnTracks(tracks_file=source, video=name, tracks=tracks, overlay=out)
 
 
-def _both(options: ShowOptions) -> tuple[Path, Any]:
-    """Tracks and their video. Raises BadInput, with the right command, if one is missing or the video comes first."""
-    source, given = Path(options.tracks), options.video
-    if given is not None and not isinstance(given, str | Path):
-        return source, given
-    given = None if given is None else Path(given)
+def _check_both(source: Path, given: Any) -> None:
+    """Raise BadInput, with the right command, if the tracks or their video are missing, or the video comes first."""
     is_video = source.is_dir() or source.suffix.lower() not in _TRACKS
-    if given is not None and not is_video:
-        return source, given
-    if given is not None and given.suffix.lower() not in _TRACKS:
-        return source, given  # what cannot be read as tracks is said when it is read
-    if given is not None:
+    if isinstance(given, str | Path) and is_video and Path(given).suffix.lower() in _TRACKS:
         raise BadInput(f"{source} is a video: tracks come first, as in: tapetum show {given} {source}")
-    if is_video:
+    if given is None and is_video:
         made = f"tapetum track {source} makes them, in {plain_name(source)}-tracks/tracks.npz"
         raise BadInput(f"{source} is a video, and tracks are drawn on it: tapetum show TRACKS {source}; {made}")
-    raise BadInput(f"give the video that the tracks come from too: tapetum show {source} VIDEO")
+    if given is None:
+        raise BadInput(f"give the video that the tracks come from too: tapetum show {source} VIDEO")
 
 
 def write_overlay(
@@ -270,3 +260,115 @@ def copies_of(number: int, frame_rate: float, target_rate: float | None) -> int:
     if target_rate is None:
         return 1
     return math.ceil((number + 1) * target_rate / frame_rate - 1e-6) - math.ceil(number * target_rate / frame_rate - 1e-6)
+
+
+_LISTED = 20
+"""Maximum number of places in the text."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlottedTracks(Result):
+    """Tracks that were plotted."""
+
+    tracks_file: File
+    tracks: "Tracks"
+    plot: Path
+    places: "tuple[Place, ...]"
+    """Doubtful places, the most doubtful first."""
+
+    def as_json(self) -> dict[str, Any]:
+        from tapetum.report.images import name_of_point
+
+        rows = []
+        for place in self.places:
+            about = {"frame": self._frame(place), "reason": place.reason, "score": place.score}
+            rows.append({"point": place.point, "name": name_of_point(self.tracks, place.point), **about})
+        return {"tracks": str(self.tracks_file), "plot": str(self.plot), "frames_to_check": rows}
+
+    def as_text(self) -> str:
+        from tapetum.report.images import name_of_point
+
+        lines = [f"plot     {self.plot}"]
+        lines += [
+            f"frame {self._frame(p):5d}  {name_of_point(self.tracks, p.point):12}  {p.reason}" for p in self.places[:_LISTED]
+        ]
+        if not self.places:
+            lines.append("no frame is doubtful: confidence is high wherever points are visible, and none jumps")
+        if (more := len(self.places) - _LISTED) > 0:
+            lines.append(f"and {more} more; --json lists all")
+        return "\n".join(lines)
+
+    def _frame(self, place: "Place") -> int:
+        return place.frame if self.tracks.numbers is None else int(self.tracks.numbers[place.frame])
+
+
+def plot_tracks(source: Path, out: Path | None, name: str | None, video: Any) -> PlottedTracks:
+    """Plot the tracks of a file, of `name` in a TAP-Vid pickle; the image is `out`, by default its name with -plot.png. Raises
+    BadInput for a file that cannot be read, tracks without a point or frame, and an image that cannot be written."""
+    from PIL import Image
+
+    from tapetum.report.images import draw_plot
+    from tapetum.tracks.doubtful import find_doubtful_places
+    from tapetum.tracks.exchange import read_tracks
+    from tapetum.video import open_video
+
+    out = out or Path(f"{plain_name(source)}-plot.png")
+    if out.suffix.lower() != ".png":
+        raise BadInput(f"--out {out}: a plot is a PNG; give a name that ends in .png")
+    check(out)
+    tracks = read_tracks(source, name=name)
+    if not tracks.points or not tracks.frames:
+        raise BadInput(f"{source} has {tracks.points} points in {tracks.frames} frames; there is nothing to plot")
+    size = None
+    if video is not None:
+        with open_video(video) as opened:
+            size = opened.width, opened.height
+    places = find_doubtful_places(tracks, size)
+    with whole_file(out) as temporary:
+        Image.fromarray(draw_plot(tracks, places)).save(temporary, "PNG")
+    return PlottedTracks(tracks_file=source, tracks=tracks, plot=out, places=tuple(places))
+
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownFrame(Result):
+    """A frame of a video as an image."""
+
+    video: str
+    frame: int
+    width: int
+    height: int
+    image: Path
+
+    def as_text(self) -> str:
+        size, command = f"{self.width}x{self.height}", f"tapetum track {self.video} --query {self.frame},X,Y"
+        return f"image    {self.image} ({size})\ntrack a point of it: {command}"
+
+
+def show_frame(source: Any, number: int, out: Path | None, ruler: bool, listener: Listener) -> ShownFrame:
+    """Write frame `number` of a video as an image, by default its name with -NUMBER.png; a ruler adds pixel coordinates around
+    it. Raises BadInput if there is no such frame, or the image cannot be written."""
+    from PIL import Image
+
+    from tapetum.report.images import add_ruler
+    from tapetum.video import open_video
+
+    name = source if isinstance(source, str | Path) else None
+    if name is None and out is None:
+        raise BadInput("the video is in memory and has no name to call the image by; give out, such as out='frame.png'")
+    out = out or Path(f"{plain_name(name or '')}-{number}.png")
+    kind = _FORMATS.get(out.suffix.lower())
+    if kind is None:
+        raise BadInput(f"--out {out}: a frame is written as an image; give a name that ends in .png or .jpg")
+    check(out)
+    with open_video(source) as video:
+        if not 0 <= number < len(video):
+            count_frames(video, source, listener)  # as many as can be decoded
+        if not 0 <= number < len(video):
+            raise BadInput(f"there is no frame {number} in {video.name}; give one from 0 to {len(video) - 1}")
+        frame, width, height, label = video[number], video.width, video.height, video.name if name is None else str(name)
+    with whole_file(out) as temporary:
+        Image.fromarray(add_ruler(frame) if ruler else frame).save(temporary, kind)
+    return ShownFrame(video=label, frame=number, width=width, height=height, image=out)

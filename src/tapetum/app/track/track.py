@@ -9,33 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.track import track_files as files
 from tapetum.app.track.point_tasks import CutSettings, find_point_task
 from tapetum.app.track.show import DrawSettings, View
-from tapetum.app.track.track_files import (
-    FEATURES,
-    FILES,
-    OVERLAY,
-    TABLE,
-    TRACKS,
-    check_doubt,
-    check_files,
-    draw,
-    file_lines,
-    find_spans,
-    finish_features,
-    one_file,
-    open_features,
-    save,
-    span_lines,
-    tracks_kept,
-    write_file,
-    write_report_page,
-)
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
 from tapetum.core.devices import check_compiler, choose_device, choose_dtype, memory_size, peak_bytes
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import results
 from tapetum.core.stages import stage, timed
+from tapetum.report import check_report
 
 if TYPE_CHECKING:
     from tapetum.report.view import TrackView
@@ -180,13 +162,10 @@ class Tracked(Result):
     tracks: "Tracks"
     tracks3d: "Tracks3D | None"
     out: Path | None
-    """Folder of results; None if nothing is written."""
+    """Folder of results, if written, as `overlay`, `view` (a recording for rerun) and `file`, which is in place of a folder."""
     overlay: Path | None
-    """The video with its tracks; None if not written."""
     view: Path | None
-    """Recording for rerun, if requested."""
     file: Path | None = None
-    """The single file written instead of a folder."""
     report: Path | None = None
     doubt: "Sequence[Span] | None" = None
     """Spans in which a point is likely to be wrong, if requested."""
@@ -198,7 +177,7 @@ class Tracked(Result):
     """The video as given."""
 
     def show(self) -> "TrackView":
-        """Build a view of the tracks over the video for a notebook. Raises BadInput as `Tracks.show`."""
+        """Build a view of the tracks over the video for a notebook."""
         from tapetum.report.view import view_tracks
 
         return view_tracks(self.tracks, self.source)
@@ -219,31 +198,37 @@ class Tracked(Result):
             "seconds": self.seconds,
         }
         if out is not None:
-            content |= {"overlay": self.overlay and str(self.overlay), "tracks": str(out / TRACKS), "table": str(out / TABLE)}
+            content |= {
+                "overlay": self.overlay and str(self.overlay),
+                "tracks": str(out / files.TRACKS),
+                "table": str(out / files.TABLE),
+            }
         if self.file is not None:
-            content |= {"overlay": None, "tracks": None, "table": None, FILES[self.file.suffix.lower()]: str(self.file)}
+            content |= {"overlay": None, "tracks": None, "table": None, files.FILES[self.file.suffix.lower()]: str(self.file)}
         if space is not None:
             content |= {"metric": space.metric, "intrinsics": [float(number) for number in space.intrinsics]}
             if out is not None:
                 content |= {"tracks3d": str(out / "tracks3d.npz"), "table3d": str(out / "tracks3d.csv")}
-        pages = {name: str(page) for name in ("view", "report") if (page := getattr(self, name)) is not None}
-        doubt = {} if self.doubt is None else {"doubt": [span._asdict() for span in self.doubt]}
-        timing = {} if self.stages is None else {"stages": dict(self.stages), "peak_memory_bytes": self.peak_memory_bytes}
-        return {**content, **pages, **doubt, **timing}
+        content |= {name: str(page) for name in ("view", "report") if (page := getattr(self, name)) is not None}
+        if self.doubt is not None:
+            content["doubt"] = [span._asdict() for span in self.doubt]
+        if self.stages is not None:
+            content |= {"stages": dict(self.stages), "peak_memory_bytes": self.peak_memory_bytes}
+        return content
 
     def as_text(self) -> str:
         content = self.as_json()
         lines = [
             f"tracked {content['points']} points through {content['frames']} frames of {self.video}"
             f" ({self.width}x{self.height}) with {self.model} in {self.seconds:.1f} s",
-            *file_lines(content),
+            *files.file_lines(content),
         ]
         if self.tracks3d is not None:
             unit = "metres" if self.tracks3d.metric else "an unknown unit, the same everywhere"
             lines += [f"in space {content['tracks3d']} (in {unit})", f"table    {content['table3d']}"]
             lines += [f"view     {content['view']}"] if "view" in content else []
         lines += [f"report   {self.report}"] if self.report is not None else []
-        lines += [] if self.doubt is None else span_lines(self.doubt, self.tracks)
+        lines += [] if self.doubt is None else files.span_lines(self.doubt, self.tracks)
         if self.stages is not None:
             whole = sum(self.stages.values())
             lines += [f"{name:14}{seconds:7.2f} s {seconds / whole:5.0%}" for name, seconds in self.stages.items()]
@@ -268,16 +253,13 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
     [[[10.5, 20.0], [10.5, 20.0], [10.5, 20.0]]]
     """
     options.check()
-    return track_into(options, listener, one_file(options.out))
+    return track_into(options, listener, files.one_file(options.out))
 
 
 def track_into(
     options: TrackOptions, listener: Listener, file: Path | None, load: "Callable[[], Tracker] | None" = None
 ) -> Tracked:
-    """Track as `track` does, with checked options, into one `file`, or else into the folder `options.out`.
-
-    `load` returns the tracker if it is already loaded.
-    """
+    """Track as `track` does, with checked options, into one `file` or the folder `options.out`; `load` gives the tracker."""
     if not options.timing:
         return _track_into(options, listener, file, load)
     with timed() as seconds:
@@ -286,20 +268,22 @@ def track_into(
 
 
 def _track_into(options: TrackOptions, listener: Listener, file: Path | None, load: "Callable[[], Tracker] | None") -> Tracked:
+    from tapetum.tracks.doubtful import find_doubtful_spans
     from tapetum.video import open_video
 
-    report_file = check_files(file, options)
+    if file is not None:
+        files.check_file(file, options)
+    report_file = None if options.report is None else check_report(options.report)
     out = None if options.out is None or file is not None else Path(options.out)
-    space, view, overlay, trouble = None, None, None, None
+    space = view = overlay = trouble = lifting = None
     with ExitStack() as cleanup:
         video = cleanup.enter_context(open_video(options.video))
-        names = (OVERLAY, TRACKS, TABLE, *(SPACE if options.three_d else ()))
-        written = None if out is None else cleanup.enter_context(results(out, (*names, FEATURES)))
+        names = (files.OVERLAY, files.TRACKS, files.TABLE, *(SPACE if options.three_d else ()))
+        written = None if out is None else cleanup.enter_context(results(out, (*names, files.FEATURES)))
         with stage("decode"):
             report = count_frames(video, options.video, listener)  # queries and tracks are held against the true number
         task = find_point_task(options, video, cleanup, listener)
         video = task.part.video
-        lifting = None
         if options.three_d:
             from tapetum.systems.tapvid3d.lifting import Lifting
 
@@ -308,10 +292,10 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         with stage("load"):
             tracker = make_tracker(options, MODEL) if load is None else load()
         if options.doubt:
-            check_doubt(tracker, options.reference)
+            files.check_doubt(tracker, options.reference)
         start = time.perf_counter()
         support = [] if lifting is None else lifting.support_points(video)
-        features = open_features(options, written)
+        features = files.open_features(options, written)
         with stage("track"):
             tracks = task.track(tracker, support, listener.counting("tracking"), features)
         if lifting is not None:
@@ -319,16 +303,16 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         tracks = options.choose_visible(tracks, options.model or MODEL)
         seconds = time.perf_counter() - start
         if file is not None:
-            write_file(file, video, tracks, options, listener)
+            files.write_file(file, video, tracks, options, listener)
         if written is not None:
             listener.status("saving")
             with stage("write"):
-                save(tracks, written.folder)
+                files.save(tracks, written.folder)
             listener.status("")
-            written.commit(instead_of=(*names, *finish_features(features, written.out)))
-        with tracks_kept(out):
+            written.commit(instead_of=(*names, *files.finish_features(features, written.out)))
+        with files.tracks_kept(out):
             if written is not None and not options.no_overlay:
-                overlay = draw(written, video, tracks, options, listener)
+                overlay = files.draw(written, video, tracks, options, listener)
             if lifting is not None:
                 from tapetum.systems.tapvid3d.lifting import write_space
 
@@ -340,7 +324,13 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
                 if written is not None and all((written.folder / name).exists() for name in SPACE):
                     written.commit()
             if report_file is not None:
-                write_report_page(report_file, task.part, tracker, tracks, listener, out)
+                from tapetum.app.track.report import write_track_report
+                from tapetum.systems.tap.tracking.feature_file import FeatureFile
+
+                seen = FeatureFile(None if out is None else out / files.FEATURES, None, 0)
+                backward = files.track_back(tracker, task.part, tracks, listener.counting("tracking back"), seen)
+                seen.close()
+                write_track_report(report_file, video, tracks, listener, backward)
     if trouble is not None:
         where = "" if out is None else f"; the tracks in the image are in {out}"
         raise BadInput(f"{trouble}{where}") from trouble
@@ -360,7 +350,7 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         view=None if out is None or view is None else out / view,
         file=file,
         report=report_file,
-        doubt=find_spans(tracks, options.until) if options.doubt else None,
+        doubt=find_doubtful_spans(tracks, options.until or 0.0) if options.doubt else None,
         source=options.video,
     )
 

@@ -15,7 +15,6 @@ from tapetum.app.verb import File, Listener
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import Results, same_place, second_name
 from tapetum.core.stages import stage
-from tapetum.report import check_report
 from tapetum.tracks.points import PointRequest
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from tapetum.video import Video
 
 OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
-"""Files in a folder of results."""
 FEATURES, FEATURES_MIB = "features.bin", 1024
 """Cached network features of the frames, and their default maximum size."""
 FILES = {
@@ -53,18 +51,9 @@ def check_doubt(tracker: Any, reference: Any) -> None:
         )
 
 
-def find_spans(tracks: "Tracks", until: float | None) -> "Sequence[Span]":
-    """List the spans in which a point is likely to be wrong, the worst first."""
-    from tapetum.tracks.doubtful import find_doubtful_spans
-
-    return find_doubtful_spans(tracks, until or 0.0)
-
-
 def open_features(options: "TrackOptions", written: "Results | None") -> "FeatureFile":
-    """Open the file of frame features: read when tracks are corrected, and written to the folder of results.
-
-    Points that are tracked from scratch read none: features are stored rounded, and a command must reproduce its numbers.
-    """
+    """Open the file of frame features: written to the folder of results, and read only when tracks are corrected, for features
+    are stored rounded, and a command must reproduce its numbers."""
     from tapetum.systems.tap.tracking.feature_file import FeatureFile
 
     mib = FEATURES_MIB if options.keep_features is None else options.keep_features
@@ -85,23 +74,13 @@ def finish_features(features: "FeatureFile", out: Path) -> tuple[str, ...]:
 
 
 def one_file(out: File | None) -> Path | None:
-    """Get the path of the single file that `out` names by its extension, None for a folder.
-
-    >>> one_file("points.csv"), one_file("result"), one_file(None)
-    (PosixPath('points.csv'), None, None)
-    """
+    """Get the path of the single file that `out` names by its extension, None for a folder."""
     path = None if out is None else Path(out)
     return path if path is not None and path.suffix.lower() in FILES and not path.is_dir() else None
 
 
-def check_files(file: Path | None, options: "TrackOptions") -> Path | None:
-    """Raise BadInput, before any work, if one file is not enough or cannot be written; return the page to write, if any."""
-    if file is not None:
-        _check_file(file, options)
-    return check_report(options.report)
-
-
-def _check_file(file: Path, options: "TrackOptions") -> None:
+def check_file(file: Path, options: "TrackOptions") -> None:
+    """Raise BadInput, before any work, if one file is not enough or cannot be written."""
     if options.three_d:
         raise BadInput(f"--out {file} is one file, and --3d writes several; give a folder")
     if not file.absolute().parent.is_dir():
@@ -126,35 +105,11 @@ def write_file(file: Path, video: "Video", tracks: "Tracks", options: "TrackSett
             tracks.save(file)
 
 
-def write_report_page(report: Path, part: "Cut", tracker: Any, tracks: "Tracks", listener: Listener, out: Path | None) -> None:
-    """Write the report of the tracks, which are tracked back for it; frame features in `out` are used if present."""
-    from tapetum.app.track.report import write_track_report
-    from tapetum.systems.tap.tracking.feature_file import FeatureFile
-
-    features = FeatureFile(None if out is None else out / FEATURES, None, 0)
-    backward = track_back(tracker, part, tracks, listener.counting("tracking back"), features)
-    features.close()
-    video = part.video
-    lines = [
-        f"{tracks.points} points through {tracks.frames} frames of {video.width}x{video.height} pixels; "
-        f"{tracks.visible.mean():.0%} of the places are visible.",
-    ]
-    write_track_report(report, video, tracks, listener, lines, backward)
-
-
 def track_back(
     tracker: Any, part: Cut, tracks: "Tracks", progress: Progress, features: "FeatureFile | None" = None
 ) -> "Float32[np.ndarray, 'n t']":
-    """Compute the distance in pixels between each point's track and its path back; NaN outside the frames between its clicks
-    and the frames where it was last, and first, visible.
-
-    Args:
-        tracker: the one that made the tracks.
-        part: the frames they belong to.
-        tracks: n points through t frames.
-        progress: called with the numbers of tracked and of all frames.
-        features: the network's features of the frames from before.
-    """
+    """Compute the distance in pixels between each point's track and its path back by `tracker`; NaN outside the frames between
+    its clicks and the frames of `part` where it was last, and first, visible."""
     import numpy as np
 
     from tapetum.tracks.doubtful import click_range, last_visible

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from tapetum.video import Video
     from tapetum.video.types import Frame
 
-TRACKER = "tapir-nano"
-"""Tracker of those who ask for none."""
 BOXES, TABLE, OVERLAY = "boxes.npz", "boxes.csv", "overlay.mp4"
 """What lies in a folder of results."""
 VIDEOS = (".mp4", ".webm", ".gif")
@@ -37,7 +35,7 @@ VIDEOS = (".mp4", ".webm", ".gif")
 class FollowSettings:
     """Settings of the tracking of objects."""
 
-    tracker: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = TRACKER
+    tracker: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "tapir-nano"
     """With --track, what follows points: name or file of a tracker's weights, or static."""
     look_every: Annotated[int | None, tyro.conf.arg(metavar="FRAMES")] = None
     """With --track, frames between two looks of the model for what is lost, at least; by default half a second."""
@@ -62,23 +60,18 @@ class Things(Result):
     width: int
     height: int
     frame_rate: float
-    """Frames per second."""
     model: str
     tracker: str
     boxes: "BoxTracks"
-    """The things as boxes over time."""
     looked: tuple[int, ...]
     """Frames in which the model looked for them."""
     malformed: int
     """Boxes in its answers that followed no grammar and were left out."""
     seconds: float
-    """That all of it took."""
     out: Path | None
-    """Folder of boxes.npz, boxes.csv and overlay.mp4; None where nothing is written."""
+    """Folder of boxes.npz, boxes.csv and overlay.mp4, or else one `file`: .csv or .npz of boxes, or an overlay."""
     file: Path | None = None
-    """The one file that was asked for, in place of a folder: .csv or .npz of boxes, or an overlay."""
     report: Path | None = None
-    """The page that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
         shown, detected = self.boxes.shown, self.boxes.detected
@@ -121,6 +114,8 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
     BadInput for sources that cannot be opened, a missing model or tracker, and prompts that name nothing.
     """
     from tapetum.bench.baselines import load_tracker
+    from tapetum.layers.generate import SamplingConfig
+    from tapetum.systems.paligemma.locations import requested_objects
     from tapetum.tracks.follow import BoxTracker, to_box_tracks
     from tapetum.video import open_video
 
@@ -130,7 +125,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
     if options.look_every is not None and options.look_every < 1:
         raise BadInput(f"--look-every is {options.look_every}; it must be 1 or more")
     report = check_report(options.report)
-    prompt = prompts.detect(options.things)
+    request = Request(prompt=prompts.detect(options.things), kind="boxes", task="detect", text=options.things)
     began = time.perf_counter()
     with ExitStack() as cleanup:
         video = cleanup.enter_context(open_video(options.video))
@@ -140,15 +135,28 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
         out = None if options.out is None or file is not None else Path(options.out)
         written = None if out is None else cleanup.enter_context(results(out, (BOXES, TABLE, OVERLAY)))
         count_frames(video, options.video, listener)
-        detector = _Detector(options, prompt, video)
+        answerer = load_answerer(options)
+        prompt, tokens = prompt_for(answerer, request), options.tokens or 256
+        answerer.prefix(prompt, max_new_tokens=tokens)
+        malformed, unasked = 0, list[str]()
+
+        def look(frame: int) -> "Boxes":
+            nonlocal malformed
+            sampling = SamplingConfig(beams=options.beams)
+            [reply] = answerer.ask([video[[frame]]], [prompt], tokens, resize=options.resize, sampling=sampling)
+            found = answerer.find(reply, video.width, video.height, masks=False, things=requested_objects(request.prompt))
+            malformed += found.malformed
+            unasked.extend(found.unasked)
+            return found.boxes
+
         tracker = load_tracker(options.tracker, choose_device(options.device), "float32")
         every = options.look_every or max(1, round(video.frame_rate / 2))
-        follower = BoxTracker(video, tracker, detector.look, every, progress=listener.counting("following"))
+        follower = BoxTracker(video, tracker, look, every, progress=listener.counting("following"))
         boxes = to_box_tracks(follower.run(), video)
-        if detector.malformed:
-            listener.note(f"{detector.malformed} boxes in the model's answers were malformed and left out")
-        if detector.unasked:
-            listener.note(f"the model boxed what was not asked for ({labels_of(detector.unasked)}), which is left out")
+        if malformed:
+            listener.note(f"{malformed} boxes in the model's answers were malformed and left out")
+        if unasked:
+            listener.note(f"the model boxed what was not asked for ({labels_of(unasked)}), which is left out")
         if file is not None and file.suffix.lower() in VIDEOS:
             _draw(file, video, boxes, listener)
         elif file is not None:
@@ -168,7 +176,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
             tracker=options.tracker,
             boxes=boxes,
             looked=tuple(follower.detector_frames),
-            malformed=detector.malformed,
+            malformed=malformed,
             seconds=time.perf_counter() - began,
             out=out,
             file=file,
@@ -189,39 +197,6 @@ def _one_file(options: ThingsOptions) -> Path | None:
     if isinstance(options.video, str | Path) and same_place(options.video, path):
         raise BadInput(f"--out {path} is what is read; give another name")
     return path
-
-
-class _Detector:
-    """The model that detects the objects in a frame."""
-
-    def __init__(self, options: ThingsOptions, prompt: str, video: "Video"):
-        self.answerer = load_answerer(options)
-        self.tokens = options.tokens or 256
-        self.request = Request(prompt=prompt, kind="boxes", task="detect", text=options.things)
-        self.prompt = prompt_for(self.answerer, self.request)
-        self.answerer.prefix(self.prompt, max_new_tokens=self.tokens)
-        self.video, self.options = video, options
-        self.malformed = 0
-        self.unasked: list[str] = []
-
-    def look(self, frame: int) -> "Boxes":
-        """Return the boxes of the objects in a frame."""
-        from tapetum.layers.generate import SamplingConfig
-
-        [reply] = self.answerer.ask(
-            [self.video[[frame]]],
-            [self.prompt],
-            self.tokens,
-            resize=self.options.resize,
-            sampling=SamplingConfig(beams=self.options.beams),
-        )
-        from tapetum.systems.paligemma.locations import requested_objects
-
-        size = self.video.width, self.video.height
-        detection = self.answerer.find(reply, *size, masks=False, things=requested_objects(self.request.prompt))
-        self.malformed += detection.malformed
-        self.unasked += detection.unasked
-        return detection.boxes
 
 
 def _write_report(path: Path, things: Things, video: "Video", listener: Listener) -> None:

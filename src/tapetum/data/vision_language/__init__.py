@@ -1,12 +1,12 @@
 """Sets of questions, captions and expressions about images and videos, read from their official files.
 
 A reader takes the folder of the data and the name of a split, and returns records of `tapetum.data.questions`; each module
-describes the folder. QUESTIONS and CAPTIONS name them; `read_refcoco` reads expressions. No image is opened.
+describes the folder. READERS names them; `read_refcoco` reads expressions. No image is opened.
 
 RefCOCO, RefCOCO+ (Yu et al., arXiv 1608.00272) and RefCOCOg (Mao et al., arXiv 1511.02283) have the files of REFER:
 
     DIR/refcoco/refs(unc).p       a pickled list of {ref_id, ann_id, image_id, split, sentences: [{sent, sent_id}]}; refcoco+
-                                  too; refs(umd).p and refs(google).p of refcocog
+                                  too; refs(umd).p of refcocog
     DIR/refcoco/instances.json    in COCO's form: {images: [{id, file_name, height, width}],
                                   annotations: [{id, image_id, bbox, segmentation}]}
     DIR/train2014/COCO_train2014_000000000009.jpg
@@ -14,8 +14,8 @@ RefCOCO, RefCOCO+ (Yu et al., arXiv 1608.00272) and RefCOCOg (Mao et al., arXiv 
 Unusual: the references come as a pickle. It is read without running anything: a pickle that names any class or function is
 refused. Splits: train, val, testA, testB; of RefCOCOg train, val, test.
 
->>> sorted(QUESTIONS)[:4]
-['activitynet-cap', 'activitynet-qa', 'aokvqa', 'chartqa']
+>>> sorted(READERS)[:4]
+['chartqa', 'coco', 'coco-35l', 'coco-karpathy']
 """
 
 import io
@@ -29,24 +29,23 @@ from tapetum.core.reading import read_bytes
 from tapetum.data.coco import corners
 from tapetum.data.entries import JsonEntry, entries, one_of
 from tapetum.data.questions import CaptionedImage, Question, ReferredObject, check_unique
+from tapetum.data.video_language import read_msrvtt, read_vatex
 from tapetum.data.vision_language import captions, questions
 
-_BY = {"refcoco": ("unc",), "refcoco+": ("unc",), "refcocog": ("umd", "google")}
-_SPLITS = {"refcoco": ("train", "val", "testA", "testB"), "refcoco+": ("train", "val", "testA", "testB")}
+_BY = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}
+"""Who made the splits that are usual."""
 
 
-def read_refcoco(folder: Path, split: str, name: str = "refcoco", by: str | None = None) -> list[ReferredObject]:
-    """Read the things that expressions of a split mean. `name` is refcoco, refcoco+ or refcocog; `by` who made its splits
-    (refcocog: umd, which is usual, or google).
+def read_refcoco(folder: Path, split: str, name: str = "refcoco") -> list[ReferredObject]:
+    """Read the things that expressions of a split mean. `name` is refcoco, refcoco+ or refcocog.
 
     Raises BadInput for other names, files that are not there or damaged, a pickle that names code, and references to a thing
     that is not in instances.json.
     """
     one_of(name, _BY)
-    by = one_of(by or _BY[name][0], _BY[name])
-    one_of(split, _SPLITS.get(name, ("train", "val", "test")))
+    one_of(split, ("train", "val", "test") if name == "refcocog" else ("train", "val", "testA", "testB"))
     folder, place = Path(folder), Path(folder) / name
-    file = place / f"refs({by}).p"
+    file = place / f"refs({_BY[name]}).p"
     instances = place / "instances.json"
     images = {entry.whole("id"): entry for entry in entries(instances, "images")}
     things = {entry.whole("id"): entry for entry in entries(instances, "annotations")}
@@ -56,24 +55,20 @@ def read_refcoco(folder: Path, split: str, name: str = "refcoco", by: str | None
         image = images.get(reference.whole("image_id"))
         if thing is None or image is None or thing.whole("image_id") != reference.whole("image_id"):
             raise BadInput(f"{reference.where} is of a thing or an image that {instances} has not; give files of one set")
+        segmentation = thing.fields.get("segmentation")
+        if not isinstance(segmentation, (list, dict)) or not segmentation:
+            raise BadInput(f"segmentation of {thing.where} is {str(segmentation)[:60]}; wanted polygons or runs: copy it again")
         return ReferredObject(
             key=reference.key("ref_id"),
             image=folder / "train2014" / image.file_name("file_name"),
             size=(image.whole("height"), image.whole("width")),
             expressions=tuple(sentence.text("sent") for sentence in reference.entries("sentences")),
             xyxy=corners(thing),
-            segmentation=_segmentation(thing),
+            segmentation=segmentation,
         )
 
     records = [JsonEntry(item, f"reference {k} of {file}") for k, item in enumerate(_plain(file))]
     return check_unique((referred(reference) for reference in records if reference.text("split") == split), file)
-
-
-def _segmentation(thing: JsonEntry) -> Any:
-    segmentation = thing.fields.get("segmentation")
-    if not isinstance(segmentation, (list, dict)) or not segmentation:
-        raise BadInput(f"segmentation of {thing.where} is {str(segmentation)[:60]}; wanted polygons or runs: copy it again")
-    return segmentation
 
 
 class _Plain(pickle.Unpickler):
@@ -98,43 +93,17 @@ def _plain(file: Path) -> list[Any]:
     return plain
 
 
-QUESTIONS: Mapping[str, Callable[[Path, str], list[Question]]] = {
+READERS: Mapping[str, Callable[[Path, str], list[Question] | list[CaptionedImage]]] = {
     "vqav2": questions.read_vqav2,
-    "okvqa": questions.read_okvqa,
-    "aokvqa": questions.read_aokvqa,
     "gqa": questions.read_gqa,
-    "nlvr2": questions.read_nlvr2,
-    "tallyqa": questions.read_tallyqa,
     "textvqa": questions.read_textvqa,
     "docvqa": questions.read_docvqa,
-    "infovqa": questions.read_infovqa,
     "chartqa": questions.read_chartqa,
     "scienceqa": questions.read_scienceqa,
-    "rsvqa-lr": questions.read_rsvqa_lr,
-    "rsvqa-hr": questions.read_rsvqa_hr,
-    "msrvtt-qa": captions.read_msrvtt_qa,
-    "msrvtt-cap": captions.read_msrvtt_captions,
-    "activitynet-qa": captions.read_activitynet_qa,
-    "activitynet-cap": captions.read_activitynet_captions,
-    "vatex": captions.read_vatex_captions,
     "coco-35l": captions.read_coco35l,
-    "xm3600": captions.read_xm3600,
-    "xgqa": captions.read_xgqa,
-    "marvl": captions.read_marvl,
-    "st-vqa": questions.read_stvqa,
-    "ocr-vqa": questions.read_ocrvqa,
-    "pope": questions.read_pope,
-    "mmvp": questions.read_mmvp,
-    "vsr": questions.read_vsr,
-    "vizwiz": questions.read_vizwiz,
-}
-"""By name."""
-CAPTIONS: Mapping[str, Callable[[Path, str], list[CaptionedImage]]] = {
+    "msrvtt-cap": read_msrvtt,
+    "vatex": read_vatex,
     "coco": captions.read_coco_captions,
     "coco-karpathy": captions.read_karpathy,
-    "screen2words": captions.read_screen2words,
-    "scicap": captions.read_scicap,
     "textcaps": captions.read_textcaps,
-    "docci": captions.read_docci,
 }
-"""By name."""

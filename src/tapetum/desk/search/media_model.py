@@ -35,7 +35,7 @@ def better_model(reads_words: bool) -> str | None:
 
 
 def stored_reference(about: Mapping[str, str]) -> str:
-    """Read the reference that loads the weights of an index or a table; "" if there is none.
+    """Read the reference that loads the weights of an index; "" if there is none.
 
     Raises BadInput for code: a file must not choose which code is run.
     """

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,7 @@ from tapetum.core.errors import hide_secrets
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.desk.search.media_index import MediaIndex
-    from tapetum.desk.search.vector_index import IndexedPiece
+    from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex
 
 JOINED_S = 2.0
 """Seconds of the longest pieces that are joined; longer ones, such as passages of a video model, are moments already."""
@@ -78,8 +76,6 @@ class Searched(Result):
 
     moments: tuple[MomentMatch, ...]
     """Best first."""
-    sheet: Path | None = None
-    """Page that shows them, if requested."""
     model: str | None = None
     """Model of the index."""
     sure: Sureness | None = None
@@ -93,19 +89,15 @@ class Searched(Result):
         ]
 
     def as_json(self) -> dict[str, Any]:
-        page = {} if self.sheet is None else {"sheet": str(self.sheet)}
         about = {"model": self.model, "notes": list(self.notes), "sure": None if self.sure is None else asdict(self.sure)}
-        return {"moments": [each.as_json() for each in self.moments], **page, **about}
+        return {"moments": [each.as_json() for each in self.moments], **about}
 
     def as_text(self) -> str:
         lines = []
         for each in self.moments:
             span = "        image      " if each.start_s is None else f"{each.start_s:8.1f} - {each.stop_s:8.1f}"
             lines.append(f"{span}  {each.cosine:6.3f}  {each.path}")
-        lines += self.remarks()
-        if self.sheet is not None:
-            lines.append(f"{self.sheet}: images of them")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.remarks()])
 
 
 @dataclass(frozen=True)
@@ -119,7 +111,7 @@ class TimeSpan:
 
 
 def join_spans(
-    index: "MediaIndex",
+    index: "VectorIndex",
     rows: Iterable[int],
     values: Iterable[float],
     measure: "Callable[[np.ndarray], np.ndarray]",
@@ -163,7 +155,7 @@ def join_spans(
     return spans
 
 
-def moment_of(index: "MediaIndex", span: TimeSpan) -> MomentMatch:
+def moment_of(index: "VectorIndex", span: TimeSpan) -> MomentMatch:
     """Build the moment of a span, with thumbnails of its beginning, best second and end."""
     ends = index.pieces(sorted({span.rows[0], span.rows[-1]}))
     shown = [ends[0], span.best, ends[-1]] if len(span.rows) > 2 else ends

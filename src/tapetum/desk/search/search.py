@@ -1,8 +1,7 @@
-"""`tapetum.search`: finds images and moments of films similar to words, an example or a moment, in an index or a table."""
+"""`tapetum.search`: finds images and moments of films similar to words, an example or a moment, in an index."""
 
 import os
-from dataclasses import KW_ONLY, dataclass, replace
-from pathlib import Path
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -19,8 +18,8 @@ from tapetum.desk.search.results import Searched, join_spans, moment_of, surenes
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.desk.search.media_index import MediaIndex
     from tapetum.desk.search.media_model import MediaModel
+    from tapetum.desk.search.vector_index import VectorIndex
 
 LONGEST_WORDS = 1000
 """Characters of a query; models read far fewer."""
@@ -28,22 +27,17 @@ LONGEST_WORDS = 1000
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """Find images and moments of films in an index of tapetum index, or in a table of tapetum embed.
+    """Find images and moments of films in an index of tapetum index.
 
     A line an image or a moment: from and to in seconds, how alike it is, the file. What is looked for is said in words, by an
-    example image, by a moment of a film, or by words and an example together. `tapetum search WORDS --index TABLE` does the
-    same.
+    example image, by a moment of a film, or by words and an example together.
     """
 
     place: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="INDEX")] = ""
-    """Folder with an index, folder of an index, or a table, .parquet or .npz; or the address of one, such as s3://bucket/index."""
+    """Folder with an index, or folder of an index; or the address of one, such as s3://bucket/index."""
     query: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="WORDS")] = ""
     """What to look for."""
     _: KW_ONLY
-    words: str = ""
-    """What to look for, where it is not said after INDEX."""
-    index: Annotated[File, tyro.conf.arg(metavar="INDEX")] = ""
-    """The index, where the first word is what to look for."""
     image: Annotated[Any, one_text("FILE")] = None
     """An image that is like what is looked for; a file or an address."""
     moment: Annotated[str | None, tyro.conf.arg(metavar="FILE@SECONDS")] = None
@@ -52,56 +46,34 @@ class SearchOptions:
     """The weights that the index was made with, where they lie elsewhere now."""
     count: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """Maximum number of images and moments."""
-    sheet: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
-    """Write a contact sheet: a page with images of each result, all in the one file."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that cannot work, before any work starts."""
-        place, words = self.place_and_words()
-        if not str(place):
+        if not str(self.place):
             raise BadInput("there is no INDEX; make one: tapetum index FOLDER, then tapetum search FOLDER WORDS")
-        check_length(words, "WORDS", LONGEST_WORDS)
-        if not words.strip() and self.image is None and self.moment is None:
+        check_length(self.query, "WORDS", LONGEST_WORDS)
+        if not self.query.strip() and self.image is None and self.moment is None:
             raise BadInput("there are no WORDS; say what to look for, or give --image or --moment")
         if self.count < 1:
             raise BadInput(f"--count is {self.count}; it must be 1 or more")
-        if self.sheet is not None and Path(self.sheet).suffix.lower() not in (".html", ".htm"):
-            raise BadInput(f"--sheet {self.sheet}: the ending must be .html")
-
-    def place_and_words(self) -> tuple[File, str]:
-        """Find which word is the index and which are the query. Raises BadInput if either is given twice."""
-        if str(self.index):
-            if str(self.place) and (self.query or self.words):
-                raise BadInput(f"the index is given twice, as {self.place} and as --index {self.index}; give it once")
-            return self.index, self.words or self.query or str(self.place)
-        if self.query and self.words:
-            raise BadInput("what to look for is said twice, after INDEX and with --words; say it once")
-        return self.place, self.words or self.query
 
 
 @verb(SearchOptions)
 def search(options: SearchOptions, listener: Listener) -> Searched:
     """Find the images and moments most similar to a query, the best first.
 
-    Raises BadInput for an index or a table that cannot be read, or has vectors of another model, and for words if the model
-    reads none.
+    Raises BadInput for an index that cannot be read, or has vectors of another model, and for words if the model reads none.
     """
     options.check()
-    place, words = options.place_and_words()
-    with open_media_index(place) as index:
-        models = SearchModel(index, str(options.model or stored_reference(index.about)), place)
-        result = find_moments(options, index, words, models)
-        if options.sheet is None:
-            return result
-        from tapetum.desk.search.sheet import write_sheet
-
-        return replace(result, sheet=write_sheet(words or "like the example", result, Path(options.sheet)))
+    with open_media_index(options.place) as index:
+        models = SearchModel(index, str(options.model or stored_reference(index.about)), options.place)
+        return find_moments(options, index, models)
 
 
 class SearchModel:
     """The model of an index, loaded on first use; `loaded` avoids that if it is the same."""
 
-    def __init__(self, index: "MediaIndex", reference: str, place: File, loaded: "MediaModel | None" = None):
+    def __init__(self, index: "VectorIndex", reference: str, place: File, loaded: "MediaModel | None" = None):
         self.index, self.reference, self.place = index, reference, place
         self.loaded = loaded
 
@@ -120,13 +92,13 @@ class SearchModel:
         return self.loaded
 
 
-def find_moments(options: SearchOptions, index: "MediaIndex", words: str, models: SearchModel) -> Searched:
+def find_moments(options: SearchOptions, index: "VectorIndex", models: SearchModel) -> Searched:
     """Find the moments most similar to a query in an open index. Raises BadInput as `search`."""
     import numpy as np
 
     vectors, passed = [], list[int]()
-    if words.strip():
-        vectors.append(models().embed_words([words])[0])
+    if options.query.strip():
+        vectors.append(models().embed_words([options.query])[0])
     for vector, own in (_of_image(options.image, index, models), _of_moment(options.moment, index, models)):
         if vector is not None:
             vectors.append(vector)
@@ -147,7 +119,7 @@ def find_moments(options: SearchOptions, index: "MediaIndex", words: str, models
     return Searched(moments=moments, model=models.reference, sure=sure)
 
 
-def _of_image(image: Any, index: "MediaIndex", models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
+def _of_image(image: Any, index: "VectorIndex", models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
     """The vector of an example, and its own rows, which are excluded."""
     if image is None:
         return None, []
@@ -160,7 +132,7 @@ def _of_image(image: Any, index: "MediaIndex", models: SearchModel) -> "tuple[np
     return vector, [] if in_memory(image) else index.rows_of(os.path.abspath(image)).tolist()
 
 
-def _of_moment(moment: str | None, index: "MediaIndex", models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
+def _of_moment(moment: str | None, index: "VectorIndex", models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
     """The vector of a moment, from the index if present, and its own row."""
     if moment is None:
         return None, []

@@ -41,7 +41,7 @@ def find_nearest(
     """Find the rows with the most similar vectors, and their cosines.
 
     Args:
-        matrix: unit vectors, float16; float32, as of a table in memory, is multiplied once.
+        matrix: unit vectors.
         rows: the rows to search, ascending.
         queries: unit vectors.
         count: how many to find; fewer if there are fewer.
@@ -98,7 +98,7 @@ def _first_pass(
     matrix: Float16[np.ndarray, "m c"], rows: Int64[np.ndarray, " n"], query: Float32[np.ndarray, " c"]
 ) -> Float32[np.ndarray, " n"]:
     """Cosines with an error of at most `_ERROR`."""
-    if len(rows) * len(query) < _MANY or matrix.dtype != np.float16:
+    if len(rows) * len(query) < _MANY:
         return cosines_of(matrix, rows, query[None])[0]
     import torch
 

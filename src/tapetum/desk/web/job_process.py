@@ -31,16 +31,13 @@ class ProgressListener(Listener):
         """Remarks, which stay when the job is done."""
 
     def note(self, text: str) -> None:
-        """Show a remark."""
         self.notes.append(hide_paths(text, self.folder))
         self.file.say(message=self.notes[-1])
 
     def status(self, text: str) -> None:
-        """Show the current activity."""
         self.file.say(message=hide_paths(text, self.folder))
 
     def progress(self, task: str, done: int, total: int | None) -> None:
-        """Show the progress of a task."""
         self.file.say(done, total or 0, task)
 
 

@@ -1,7 +1,5 @@
 """Models on this machine that the page offers: trackers, and those that answer about frames, with their limits."""
 
-import os
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +8,12 @@ from tapetum.bench.word_models import describe_model, fetch_command, installed_w
 from tapetum.core.errors import TapetumError, install_line
 from tapetum.desk.web import job_files
 from tapetum.desk.web.answers import Refused, hide_paths
-from tapetum.desk.web.folder_files import file_inside
 from tapetum.desk.web.hidden import check_plain
-from tapetum.hub.loading import find_loader
 from tapetum.hub.registry import known, missing, names_of
 from tapetum.hub.registry import resolve as resolve_weights
 
 _FILE = "tracker.json"
 """File in the hidden folder: the chosen tracker, and the server's own when it was chosen."""
-_ENDING = ".safetensors"
 
 
 def answer_models() -> list[str]:
@@ -87,7 +82,7 @@ class Trackers:
         """Name or path that loads the chosen tracker."""
         if self.name == self._own:
             return self._given
-        return self.name if self.name in known() else str(self._folder / self.name)
+        return self.name
 
     def choose(self, name: Any) -> None:
         """Choose a tracker by its name. Raises Refused with 400 for one that is not there, BadInput if that cannot be saved."""
@@ -98,19 +93,19 @@ class Trackers:
 
     def describe(self) -> list[dict[str, Any]]:
         """List the trackers: name, a line about each, and why it cannot be used, if so."""
-        names = dict.fromkeys([self._own, *names_of("track"), *self._files()])
+        names = dict.fromkeys([self._own, *names_of("track")])
         reasons = {name: self._reason(name) for name in names}
         hidden = {name: reason and hide_paths(reason, self._folder) for name, reason in reasons.items()}
         return [{"name": name, "about": self._about(name), "missing": hidden[name]} for name in names]
 
     def _about(self, name: str) -> str:
         if (weights := known().get(name)) is None:
-            return "given to the server" if name == self._own else "a file of this folder"
+            return "given to the server"
         parts = "bundled" if weights.bundled else weights.size_text, weights.licence, weights.score
         return ", ".join(part for part in parts if part)
 
     def _reason(self, name: str) -> str | None:
-        if name == self._own or name in self._files():
+        if name == self._own:
             return None
         if name not in names_of("track"):
             return f"there is no tracker {name[:40]!r} here; choose another"
@@ -119,25 +114,3 @@ class Trackers:
         except TapetumError:
             return missing(known()[name])
         return None
-
-    def _files(self) -> list[str]:
-        """List files of weights in the folder and below that hold a tracker."""
-        files = []
-        for place, folders, names in os.walk(self._folder):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(names):
-                path = Path(place, name).relative_to(self._folder)
-                if path.suffix == _ENDING and (real := file_inside(self._folder, path.as_posix())) is not None:
-                    about = real.stat()
-                    if _is_tracker(str(real), about.st_size, about.st_mtime_ns):
-                        files.append(path.as_posix())
-        return files
-
-
-@lru_cache(maxsize=256)
-def _is_tracker(path: str, size: int, time: int) -> bool:
-    """Check whether a file holds a tracker; size and time are part of the cache's key."""
-    try:
-        return find_loader(path) in {known()[name].loader for name in names_of("track")}
-    except (TapetumError, OSError, ValueError):
-        return False

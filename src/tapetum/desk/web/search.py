@@ -55,7 +55,7 @@ class Search:
                     if model not in known() or not is_here(model):
                         raise Refused(409, f"the index was made with {model[:80]!r}, which is not on this machine by name")
                     models = SearchModel(index, model, place, self._loaded)
-                    results = find_moments(options, index, text, models)
+                    results = find_moments(options, index, models)
                     self._loaded = models.loaded
             except (sqlite3.Error, TypeError, ValueError, LookupError) as error:
                 raise Refused(409, f"{place.name} is damaged ({type(error).__name__}); remove it, and index again") from error

@@ -1,4 +1,4 @@
-"""Names of tensors in other libraries, to ours and back, each used exactly once.
+"""Names of tensors in other libraries, to ours, each used exactly once.
 
 Defaults of transformers for fields missing from a config.json; CLIP's and SigLIP's parts often omit them.
 """
@@ -17,22 +17,11 @@ SIGLIP_TEXT = _TRANSFORMER | {"vocab_size": 32_000, "max_position_embeddings": 6
 CLIP_TEXT = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8}
 CLIP_TEXT |= {"vocab_size": 49_408, "max_position_embeddings": 77, "layer_norm_eps": 1e-5, "eos_token_id": 49_407}
 _DINOV2 = {name: value for name, value in _VIT.items() if name != "intermediate_size"} | {"mlp_ratio": 4, "patch_size": 14}
-_DINOV3: dict[str, Any] = _VIT | {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536, "num_channels": 3}
-_DINOV3 |= {
-    "hidden_act": "gelu",
-    "layer_norm_eps": 1e-5,
-    "rope_theta": 100.0,
-    "layerscale_value": 1.0,
-    "num_register_tokens": 0,
-}
-_DINOV3 |= {"query_bias": True, "key_bias": False, "value_bias": True, "proj_bias": True, "mlp_bias": True}
-_DINOV3 |= {"use_gated_mlp": False}
 DEFAULTS: dict[str, dict[str, Any]] = {
     "vit": _VIT,
     "vit_mae": _VIT,
     "dinov2": _DINOV2,
     "dinov2_with_registers": _DINOV2 | {"num_register_tokens": 4, "patch_size": 16},
-    "dinov3_vit": _DINOV3,
     "clip_vision_model": _VIT | {"patch_size": 32},
     "siglip_vision_model": _VIT,
     "metaclip_2_vision_model": _VIT | {"patch_size": 32},

@@ -14,7 +14,6 @@ from torch import Tensor
 from tapetum.encoders.architectures import changed
 from tapetum.encoders.config import Architecture
 from tapetum.encoders.convolutional_config import RESNETS
-from tapetum.encoders.features import Encoder
 from tapetum.encoders.resnet import ResNet
 from tapetum.encoders.tables.rows import NameRow, same
 
@@ -33,10 +32,8 @@ def describe(
     return replace(padded, preprocessing=prepared), {f"{stem}{_COUNTER}": torch.tensor(0) for stem in stems} | dict(state)
 
 
-def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """List DetCon's names for an encoder; None if its code has no such network."""
-    if not isinstance(encoder, ResNet) or encoder.config.padding != "same" or encoder.head is not None:
-        return None
+def rows(encoder: ResNet) -> list[NameRow]:
+    """List DetCon's names for an encoder."""
     pairs = _unit("stem", "initial_conv", "stem_norm", "initial_batchnorm")
     for i, stage in enumerate(encoder.stages.children()):
         for j, block in enumerate(stage.children()):

@@ -1,10 +1,8 @@
-"""Names of transformers' models, to ours and back: ViT, DINO, MAE, DINOv2 with or without registers, CLIP,
+"""Names of transformers' models, to ours: ViT, DINO, MAE, DINOv2 with or without registers, CLIP,
 MetaCLIP 2, SigLIP.
 
-The names are those of transformers 5 models in memory, which `to_state` returns. Files on the Hub use older names (which
-transformers 4 also had in memory): these are read too.
-
-Not part of an encoder, and omitted: the mask token of DINOv2 (written as zeros), the decoder of MAE.
+The names are those of transformers 5 models in memory. Files on the Hub use older names (which transformers 4 also had in
+memory): these are read too. Not part of an encoder, and omitted: the mask token of DINOv2, the decoder of MAE.
 """
 
 import re
@@ -16,12 +14,10 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import HALF, Architecture, Preprocessing, ViTConfig, clip, imagenet, squashed
-from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables import whole_config
 from tapetum.encoders.tables.rows import NameRow, gated, layers, same
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.towers_config import TextConfig, TowersConfig
-from tapetum.encoders.vit import ViT
 
 _ACTIVATIONS: dict[str, Literal["gelu", "gelu_tanh", "quick_gelu"]] = {
     "gelu": "gelu",
@@ -197,31 +193,16 @@ _READERS = {
 }
 
 
-def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """Make the table of names for an encoder, or None if transformers does not have it.
-
-    The model is CLIPModel or SiglipModel for two towers; CLIPVisionModel if a norm precedes the first block, or with a
-    projection CLIPVisionModelWithProjection; SiglipVisionModel if there is no class token; Dinov2Model or
-    Dinov2WithRegistersModel if there is layer scale; otherwise ViTForImageClassification, ViTModel or ViTMAEModel.
-    """
+def rows(encoder: Any) -> list[NameRow]:
+    """List the names for an encoder: of two towers, CLIP's and SigLIP's image towers, and ViTs."""
     if isinstance(encoder, Towers):
-        image = encoder.config.image
-        return None if not isinstance(image, ViTConfig) or image.rotary else _towers(encoder.config)
-    if not isinstance(encoder, ViT) or encoder.config.norm != "tokens":
-        return None
+        return _contrastive(encoder.config.image, "image.", "vision_model.") + text_rows(encoder.config)
     config = encoder.config
-    scaled = config.layer_scale is not None
-    if config.rotary or config.positions == "none" or not config.key_bias or (config.mlp == "gated" and not scaled):
-        return None
-    if config.norm_before or not config.class_token:
-        more = config.classes or config.registers or scaled or config.pooler or not config.qkv_bias
-        if more or config.norm_before != config.class_token or (config.projection and not config.class_token):
-            return None
-        if not config.projection:
-            return _contrastive(config)
-        return _contrastive(config, theirs="vision_model.") + layers({"projection": "visual_projection"}, bias=False)
-    fits = config.class_position and config.patch_bias and (scaled or not config.registers) and not config.projection
-    return _plain(config) if fits and bool(config.classes) + config.pooler + scaled <= 1 else None
+    if config.class_token and not config.norm_before:
+        return _plain(config)
+    if not config.projection:
+        return _contrastive(config)
+    return _contrastive(config, theirs="vision_model.") + layers({"projection": "visual_projection"}, bias=False)
 
 
 def _plain(config: ViTConfig) -> list[NameRow]:
@@ -276,7 +257,7 @@ def clip_block(ours: str, theirs: str) -> list[NameRow]:
     return _block(ours, theirs, ("layer_norm1", "layer_norm2"), "self_attn", "out_proj")
 
 
-def _contrastive(config: ViTConfig, ours: str = "", theirs: str = "") -> list[NameRow]:
+def _contrastive(config: Any, ours: str = "", theirs: str = "") -> list[NameRow]:
     """CLIPVisionModel and SiglipVisionModel."""
     table = layers({f"{ours}patches": f"{theirs}embeddings.patch_embedding"}, config.patch_bias)
     table += same({f"{ours}positions": f"{theirs}embeddings.position_embedding.weight"})
@@ -295,12 +276,6 @@ def _contrastive(config: ViTConfig, ours: str = "", theirs: str = "") -> list[Na
         table += layers({f"{pool}.attention.out": f"{head}.attention.out_proj", f"{pool}.norm": f"{head}.layernorm"})
         table += layers({f"{pool}.mlp.hidden": f"{head}.mlp.fc1", f"{pool}.mlp.out": f"{head}.mlp.fc2"})
     return table
-
-
-def _towers(config: TowersConfig) -> list[NameRow]:
-    """CLIPModel and SiglipModel."""
-    assert isinstance(config.image, ViTConfig)
-    return _contrastive(config.image, "image.", "vision_model.") + text_rows(config)
 
 
 def text_rows(config: TowersConfig) -> list[NameRow]:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
+from tapetum.encoders import library_net
 from tapetum.encoders.config import Architecture, LibraryNetConfig, naflex, tipsv2
-from tapetum.encoders.features import Encoder
-from tapetum.encoders.library_net import LibraryNet, library_rows, of_transformers, transformers
+from tapetum.encoders.library_net import of_transformers, transformers
 from tapetum.encoders.tables import huggingface
 from tapetum.encoders.tables.rows import NameRow, layers, same
 from tapetum.encoders.towers import Towers
@@ -102,15 +102,13 @@ def _renamed(image: LibraryNetConfig, text: Mapping[str, Any], state: _State) ->
     return {name: value for name, value in model.state_dict().items() if name not in temperature}
 
 
-def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """Make the table of names for two towers whose image tower is of transformers; None for another network."""
-    if not isinstance(encoder, Towers) or not isinstance(encoder.image, LibraryNet):
-        return None
-    table = library_rows(encoder.image, "image.", "vision_model.")
+def rows(encoder: Towers) -> list[NameRow]:
+    """List the names of two towers whose image tower is of transformers."""
+    table = library_net.rows(encoder.image, "image.", "vision_model.")  # pyright: ignore[reportArgumentType]
     if encoder.config.logit_bias:
         return table + huggingface.text_rows(encoder.config)
     table += same({"text.embedding.weight": "text_model.embeddings.token_embedding.weight"})
     for i in range(encoder.config.text.depth):
         table += huggingface.clip_block(f"text.blocks.{i}", f"text_model.encoder.layers.{i}")
     table += layers({"text.norm": "text_model.final_layer_norm"})
-    return [*table, NameRow("temperature", ("logit_scale",), to_ours=lambda t: -t.log(), to_theirs=lambda s: (-s).exp())]
+    return [*table, NameRow("temperature", ("logit_scale",), to_ours=lambda t: -t.log())]

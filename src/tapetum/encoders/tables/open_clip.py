@@ -1,4 +1,4 @@
-"""Names of open_clip's pairs of towers (`open_clip_config.json`, `open_clip_model.safetensors`), to ours and back.
+"""Names of open_clip's pairs of towers (`open_clip_config.json`, `open_clip_model.safetensors`), to ours.
 
 One layout for CLIP of OpenAI, LAION, DataComp and MetaCLIP, for mirrors of SigLIP and, with a timm tower, for others:
 
@@ -20,10 +20,10 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders import library_net
-from tapetum.encoders.config import CLIP_MEAN, CLIP_STD, HALF, Architecture, LibraryNetConfig, Preprocessing, ViTConfig
-from tapetum.encoders.features import Encoder
+from tapetum.encoders.config import CLIP_MEAN, CLIP_STD, Architecture, LibraryNetConfig, Preprocessing, ViTConfig
 from tapetum.encoders.tables import timm
 from tapetum.encoders.tables.rows import NameRow, layers, same
+from tapetum.encoders.tables.timm import read_interpolation, read_levels
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.towers_config import TextConfig, TowersConfig
 
@@ -32,7 +32,6 @@ _TEXT = {"context_length": 77, "vocab_size": 49_408, "width": 512, "heads": 8, "
 """Fields of a config's text tower that may be left out."""
 _VISION = {"image_size": 224, "patch_size": 16, "width": 768, "layers": 12, "head_width": 64, "mlp_ratio": 4.0}
 """Fields of a config's vision tower that may be left out."""
-_INTERPOLATIONS = ("bicubic", "bilinear")
 
 
 def describe(architecture: Any, state: _State) -> tuple[Architecture, _State] | None:
@@ -61,14 +60,10 @@ def describe(architecture: Any, state: _State) -> tuple[Architecture, _State] | 
     return Architecture(family="towers", config=config, preprocessing=_preprocessing(prepared, size)), state
 
 
-def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """Make the table of names for two towers, or None for another network."""
-    if not isinstance(encoder, Towers):
-        return None
+def rows(encoder: Towers) -> list[NameRow]:
+    """List the names of two towers."""
     config = encoder.config
     by_timm = isinstance(config.image, LibraryNetConfig)
-    if isinstance(config.image, LibraryNetConfig) and config.image.library != "timm":
-        return None
     custom = config.logit_bias or by_timm
     table = _trunk_rows(encoder) if custom else _vision_rows(config)
     pre = "text." if custom else ""
@@ -145,23 +140,16 @@ def _timm_vision(given: Mapping[str, Any], state: _State) -> tuple[ViTConfig | L
 
 
 def _preprocessing(given: Mapping[str, Any], size: tuple[int, int]) -> Preprocessing:
-    interpolation, mode = given.get("interpolation", "bicubic"), given.get("resize_mode", "shortest")
-    if interpolation not in _INTERPOLATIONS or mode not in ("shortest", "squash"):
-        raise BadInput(f"images are resized by {interpolation!r} with mode {mode!r}; tapetum does not")
+    mode = given.get("resize_mode", "shortest")
+    if mode not in ("shortest", "squash"):
+        raise BadInput(f"images are resized with mode {mode!r}; tapetum does not")
     return Preprocessing(
         size=size,
         resize="squash" if mode == "squash" else "crop",
-        interpolation=interpolation,
-        mean=_levels(given.get("mean")) or CLIP_MEAN,
-        std=_levels(given.get("std")) or CLIP_STD,
+        interpolation=read_interpolation(given.get("interpolation", "bicubic")),
+        mean=read_levels(given["mean"]) if given.get("mean") else CLIP_MEAN,
+        std=read_levels(given["std"]) if given.get("std") else CLIP_STD,
     )
-
-
-def _levels(values: Any) -> tuple[float, float, float] | None:
-    if values is None:
-        return None
-    red, green, blue = (255 * float(value) for value in values)
-    return HALF if (red, green, blue) == HALF else (red, green, blue)
 
 
 def _block(ours: str, theirs: str) -> list[NameRow]:
@@ -195,8 +183,8 @@ def _vision_rows(config: TowersConfig) -> list[NameRow]:
 
 def _trunk_rows(encoder: Towers) -> list[NameRow]:
     if isinstance(encoder.image, library_net.LibraryNet):
-        return library_net.library_rows(encoder.image, "image.", "visual.trunk.")
+        return library_net.rows(encoder.image, "image.", "visual.trunk.")
     return [
         NameRow(f"visual.trunk.{row.theirs}", tuple(f"image.{name}" for name in row.ours), lead=row.lead, shape=row.shape)
-        for row in timm.rows(encoder.image, "timm") or []
+        for row in timm.rows(encoder.image)  # pyright: ignore[reportArgumentType]
     ]

@@ -5,7 +5,7 @@
 A row says which of our tensors make up one of theirs (a fused query-key-value is three of ours), with leading axes of length 1
 if theirs has them; or which rows of ours make up theirs (gate and up of our gated MLP are one); or which of theirs is a layer
 of a stack, whose axes may be in another order. A tensor that a library stores but an encoder does not need (a mask token,
-counters) is a row without tensors of ours: it is dropped on import and written as `shape` filled with `fill` on export.
+counters) is a row without tensors of ours: it is dropped.
 """
 
 import math
@@ -30,10 +30,8 @@ class NameRow:
     """Axes of length 1 in front of theirs."""
     shape: tuple[int, ...] = ()
     """Shape of theirs[index], where it does not follow from ours."""
-    fill: float | Tensor = 0.0
-    """What theirs is made of where there are none of ours; a tensor is all of theirs."""
     optional: bool = False
-    """It may be missing on the way here, if there are none of ours."""
+    """It may be missing, if there are none of ours."""
     index: tuple[int, ...] = ()
     """Of the part in the first axes of theirs."""
     view: tuple[int, ...] = ()
@@ -42,8 +40,6 @@ class NameRow:
     """These axes, in our order; empty: as they are."""
     to_ours: Callable[[Tensor], Tensor] | None = None
     """Computes the numbers of ours from those of theirs, where they are others, of the same shape."""
-    to_theirs: Callable[[Tensor], Tensor] | None = None
-    """Computes the numbers of theirs from those of ours."""
     part: tuple[int, int, int] = (0, 1, 1)
     """From which to before which of how many equal parts of ours along the first axis theirs is; a table has rows of all."""
 
@@ -73,7 +69,6 @@ class NameRow:
 
     def returned(self, ours: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Reshape the result of `part_of` to the shape of theirs[index]."""
-        ours = self.to_theirs(ours) if self.to_theirs else ours
         if not self.order:
             return ours.reshape(shape)
         back = [self.order.index(axis) for axis in range(len(self.order))]
@@ -105,18 +100,13 @@ def gated(ours: str, gate: str, up: str, out: str) -> list[NameRow]:
 def part_row(
     theirs: str,
     ours: str,
-    shape: tuple[int, ...],
+    shape: tuple[int, ...] = (),
     index: tuple[int, ...] = (),
     order: tuple[int, ...] = (),
     part: tuple[int, int, int] = (0, 1, 1),
 ) -> NameRow:
-    """Make the row of a part of one of their tensors, of a fixed shape, that is (a part of) one of ours."""
+    """Make the row of a part of one of their tensors, of a fixed shape if one is given, that is (a part of) one of ours."""
     return NameRow(theirs, (ours,), shape=shape, index=index, order=order, part=part)
-
-
-def from_official(model: nn.Module, state: Mapping[str, Tensor], rows: Iterable[NameRow], source: str) -> None:
-    """Load the weights of another library into `model`; see `under_our_names`."""
-    model.load_state_dict(under_our_names(model.state_dict(), state, rows, source))
 
 
 def under_our_names(
@@ -156,9 +146,6 @@ def to_official(model: nn.Module, rows: Iterable[NameRow]) -> dict[str, Tensor]:
     check_whole(own, rows)
     shapes = their_shapes(rows, own)
     for row in rows:
-        if not row.ours:
-            out[row.theirs] = row.fill.clone() if isinstance(row.fill, Tensor) else torch.full(row.shape, row.fill)
-            continue
         tensor = row.part_of(own).detach()
         whole = out.setdefault(row.theirs, tensor.new_empty(shapes[row.theirs]))
         whole[row.index] = row.returned(tensor, row.part_shape(own))

@@ -1,20 +1,19 @@
-"""Names of timm's vision transformers (`timm.models.vision_transformer`, `deit`), to ours and back.
+"""Names of timm's vision transformers (`timm.models.vision_transformer`, `deit`), and how timm prepares images.
 
 Supported names have the form KIND_SIZE_patchP[_FLAVOUR][_IMAGE][.TAG]: vit_base_patch16_224.augreg_in21k,
 deit3_small_patch16_384, vit_large_patch14_reg4_dinov2, vit_so400m_patch14_siglip_384, vit_base_patch32_clip_quickgelu_224, ...
-Their preprocessing is timm's for that name and tag (without a tag, timm's first); the tag affects nothing else.
 """
 
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
-from tapetum.encoders.config import HALF, Architecture, Preprocessing, ViTConfig, clip, half, imagenet
-from tapetum.encoders.features import Encoder
+from tapetum.core.errors import BadInput
+from tapetum.encoders.config import Architecture, Preprocessing, ViTConfig, clip, half, imagenet
 from tapetum.encoders.tables.convolutional import blocks_in
 from tapetum.encoders.tables.rows import NameRow, layers, same
 from tapetum.encoders.vit import ViT
@@ -22,26 +21,49 @@ from tapetum.encoders.vit_sizes import SIZES, as_clip, as_deit3, as_dinov2, as_s
 
 _NAME = re.compile(
     rf"(?P<kind>vit|deit3)_(?P<size>{'|'.join(SIZES)})_patch(?P<patch>\d+)"
-    r"(_(?P<flavour>clip_quickgelu|clip|siglip_gap|siglip|dinov2|reg4_dinov2))?(_(?P<image>\d+))?(\.(?P<tag>\w+))?"
+    r"(_(?P<flavour>clip_quickgelu|clip|siglip_gap|siglip|dinov2|reg4_dinov2))?(_(?P<image>\d+))?(\.\w+)?"
 )
-_FIRST_TAGS = {
-    "vit_small_patch8_224": "dino",
-    **dict.fromkeys(("vit_base_patch16_clip_224", "vit_base_patch16_clip_384"), "laion2b_ft_in12k_in1k"),
-    **dict.fromkeys(("vit_large_patch14_clip_224", "vit_large_patch14_clip_336"), "laion2b_ft_in12k_in1k"),
-    "vit_huge_patch14_clip_336": "laion2b_ft_in12k_in1k",
-    "vit_medium_patch16_clip_224": "tinyclip_yfcc15m",
-    **{f"vit_so400m_patch14_siglip_gap_{image}": "webli" for image in (384, 448, 896)},
-}
-"""timm's first tags, where images are prepared in another way than for other tags of that name."""
 _BY_TANH = re.compile(r"vit_(base_patch32_siglip|large_patch16_siglip(_gap)?_512|so400m_patch16_siglip)")
+_INTERPOLATIONS: dict[Any, Literal["bilinear", "bicubic"]] = {
+    2: "bilinear",
+    3: "bicubic",
+    "bilinear": "bilinear",
+    "bicubic": "bicubic",
+    "random": "bilinear",  # in timm's evaluation
+}
+"""By Pillow's number or by name."""
 
-_CLIP_CROPS = (
-    (r"_384\.openai_ft_in12k_in1k|_patch16_clip_224\.\w+_ft_in12k_in1k", 0.95),
-    (r"_patch32_clip(_quickgelu)?_224(?!\.(datacomp|metaclip))", 0.9),
-    (r"(base|medium)_patch16_clip(_quickgelu)?_224\.(openai|laion2b_ft_in12k|tinyclip)", 0.9),
-)
-_SIGLIP_WHOLE = re.compile(r"siglip_\w*378\.webli_ft|so400m_patch14_siglip_gap_(378|384|448|896)\.(webli|pali)")
-_SQUASHED = re.compile(r"(?<!patch32_)clip_3(36|78|84)\.(\w+_ft_|metaclip2_w)|patch32_clip_384\.openai|_378\.webli_ft")
+
+def of_timm(cfg: Mapping[str, Any], name: str) -> Preprocessing:
+    """Read timm's pretrained_cfg of a model, as timm's `resolve_data_config` does.
+
+    Raises BadInput for settings that tapetum does not support.
+    """
+    channels, rows, columns = cfg["input_size"]
+    mode = cfg.get("crop_mode") or "center"
+    if channels != 3 or mode not in ("center", "squash"):
+        raise BadInput(f"timm prepares images of {name} with {channels} channels and crop mode {mode!r}; tapetum does not")
+    return Preprocessing(
+        size=(int(rows), int(columns)),
+        resize="squash" if mode == "squash" else "crop",
+        crop_fraction=float(cfg["crop_pct"]),
+        interpolation=read_interpolation(cfg["interpolation"]),
+        mean=read_levels(cfg["mean"]),
+        std=read_levels(cfg["std"]),
+    )
+
+
+def read_interpolation(name: Any) -> Literal["bilinear", "bicubic"]:
+    """Read how images are resized. Raises BadInput for a way that tapetum does not have."""
+    if name not in _INTERPOLATIONS:
+        raise BadInput(f"images are resized by {name!r}; tapetum does so by bilinear and bicubic")
+    return _INTERPOLATIONS[name]
+
+
+def read_levels(values: Any) -> tuple[float, float, float]:
+    """Convert numbers of red, green and blue from 0..1 to 0..255."""
+    red, green, blue = (255 * float(value) for value in values)
+    return red, green, blue
 
 
 def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architecture, Mapping[str, Tensor]] | None:
@@ -50,7 +72,6 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
     if match is None:
         return None
     flavour, patch = match["flavour"] or "", int(match["patch"])
-    tag = match["tag"] or _FIRST_TAGS.get(architecture, "")
     image = int(match["image"] or (518 if flavour.endswith("dinov2") else 224))
     config = _config(architecture, match["kind"], flavour, sized(match["size"], patch, image - image % patch))
     if image % patch:
@@ -60,10 +81,13 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
         config = replace(config, classes=int(state["head.weight"].shape[0]))
     if "fc_norm.weight" in state:  # made with global_pool="avg"
         config = replace(config, pooling="mean", norm="pooled")
-    preprocessing = _preprocessing(f"{architecture.partition('.')[0]}.{tag}", match["kind"], flavour, image, tag)
-    if not config.ragged:
-        preprocessing = replace(preprocessing, size=config.image_size)
-    return Architecture(family="vit", config=config, preprocessing=preprocessing), state
+    if flavour.startswith("clip"):
+        usual = clip(image)
+    elif flavour.endswith("dinov2") or match["kind"] == "deit3":
+        usual = imagenet(image, 1.0 if flavour else 0.9)
+    else:
+        usual = half(image)
+    return Architecture(family="vit", config=config, preprocessing=replace(usual, size=config.image_size)), state
 
 
 def _as_large_as(state: Mapping[str, Tensor], config: ViTConfig) -> ViTConfig:
@@ -118,33 +142,9 @@ def _config(name: str, kind: str, flavour: str, plain: ViTConfig) -> ViTConfig:
     return replace(config, resample="timm")
 
 
-def _preprocessing(name: str, kind: str, flavour: str, image: int, tag: str) -> Preprocessing:
-    """Describe how timm prepares images for a name, according to its `default_cfgs` (a test compares all of them)."""
-    if kind == "deit3":
-        return imagenet(image, 1.0 if image > 224 or tag.startswith("fb_in22k") else 0.9)
-    if flavour.endswith("dinov2"):
-        return imagenet(image, 1.0)
-    if tag in ("dino", "mae"):
-        return imagenet(image, 0.9)
-    if flavour.startswith("clip") or tag == "bamboo":
-        fractions = (fraction for pattern, fraction in _CLIP_CROPS if re.search(pattern, name))
-        prepared = replace(clip(image), crop_fraction=next(fractions, 1.0))
-        if re.search(r"vit_large_patch14_clip_\d+\.laion2b", name):
-            prepared = replace(prepared, mean=HALF, std=HALF)
-    else:
-        whole = _SIGLIP_WHOLE.search(name) or (not flavour and image > 224)
-        prepared = half(image, 1.0 if whole else 0.9)
-    return replace(prepared, resize="squash") if _SQUASHED.search(name) else prepared
-
-
-def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """Make the table of names for a ViT, or None if timm has no such names."""
-    if not isinstance(encoder, ViT) or encoder.config.pooler or (encoder.config.registers and encoder.config.class_position):
-        return None
+def rows(encoder: ViT) -> list[NameRow]:
+    """List timm's names for a ViT."""
     config = encoder.config
-    others = config.projection or config.rotary or config.mlp != "plain" or not config.key_bias
-    if others or config.positions == "none":
-        return None
     table = [NameRow("pos_embed", ("positions",), lead=1), *layers({"patches": "patch_embed.proj"}, bias=config.patch_bias)]
     if config.class_token:
         table.append(NameRow("cls_token", ("class_token",), lead=2))

@@ -1,13 +1,12 @@
 """`attach`: a trunk with a bank of adapters, called like the trunk, which stays bit-identical (arXiv 2304.06600).
 
-There can be any number of named adapters; each call, or each example of a batch, uses one.
+There can be any number of named adapters; each call uses one.
 """
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Self
 
@@ -22,7 +21,6 @@ from tapetum.systems.adapters.layers import Adapter, make_adapter
 from tapetum.systems.adapters.weaving import (
     Proof,
     TrunkChanged,
-    by_group,
     frozen_copy,
     merged,
     obstacle,
@@ -34,15 +32,10 @@ from tapetum.systems.adapters.weaving import (
 
 Preset = str | AdapterConfig | Sequence[str | Site]
 """The name of a preset, a config, or a list of addresses or sites."""
-Choice = str | Sequence[str | None] | None
-"""The name of an adapter; a list of them, one for each example; or None for the trunk alone."""
 
 
-class _InUse:
-    """Stands for the adapter that is in use."""
-
-
-_IN_USE = _InUse()
+_IN_USE = "adapter in use"
+"""In place of a name, which has no blank."""
 _HERE: ContextVar[Mapping[int, str | None]] = ContextVar("adapters chosen in this thread or task", default={})  # noqa: B039
 
 
@@ -60,16 +53,6 @@ class AdapterSet(nn.Module):
         return dict(zip(self.sites, self._modules.values(), strict=True))  # pyright: ignore[reportReturnType]
 
 
-@dataclass(frozen=True, kw_only=True)
-class AdapterRow:
-    """A line of `Adapted.summary`."""
-
-    section: str
-    address: str
-    form: str
-    parameters: int
-
-
 class Adapted(nn.Module):
     """A trunk with a bank of adapters. It is called like the trunk and has the trunk's methods (`prepare`, `classify`, ...).
 
@@ -85,7 +68,8 @@ class Adapted(nn.Module):
         self.strict = strict
         self.adapters = nn.ModuleDict()
         self._steps = 0
-        self._hash = trunk_hash(trunk)
+        self.trunk_sha256 = trunk_hash(trunk)
+        """Of weights and buffers, as they were when the adapters were attached."""
         self._example = example_for(trunk) if example is None else example
         frozen = frozen_copy(trunk)
         self._hidden: tuple[nn.Module, nn.Module] = (trunk, frozen)
@@ -119,20 +103,19 @@ class Adapted(nn.Module):
         if check_name(name) in self._woven:
             raise BadInput(f"there is an adapter {name!r} already; remove it, or choose another name")
         config = _config(preset)
-        sites = self._sites(preset, config)
-        like = next((p for p in self._hidden[1].parameters() if p.is_floating_point()), torch.zeros(()))
+        frozen, like = self._hidden[1], self._like()
+        sites = () if isinstance(preset, str | AdapterConfig) else [entry for entry in preset if isinstance(entry, Site)]
+        sites = sites or [site_at(frozen, place, self._passed, config) for place in places(frozen, config, self._example)]
         generator = torch.Generator().manual_seed(seed)
         near_zero = config.std if config.init == "near_zero" else None
         made = AdapterSet({site: make_adapter(site, generator, near_zero) for site in sites}).to(like.device, like.dtype)
-        woven = weave(self._hidden[1], made.at_sites())
+        woven = weave(frozen, made.at_sites())
         self.adapters[name] = made.train(self.training)
         self._woven[name] = woven
 
-    def _sites(self, preset: Preset, config: AdapterConfig) -> list[Site]:
-        if not isinstance(preset, str | AdapterConfig) and any(isinstance(entry, Site) for entry in preset):
-            return [entry for entry in preset if isinstance(entry, Site)]
-        frozen = self._hidden[1]
-        return [site_at(frozen, place, self._passed, config) for place in places(frozen, config, self._example)]
+    def _like(self) -> Tensor:
+        """A number of the trunk's device and type."""
+        return next((p for p in self._hidden[1].parameters() if p.is_floating_point()), torch.zeros(()))
 
     def remove(self, name: str) -> None:
         """Remove an adapter. If it was in use, the trunk alone is used."""
@@ -171,30 +154,13 @@ class Adapted(nn.Module):
             raise BadInput(f"there is no adapter {name!r}; there are {', '.join(self._woven) or 'none'}")
         return self._woven[name]
 
-    def forward(self, *args: Any, adapter: Choice | _InUse = _IN_USE, **kwargs: Any) -> Any:
-        """Call the trunk with the adapter in use.
-
-        Args:
-            args: passed to the trunk, like kwargs.
-            adapter: name of the adapter for this call; None: none; or a list, one for each example of the batch.
-        """
+    def forward(self, *args: Any, adapter: str | None = _IN_USE, **kwargs: Any) -> Any:
+        """Call the trunk with the adapter in use, or with the one that is named; None: the trunk alone."""
         if self.strict and self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            self._watch()
-        if isinstance(adapter, _InUse):
-            return self.network(self.in_use)(*args, **kwargs)
-        if adapter is None or isinstance(adapter, str):
-            return self.network(adapter)(*args, **kwargs)
-        for name in adapter:
-            self.network(name)
-        return by_group(adapter, lambda name, *a, **k: self.network(name)(*a, **k), args, kwargs)
-
-    def _watch(self) -> None:
-        """Hash the trunk every `strict` calls in training."""
-        self._steps += 1
-        if self._steps % self.strict == 0 and trunk_hash(self.trunk) != self._hash:
-            raise TrunkChanged(
-                f"the trunk has changed by call {self._steps} of this training; whatever writes to its weights must not"
-            )
+            self._steps += 1
+            if self._steps % self.strict == 0 and trunk_hash(self.trunk) != self.trunk_sha256:
+                raise TrunkChanged(f"the trunk has changed by call {self._steps} of training; nothing may write to it")
+        return self.network(self.in_use if adapter == _IN_USE else adapter)(*args, **kwargs)
 
     def adapter_parameters(self, name: str | None = None) -> list[nn.Parameter]:
         """List the parameters of the adapter in use, or of another by name; none if none is in use."""
@@ -215,28 +181,17 @@ class Adapted(nn.Module):
 
     def sites(self, name: str) -> tuple[Site, ...]:
         """List the sites of an adapter."""
-        self.network(name)
-        return self.adapters[name].sites  # pyright: ignore[reportReturnType]
+        return tuple(self.at_sites(name))
 
     def at_sites(self, name: str) -> dict[Site, Adapter]:
         """List the modules of an adapter by site."""
         self.network(name)
         return self.adapters[name].at_sites()  # pyright: ignore[reportCallIssue]
 
-    @property
-    def trunk_sha256(self) -> str:
-        """Compute SHA-256 of the trunk's weights and buffers, as they were when the adapters were attached."""
-        return self._hash
-
-    def summary(self, name: str | None = None) -> list[AdapterRow]:
-        """List the adapters of a name, or of the one in use, from the trunk's input to its output."""
+    def summary(self, name: str | None = None) -> list[Site]:
+        """List the sites of a name, or of the adapter in use, from the trunk's input to its output."""
         name = self.in_use if name is None else name
-        self.network(name)
-        sites = self.sites(name) if name else ()
-        rows = [
-            AdapterRow(section=s.section, address=s.address or "pooled", form=s.form, parameters=s.parameters) for s in sites
-        ]
-        return sorted(rows, key=lambda row: SECTIONS.index(row.section))
+        return sorted(self.sites(name) if name else (), key=lambda site: SECTIONS.index(site.section))
 
     def export(self, name: str | None = None) -> nn.Module:
         """Copy the network with an adapter baked in, by default the one in use: a plain module, for torch.export or ONNX.
@@ -272,21 +227,18 @@ class Adapted(nn.Module):
     def verify(self, *inputs: Any) -> Proof:
         """Prove that the trunk is unchanged since adapters were attached: weights, buffers and outputs.
 
-        Args:
-            inputs: inputs for comparing outputs; by default random numbers of the example's shape.
-
-        Raises:
-            TrunkChanged: a bit of a weight or buffer differs, or with adapters off the network's output differs.
+        Outputs are those of `inputs`, by default random numbers of the example's shape. Raises TrunkChanged if a bit differs.
         """
-        return prove(self.trunk, self._hidden[1], self._hash, inputs or self._random(), self.network(None))
+        return prove(self.trunk, self._hidden[1], self.trunk_sha256, inputs or self._random(), self.network(None))
 
     def _random(self) -> tuple[Any, ...]:
-        like = next((p for p in self._hidden[1].parameters() if p.is_floating_point()), torch.zeros(()))
-        generator = torch.Generator().manual_seed(0)
+        like, generator = self._like(), torch.Generator().manual_seed(0)
 
         def random(value: Any) -> Any:
-            if not isinstance(value, Tensor) or not value.is_floating_point():
-                return value.to(like.device) if isinstance(value, Tensor) else value
+            if not isinstance(value, Tensor):
+                return value
+            if not value.is_floating_point():
+                return value.to(like.device)
             return torch.randn(value.shape, generator=generator).to(like.device, like.dtype)
 
         example = self._example if isinstance(self._example, tuple) else (self._example,)
@@ -348,16 +300,10 @@ def attach(
 ) -> Adapted:
     """Attach adapters to a trunk and use them. Initially the result gives exactly the trunk's output.
 
-    Args:
-        trunk: an encoder, a model of timm or torchvision of a known family, or any module with addresses.
-        preset: one of `tapetum.systems.adapters.config.PRESETS`, an `AdapterConfig`, or a list of addresses ("blocks.3.mlp").
-        name: of the adapter.
-        seed: of its initial weights.
-        example: input of the trunk, one image or a tuple of arguments, for trunks of no known family.
-        strict: number of training calls after which the trunk is hashed again; a change raises TrunkChanged; 0: never.
-
-    Raises:
-        BadInput: the trunk is of no known family, or no adapter fits at an address.
+    The trunk is an encoder, a model of timm or torchvision of a known family, or any module with addresses; then `example` is
+    an input of it, one image or a tuple of arguments. `preset` is one of `tapetum.systems.adapters.config.PRESETS`, an
+    `AdapterConfig`, or a list of addresses ("blocks.3.mlp"). After `strict` training calls (0: never) the trunk is hashed
+    again; a change raises TrunkChanged. Raises BadInput for a trunk of no known family, or if no adapter fits at an address.
     """
     adapted = Adapted(trunk, example, strict)
     adapted.add(name, preset, seed)

@@ -10,13 +10,9 @@
 
 The paper has no EfficientNet-Lite: of its seven stages, those that halve the image count, and the last for the end.
 
-Networks of this package declare where adapters fit (`adapter_addresses()`, `AdapterNames`); those of timm and torchvision are
-in a table by class name, so that neither is imported. Names are never guessed from parts. Any other trunk can have a method
-`adapter_addresses()`; then "all-blocks" and addresses by name work for it too.
-
-A site is a place with its sizes: an image goes through the trunk once, recording the shapes of every module's inputs and
-outputs. So a place that is never run, or outputs no tensor, is refused when attaching an adapter, not discovered after
-training.
+Networks of this package declare where adapters fit (`adapter_addresses()`, `AdapterNames`), as any trunk can; those of timm and
+torchvision are in a table by class name, so that neither is imported. A site is a place with its sizes, found by passing an
+image through the trunk once.
 """
 
 import re
@@ -116,7 +112,16 @@ def places(trunk: nn.Module, config: AdapterConfig, example: Any = None) -> list
     if config.addresses:
         return [_named(trunk, layout, address, config) for address in config.addresses]
     if layout is None:
-        return _own_addresses(trunk, config, example)
+        if config.preset != "all-blocks":
+            raise BadInput(
+                f"{type(trunk).__name__} is of no known family: known are {KNOWN}. Its bottom, middle and top are not known; "
+                "give preset='all-blocks', or addresses"
+            )
+        if hasattr(trunk, "adapter_addresses"):
+            names: tuple[str, ...] = trunk.adapter_addresses()  # pyright: ignore[reportCallIssue]
+        else:
+            names = passed_layers(trunk, *(example if isinstance(example, tuple) else (example,)))
+        return [AdapterPlace(address=address, section="middle") for address in names]
     chosen = [place for section in config.sections for place in _of_section(trunk, layout, section, config)]
     for place in chosen:
         _check(trunk, place.address)
@@ -148,7 +153,7 @@ def _of_section(trunk: nn.Module, layout: TrunkLayout, section: Section, config:
     if section == "bottom":
         return [AdapterPlace(address=names.stem if beside else names.stem_end, section=section, beside=beside)]
     if section == "top":
-        return [_pooled(names)]
+        return [AdapterPlace(address=names.pooled, section=section, where=names.where)]
     every = config.preset == "all-blocks"
     if layout.transformer:
         chosen = blocks if every else [blocks[i] for i in middle_blocks(len(blocks), config.middle)]
@@ -156,31 +161,9 @@ def _of_section(trunk: nn.Module, layout: TrunkLayout, section: Section, config:
     firsts = [next(stage) for _, stage in groupby(blocks, lambda block: block.rpartition(".")[0])]
     chosen = blocks if every else firsts[names.first_stage : names.first_stage + 3]
     modules = dict(trunk.named_modules())
-    at = [
-        AdapterPlace(address=f"{block}.{names.inside}", section=section, beside=True)
-        if beside and f"{block}.{names.inside}" in modules
-        else AdapterPlace(address=block, section=section)
-        for block in chosen
-    ]
+    inner = {block: f"{block}.{names.inside}" for block in chosen if beside and f"{block}.{names.inside}" in modules}
+    at = [AdapterPlace(address=inner.get(block, block), section=section, beside=block in inner) for block in chosen]
     return at if every else [*at, AdapterPlace(address=blocks[-1], section=section)]
-
-
-def _pooled(names: AdapterNames) -> AdapterPlace:
-    return AdapterPlace(address=names.pooled, section="top", where=names.where)
-
-
-def _own_addresses(trunk: nn.Module, config: AdapterConfig, example: Any) -> list[AdapterPlace]:
-    """The places of a trunk that is in no table: those it declares, or its linear and convolutional layers."""
-    if config.preset != "all-blocks":
-        raise BadInput(
-            f"{type(trunk).__name__} is of no known family: known are {KNOWN}. Its bottom, middle and top are not known; "
-            "give preset='all-blocks', or addresses"
-        )
-    if hasattr(trunk, "adapter_addresses"):
-        names: tuple[str, ...] = trunk.adapter_addresses()  # pyright: ignore[reportCallIssue]
-    else:
-        names = passed_layers(trunk, *(example if isinstance(example, tuple) else (example,)))
-    return [AdapterPlace(address=address, section="middle") for address in names]
 
 
 def _named(trunk: nn.Module, layout: TrunkLayout | None, address: str, config: AdapterConfig) -> AdapterPlace:
@@ -189,7 +172,7 @@ def _named(trunk: nn.Module, layout: TrunkLayout | None, address: str, config: A
             return AdapterPlace(address="", section="top", where="pooled")
         if layout is None:
             raise BadInput(f"only an encoder has a pooled vector of its own, a {type(trunk).__name__} has not; give a module")
-        return _pooled(layout.names)
+        return AdapterPlace(address=layout.names.pooled, section="top", where=layout.names.where)
     module = _check(trunk, address)
     if config.tokens == "lora" and isinstance(module, nn.Linear):
         return AdapterPlace(address=address, section="middle", where="weight")
@@ -203,9 +186,7 @@ def _check(trunk: nn.Module, address: str) -> nn.Module:
         return trunk.get_submodule(address)
     except AttributeError as error:
         names = [name for name, _ in trunk.named_modules() if name]
-        raise BadInput(
-            f"this {type(trunk).__name__} has no module {address!r}; it has {', '.join(names[:4])} and so on"
-        ) from error
+        raise BadInput(f"this {type(trunk).__name__} has no module {address!r}; it has {', '.join(names[:4])}, ...") from error
 
 
 @dataclass(frozen=True)
@@ -281,15 +262,15 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 def site_at(trunk: nn.Module, place: AdapterPlace, passed: Mapping[str, Passed], config: AdapterConfig) -> Site:
     """Make the site of a place. Raises BadInput if no adapter fits."""
     module, address = trunk.get_submodule(place.address), place.address
-    common = {"address": address, "section": place.section, "where": place.where}
+    common: dict[str, Any] = {"address": address, "section": place.section, "where": place.where, "scale": config.scale}
     if place.where == "weight":
-        return _low_rank(module, common, config)
+        if not isinstance(module, nn.Linear):
+            raise BadInput(f"{address!r} is no linear layer, which lora changes; give tokens='series', or another address")
+        inward, width = module.in_features, module.out_features
+        return Site(**common, form="lora", inward=inward, width=width, axis=-1, rank=config.rank or 8)
     shapes = passed.get(address)
     if shapes is None:
-        raise BadInput(
-            f"the module {address!r} of this {type(trunk).__name__} is never called by itself, so an adapter there would do "
-            "nothing; name the one that holds it"
-        )
+        raise BadInput(f"the module {address!r} of this {type(trunk).__name__} is never called by itself; name its holder")
     if place.where == "pooled":
         if shapes.pooled is None:
             raise BadInput(f"{address or type(trunk).__name__!r} gives no pooled vector; name another module")
@@ -298,23 +279,10 @@ def site_at(trunk: nn.Module, place: AdapterPlace, passed: Mapping[str, Passed],
     if shape is None or len(shape) < 2:
         what = "no tensor" if shape is None else f"a tensor of shape {shape}"
         raise BadInput(f"the module {address!r} gives {what}, which an adapter cannot change; name another module")
+    if place.beside:
+        return _beside(module, shapes, shape, {**common, "kernel": config.kernel})
     layout = layout_of(trunk)
     transformer = layout is not None and layout.transformer
-    return _of_shape(module, place, shapes, shape, common, config, transformer=transformer)
-
-
-def _of_shape(
-    module: nn.Module,
-    place: AdapterPlace,
-    shapes: Passed,
-    shape: tuple[int, ...],
-    common: dict[str, Any],
-    config: AdapterConfig,
-    *,
-    transformer: bool,
-) -> Site:
-    if place.beside:
-        return _beside(module, place.address, shapes, shape, {**common, "scale": config.scale, "kernel": config.kernel})
     channels = getattr(module, "out_channels", None)
     first = len(shape) == 4 and (channels == shape[1] if isinstance(channels, int) else not transformer)
     axis = 1 if first else -1
@@ -325,19 +293,18 @@ def _of_shape(
         return _bottleneck(common, inward if form == "parallel" else width, width, axis, config, form)
     if config.maps == "bottleneck" or (config.maps == "parallel" and place.section == "middle"):
         return _bottleneck(common, width, width, 1, config, "bottleneck")
-    return Site(**common, form="series", inward=width, width=width, axis=1, kernel=config.kernel, scale=config.scale)
+    return Site(**common, form="series", inward=width, width=width, axis=1, kernel=config.kernel)
 
 
 def _bottleneck(common: dict[str, Any], inward: int, width: int, axis: Any, config: AdapterConfig, form: Any) -> Site:
     sizes = {"inward": inward, "width": width, "axis": axis, "rank": config.rank or default_rank(width, form)}
-    return Site(**common, **sizes, form=form, activation=config.activation, scale=config.scale)
+    return Site(**common, **sizes, form=form, activation=config.activation)
 
 
-def _beside(module: nn.Module, address: str, shapes: Passed, shape: tuple[int, ...], common: dict[str, Any]) -> Site:
+def _beside(module: nn.Module, shapes: Passed, shape: tuple[int, ...], common: dict[str, Any]) -> Site:
+    address = common["address"]
     if not isinstance(module, nn.Conv2d) or shapes.inward is None:
-        raise BadInput(
-            f"{address!r} is no convolution, beside which a 1x1 one could stand; give maps='series', or another address"
-        )
+        raise BadInput(f"{address!r} is no convolution, beside which one could stand; give maps='series', or another address")
     if len(set(module.stride)) > 1 or len(set(module.kernel_size)) > 1 or len(set(module.dilation)) > 1:
         raise BadInput(f"the convolution {address!r} is not the same along rows and columns; give maps='series'")
     stride, kernel = module.stride[0], module.kernel_size[0]
@@ -347,13 +314,3 @@ def _beside(module: nn.Module, address: str, shapes: Passed, shape: tuple[int, .
     same = isinstance(module.padding, str) or (own and not padding)
     offset = 0 if same else max(0, kernel // 2 * module.dilation[0] - padding)
     return Site(**common, form="parallel", inward=shapes.inward[1], width=shape[1], axis=1, stride=stride, offset=offset)
-
-
-def _low_rank(module: nn.Module, common: dict[str, Any], config: AdapterConfig) -> Site:
-    if not isinstance(module, nn.Linear):
-        raise BadInput(
-            f"{common['address']!r} is no linear layer, which lora changes; give tokens='series', or another address"
-        )
-    inward, width = module.in_features, module.out_features
-    rank = config.rank or 8
-    return Site(**common, form="lora", inward=inward, width=width, axis=-1, rank=rank, scale=config.scale)

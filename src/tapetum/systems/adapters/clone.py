@@ -98,8 +98,8 @@ class CloneTask(AdaptTask):
             return {"error": self._error(cast(Headed, model))}
         if self.world is None or not self.run.rollouts:
             return {}
-        tried = try_out(self.world, cast(Headed, model).act, self.run.rollouts).as_json()
-        return {name: float(tried[name]) for name in ("success", "low", "high", "any")}
+        tried = try_out(self.world, cast(Headed, model).act, self.run.rollouts)
+        return {name: cast(float, tried[name]) for name in ("success", "low", "high", "any")}
 
     def _error(self, model: Headed) -> float:
         """The mean squared error of standardised actions on held-out frames."""

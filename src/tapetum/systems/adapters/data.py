@@ -1,13 +1,9 @@
 """Images to train on and evaluate, and features of them that are computed once.
 
-Images have a class each, or one per pixel, in the layouts of `tapetum.data.layouts`. Features below the lowest adapter do not
-change while adapters are trained, so they are recorded:
-
-    image -> stem -> block 0 ... block k-1 | block k with the lowest adapter -> ... -> pooled vector
-                                             ^ recorded
-
-The rest is the same network, whose blocks before k pass their input on, and whose block k takes the recorded features instead
-of its input; a blank image goes through the remaining beginning. With a bottom adapter there is nothing to record.
+Images have a class each, or one per pixel, in the layouts of `tapetum.data.layouts`. What enters block k with the lowest
+adapter does not change while adapters are trained, so it is recorded. The rest is the same network, whose blocks before k pass
+their input on, and whose block k takes what was recorded; a blank image goes through the beginning. With a bottom adapter there
+is nothing to record.
 """
 
 from collections.abc import Sequence

@@ -4,11 +4,8 @@
                             steps and whether it ended well
     DIR/episode-0000.npz    frames uint8 (t, h, w, 3), own float32 (t, p), actions float32 (t, a), successes bool (t,)
 
-Each frame precedes its action. Files from elsewhere are read if they follow this format.
-
-LeRobot data sets are read too: the frames of one camera, `observation.state` and `action`. They have no world to try a policy
-in, so its error is measured on held-out episodes; and frames are resized to the trunk's input size while reading, since those
-of a whole set would not fit into memory at full size.
+Each frame precedes its action. LeRobot data sets are read too: the frames of one camera, `observation.state` and `action`. They
+have no world to try a policy in, so its error is measured on held-out episodes; and frames are resized while they are read.
 """
 
 import json
@@ -24,7 +21,7 @@ from jaxtyping import Float32, Int64, UInt8
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_folder, write_text
 from tapetum.core.reading import no_pipe, read_json
-from tapetum.systems.adapters.worlds.world import RobotEpisode, RobotWorld, roll
+from tapetum.systems.adapters.worlds.world import RobotWorld, roll
 from tapetum.video.episodes import EpisodeVideo, parse_episode_address
 from tapetum.video.lerobot import ACTION, STATE, open_lerobot
 
@@ -96,8 +93,7 @@ def make_demos(
                 continue
             name = f"episode-{len(rows):04d}.npz"
             arrays = {key: getattr(episode, key) for key in ("frames", "own", "actions", "successes")}
-            with open(folder / name, "wb") as file:
-                np.savez_compressed(file, **arrays)
+            np.savez_compressed(folder / name, **arrays)
             rows.append({"file": name, "seed": episode.seed, "steps": len(episode.frames), "success": episode.last})
             frames += len(episode.frames)
             progress(len(rows), n)
@@ -111,9 +107,9 @@ def read_demos(folder: Path) -> Demonstrations:
     """Read demonstrations. Raises BadInput for a folder without any, and for files that are inconsistent or contain NaN."""
     try:
         about = read_json(folder / LIST)
-        rows, sizes = about["episodes"], (int(about["action_size"]), int(about["own_size"]))
-        files = [str(row["file"]) for row in rows]
-        seeds, horizon = tuple(int(row["seed"]) for row in rows), int(about["horizon"])
+        files = [folder / Path(str(row["file"])).name for row in about["episodes"]]
+        seeds = tuple(int(row["seed"]) for row in about["episodes"])
+        sizes, horizon = (int(about["action_size"]), int(about["own_size"])), int(about["horizon"])
         task, camera = str(about["task"]), str(about["camera"])
     except FileNotFoundError as error:
         raise BadInput(f"{folder} holds no demonstrations: there is no {LIST}; make some: tapetum data demos") from error
@@ -121,26 +117,26 @@ def read_demos(folder: Path) -> Demonstrations:
         raise BadInput(f"{folder / LIST} cannot be read ({str(error)[:80]}); make the demonstrations again") from error
     if not files:
         raise BadInput(f"{folder / LIST} lists no episodes; make the demonstrations again")
-    episodes = [_episode(folder / Path(name).name, *sizes) for name in files]
-    if len({episode.frames.shape[1:] for episode in episodes}) > 1:
+    frames, own, actions = zip(*(_episode(file, *sizes) for file in files), strict=True)
+    if len({each.shape[1:] for each in frames}) > 1:
         raise BadInput(f"the episodes in {folder} have frames of several sizes; make them again with one")
     return Demonstrations(
         task=task,
         camera=camera,
-        frames=np.concatenate([episode.frames for episode in episodes]),
-        own=np.concatenate([episode.own for episode in episodes]),
-        actions=np.concatenate([episode.actions for episode in episodes]),
-        episode=np.repeat(np.arange(len(episodes)), [len(episode.frames) for episode in episodes]),
+        frames=np.concatenate(frames),
+        own=np.concatenate(own),
+        actions=np.concatenate(actions),
+        episode=np.repeat(np.arange(len(files)), list(map(len, frames))),
         seeds=seeds,
         horizon=horizon,
     )
 
 
-def _episode(path: Path, action_size: int, own_size: int) -> RobotEpisode:
+def _episode(path: Path, action_size: int, own_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Frames, proprioception and actions of a file."""
     try:
         with np.load(no_pipe(path), allow_pickle=False) as stored:
             frames, own, actions = (stored[key] for key in ("frames", "own", "actions"))
-            successes = stored["successes"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise BadInput(f"{path} is no episode ({str(error)[:80]}); make the demonstrations again") from error
     steps = len(frames)
@@ -151,13 +147,7 @@ def _episode(path: Path, action_size: int, own_size: int) -> RobotEpisode:
             raise BadInput(f"{path} has {name} {array.shape} for {steps} frames; wanted ({steps}, {size}) as {LIST} says")
         if array.dtype.kind != "f" or not np.isfinite(array).all():
             raise BadInput(f"{path} has {name} that are not finite numbers; leave that episode out, or make it again")
-    return RobotEpisode(
-        frames=frames,
-        own=own.astype(np.float32),
-        actions=actions.astype(np.float32),
-        successes=np.asarray(successes, bool),
-        seed=0,
-    )
+    return frames, own.astype(np.float32), actions.astype(np.float32)
 
 
 def track_features(camera: str) -> tuple[str, str]:
@@ -169,7 +159,6 @@ def track_features(camera: str) -> tuple[str, str]:
 def read_lerobot_demos(
     source: str | Path,
     preprocessing: "Preprocessing",
-    progress: Callable[[int, int | None], None] = lambda done, count: None,
     columns: Callable[[str], Sequence[str]] = lambda camera: (),
 ) -> Demonstrations:
     """Read the demonstrations of a data set, or of the episodes and the camera given in an address.
@@ -193,7 +182,7 @@ def read_lerobot_demos(
     if missing := [name for name in names if name not in data.features]:
         raise BadInput(f"{data.folder} has no {missing[0]}; tapetum.data.lerobot.copy_with_features writes it into a copy")
     frames, own, actions = [], [], []
-    for done, number in enumerate(numbers):
+    for number in numbers:
         with EpisodeVideo(data, number, camera) as video:
             for start in range(0, len(video), _AT_A_TIME):
                 levels = prepare(video[start : start + _AT_A_TIME], how).byte()
@@ -202,7 +191,6 @@ def read_lerobot_demos(
             parts = [_numbers(rows[name], f"{name} of {video.name}") for name in names]
             own.append(np.concatenate(parts, 1) if parts else np.zeros((len(video), 0), np.float32))
             actions.append(_numbers(rows[ACTION], f"{ACTION} of {video.name}"))
-        progress(done + 1, len(numbers))
     return Demonstrations(
         task=data.folder.name,
         camera=camera,
@@ -216,15 +204,7 @@ def read_lerobot_demos(
 
 
 def hold_out(demos: Demonstrations) -> tuple[Demonstrations, Demonstrations | None]:
-    """Split demonstrations by episode for training and evaluation; a single episode is not split.
-
-    >>> demos = Demonstrations(
-    ...     task="set", camera="top", frames=np.zeros((4, 8, 8, 3), np.uint8), own=np.zeros((4, 0), np.float32),
-    ...     actions=np.zeros((4, 1), np.float32), episode=np.array([0, 0, 1, 1]), seeds=(5, 7), horizon=0)
-    >>> learn, check = hold_out(demos)
-    >>> learn.seeds, check.seeds, len(check)
-    ((5,), (7,), 2)
-    """
+    """Split demonstrations by episode for training and evaluation; a single episode is not split."""
     count = len(demos.seeds)
     checks = [k for k in range(count) if k % HELD_OUT == HELD_OUT - 1] or ([count - 1] if count > 1 else [])
     if not checks:

@@ -57,7 +57,7 @@ class StoredAdapters:
     sites: tuple[Site, ...]
     tensors: Mapping[str, Tensor]
     """Of the adapters, by ADDRESS.LAYER."""
-    trained_on: str = ""
+    trained_on: str
     head: Mapping[str, Any] | None = None
     head_tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """Of the head, by head.LAYER."""
@@ -84,16 +84,11 @@ def save(
     dtype: torch.dtype | None = None,
     head: tuple[Mapping[str, Any], nn.Module] | None = None,
 ) -> None:
-    """Write one adapter to a .safetensors file, atomically.
+    """Write one adapter, by default the one in use, to a .safetensors file, atomically.
 
-    Args:
-        adapted: the bank.
-        path: of the file.
-        name: of the adapter; by default the one in use. If none is, only a head can be saved, else BadInput is raised.
-        trunk: name or path under which `tapetum.load` finds the trunk, so that the file can be loaded on its own.
-        trained_on: a description for readers of the file.
-        dtype: type that weights are rounded to; by default unchanged.
-        head: sizes (JSON values) and module of what follows the trunk.
+    `trunk` is the name or path under which `tapetum.load` finds the trunk, so that the file can be loaded on its own; `dtype`
+    what weights are rounded to, by default unchanged; `head` sizes (JSON values) and module of what follows the trunk. Raises
+    BadInput where there is neither an adapter nor a head to save.
     """
     name = name or adapted.in_use
     if name is None and head is None:
@@ -139,27 +134,24 @@ def read(path: str | os.PathLike[str]) -> StoredAdapters:
     for name, tensor in tensors.items():
         check_numbers(name, tensor, tensor, f" in {path}")
     try:
-        return _stored(parse_json(text), tensors, path)
+        header = parse_json(text)
+        if header["format"] != FORMAT:
+            raise BadInput(f"{path} has format {header['format']}, and this tapetum reads {FORMAT}; get a newer tapetum")
+        heads = {} if header["head"] is None else {k: v for k, v in tensors.items() if k.startswith(HEAD)}
+        return StoredAdapters(
+            name=check_name(header["name"]),
+            trunk_sha256=str(header["trunk"]["sha256"]),
+            trunk_class=str(header["trunk"]["class"]),
+            trunk=header["trunk"]["name"],
+            preprocessing=header["preprocessing"],
+            sites=tuple(Site(**site) for site in header["sites"]),
+            tensors={k: v for k, v in tensors.items() if k not in heads},
+            trained_on=str(header["trained_on"]),
+            head=header["head"],
+            head_tensors=heads,
+        )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"the header of {path} cannot be read ({str(error)[:100]}); get the file again") from error
-
-
-def _stored(header: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> StoredAdapters:
-    if header["format"] != FORMAT:
-        raise BadInput(f"{path} has format {header['format']}, and this tapetum reads {FORMAT}; get a newer tapetum")
-    heads = {} if header["head"] is None else {k: v for k, v in tensors.items() if k.startswith(HEAD)}
-    return StoredAdapters(
-        name=check_name(header["name"]),
-        trunk_sha256=str(header["trunk"]["sha256"]),
-        trunk_class=str(header["trunk"]["class"]),
-        trunk=header["trunk"]["name"],
-        preprocessing=header["preprocessing"],
-        sites=tuple(Site(**site) for site in header["sites"]),
-        tensors={k: v for k, v in tensors.items() if k not in heads},
-        trained_on=str(header["trained_on"]),
-        head=header["head"],
-        head_tensors=heads,
-    )
 
 
 def add(adapted: "Adapted", path: str | os.PathLike[str], name: str | None = None, *, force: bool = False) -> StoredAdapters:
@@ -220,9 +212,7 @@ def load(path: str | os.PathLike[str], trunk: nn.Module, *, force: bool = False,
     return adapted
 
 
-def load_whole(
-    path: str | os.PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
-) -> "Adapted":
+def load_whole(path: str | os.PathLike[str], device: Any = None, dtype: torch.dtype | None = None) -> "Adapted":
     """Load an adapter with the trunk that its file names, as `tapetum.load` does."""
     return load(path, named_trunk(read(path), path)).to(device=device, dtype=dtype)
 
@@ -237,16 +227,12 @@ def named_trunk(stored: StoredAdapters, path: str | os.PathLike[str]) -> nn.Modu
         raise BadInput(f"{os.fspath(path)} does not say where its trunk ({stored.trunk_class}) is; give the trunk too")
     trunk = load_weights(located(stored.trunk, Path(path).parent))
     if isinstance(trunk, Encoder) and stored.preprocessing is not None:
-        trunk.preprocessing = _preprocessing(stored.preprocessing, path)
+        try:
+            prepared: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.preprocessing.items()}
+            trunk.preprocessing = Preprocessing(**prepared)
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"the preprocessing in {os.fspath(path)} cannot be read ({error}); get the file again") from error
     return trunk
-
-
-def _preprocessing(stored: Mapping[str, Any], path: str | os.PathLike[str]) -> Preprocessing:
-    try:
-        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
-        return Preprocessing(**fields)
-    except (TypeError, ValueError) as error:
-        raise BadInput(f"the preprocessing in {os.fspath(path)} cannot be read ({error}); get the file again") from error
 
 
 def _kind(trunk: nn.Module) -> str:

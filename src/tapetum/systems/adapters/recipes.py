@@ -135,17 +135,6 @@ PRESETS: Mapping[tuple[str, str], AdaptRun] = {
     **{("clone", suite): run for suite, run in PAPER.items()},
 }
 """All runs, by task and suite."""
-PAPER_TASKS: tuple[tuple[str, str, str], ...] = tuple(
-    (suite, task, camera)
-    for suite, tasks, cameras in (
-        ("metaworld", ("assembly", "bin-picking", "button-press-topdown", "drawer-open", "hammer"), ("left", "right", "top")),
-        ("kitchen", ("knob", "light", "slide-door", "hinge-door", "microwave"), ("left", "right", "top")),
-        ("rgb-stacking", ("triplet-1", "triplet-2", "triplet-3", "triplet-4", "triplet-5"), ("front",)),
-    )
-    for task in tasks
-    for camera in cameras
-)
-"""Suite, task and camera of the paper's 35 policies."""
 
 
 def recipe(task: str, data: str, **changes: Any) -> AdaptRun:
@@ -155,13 +144,3 @@ def recipe(task: str, data: str, **changes: Any) -> AdaptRun:
     32
     """
     return replace(RECIPES.get(task) or AdaptRun(task=task), data=data, **changes)
-
-
-def paper_recipes(demos: str) -> dict[tuple[str, str, str], AdaptRun]:
-    """Make the runs of the paper's 35 policies, by suite, task and camera; demonstrations lie in DEMOS/TASK-CAMERA.
-
-    They are as long as in R3M, and without proprioception except in RGB-Stacking, as in the paper.
-    """
-    return {
-        (suite, task, camera): replace(PAPER[suite], data=f"{demos}/{task}-{camera}") for suite, task, camera in PAPER_TASKS
-    }

@@ -1,14 +1,13 @@
 """Whole runs of adaptation: from data and a trunk to a file with adapters and head, which a robot's loop loads as a policy.
 
-The policy has LeRobot's interface: named observations in, an action out, as tensors.
-
-LeRobot's loops call `reset` at the start of an episode and `select_action` at each step, with a batch
+The policy has LeRobot's interface: its loops call `reset` at the start of an episode and `select_action` at each step, with a
+batch
 
     observation.images.CAMERA   (b, 3, h, w), float 0..1, or uint8 0..255
     observation.state           (b, p), only for a policy that was trained with own="concat"
     tracks.CAMERA.xy, .visible  (b, 2 n) and (b, n), only for one that was trained with observe="tracks"; flat: x0, y0, x1, ...
 
-so they can run it too. It has no memory: an action depends on one observation.
+It has no memory: an action depends on one observation.
 """
 
 import json
@@ -42,7 +41,7 @@ from tapetum.systems.adapters.own import own_task
 from tapetum.systems.adapters.recipes import TASKS, AdaptRun
 from tapetum.systems.adapters.task import AdaptTask, Headed, ImageTask, PolicyHead, make_head
 from tapetum.systems.adapters.weaving import Proof
-from tapetum.systems.adapters.worlds.world import RobotWorld, make_world, try_out
+from tapetum.systems.adapters.worlds.world import RobotWorld, make_world
 from tapetum.train import fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
@@ -62,7 +61,6 @@ class FinishedAdapters:
     """That the trunk has not changed, checked by the main process; None of the regime full."""
     parameters: Mapping[str, int]
     """How many numbers were learned, by section of the trunk, and of the head."""
-    film: Path | None = None
 
 
 def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> FinishedAdapters | None:
@@ -89,10 +87,7 @@ def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda tex
             return FinishedAdapters(weights=launch.out, scores=scores, proof=None, parameters={})
         model = cast(Headed, result.model.eval())
         proof = model.trunk.verify() if isinstance(model.trunk, Adapted) else None
-        film = _film(task, model, launch.out)
-        return FinishedAdapters(
-            weights=_save(run, model, launch.out), scores=scores, proof=proof, parameters=_counted(model), film=film
-        )
+        return FinishedAdapters(weights=_save(run, model, launch.out), scores=scores, proof=proof, parameters=_counted(model))
     finally:
         if isinstance(task, CloneTask) and task.world is not None:
             task.world.close()
@@ -111,9 +106,7 @@ def make_task(run: AdaptRun, say: Callable[[str], None] = lambda text: None) -> 
         how = trunk().preprocessing
         train, checks = (listed(Path(run.data), run.task, split) for split in ("train", "val"))
         if train.classes != checks.classes:
-            raise BadInput(
-                f"{run.data}: the part to learn from has {len(train.classes)} classes, that to check on {len(checks.classes)}"
-            )
+            raise BadInput(f"{run.data}: there are {len(train.classes)} classes to learn and {len(checks.classes)} to check on")
         say(f"{len(train):,} images to learn from and {len(checks):,} to check on, {len(train.classes)} classes")
         return ImageTask(run, trunk, ListedImages(train, how, run.seed, run.shift), ListedImages(checks, how, run.seed))
     if parse_episode_address(run.data) is not None:
@@ -183,13 +176,6 @@ def _scores(out: Path) -> dict[str, float]:
         successes = [entry["success"] for entry in evaluations]
         scores |= {"success_mean": sum(successes) / len(successes), "success_max": max(successes)}
     return scores
-
-
-def _film(task: AdaptTask, model: Headed, out: Path) -> Path | None:
-    if not isinstance(task, CloneTask) or task.world is None:
-        return None
-    try_out(task.world, model.act, 6, film=out / "rollouts.mp4")
-    return out / "rollouts.mp4"
 
 
 def _counted(model: Headed) -> dict[str, int]:

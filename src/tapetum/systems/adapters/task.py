@@ -2,8 +2,7 @@
 
 Heads are for image classes, pixel classes, actions, and your own tasks. Features of images of one scene differ little, so a
 head standardises them first, by a batch norm as in R3M (arXiv 2203.12601). Statistics measured once do not suffice: each step,
-adapters move features by many of these small deviations, which invalidates what the head has learned (with such a head,
-adapters learned more slowly than none).
+adapters move features by many of these small deviations (with such a head, they learned more slowly than none).
 """
 
 from collections.abc import Callable, Mapping, Sequence

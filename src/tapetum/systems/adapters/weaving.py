@@ -1,27 +1,20 @@
 """Weaving adapters into a trunk: a new tree of modules that shares every weight with the trunk, and changes none.
 
-    trunk                     frozen copy                woven for "a"              woven for "b"
-    root                      root'                      root"                      root*
-     |- stem -- W1  ........   |- stem' -- W1' ........   |- stem' (shared)          |- stem'
-     |- block -- W2            |- block' -- W2'           |- block" + adapter a      |- block* + adapter b
-
-W' is a frozen Parameter in the same memory as W. Only modules between the root and an adapter are made for each adapter, so a
-hundred of them cost a few kilobytes each; selecting an adapter is selecting a root. No module of the trunk is hooked, patched
-or switched to another mode, so it can be used unchanged at the same time, and nothing needs undoing.
-
-A module with an adapter gets a generated subclass of its own class, so all attributes that the trunk's code reads still exist.
+The frozen copy of a trunk has Parameters in the same memory (drawn in docs/systems/adapters.md). Only modules between the root
+and an adapter are made for each adapter, so selecting an adapter is selecting a root. No module of the trunk is hooked, patched
+or switched to another mode. A module with an adapter gets a generated subclass of its own class, so all attributes that the
+trunk's code reads still exist.
 
 Some adapters can be folded into the weights themselves: convolutions beside a plain one whose kernel is no smaller (into the
 middle of it), 1x1 convolutions after one (composed with it), and lora; not an activation between two layers. The merged network
 is new, equal up to rounding, and its trunk is changed.
 
-Batches in which every example has its own adapter are split by adapter, and the results joined. That a trunk is unchanged is
-proved by its hash and its outputs.
+That a trunk is unchanged is proved by its hash and its outputs.
 """
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from typing import Any
@@ -53,9 +46,7 @@ def frozen_copy(trunk: nn.Module, change: Callable[[str, Tensor], Tensor] = lamb
     try:
         copied = copy.deepcopy(trunk, memo)
     except (TypeError, RuntimeError, AttributeError) as error:
-        raise BadInput(
-            f"this {type(trunk).__name__} cannot be copied ({str(error)[:100]}); give a plain torch module"
-        ) from error
+        raise BadInput(f"this {type(trunk).__name__} cannot be copied ({str(error)[:80]}); give a plain module") from error
     return freeze(copied)
 
 
@@ -92,7 +83,8 @@ def renewed(frozen: nn.Module, addresses: Iterable[str]) -> nn.Module:
 
     Raises BadInput for a missing module.
     """
-    path = {".".join(parts) for address in addresses for parts in _prefixes(address)} | {""}
+    parts = [address.split(".") for address in addresses]
+    path = {".".join(names[:n]) for names in parts for n in range(1, len(names) + 1)} | {""}
     memo: dict[int, Any] = {}
     for name, module in frozen.named_modules(remove_duplicate=False):
         if name not in path:
@@ -105,11 +97,6 @@ def renewed(frozen: nn.Module, addresses: Iterable[str]) -> nn.Module:
         except AttributeError as error:
             raise BadInput(f"this {type(frozen).__name__} has no module {name!r}; the adapters are of another trunk") from error
     return copy.deepcopy(frozen, memo)
-
-
-def _prefixes(address: str) -> list[list[str]]:
-    parts = address.split(".")
-    return [parts[:n] for n in range(1, len(parts) + 1)]
 
 
 class _Changed(nn.Module):
@@ -125,7 +112,7 @@ class _Changed(nn.Module):
 
 class _After(_Changed):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.adapter(_input(args, kwargs), super().forward(*args, **kwargs))
+        return self.adapter(args[0] if args else next(iter(kwargs.values()), None), super().forward(*args, **kwargs))
 
 
 class _Before(_Changed):
@@ -169,10 +156,6 @@ def _empty(own: type[nn.Module], kind: type[_Changed]) -> nn.Module:
     return made.__new__(made)
 
 
-def _input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    return args[0] if args else next(iter(kwargs.values()), None)
-
-
 def obstacle(trunk: nn.Module, site: Site) -> str | None:
     """Explain why the adapter at a site cannot be merged; None if it can."""
     module = trunk.get_submodule(site.address)
@@ -201,9 +184,7 @@ def merged(trunk: nn.Module, adapters: Mapping[Site, Adapter]) -> nn.Module:
     """
     for site in adapters:
         if reason := obstacle(trunk, site):
-            raise BadInput(
-                f"the adapter at {site.address or 'pooled'} cannot be merged: {reason}; export the network with its adapters"
-            )
+            raise BadInput(f"the adapter at {site.address or 'pooled'} cannot be merged: {reason}; export the network instead")
     made = copy.deepcopy(trunk)
     with torch.no_grad():
         for site, adapter in adapters.items():
@@ -227,55 +208,6 @@ def _fold(module: nn.Module, site: Site, adapter: Adapter) -> None:
     module.weight += torch.einsum("oc,cikl->oikl", mix, module.weight)
     if module.bias is not None:
         module.bias += mix @ module.bias
-
-
-def by_group(names: Sequence[str | None], run: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Call `run(name, *args, **kwargs)` for the examples of each name, and return the results in the order of the examples.
-
-    In `args` and `kwargs`, tensors with one row per example are split; the first of them must have as many rows as there are
-    names. The first axis of every tensor in a result is the example. Raises BadInput for a wrong number of names, or for
-    results that cannot be merged.
-    """
-    first = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.ndim), None)
-    count = 0 if first is None else first.shape[0]
-    if not names or count != len(names):
-        raise BadInput(f"{len(names)} adapters are named for a batch of {count}; name one for each example, or one for all")
-    groups = {name: [i for i, own in enumerate(names) if own == name] for name in dict.fromkeys(names)}
-    if len(groups) == 1:
-        return run(names[0], *args, **kwargs)
-
-    def part(value: Any, rows: Tensor) -> Any:
-        return value[rows.to(value.device)] if isinstance(value, Tensor) and value.ndim and value.shape[0] == count else value
-
-    pieces, order = [], [i for rows in groups.values() for i in rows]
-    for name, numbers in groups.items():
-        rows = torch.tensor(numbers)
-        pieces.append(run(name, *(part(v, rows) for v in args), **{k: part(v, rows) for k, v in kwargs.items()}))
-    sizes = [len(rows) for rows in groups.values()]
-    return _joined(pieces, sizes, torch.tensor(order).argsort())
-
-
-def _joined(pieces: Sequence[Any], sizes: Sequence[int], order: Tensor) -> Any:
-    first = pieces[0]
-    if isinstance(first, Tensor):
-        if any(
-            not p.ndim or p.shape[0] != size or p.shape[1:] != first.shape[1:] for p, size in zip(pieces, sizes, strict=True)
-        ):
-            raise BadInput(
-                f"the network gives tensors {[tuple(p.shape) for p in pieces]} for {list(sizes)} examples, which cannot be put "
-                "together; name one adapter for the whole batch"
-            )
-        return torch.cat(list(pieces))[order.to(first.device)]
-    if isinstance(first, Mapping):
-        return {key: _joined([piece[key] for piece in pieces], sizes, order) for key in first}
-    if isinstance(first, tuple) and hasattr(first, "_fields"):
-        return type(first)(*(_joined(values, sizes, order) for values in zip(*pieces, strict=True)))
-    if isinstance(first, list | tuple):
-        return type(first)(_joined(values, sizes, order) for values in zip(*pieces, strict=True))
-    if is_dataclass(first) and not isinstance(first, type):
-        whole = {f.name: _joined([getattr(p, f.name) for p in pieces], sizes, order) for f in fields(first) if f.init}
-        return replace(first, **whole)
-    return first
 
 
 class TrunkChanged(TapetumError):
@@ -335,12 +267,10 @@ def leaves(value: Any) -> Iterator[Tensor]:
     """List the tensors in a structure of dicts, lists, tuples and dataclasses, in order."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from leaves(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from leaves(inner)
+        return
+    if isinstance(value, Mapping):
+        value = list(value.values())
     elif is_dataclass(value) and not isinstance(value, type):
-        for field in fields(value):
-            yield from leaves(getattr(value, field.name))
+        value = [getattr(value, field.name) for field in fields(value)]
+    for inner in value if isinstance(value, list | tuple) else ():
+        yield from leaves(inner)

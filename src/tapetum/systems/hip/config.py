@@ -95,16 +95,12 @@ class HipConfig:
             each["cross_heads"] = self.cross_heads
         for name, values in each.items():
             if len(values) != n or min(values, default=0) < (0 if name == "self_layers" else 1):
-                raise BadInput(
-                    f"{name} is {values}; wanted {n} numbers from {0 if name == 'self_layers' else 1} on, one a block"
-                )
+                raise BadInput(f"{name} is {values}; wanted {n} numbers from {int(name != 'self_layers')} on, one a block")
         if self.flat:
             if self.groups != (1,):
                 raise BadInput(f"groups is {self.groups}; a flat Perceiver has one block of one group: (1,)")
         elif n < 3 or n % 2 == 0 or self.groups[n // 2] != 1:
-            raise BadInput(
-                f"groups is {self.groups}; wanted an odd number of blocks from 3 on; the middle one, the processor, has 1 group"
-            )
+            raise BadInput(f"groups is {self.groups}; wanted 3 blocks or more, an odd number; the processor has 1 group")
         for i in range(n):
             if self.channels[i] % self.self_heads[i] or self.channels[i] % self.heads(i):
                 raise BadInput(
@@ -125,9 +121,7 @@ class HipConfig:
         train, full = self.processor_latents_train, self.processor_latents_eval
         own = self.latents[self.processor]
         if (train is not None and full is not None) or not 0 < (train or own) <= (full or own):
-            raise BadInput(
-                f"the processor has {own} latents, {train} in training, {full} in use; give one of the two, fewer in training"
-            )
+            raise BadInput(f"the processor has {own} latents, {train} and {full}; give one of the two, fewer in training")
         if self.embedding < 1 or not 0 <= self.dropout < 1 or not 0 <= self.drop_path < 1:
             raise BadInput("embedding must be 1 or more, dropout and drop_path within 0..1")
 

@@ -108,9 +108,7 @@ def grouping(lengths: Mapping[str, int], groups: int, flat: bool = False) -> Gro
         spans = [ModalitySpan(name, n, at, 0, n) for (name, n), at in zip(lengths.items(), starts, strict=True)]
         return Grouping(tuple(spans), sum(lengths.values()), flat=True)
     if len(lengths) > groups:
-        raise BadInput(
-            f"{len(lengths)} modalities for {groups} groups; a group holds one modality: use a variant with more groups"
-        )
+        raise BadInput(f"{len(lengths)} modalities for {groups} groups; a group holds one modality: use a variant with more")
     counts = assign(list(lengths.values()), groups)
     spans, first = [], 0
     for (name, length), count in zip(lengths.items(), counts, strict=True):

@@ -157,11 +157,8 @@ class Hip(nn.Module):
     ) -> HipOutput:
         """Compute latents of all blocks, and a reconstruction of the inputs.
 
-        Args:
-            inputs: some of the modalities; their order here is that in which they are packed into groups.
-            kept: what is not hidden, see `tapetum.systems.hip.masking`; None hides nothing.
-            decode: names of what is to be reconstructed, by default all inputs. If nothing that comes out of the decoder is
-                among them, blocks after the processor are not run.
+        `inputs` are packed into groups in their order; `kept` is what is not hidden (`masking`), None hides nothing. By default
+        all inputs are reconstructed; if `decode` names none that the decoder gives, blocks after the processor are not run.
 
         Raises BadInput for an unknown modality, a wrong shape, batches that differ, or a name in `decode` that is no input.
         """
@@ -283,16 +280,11 @@ def check_inputs(inputs: Mapping[str, Tensor], modalities: Modalities) -> int:
             raise BadInput(f"{name!r} is no modality of this network, which has {', '.join(modalities)}")
         modality = modalities[name]
         if value.ndim != 3 or tuple(value.shape[1:]) != (modality.length, modality.channels):
-            raise BadInput(
-                f"{name!r} has shape {tuple(value.shape)}; wanted (batch, {modality.length}, {modality.channels}), elements in "
-                "row-major order"
-            )
+            raise BadInput(f"{name!r} has shape {tuple(value.shape)}; wanted (batch, {modality.length}, {modality.channels})")
         if not value.is_floating_point():
             raise BadInput(f"{name!r} is {str(value.dtype).removeprefix('torch.')}; wanted floating-point numbers")
         if not all_finite(value):
-            raise BadInput(
-                f"{name!r} holds {int((~value.isfinite()).sum())} numbers that are not finite; mend or leave them out"
-            )
+            raise BadInput(f"{name!r} holds {int((~value.isfinite()).sum())} numbers that are not finite; leave them out")
         sizes[name] = len(value)
     if len(set(sizes.values())) > 1:
         raise BadInput(f"batch sizes differ: {', '.join(f'{name} {size}' for name, size in sizes.items())}; they must be one")

@@ -15,7 +15,7 @@ from tapetum.systems.hip.data import HipSplit, data_set
 from tapetum.systems.hip.model import Hip
 from tapetum.systems.hip.recipes import HipRun
 from tapetum.systems.hip.task import ClassTask, HipClassifier, MaskedTask
-from tapetum.train import FitResult, TrainConfig, fit
+from tapetum.train import TrainConfig, fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.process_group import join_process_group
@@ -74,26 +74,36 @@ def _train(
     task: MaskedTask | ClassTask
     for folder, config in configs.items():
         if folder == MASKED:
-            examples, images = (train.examples, checks.examples), launch.out / "images"
-            task = MaskedTask(run.config, *examples, run.masked, images, checkpointing=run.checkpointing)
+            task = MaskedTask(run.config, train.examples, checks.examples, run.masked, checkpointing=run.checkpointing)
         else:
-            task = _class_task(run, train, checks, start)
+            task = ClassTask(
+                run.config,
+                train.examples,
+                checks.examples,
+                len(train.classes),
+                start=start,
+                elements_of="image" if train.asks == "elements" else None,
+                smoothing=run.smoothing,
+                checkpointing=run.checkpointing,
+            )
         result = fit(task, config.of_phase(folder), launch.out / folder, began=launch.began)
         if result.state == "stopped":
             return None
         start = result.weights / "model.safetensors"
         prefix = "masked_" if isinstance(task, MaskedTask) else ""
         scores |= {prefix + name: value for name, value in result.scores.items()}
-    return FinishedHip(_save(result, launch.out / f"{run.variant}.safetensors"), scores)
+    path = launch.out / f"{run.variant}.safetensors"
+    if is_main():  # the network without its read-out
+        hip = result.model.hip if isinstance(result.model, HipClassifier) else result.model
+        weights.save(cast(Hip, hip), path)
+    return FinishedHip(path, scores)
 
 
 def _data(run: HipRun, place: Path, say: Callable[[str], None]) -> tuple[HipSplit, HipSplit]:
     """Examples to learn from and to check on; `say` gets a line about each."""
     train, checks = (data_set(run.layout, place, part, run.sizes, run.seed, run.modalities) for part in ("train", "val"))
     if run.steps and train.classes != checks.classes:
-        raise BadInput(
-            f"{place}: train has {len(train.classes)} classes and the check {len(checks.classes)}, or of other names"
-        )
+        raise BadInput(f"{place}: train has {len(train.classes)} classes, the check {len(checks.classes)}, or of other names")
     if run.steps and train.asks == "nothing":
         raise BadInput(f"{place} has no labels; give --steps 0 to learn without")
     for name, part in (("train", train), ("check", checks)):
@@ -101,24 +111,3 @@ def _data(run: HipRun, place: Path, say: Callable[[str], None]) -> tuple[HipSpli
         gone = f", {part.missing:,} listed ones have no file" if part.missing else ""
         say(f"{name}: {len(part.examples):,} examples of {shapes}{gone}")
     return train, checks
-
-
-def _class_task(run: HipRun, train: HipSplit, checks: HipSplit, start: Path | None) -> ClassTask:
-    return ClassTask(
-        run.config,
-        train.examples,
-        checks.examples,
-        len(train.classes),
-        start=start,
-        elements_of="image" if train.asks == "elements" else None,
-        smoothing=run.smoothing,
-        checkpointing=run.checkpointing,
-    )
-
-
-def _save(result: FitResult, path: Path) -> Path:
-    """The network without its read-out, written by the first process."""
-    if is_main():
-        hip = result.model.hip if isinstance(result.model, HipClassifier) else result.model
-        weights.save(cast(Hip, hip), path)
-    return path

@@ -25,7 +25,7 @@ from tapetum.layers.convolution import Standardize
 from tapetum.metrics.masks import Confusion
 from tapetum.systems.hip.config import HipConfig, Masked
 from tapetum.systems.hip.data import TARGET, HipExamples, without_target
-from tapetum.systems.hip.masking import draw_progress, reconstruct_masked
+from tapetum.systems.hip.masking import reconstruct_masked
 from tapetum.systems.hip.model import Hip
 from tapetum.train import StepContext, Task
 from tapetum.train.process_group import compute_shared
@@ -52,12 +52,10 @@ class MaskedTask(Task):
         examples: HipExamples,
         checks: HipExamples,
         settings: Masked,
-        images: Path | None = None,
         *,
         checkpointing: bool = False,
     ):
-        """`images`: a folder that gets an image of reconstructions and one of codes at every evaluation."""
-        self.config, self.examples, self.checks, self.settings, self.images = config, examples, checks, settings, images
+        self.config, self.examples, self.checks, self.settings = config, examples, checks, settings
         self.checkpointing = checkpointing
 
     def model(self) -> nn.Module:
@@ -80,13 +78,11 @@ class MaskedTask(Task):
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum() / sum(weights.values())
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Evaluate the errors on the checks, the same places hidden every time; and images, if they are wanted."""
+        """Evaluate the errors on the checks, the same places hidden every time."""
         device = next(model.parameters()).device
         generator = torch.Generator(device).manual_seed(0)
         batch = {name: value.to(device) for name, value in without_target(self.checks.plain(0, 256)).items()}
         losses = masked_losses(model, batch, self.settings, generator)
-        if self.images is not None:
-            draw_progress(self.images, step, model, batch, self.settings)
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def describe(self) -> Mapping[str, Any]:

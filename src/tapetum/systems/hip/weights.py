@@ -1,7 +1,7 @@
-"""Weights of HiP: names of the public JAX code, both ways, and files of weights.
+"""Weights of HiP: those of the public JAX code, and files of weights.
 
 No published checkpoint was found; the names are those that the public code gives its parameters (Haiku), so that what is
-trained with it can be used here, and the other way round. A file of ours is a safetensors file with config and modalities in
+trained with it can be used here. A file of ours is a safetensors file with config and modalities in
 its header.
 
 Differs from the public code with several data sets in one network: there the first modality of each shares one projection of
@@ -61,11 +61,9 @@ def haiku_modules(model: Hip) -> dict[str, str]:
         names |= {f"blocks.{i}.cross.{our}": f"{block}/hi_p_cross_attention/{their}" for our, their in _CROSS.items()}
         for j in range(config.self_layers[i]):
             names |= {f"blocks.{i}.layers.{j}.{our}": f"{block}/self_attend_id_{j}/{their}" for our, their in _SELF.items()}
-    heads = (
-        {"label_head": "reconstruction_head", "head": "reconstruction_head_1"}
-        if config.labels
-        else {"head": "reconstruction_head"}
-    )
+    heads = {"head": "reconstruction_head"}
+    if config.labels:
+        heads = {"label_head": "reconstruction_head", "head": "reconstruction_head_1"}
     for ours, theirs in heads.items():
         names |= {f"{ours}.{our}": f"{theirs}/hi_p_cross_attention/{their}" for our, their in _CROSS.items()}
     return {ours: f"{_ROOT}/{theirs}" for ours, theirs in names.items()}
@@ -84,16 +82,6 @@ def haiku_names(model: Hip) -> dict[str, tuple[str, str]]:
     return names_of
 
 
-def to_haiku(model: Hip) -> dict[str, dict[str, np.ndarray]]:
-    """Compute the weights as the public code has them: module to leaf to float32 array."""
-    out: dict[str, dict[str, np.ndarray]] = {}
-    state = model.state_dict()
-    for name, (module, leaf) in haiku_names(model).items():
-        array = state[name].detach().float().cpu().numpy()
-        out.setdefault(module, {})[leaf] = np.ascontiguousarray(array.T if leaf == "w" else array)
-    return out
-
-
 def from_haiku(model: Hip, params: Mapping[str, Mapping[str, Any]]) -> None:
     """Load weights of the public code into `model`.
 
@@ -109,9 +97,7 @@ def from_haiku(model: Hip, params: Mapping[str, Mapping[str, Any]]) -> None:
         array = np.asarray(params[module][leaf])
         array = array.T if leaf == "w" else array
         if array.shape != want:
-            raise BadInput(
-                f"{module}/{leaf} becomes {tuple(array.shape)} where {want} is wanted; are the weights of another variant?"
-            )
+            raise BadInput(f"{module}/{leaf} becomes {tuple(array.shape)} where {want} is wanted; are they of another variant?")
         if array.dtype.kind != "f" or not np.isfinite(array).all():
             raise BadInput(f"{module}/{leaf} holds something else than finite numbers; get the weights again")
         state[name] = torch.from_numpy(np.array(array, np.float32, order="C"))
@@ -128,9 +114,7 @@ def save(model: Hip, path: str | os.PathLike[str], dtype: torch.dtype = torch.fl
     save_headed(model, path, "hip", about, dtype)
 
 
-def load(
-    name_or_path: str | os.PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
-) -> Hip:
+def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: torch.dtype | None = None) -> Hip:
     """Load the network of a known name (`hip-nano` comes with the package), or in a file that `save` wrote; float32 by default.
 
     No code in the file is run. Raises BadInput: the file cannot be read, holds something else, or its tensors do not fit its

@@ -15,8 +15,8 @@ not available; the resampler adds no positions in time, which the mean removes; 
 log-probability of an option's tokens, which the paper does not specify.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -134,8 +134,8 @@ class Captioner(nn.Module):
         self.video.requires_grad_(False)
         language.requires_grad_(False).eval()
         self._latents: Tensor | None = None
-        for number, block in enumerate(language.blocks[:: config.every]):
-            block.register_forward_pre_hook(self._hook(number), with_kwargs=True)
+        for layer, block in zip(self.cross_attention, language.blocks[:: config.every], strict=True):
+            block.register_forward_pre_hook(partial(self._attend, layer), with_kwargs=True)
 
     @property
     def language(self) -> ByteLanguage | ForeignLanguage:
@@ -154,25 +154,13 @@ class Captioner(nn.Module):
         self.language.eval()
         return self
 
-    def _hook(self, number: int) -> Callable[..., Any]:
-        def attend_to_latents(
-            block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-        ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-            if self._latents is None:
-                return None
-            if args:
-                return (self.cross_attention[number](args[0], self._latents), *args[1:]), kwargs
-            return args, {**kwargs, "hidden_states": self.cross_attention[number](kwargs["hidden_states"], self._latents)}
-
-        return attend_to_latents
-
-    @contextmanager
-    def _attending_to(self, latents: Tensor | None) -> Iterator[None]:
-        before, self._latents = self._latents, latents
-        try:
-            yield
-        finally:
-            self._latents = before
+    def _attend(self, layer: nn.Module, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A hook before a block of the language model."""
+        if self._latents is None:
+            return None
+        if args:
+            return (layer(args[0], self._latents), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": layer(kwargs["hidden_states"], self._latents)}
 
     def encode(
         self,
@@ -197,8 +185,11 @@ class Captioner(nn.Module):
         self, ids: Int[Tensor, "b n"], latents: Float[Tensor, "b l w"] | None = None, cache: Any = None
     ) -> Float[Tensor, "b n v"]:
         """Compute next-token logits. Without latents only the language model is used."""
-        with self._attending_to(latents):
+        before, self._latents = self._latents, latents
+        try:
             return self.language.read(ids, cache)
+        finally:
+            self._latents = before
 
     def tokens(self, texts: Sequence[str]) -> tuple[Int[Tensor, "b n"], Int[Tensor, " b"]]:
         """Tokenise whole texts with their end, padded with zeros, and count their tokens; long texts are cut."""
@@ -228,14 +219,10 @@ class Captioner(nn.Module):
         prompt = self.language.encode(question)
         continuations = [self.language.encode_continuation(f" {option}" if question else option) for option in options]
         if not continuations or not all(continuations) or not all(option.strip() for option in options):
-            raise BadInput(
-                f"there are {len(continuations)} options, of which some may be empty; give one or more, each with words"
-            )
+            raise BadInput(f"there are {len(continuations)} options, of which some may be empty; give some with words")
         available = self.config.length - max(map(len, continuations))
         if available < 1:
-            raise BadInput(
-                f"an option has {self.config.length - available} tokens; this model reads {self.config.length}: say it shorter"
-            )
+            raise BadInput(f"an option has {self.config.length - available} tokens of {self.config.length}: say it shorter")
         prompt = prompt if len(prompt) <= available else [prompt[0], *prompt[len(prompt) - available + 1 :]]
         ids, lengths = padded([[*prompt, *each] for each in continuations], latents.device)
         logits = self(ids[:, :-1], latents.expand(len(ids), -1, -1))
@@ -259,9 +246,7 @@ class Captioner(nn.Module):
         ids = self.language.encode(begin)
         count = self.config.length - len(ids) if max_new_tokens is None else max_new_tokens
         if count < 1 or len(ids) + count > self.config.length:
-            raise BadInput(
-                f"texts begin with {len(ids)} tokens, and {count} are to follow; together at most {self.config.length}"
-            )
+            raise BadInput(f"texts begin with {len(ids)} tokens, and {count} follow; together at most {self.config.length}")
         steps = CaptionState(self, latents, torch.tensor([ids], device=latents.device).expand(len(latents), -1), count)
         return [self.language.decode(made.ids).strip() for made in generate(steps, count, self.language.ends, settings)]
 

@@ -14,7 +14,7 @@ from tapetum.core.fields import check_fields
 
 Memory = Literal["joint", "streaming", "augmented", "consolidated", "compressed"]
 Consolidation = Literal["random", "coreset", "kmeans"]
-Evict = Literal["fifo", "uniform", "reconsolidate"]
+Evict = Literal["fifo", "uniform"]
 Attention = Literal["joint", "factorised", "frame"]
 Tune = Literal["all", "last-4", "adapters", "lora"]
 Pooling = Literal["mean", "attention", "late"]
@@ -70,8 +70,7 @@ class VideoConfig:
     memory_cap: int | None = None
     """Most memories of a layer; None: no limit."""
     evict: Evict = "uniform"
-    """Which memories go where the cap is passed. fifo: the oldest. uniform: so that what stays is spread over the whole past.
-    reconsolidate (experimental, of no paper): all become `memory_cap` new ones, by their weights."""
+    """Which memories go where the cap is passed. fifo: the oldest. uniform: so that those left are spread over the past."""
     memory_source: Literal["input", "output"] = "input"
     """Which tokens a layer stores: those that enter it (equation 4) or those that leave it (algorithm 1)."""
     memory_norm: Literal["read", "write"] = "read"
@@ -82,8 +81,8 @@ class VideoConfig:
     """Keep keys and values of memories instead of computing them for each segment, where no gradient is wanted."""
     kmeans_iterations: int = 5
     """Rounds of k-means (section 4 of MC-ViT: 5)."""
-    metric: Literal["l2", "cosine"] = "l2"
-    """Of coreset and k-means; cosine is experimental, of no paper."""
+    metric: Literal["l2"] = "l2"
+    """Of coreset and k-means; a part of the network's identity."""
     seed: int = 0
     """Of all random choices, which are functions of (seed, sample, layer, segment)."""
     checkpoint_segments: bool = False
@@ -112,9 +111,7 @@ class VideoConfig:
             raise BadInput(f"{self.heads} heads do not divide the width {self.width}; give others")
         frames, rows, columns = self.tubelet
         if self.size[0] % rows or self.size[1] % columns or self.segment_frames % frames:
-            raise BadInput(
-                f"tubelets of {self.tubelet} do not divide frames of {self.size} or segments of {self.segment_frames}; mend one"
-            )
+            raise BadInput(f"tubelets of {self.tubelet} do not divide frames of {self.size} or {self.segment_frames} of them")
         from tapetum.encoders.config import check_stem
 
         check_stem(self.stem, self.stem_blocks, rows, self.width)

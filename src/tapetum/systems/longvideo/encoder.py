@@ -108,15 +108,10 @@ class VideoEncoder(nn.Module):
         lengths: Int[Tensor, " b"] | None = None,
         samples: tuple[int, ...] | None = None,
     ) -> EncodedVideo:
-        """Encode whole videos, in -1..1.
+        """Encode whole videos of any length, in -1..1.
 
-        Args:
-            video: of any length.
-            lengths: number of valid frames of each video; all by default.
-            samples: sample numbers, which determine random choices; 0, 1, ... by default.
-
-        Raises:
-            BadInput: wrong shape, values that are not finite, lengths that do not fit.
+        `lengths` are the valid frames of each video, by default all; `samples` numbers of which random choices are functions.
+        Raises BadInput for a wrong shape, values that are not finite, and lengths that do not fit.
         """
         self._check(video)
         return self._encode_segments(video, lengths, samples, embedded=False)
@@ -135,9 +130,7 @@ class VideoEncoder(nn.Module):
         config = self.config
         if config.kernels or features.ndim != 5 or features.shape[2:] != (*config.grid, config.width) or 0 in features.shape:
             expected = ", ".join(map(str, (*config.grid, config.width)))
-            raise BadInput(
-                f"features are {tuple(features.shape)}; give (videos, time steps, {expected}), of tubelets of one shape"
-            )
+            raise BadInput(f"features are {tuple(features.shape)}; give (videos, time steps, {expected}) of one shape")
         return self._encode_segments(features, lengths, samples, embedded=True)
 
     def _encode_segments(
@@ -166,34 +159,23 @@ class VideoEncoder(nn.Module):
         return tuple(f"blocks.{i}{inner}.mlp" for i in range(self.config.depth))
 
     def start(self, batch: int, frames: int | None = None, samples: tuple[int, ...] | None = None) -> StreamState:
-        """Start streams: build a state without memories.
+        """Start `batch` parallel streams: build a state without memories.
 
-        Args:
-            batch: number of parallel streams.
-            frames: length of the whole videos, if known; positions are then those of a single call.
-            samples: as for a call.
+        If the length of the whole videos is known (`frames`), positions are those of a single call. `samples` as for a call.
         """
         samples = tuple(range(batch)) if samples is None else tuple(samples)
         if batch < 1 or len(samples) != batch or (frames is not None and frames < 1):
-            raise BadInput(
-                f"{batch} streams of {frames} frames with {len(samples)} numbers: give one or more, and a number each"
-            )
+            raise BadInput(f"{batch} streams of {frames} frames with {len(samples)} numbers: give one or more, a number each")
         return StreamState(samples=samples, frames=frames)
 
     def step(self, state: StreamState, segment: Float[Tensor, "b t h w 3"]) -> tuple[StreamState, EncodedVideo]:
-        """Encode the next segment of streams: at most `segment_frames` frames.
+        """Encode the next segment of streams, at most `segment_frames` frames: the state after it, and its features.
 
-        Returns the state after it, and the features of the segment, with tokens (b, 1, n, d).
-
-        Raises:
-            BadInput: the form is joint, which needs whole videos; a segment of another shape; more frames than given to
-                `start`.
+        Raises BadInput for the form joint, a segment of another shape, and more frames than given to `start`.
         """
         config = self.config
         if config.memory == "joint":
-            raise BadInput(
-                "the form of memory is joint, which has one segment: call the encoder, or build it with another memory"
-            )
+            raise BadInput("the form of memory is joint, which has one segment: call the encoder, or choose another memory")
         self._check(segment)
         if segment.shape[1] > config.segment_frames or len(segment) != len(state.samples):
             raise BadInput(
@@ -201,9 +183,7 @@ class VideoEncoder(nn.Module):
             )
         slots = self._slots(state)
         if slots is not None and state.slots + -(-segment.shape[1] // config.tubelet[0]) > slots:
-            raise BadInput(
-                f"the stream was started with {state.frames} frames, which it has passed; start it with more, or None"
-            )
+            raise BadInput(f"the stream was started with {state.frames} frames, which it has passed; start with more, or None")
         state, features = self._advance(state, segment, None)
         return state, features.padded(self._count_tokens(config.segment_frames))
 
@@ -334,9 +314,7 @@ class VideoEncoder(nn.Module):
     def _check(self, video: Tensor) -> None:
         rows, columns = self.config.size
         if video.ndim != 5 or tuple(video.shape[2:]) != (rows, columns, 3) or 0 in video.shape or not video.is_floating_point():
-            raise BadInput(
-                f"a video is {video.dtype} {tuple(video.shape)}; give floats in -1..1 (videos, frames, {rows}, {columns}, 3)"
-            )
+            raise BadInput(f"a video is {video.dtype} {tuple(video.shape)}; give floats in -1..1, (b, t, {rows}, {columns}, 3)")
         if not all_finite(video):
             raise BadInput("a video holds pixels that are not finite numbers; decode it again, or mend them")
 

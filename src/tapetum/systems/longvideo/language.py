@@ -89,10 +89,7 @@ class ForeignLanguage(nn.Module):
                 self.tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **local)
         except (OSError, ValueError, ImportError) as error:
             reason = " ".join(str(error).split())[:120]
-            raise BadInput(
-                f"{place} is no causal language model of transformers with a tokenizer ({reason}); give the name or folder "
-                "of one"
-            ) from error
+            raise BadInput(f"{place} is no causal language model of transformers and tokenizer ({reason}); give one") from error
         about = self.model.config.get_text_config()
         self.width: int = about.hidden_size
         block_lists = [

@@ -1,18 +1,15 @@
 """Layers of a video transformer: tubelets, attention with memories, factorised attention, pooling over time, adapters.
 
-    memory      q from the segment's own tokens; keys and values from them and from the memories, one softmax over all
-                (MC-ViT, arXiv 2402.05861, equation 4): no gate, no layer of its own, so the weights are those of the image
-    network factorised  x + space(norm(x)), then x + tanh(gate) time(norm(x)) with the gate at 0, then x + mlp(norm(x))
-                (LongViViT, arXiv 2312.07395, section 3.2); time begins with the weights of space
-    pooling     of the means of time steps: by attention (LongViViT, section 3.2), or by blocks on top (late temporal fusion)
-    adapter     mlp(x) + up(gelu(down(mlp(x)))), up begins at 0 (LongViViT, section 3.3)
+    memory       q from the segment's own tokens; keys and values from them and from the memories, one softmax over all
+                 (MC-ViT, arXiv 2402.05861, equation 4): no gate, so the weights are those of the image network
+    factorised   x + space(norm(x)), then x + tanh(gate) time(norm(x)) with the gate at 0, then x + mlp(norm(x))
+                 (LongViViT, arXiv 2312.07395, section 3.2); time begins with the weights of space
+    pooling      of the means of time steps: by attention (LongViViT, section 3.2), or by blocks on top (late temporal fusion)
+    adapter      mlp(x) + up(gelu(down(mlp(x)))), up begins at 0 (LongViViT, section 3.3)
 
 Tubelets turn frames of a segment into tokens with positions (ViViT, arXiv 2103.15691, section 3.2); images have separate
-weights (LongViViT, section 3.1); tubelets of several shapes have fixed sine positions (TubeViT, arXiv 2212.03229).
-
-    table          slots x rows x columns: one row for each time step (slot) of `frames` frames
-    shorter video  its first slots
-    longer video   stretched to its length, linearly (MC-ViT, section 3.1); a stream of unknown length stays at the last slot
+weights (LongViViT, section 3.1); tubelets of several shapes have fixed sine positions (TubeViT, arXiv 2212.03229). A longer
+video has positions stretched linearly (MC-ViT, section 3.1), a shorter one the first; an endless stream stays at the last.
 
 Differs from the papers: the gate is one number per layer and time comes after space, which the paper leaves open; it also
 leaves open whether stretching aligns corners or centres; here it aligns centres (`align_corners=False`). An image has the
@@ -210,13 +207,10 @@ class Tubelets(nn.Module):
     def forward(
         self, frames: Float[Tensor, "b t h w 3"], start: int, slots: int | None, valid: Bool[Tensor, "b t"] | None
     ) -> tuple[Float[Tensor, "b n d"], TokenPositions]:
-        """Compute the tokens of a segment, with positions.
+        """Compute the tokens of a segment that begins at slot `start` of a video of `slots`, if known, with positions.
 
-        Args:
-            frames: of the segment; an incomplete last tubelet is filled with the last frame.
-            start: slot of its first frame.
-            slots: of the whole video, if known.
-            valid: frames within the video, on the CPU; all by default. A token is valid if one of its frames is.
+        An incomplete last tubelet is filled with the last frame. `valid` says, on the CPU, which frames are within the video; a
+        token is valid if one of its frames is.
         """
         step = self.config.tubelet[0]
         missing = -frames.shape[1] % step

@@ -1,12 +1,8 @@
 """The memory bank of a video encoder: past memories by layer, how they come of a segment's tokens, eviction, a stream's state.
 
-    MemoryBank.segment(state) ─► SegmentMemory     of one segment, for all layers
-        read(layer)     keys and values of earlier segments, for the attention of MC-ViT (arXiv 2402.05861, equation 4)
-        write(layer)    the segment's tokens, whole (memory-augmented), consolidated (section 3.3) or as MeMViT pools them
-        finish          the state after the segment, with more memories
-
-The rows of all layers come from the same segments, so one list `origins` gives each row's segment for all layers. A state is
-never modified: an encoder's `step` returns a new one, and an old one can be continued again.
+A segment reads keys and values of earlier ones, for the attention of MC-ViT (arXiv 2402.05861, equation 4), and writes its own
+tokens, whole (memory-augmented), consolidated (section 3.3) or as MeMViT pools them. A state is never modified: an encoder's
+`step` returns a new one, and an old one can be continued again.
 
 `consolidate` turns a segment's n tokens into k memories, without parameters:
 
@@ -14,14 +10,8 @@ never modified: an encoder's `step` returns a new one, and an old one can be con
     coreset   the first, then always the token that is farthest from all chosen so far
     kmeans    k of the tokens as centres, then rounds of k-means; the centres are the memories
 
-`Compression` is the baseline of MC-ViT: past segments pooled by learned convolutions (MeMViT, arXiv 2201.08383).
-
-    write   the normalised tokens of the segment, without gradient
-    read    of the last segment: its keys' and values' streams, each by a depthwise convolution over (time, rows, columns)
-            with steps of 4 x 2 x 2; of the one before: what was made of it then, without gradient
-
-Projections to keys and values come after the pooling, as in MeMViT's code; every other layer has memories; the odd ones have
-none.
+`Compression` is the baseline of MC-ViT: past segments pooled by learned convolutions (MeMViT, arXiv 2201.08383). Projections to
+keys and values come after the pooling, as in MeMViT's code; the odd layers have no memories.
 
 Choices where MC-ViT's paper is silent: random is without replacement; coreset begins with the first token of the random order;
 a centre without tokens stays; distances are between unnormalised tokens. Up to k tokens are stored unchanged.
@@ -36,12 +26,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tapetum.core.devices import send_to_device
-from tapetum.layers.clustering import Metric, move_centres, nearest
+from tapetum.layers.clustering import move_centres, nearest
 from tapetum.layers.transformer import Block
 from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.systems.longvideo.layers import Projected
@@ -56,39 +45,28 @@ def consolidate(
     method: str,
     order: Int[Tensor, "b n"],
     iterations: int = 5,
-    metric: Metric = "l2",
-    weights: Float[Tensor, "b n"] | None = None,
 ) -> tuple[Float[Tensor, "b k d"], Float[Tensor, "b k"]]:
     """Consolidate tokens into `count` memories, and count how many tokens each represents.
 
-    Args:
-        tokens: of a segment.
-        count: memories.
-        method: random, coreset or kmeans.
-        order: a random permutation of the token numbers for each sample.
-        iterations: rounds of k-means.
-        metric: distance of coreset and k-means.
-        weights: how many tokens each one already represents; by default one.
+    `method` is random, coreset or kmeans, of so many `iterations`; `order` a random permutation of each sample's tokens.
     """
-    weights = torch.ones_like(tokens[..., 0]) if weights is None else weights
+    weights = torch.ones_like(tokens[..., 0])
     if count >= tokens.shape[1]:
         return tokens, weights
     if count == 0:
         return tokens[:, :0], weights[:, :0]
     with torch.no_grad():
-        compared = F.normalize(tokens, dim=-1) if metric == "cosine" else tokens
-        compared = compared.float() if compared.dtype in (torch.float16, torch.bfloat16) else compared
+        compared = tokens.float() if tokens.dtype in (torch.float16, torch.bfloat16) else tokens
         chosen = select_coreset(compared, count, order[:, 0]) if method == "coreset" else order[:, :count]
     if method != "kmeans" or iterations == 0:
         return _rows(tokens, chosen), weights.gather(1, chosen)
     with torch.no_grad():
         centres = _rows(compared, chosen)
-        ids = nearest(compared, centres, metric)
+        ids = nearest(compared, centres)
         for _ in range(iterations - 1):
-            centres, _ = move_centres(compared, ids, centres, metric, weights)
-            ids = nearest(compared, centres, metric)
-    start = centres.to(tokens.dtype)
-    return move_centres(tokens, ids, start, "l2", weights)  # with gradients to the members, whose mean a memory is
+            centres, _ = move_centres(compared, ids, centres)
+            ids = nearest(compared, centres)
+    return move_centres(tokens, ids, centres.to(tokens.dtype))  # with gradients to the members, whose mean a memory is
 
 
 def select_coreset(x: Float[Tensor, "b n d"], count: int, first: Int[Tensor, " b"]) -> Int[Tensor, "b k"]:
@@ -153,9 +131,6 @@ class Compression(nn.Module):
         grid = self.config.grid
         x = rows.unflatten(1, (-1, *grid)).movedim(-1, 1)
         return layer(x).flatten(2).mT  # (b, m, d)
-
-
-_RECONSOLIDATE = 1 << 21  # added to the layer's number in the seed of random choices for memories made of memories
 
 
 @dataclass(frozen=True)
@@ -237,16 +212,12 @@ class SegmentMemory:
         if self.config.memory == "compressed":
             added = 0
         self.origins = [*state.origins, *[state.segment] * added] if self.writes else []
-        self.remaining = self._remaining()
-
-    def _remaining(self) -> list[int] | None:
-        """Rows that remain after this segment; None: all, or there will be new ones."""
+        self.remaining: list[int] | None = None
+        """Rows that remain after this segment; None: all."""
         cap = self.config.memory_cap
-        if cap is None or len(self.origins) <= cap or self.config.evict == "reconsolidate":
-            return None
-        if self.config.evict == "fifo":
-            return list(range(len(self.origins) - cap, len(self.origins)))
-        return evict_uniformly(self.origins, cap)
+        if cap is not None and len(self.origins) > cap:
+            newest = list(range(len(self.origins) - cap, len(self.origins)))
+            self.remaining = newest if self.config.evict == "fifo" else evict_uniformly(self.origins, cap)
 
     def read(self, number: int, block: Block) -> Projected | None:
         """Compute keys and values of the memories of layer `number`; None if there are none."""
@@ -280,22 +251,18 @@ class SegmentMemory:
             rows = rows.detach() if config.memory_grad == "stop" else rows
         weights = torch.ones_like(rows[..., 0])
         if config.memory == "consolidated":
-            rows, weights = self._consolidate(rows, config.memories, number, weights)
+            order = draw_order(config.seed, self.state.samples, number, self.state.segment, rows.shape[1])
+            order = send_to_device(order, rows.device)
+            rows, weights = consolidate(rows, config.memories, config.consolidation, order, config.kmeans_iterations)
         new = LayerMemory(rows, weights)
         if config.cache_projected and not torch.is_grad_enabled():
             new = replace(new, projected=self._project(block, rows))
-        self.layers.append(self._append(number, block, self._earlier(number), new))
+        self.layers.append(self._append(self._earlier(number), new))
 
     def _earlier(self, number: int) -> LayerMemory | None:
         return self.state.layers[number] if self.state.layers else None
 
-    def _consolidate(self, rows: Tensor, count: int, number: int, weights: Tensor) -> tuple[Tensor, Tensor]:
-        config = self.config
-        order = draw_order(config.seed, self.state.samples, number, self.state.segment, rows.shape[1])
-        order = send_to_device(order, rows.device)
-        return consolidate(rows, count, config.consolidation, order, config.kmeans_iterations, config.metric, weights)
-
-    def _append(self, number: int, block: Block, old: LayerMemory | None, new: LayerMemory) -> LayerMemory:
+    def _append(self, old: LayerMemory | None, new: LayerMemory) -> LayerMemory:
         """Append new memories to the old ones, and evict those above the cap."""
         if old is not None:  # m_tau = [m_(tau - 1); consolidated z_(tau - 1)]
             projected = None
@@ -304,23 +271,13 @@ class SegmentMemory:
                 projected = (key, value)
             rows, weights = torch.cat([old.rows, new.rows], 1), torch.cat([old.weights, new.weights], 1)
             new = LayerMemory(rows, weights, projected)
-        cap = self.config.memory_cap
-        if self.remaining is not None:
-            return new.select(self.remaining)
-        if cap is None or len(self.origins) <= cap:
-            return new
-        rows, weights = self._consolidate(new.rows, cap, number + _RECONSOLIDATE, new.weights)  # of memories, old and new
-        projected = None if new.projected is None else self._project(block, rows)
-        return LayerMemory(rows, weights, projected)
+        return new if self.remaining is None else new.select(self.remaining)
 
     def finish(self) -> StreamState:
         """Compute the state with the memories after this segment."""
         if not self.writes:
             return self.state
         origins = self.origins if self.remaining is None else [self.origins[row] for row in self.remaining]
-        cap = self.config.memory_cap
-        if self.remaining is None and cap is not None and len(origins) > cap:
-            origins = [self.state.segment] * cap
         return replace(self.state, layers=tuple(self.layers), origins=tuple(origins))
 
 

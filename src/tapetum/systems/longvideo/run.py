@@ -80,9 +80,7 @@ class CaptionerTask(Task):
 
     def __init__(self, run: VideoTextRun):
         if not (run.start or run.encoder):
-            raise BadInput(
-                "video-to-text wants --encoder, or --start with a video encoder of an earlier stage or a run of this one"
-            )
+            raise BadInput("video-to-text wants --encoder, or --start with a video encoder of an earlier stage or run")
         self.run, self.clips = run, open_clips(run)
 
     def model(self) -> Captioner:
@@ -95,9 +93,7 @@ class CaptionerTask(Task):
             raise BadInput("video-to-text wants --language, a run of the stage language or a causal model of transformers")
         encoder = start if isinstance(start, VideoEncoder) else getattr(start, "video", None)
         if not isinstance(encoder, VideoEncoder):
-            raise BadInput(
-                f"{self.run.start} holds no video encoder; give weights of an earlier stage of tapetum train longvideo"
-            )
+            raise BadInput(f"{self.run.start} holds no video encoder; give weights of an earlier stage of train longvideo")
         changes = {**self.run.video_changes, "mask_always": self.run.mask_ratio > 0, "tune": encoder.config.tune}
         encoder = continue_from(encoder, **changes)
         language = load_language(self.run.language)
@@ -139,14 +135,9 @@ class CaptionerTask(Task):
             losses.append(float(model.token_loss(latents, ids, lengths)))
             blind.append(float(model.token_loss(None, ids, lengths)))
             texts[k] = model.generate(latents)[0]
-        scores = caption_scores(texts, {k: [each.text] for k, each in enumerate(clips)})
-        count = len(clips)
-        return {
-            "held_out_loss": sum(losses) / count,
-            "blind_loss": sum(blind) / count,
-            "rouge_l": scores.rouge_l,
-            "cider": scores.cider,
-        }
+        scores, count = caption_scores(texts, {k: [each.text] for k, each in enumerate(clips)}), len(clips)
+        lost = {"held_out_loss": sum(losses) / count, "blind_loss": sum(blind) / count}
+        return {**lost, "rouge_l": scores.rouge_l, "cider": scores.cider}
 
     def describe(self) -> Mapping[str, Any]:
         """List what decides what is learned."""

@@ -45,15 +45,6 @@ class Passage:
     """Of length 1, of the moments of this segment (`VideoTextConfig.moment_slots`); None: the network has none."""
 
 
-def _frames_at_rate(times: np.ndarray, frame_rate: float) -> list[int]:
-    if not frame_rate > 0:
-        raise BadInput(f"frame_rate is {frame_rate}; give frames a second, more than 0")
-    if frame_rate >= _ALL or 1 / frame_rate <= np.diff(times).min(initial=np.inf):
-        return [*range(len(times))]
-    grid = np.arange(0, times[-1] - times[0] + 1e-6, 1 / frame_rate) + times[0]
-    return sorted(set(np.minimum(np.searchsorted(times, grid - 1e-6), len(times) - 1).tolist()))
-
-
 @dataclass(frozen=True, kw_only=True)
 class FrameSelection:
     """Selection of the frames of a video that are encoded."""
@@ -82,7 +73,13 @@ class FrameSelection:
         part = times[begin : begin + max(int(inside.sum()), 1)]
         if self.spread and self.frames is not None:
             return [begin + k for k in dict.fromkeys(np.linspace(0, len(part) - 1, self.frames).astype(int).tolist())]
-        return [begin + k for k in _frames_at_rate(part, self.frame_rate)][: self.frames]
+        if not self.frame_rate > 0:
+            raise BadInput(f"frame_rate is {self.frame_rate}; give frames a second, more than 0")
+        if self.frame_rate >= _ALL or 1 / self.frame_rate <= np.diff(part).min(initial=np.inf):
+            return [begin + k for k in range(len(part))][: self.frames]
+        grid = np.arange(0, part[-1] - part[0] + 1e-6, 1 / self.frame_rate) + part[0]
+        taken = np.unique(np.minimum(np.searchsorted(part, grid - 1e-6), len(part) - 1))
+        return (begin + taken).tolist()[: self.frames]
 
     def load_frames(self, model: "StreamingModel", video: Video, numbers: list[int]) -> Float[Tensor, "1 t h w 3"]:
         """Decode and prepare frames, or grey ones."""
@@ -185,11 +182,7 @@ def encode_video(
 
 def embed_video(model: VideoText, video: Video, selection: FrameSelection | None = None) -> Float32[np.ndarray, " e"]:
     """Compute the vector of length 1 of a whole video, or of a selection of its frames."""
-    vector = None
-    for each in stream_passages(model, video, selection):
-        vector = each.so_far
-    assert vector is not None
-    return vector
+    return [*stream_passages(model, video, selection)][-1].so_far
 
 
 @full_precision()
@@ -234,6 +227,8 @@ def embed_for_answers(model: VideoText, video: Video, selection: FrameSelection 
     return np.concatenate(moments) if moments else passages[-1].so_far[None]
 
 
+@full_precision()
+@torch.inference_mode()
 def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Float32[np.ndarray, "n e"]:
     """Compute vectors of length 1 of a question followed by each answer; if too long, the question's beginning is cut.
 
@@ -244,7 +239,10 @@ def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Fl
     for text in texts:
         check_length(text, "a question with an option")
     if model.tokenizer is not None:
-        return _embed_subwords(model, texts)
+        ids = tokenize(texts, model.tokenizer, model.config.text, from_end=True)
+        if len(set(map(tuple, ids.tolist()))) < len(set(texts)):
+            raise BadInput(f"two answers end with the same {ids.shape[1]} tokens, all that this text tower reads; reword them")
+        return model.embed_texts(ids.to(model.log_scale.device)).float().cpu().numpy()
     room = model.config.text.length - 2
     raw = [text.encode(errors="replace") for text in texts]
     if max(map(len, raw)) > room:
@@ -252,17 +250,6 @@ def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Fl
             raise BadInput(f"two answers end with the same {room} bytes, all that this text tower reads; say them shorter")
         texts = [each[-room:].decode(errors="ignore") for each in raw]
     return embed_words(model, texts)
-
-
-@full_precision()
-@torch.inference_mode()
-def _embed_subwords(model: VideoText, texts: Sequence[str]) -> Float32[np.ndarray, "n e"]:
-    """Compute vectors of questions with answers for a tower that reads subwords, like `embed_answers`."""
-    ids = tokenize(texts, model.tokenizer, model.config.text, from_end=True)
-    if len(set(map(tuple, ids.tolist()))) < len(set(texts)):
-        count = ids.shape[1]
-        raise BadInput(f"two answers end with the same {count} tokens, all that this text tower reads; say them otherwise")
-    return model.embed_texts(ids.to(model.log_scale.device)).float().cpu().numpy()
 
 
 class VideoEmbedder:

@@ -55,14 +55,8 @@ def video_text_loss(
 ) -> Float[Tensor, ""]:
     """Compute half the cross entropies of video-to-text and text-to-video retrieval, averaged over own videos.
 
-    Args:
-        videos: vectors of this process's videos.
-        texts: m texts of each.
-        scale: inverse of the temperature.
-        valid: which of the texts exist; all by default. A video has at least one.
-        names: numbers that are equal for equal texts.
-        hard: wrong texts of each video, negatives for this video only.
-        hard_valid: which of these exist; all by default.
+    Each of this process's `videos` has m `texts`, of which those `valid` exist (by default all); `names` are equal for equal
+    texts. `hard` are wrong texts of each video, negatives for this video only. `scale` is the inverse of the temperature.
 
     A task that uses it says `joint_batch = True`. Raises BadInput for a video without text.
     """

@@ -121,9 +121,7 @@ class CaptionerConfig:
         if self.video.width % self.heads:
             raise BadInput(f"{self.heads} heads do not divide the {self.video.width} channels of the video; give others")
         if self.video.kernels:
-            raise BadInput(
-                "tubelets of several shapes have no grid over which time could be averaged; give tubelets of one shape"
-            )
+            raise BadInput("tubelets of several shapes have no grid over which time could be averaged; give one shape")
 
 
 AnyConfig = VideoConfig | VideoTextConfig | CaptionerConfig | DecoderConfig

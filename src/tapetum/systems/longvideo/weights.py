@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig, ViTConfig
@@ -38,7 +37,7 @@ from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.config import VideoConfig, named
 from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.systems.longvideo.language import ByteLanguage, make_language
-from tapetum.systems.longvideo.layers import FactorisedBlock, Tubelets, stretch
+from tapetum.systems.longvideo.layers import FactorisedBlock, stretch
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.systems.longvideo.video_text_config import AnyConfig, CaptionerConfig, from_json, to_json
 
@@ -107,6 +106,11 @@ def _build(config: AnyConfig) -> Model:
 
 _Model = TypeVar("_Model", VideoEncoder, VideoText)
 _ADDED = "adapters", "lora"
+_SHARED = (
+    *("width", "depth", "heads", "mlp_width", "activation", "norm_eps", "norm_before", "qkv_bias", "layer_scale", "stem"),
+    "stem_blocks",
+)
+"""Fields that an image ViT and a video encoder have alike."""
 
 
 def inflate(image_vit: ViT, name: str, **changes: Any) -> VideoEncoder:
@@ -115,8 +119,7 @@ def inflate(image_vit: ViT, name: str, **changes: Any) -> VideoEncoder:
     Width, depth, heads, activation and so on are the ViT's; frames, memory, frame size and so on those of `name`, with
     `changes`. Positions are resampled to another grid by the ViT's own method.
 
-    Raises:
-        BadInput: the network is not a ViT, or a change contradicts it.
+    Raises BadInput: the network is not a ViT, or a change contradicts it.
     """
     if not isinstance(image_vit, ViT):
         raise BadInput(f"a {type(image_vit).__name__} cannot become a video encoder; give a ViT of tapetum.encoders")
@@ -129,7 +132,9 @@ def inflate(image_vit: ViT, name: str, **changes: Any) -> VideoEncoder:
     if config.tune != "all":
         trained = encoder.state_dict()
         encoder = VideoEncoder(config).to(kind)
-        _load(encoder, trained)
+        own = encoder.state_dict()
+        names = {plain_name(name): name for name in own}
+        encoder.load_state_dict(own | {names[name]: value for name, value in trained.items()})
     return encoder.eval()
 
 
@@ -147,19 +152,7 @@ def inflate_from(reference: str, name: str, **changes: Any) -> VideoEncoder:
 def _config(vit: ViTConfig, name: str, changes: dict[str, Any]) -> VideoConfig:
     if vit.rotary or vit.positions == "none" or vit.mlp != "plain" or not vit.key_bias or vit.norm == "none":
         raise BadInput("this image ViT has rotary positions or gated MLPs, which a video encoder has not; give another")
-    own = {
-        "width": vit.width,
-        "depth": vit.depth,
-        "heads": vit.heads,
-        "mlp_width": vit.mlp_width,
-        "activation": vit.activation,
-        "norm_eps": vit.norm_eps,
-        "norm_before": vit.norm_before,
-        "qkv_bias": vit.qkv_bias,
-        "layer_scale": vit.layer_scale,
-        "stem": vit.stem,
-        "stem_blocks": vit.stem_blocks,
-    }
+    own = {name: getattr(vit, name) for name in _SHARED}
     for field in own.keys() & changes.keys():
         if changes[field] != own[field]:
             raise BadInput(f"{field} is {changes[field]} where the image ViT has {own[field]}; leave it out")
@@ -174,8 +167,13 @@ def _config(vit: ViTConfig, name: str, changes: dict[str, Any]) -> VideoConfig:
 def _patches(encoder: VideoEncoder, vit: ViT) -> None:
     """Set patches and positions."""
     config, tubelets = encoder.config, encoder.tubelets
-    if isinstance(vit.patches, ConvolutionalStem):
-        _stem(tubelets, vit.patches, {*vit.preprocessing.mean, *vit.preprocessing.std})
+    if isinstance(vit.patches, ConvolutionalStem):  # they pad with 0, so other colour scales cannot be folded into them
+        if {*vit.preprocessing.mean, *vit.preprocessing.std} != {127.5}:
+            raise BadInput("a stem of convolutions can be inflated only where the image ViT expects images in -1..1")
+        assert isinstance(tubelets.video, TubeletStem)
+        tubelets.images.load_state_dict(vit.patches.state_dict())
+        tubelets.video.layers.load_state_dict(vit.patches.layers[:-1].state_dict())
+        tubelets.video.inflate(vit.patches.layers[-1])
     else:
         weight, bias = plain_patches(vit)
         for layer, own in ((tubelets.images, weight), (tubelets.video, inflate_weight(weight, config.tubelet[0], "average"))):
@@ -187,16 +185,6 @@ def _patches(encoder: VideoEncoder, vit: ViT) -> None:
     positions = vit.positions[rows - grid[0] * grid[1] :]
     moved = interpolate(positions, grid, config.grid, vit.config.resample).unflatten(0, config.grid)
     tubelets.positions.copy_(moved.expand_as(tubelets.positions))
-
-
-def _stem(tubelets: Tubelets, stem: ConvolutionalStem, colours: set[float]) -> None:
-    """Set the convolutions. They pad with 0 at the image's edge, so other colour scales cannot be folded into them."""
-    if colours != {127.5}:
-        raise BadInput("a stem of convolutions can be inflated only where the image ViT expects images in -1..1")
-    assert isinstance(tubelets.video, TubeletStem)
-    tubelets.images.load_state_dict(stem.state_dict())
-    tubelets.video.layers.load_state_dict(stem.layers[:-1].state_dict())
-    tubelets.video.inflate(stem.layers[-1])
 
 
 def _blocks(encoder: VideoEncoder, vit: ViT) -> None:
@@ -213,13 +201,6 @@ def _blocks(encoder: VideoEncoder, vit: ViT) -> None:
             ours.load_state_dict(theirs.state_dict())
 
 
-def _load(encoder: VideoEncoder, trained: dict[str, Tensor]) -> None:
-    """Load weights of a plain encoder into one with adapters or low-rank updates."""
-    own = encoder.state_dict()
-    names = {plain_name(name): name for name in own}
-    encoder.load_state_dict(own | {names[name]: value for name, value in trained.items()})
-
-
 def plain_name(name: str) -> str:
     """Undo the changes that adapters and low-rank updates make to a name."""
     return name.replace(".mlp.mlp.", ".mlp.").replace(".parametrizations.weight.original", ".weight")
@@ -234,31 +215,20 @@ def continue_from(model: _Model, **changes: Any) -> _Model:
     new = replace(old, **changes)
     if old.tune in _ADDED and new.tune != old.tune:
         raise BadInput(f"the weights have {old.tune} of their own, which tune {new.tune} has not; go on with {old.tune}")
+    described = ", ".join(f"{name} {value}" for name, value in changes.items()) or "its own settings"
     made: Any = VideoEncoder(new) if isinstance(model, VideoEncoder) else VideoText(replace(model.config, video=new))
     own = made.state_dict()
     names = {plain_name(name) if new.tune != old.tune else name: name for name in own}
     for name, value in model.state_dict().items():
         target = names.get(name)
-        if name.endswith("tubelets.positions") and target is not None:
-            value = _longer(value, old, new)
+        if name.endswith("tubelets.positions") and target is not None:  # in time; a shorter table is the beginning
+            value = stretch(value.detach(), new.slots) if new.slots > old.slots else value[: new.slots]
         if target is None or own[target].shape != value.shape:
             raise BadInput(
-                f"the weights {name} {tuple(value.shape)} have no place in a network with {_described(changes)}; leave that out"
+                f"the weights {name} {tuple(value.shape)} have no place in a network with {described}; leave that out"
             )
         own[target] = value
     made.load_state_dict(own)
     if isinstance(model, VideoText):
         made.tokenizer = model.tokenizer
     return made.to(next(model.parameters()).device).eval()
-
-
-def _longer(positions: Tensor, old: VideoConfig, new: VideoConfig) -> Tensor:
-    """Resample the position embedding to the new number of frames; a shorter one is its beginning."""
-    if new.slots > old.slots:
-        with torch.no_grad():
-            return stretch(positions, new.slots)
-    return positions[: new.slots]
-
-
-def _described(changes: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in changes.items()) or "its own settings"

@@ -1,14 +1,8 @@
 """Masks as maps of ids: their sources, warping from one crop of an image to another, and the features inside of each.
 
-Crops are boxes (top, left, height, width) in pixels of the source, with whether they are flipped left to right (DetCon crops
-and flips ids as it does pixels; Odin, arXiv 2203.08777, section 3.2, takes ids of the spanning view to both views):
-
-    +-- spanning view: the smallest crop that holds both --+
-    |   +-- view 1 ----------+                             |
-    |   |       +-- view 2 --|---------+                   |
-    |   +-------|------------+         |                   |
-    |           +----------------------+                   |
-    +------------------------------------------------------+
+Crops are boxes (top, left, height, width) in pixels of the source, with whether they are flipped left to right. DetCon crops
+and flips ids as it does pixels; Odin (arXiv 2203.08777, section 3.2) takes ids of the spanning view, the smallest crop that
+holds both views, to both.
 
 Differs from DetCon's code, which resizes ids to full size and lets the cells of the map vote: ids are looked up at the centres
 of the cells, which is the same where ids are no finer than cells.
@@ -22,16 +16,16 @@ Sources turn images into maps of ids (DetCon, arXiv 2103.10957, section 3.1):
     segments      Felzenszwalb and Huttenlocher's, by scikit-image  DetCon's default
     given         ids that come with the images: files, or the truth (an oracle)
 
-k-means is of the features of each image, all images of a batch at once (Odin, arXiv 2203.08777, section 3.1). Differs from the
-paper, whose settings could not be read: distance, seeds, rounds and restarts are settings. With "cosine" (spherical k-means,
-the default) vectors are normalised first, and so is every centre; with "l2" neither. A centre that loses all its vectors stays
-unchanged. The result depends only on the generator.
+k-means is of the features of each image by itself (Odin, arXiv 2203.08777, section 3.1). Differs from the paper, which could
+not be read: distance, seeds and rounds are settings. With "cosine" (spherical k-means, the default) vectors and centres are
+normalised. A centre that loses all its vectors stays unchanged.
 
-Ids begin at 0; those of one image mean nothing in another. `regions` is one more than the highest id that may occur.
+Ids begin at 0; those of one image mean nothing in another.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from importlib import util
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -130,107 +124,61 @@ def sample_regions(cells: Float[Tensor, "b k"], count: int, generator: torch.Gen
 
 STRIDE = 4
 """Pixels to a cell where masks are made of pixels or squares, as of the finest level of a pyramid."""
+SEGMENTS = 256
+"""Ids of segments."""
 
 
-class MaskSource(Protocol):
-    """A maker of masks."""
+class MaskSource:
+    """A maker of masks, as the config names it. Ids are 0 to `regions` - 1."""
 
-    regions: int
-    """Ids are 0 to this, less one."""
+    def __init__(self, config: "OdinConfig", network: Odin | None = None):
+        """`network` computes the features; raises BadInput where they are clustered and there is none."""
+        self.config, self.network = config, network if config.clusters_features else None
+        self.regions = SEGMENTS if config.source == "segments" else config.clusters
+        if config.clusters_features and network is None:
+            raise BadInput(f"masks of {config.source} need a network; give one, or choose pixels, grid, segments or given")
+        if config.source == "segments" and util.find_spec("skimage") is None:
+            raise BadInput("segments need scikit-image: pip install scikit-image; or choose another source of masks")
 
+    @torch.no_grad()
     def __call__(
         self, images: Float[Tensor, "b 3 h w"], given: Int[Tensor, "b h w"] | None, generator: torch.Generator | None
     ) -> Int[Tensor, "b h2 w2"]:
-        """Compute the ids of prepared images; `given` are those that come with them."""
-        ...
+        """Compute the ids of prepared images; `given` are those that come with them.
 
-
-class Clusters:
-    """k-means of a network's map, of its projections, or of pixels."""
-
-    def __init__(self, config: "OdinConfig", network: Odin | None):
-        """`network` computes the features; none is needed for pixels."""
-        self.config, self.network, self.regions = config, network, config.clusters
-
-    @torch.no_grad()
-    def __call__(self, images: Tensor, given: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """Cluster each image by itself."""
-        features = self._map(images)
-        rows = with_positions(features, self.config.place_weight).flatten(2).mT
-        config = self.config
+        Raises BadInput where these are wanted and missing, or of another shape or number.
+        """
+        if self.config.source == "given":
+            return self._given(images, given)
+        if self.config.source == "segments":
+            return self._segments(images)
+        if self.config.source == "grid":  # of squares, with equal numbers along both sides
+            side = round(self.config.clusters**0.5)
+            row, column = (torch.arange(size // STRIDE, device=images.device) for size in images.shape[-2:])
+            row, column = row * side // len(row), column * side // len(column)
+            return (row[:, None] * side + column).expand(len(images), -1, -1)
+        if self.network is None:
+            features = F.avg_pool2d(images, STRIDE)
+        else:
+            features = self.network(images)
+            features = self.network.projected_map(features) if self.config.source == "projections" else features
+        config, rows = self.config, with_positions(features, self.config.place_weight).flatten(2).mT
         ids = kmeans(rows, config.clusters, config.iterations, config.metric, generator, config.seeds)
         return ids.unflatten(1, features.shape[2:])  # (b, h2, w2)
 
-    def _map(self, images: Tensor) -> Tensor:
-        if self.network is None:
-            return F.avg_pool2d(images, STRIDE)
-        features = self.network(images)
-        return self.network.projected_map(features) if self.config.source == "projections" else features
-
-
-def with_positions(features: Float[Tensor, "b d h w"], weight: float) -> Float[Tensor, "b e h w"]:
-    """Append two channels with each cell's row and column to a map; at weight 1 they vary as much as all others together."""
-    if weight == 0:
-        return features
-    rows, columns = features.shape[-2:]
-    positions = torch.stack(
-        torch.meshgrid(
-            torch.linspace(-1, 1, rows, device=features.device),
-            torch.linspace(-1, 1, columns, device=features.device),
-            indexing="ij",
-        )
-    )
-    ratio = features.flatten(2).var(-1).sum(-1) / positions.flatten(1).var(-1).sum()
-    return torch.cat([features, weight * ratio.sqrt()[:, None, None, None] * positions], 1)
-
-
-class GridMasks:
-    """A grid of squares, with equal numbers along both sides."""
-
-    def __init__(self, cells: int):
-        self.side, self.regions = round(cells**0.5), cells
-
-    def __call__(self, images: Tensor, given: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """Make the same squares for each image."""
-        row, column = (torch.arange(size // STRIDE, device=images.device) for size in images.shape[-2:])
-        row, column = row * self.side // len(row), column * self.side // len(column)
-        return (row[:, None] * self.side + column).expand(len(images), -1, -1)
-
-
-class SegmentMasks:
-    """Felzenszwalb and Huttenlocher's segments (IJCV 2004), as DetCon makes them; ids wrap at 256, as in its files."""
-
-    regions = 256
-
-    def __init__(self, scale: float):
-        try:
-            import skimage.segmentation  # noqa: F401
-        except ImportError:
-            raise BadInput("segments need scikit-image: pip install scikit-image; or choose another source of masks") from None
-        self.scale = scale
-
-    def __call__(self, images: Tensor, given: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """Segment each image, its values stretched to 0..1."""
+    def _segments(self, images: Tensor) -> Tensor:
+        """Felzenszwalb and Huttenlocher's segments (IJCV 2004), as DetCon makes them; ids wrap, as in its files."""
         from skimage.segmentation import felzenszwalb
 
-        area = images.shape[-2] * images.shape[-1] / 224**2
-        out = []
+        scale, out = self.config.segment_scale * images.shape[-2] * images.shape[-1] / 224**2, []
         for image in images.movedim(1, -1).float().cpu():
             low, high = image.min(), image.max()
             stretched = ((image - low) / (high - low).clamp(min=1e-6)).numpy()
-            ids = felzenszwalb(stretched, scale=self.scale * area, min_size=max(round(self.scale * area), 1))
-            out.append(torch.from_numpy(ids % 256))
+            ids = felzenszwalb(stretched, scale=scale, min_size=max(round(scale), 1))
+            out.append(torch.from_numpy(ids % SEGMENTS))
         return torch.stack(out).to(images.device)
 
-
-class GivenMasks:
-    """Ids that come with the images."""
-
-    def __init__(self, regions: int):
-        self.regions = regions
-
-    def __call__(self, images: Tensor, given: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """Return the given ids. Raises BadInput if there are none, or if they are of another shape or number."""
+    def _given(self, images: Tensor, given: Tensor | None) -> Tensor:
         if given is None:
             raise BadInput("masks are to be given with the images but none came; give them, or choose another source")
         if given.ndim != 3 or len(given) != len(images):
@@ -240,19 +188,14 @@ class GivenMasks:
         return given
 
 
-def mask_source(config: "OdinConfig", network: Odin | None = None) -> MaskSource:
-    """Make the source that the config names; `network` is the one that finds masks, if features are clustered."""
-    if config.source in ("features", "projections"):
-        if network is None:
-            raise BadInput(f"masks of {config.source} need a network; give one, or choose pixels, grid, segments or given")
-        return Clusters(config, network)
-    if config.source == "pixels":
-        return Clusters(config, None)
-    if config.source == "grid":
-        return GridMasks(config.clusters)
-    if config.source == "segments":
-        return SegmentMasks(config.segment_scale)
-    return GivenMasks(config.clusters)
+def with_positions(features: Float[Tensor, "b d h w"], weight: float) -> Float[Tensor, "b e h w"]:
+    """Append two channels with each cell's row and column to a map; at weight 1 they vary as much as all others together."""
+    if weight == 0:
+        return features
+    axes = [torch.linspace(-1, 1, side, device=features.device) for side in features.shape[-2:]]
+    positions = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    ratio = features.flatten(2).var(-1).sum(-1) / positions.flatten(1).var(-1).sum()
+    return torch.cat([features, weight * ratio.sqrt()[:, None, None, None] * positions], 1)
 
 
 _CACHED = 5 << 19
@@ -270,28 +213,19 @@ def kmeans(
 ) -> Int[Tensor, "b n"]:
     """Assign each vector the number of its cluster, 0 to `clusters` - 1, for each image by itself.
 
-    Args:
-        features: vectors of each image.
-        clusters: how many centres; some may end up without vectors.
-        iterations: rounds of assigning vectors to centres and moving the centres.
-        metric: cosine (of vectors and centres of length 1) or l2.
-        generator: for the seeds; torch's own on the device of the features by default.
-        seeds: random (distinct vectors of the image) or spread (k-means++, Arthur and Vassilvitskii, 2007).
-
-    Raises:
-        BadInput: features that are not finite, more clusters than vectors.
+    Some centres may end up without vectors. `generator` is for the seeds: random (distinct vectors of the image) or spread
+    (k-means++, Arthur and Vassilvitskii, 2007). Raises BadInput for features that are not finite, and too many clusters.
     """
     x = _checked(features, clusters, metric)
     centres = (_random_seeds if seeds == "random" else _plus_plus_seeds)(x, clusters, generator)
     at_once = len(x) if x.device.type != "cpu" else max(_CACHED // max(x[0].nbytes, 1), 1)
     pieces = zip(x.split(at_once), centres.split(at_once), strict=True)
-    return torch.cat([_rounds(own, begun, iterations, metric) for own, begun in pieces])
-
-
-def _rounds(x: Tensor, centres: Tensor, iterations: int, metric: Metric) -> Tensor:
-    for _ in range(iterations):
-        centres, _ = move_centres(x, nearest(x, centres, metric), centres, metric)
-    return nearest(x, centres, metric)
+    ids = []
+    for own, own_centres in pieces:
+        for _ in range(iterations):
+            own_centres, _ = move_centres(own, nearest(own, own_centres, metric), own_centres, metric)
+        ids.append(nearest(own, own_centres, metric))
+    return torch.cat(ids)
 
 
 def _random_seeds(x: Tensor, clusters: int, generator: torch.Generator | None) -> Tensor:
@@ -314,10 +248,7 @@ def _plus_plus_seeds(x: Tensor, clusters: int, generator: torch.Generator | None
 
 def _checked(features: Tensor, clusters: int, metric: Metric) -> Tensor:
     if not 1 <= clusters <= features.shape[1]:
-        raise BadInput(
-            f"{clusters} clusters are asked of {features.shape[1]} vectors an image; give 1 to {features.shape[1]}, "
-            "or features of a finer grid"
-        )
+        raise BadInput(f"{clusters} clusters are asked of {features.shape[1]} vectors an image; give 1 to {features.shape[1]}")
     if not all_finite(features):
         raise BadInput("features for k-means hold values that are not finite; mend the images or the network")
     x = features.float() if features.dtype in (torch.float16, torch.bfloat16) else features

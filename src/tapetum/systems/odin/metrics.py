@@ -26,14 +26,9 @@ from tapetum.systems.odin.masks import kmeans
 
 
 def best_overlaps(objects: np.ndarray, proposals: Iterable[np.ndarray]) -> np.ndarray:
-    """Find each object's best overlap with the regions of maps of ids.
+    """Find the best overlap (n,) of each of the objects, bool (n, h, w), with the regions of maps of ids (h, w).
 
-    Args:
-        objects: bool (n, h, w).
-        proposals: integer maps (h, w), each a partition; ids below 0 belong to no region.
-
-    Returns:
-        float64 (n,); 0 for an object without a pixel.
+    Ids below 0 belong to no region; an object without a pixel has 0.
     """
     flat = np.asarray(objects, bool).reshape(len(objects), -1)
     areas = flat.sum(1)

@@ -66,11 +66,8 @@ def cluster_metric(look: Look) -> Metric:
 def network_map(model: Encoder | Odin, short_side: int | None = None, stride: int | None = None) -> Look:
     """Make the function that computes maps of images with a network.
 
-    Args:
-        model: an encoder, or a network with Odin's pyramid.
-        short_side: shorter side of its input images in pixels; by default that of its preprocessing, and at least 96.
-        stride: pixels to a cell. By default the finest of a pyramid, and of an encoder its last two maps together, the
-            coarser one enlarged.
+    `short_side` is that of its inputs in pixels, by default that of its preprocessing, and at least 96. `stride` are pixels
+    to a cell: by default the finest of a pyramid, and of an encoder its last two maps together, the coarser one enlarged.
     """
     encoder = model.encoder if isinstance(model, Odin) else model
     short = short_side or max(min(encoder.preprocessing.size), _LEAST)
@@ -107,14 +104,9 @@ def find_objects(
 ) -> tuple[Masks, Int[np.ndarray, "h w"]]:
     """Find class-agnostic objects in an image: masks with scores, the best first, and each pixel's cluster.
 
-    Args:
-        image: red, green, blue, 8 x 8 pixels or more.
-        look: one of `tapetum.systems.odin.objects`, such as `colours`, or one that `network_map` makes.
-        clusters: of k-means; more of them split objects, fewer join them. BadInput for more than there are cells.
-        least: smallest part of the image that counts as an object.
-        most: maximum number of objects returned, the best ones.
-        seed: of k-means.
-        features: the map of the image, if already computed.
+    `look` computes maps, as `colours` or what `network_map` makes; `features` is that of the image, if already computed. More
+    `clusters` split objects, fewer join them. An object covers `least` of the image or more; the best ones, at `most` so many,
+    are returned. Raises BadInput for an image below 8 x 8 pixels, and more clusters than cells.
     """
     if min(image.shape[:2]) < 8:
         raise BadInput(f"an image is {image.shape[1]} x {image.shape[0]}; objects are sought in 8 x 8 pixels and more")

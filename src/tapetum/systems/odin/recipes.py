@@ -64,19 +64,11 @@ class OdinConfig:
     """Share of that network that a step keeps, if it is an average."""
     discovery_every: int = 1000
     """Steps from copy to copy, if it is copied."""
-    cache_masks: bool = False
-    """Masks are of whole images, each computed once per copy of the discovery network and used until the next copy, instead of
-    of the spanning views and anew in every step. Wants discovery copies or fixed, or a source without a network."""
 
     def __post_init__(self) -> None:
         counts = "clusters", "hidden_width", "projection_width", "iterations", "discovery_every", "finest_stride"
         bounds = dict.fromkeys(counts, "[1, inf)") | dict.fromkeys(("pyramid_width", "sampled", "place_weight"), "[0, inf)")
         check_fields(self, temperature="(0, inf)", **bounds)
-        if self.cache_masks and (self.source == "given" or (self.clusters_features and self.discovery == "average")):
-            raise BadInput(
-                f"masks of source {self.source} cannot be cached with discovery {self.discovery}: give discovery copies or "
-                "fixed, with which they stay the same for many steps; given masks need no cache"
-            )
         if self.source == "grid" and round(self.clusters**0.5) ** 2 != self.clusters:
             raise BadInput(f"a grid cannot have {self.clusters} cells; give a square number, such as 16")
 

@@ -20,9 +20,7 @@ def train_odin(run: OdinRun, launch: Launch, say: Callable[[str], None] = print)
     `tapetum discover`), whose path is returned. Raises BadInput for anything the user can fix.
     """
     if run.odin.source == "given":
-        raise BadInput(
-            "masks that are given want a program of yours (tapetum.systems.odin.task.OdinTask); choose another source here"
-        )
+        raise BadInput("masks that are given want a program of yours (systems.odin.task.OdinTask); choose another source")
     source = source_of(run)
     models: list[Any] = []
     finished = run_task(OdinTask(run, source), launch, say, models.append)

@@ -4,8 +4,6 @@
               +-- view 2 --target--> map, pooled by masks, projected -------------'  DetCon's loss, and with views swapped
               +-- spanning view --discovery--> masks, warped to both views
 
-With `OdinConfig.cache_masks` the third is the whole image, whose masks are computed once per copy of the discovery network.
-
 The target is an average of the online network, whose decay rises to 1; the discovery network another average, or a copy taken
 from time to time, or never changed. Batch norms of both use their batch (DetCon). The result is the online encoder.
 
@@ -21,20 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from tapetum.core.errors import BadInput
 from tapetum.data.samples import sample_generator
 from tapetum.data.views import View, byol
-from tapetum.data.views.make import ViewParameters, blur_radius, channels_first, crop, draw, recolour
+from tapetum.data.views.make import blur_radius, channels_first, crop, draw, recolour
 from tapetum.encoders.features import Encoder
 from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.systems.odin.masks import (
     OUTSIDE,
     Crops,
     MaskSource,
-    mask_source,
     pool_masks,
     sample_regions,
     span_crops,
@@ -45,7 +40,6 @@ from tapetum.systems.odin.model import Odin
 from tapetum.systems.pretraining.heads import use_batch_statistics
 from tapetum.systems.pretraining.task import PROBE, PretrainTask
 from tapetum.train import Average, StepContext
-from tapetum.train.process_group import is_sharded
 
 if TYPE_CHECKING:
     from tapetum.systems.odin.recipes import OdinRun
@@ -56,57 +50,6 @@ _PURPOSE = 0x6F64696E
 """Begins the streams of random numbers of Odin's views, apart from other uses of the same seed."""
 _NEVER = 2**40
 """Steps between the copies of a network that is never copied: more than any run has."""
-
-
-class MaskCache:
-    """Ids of whole images by their number in the data: each computed once per copy of the discovery network.
-
-        image --resized whole--> discovery network --k-means--> ids --stored--> warped to both views, in every epoch
-
-    So most steps need no forward pass of the discovery network, which hard copies make possible. DetCon stores the masks of
-    whole images too (arXiv 2103.10957, section 3.1).
-
-    A mask depends only on the copy's weights, the image and the run's seed: images are computed one by one, and batch norms use
-    their running statistics. So a resumed run computes bit-identical masks again, without the cache in the checkpoint. Each
-    process has its own: a byte for each cell, 3 kB for an image of 224 pixels.
-    """
-
-    def __init__(self, seed: int):
-        """`seed` is the run's, from which k-means begins."""
-        self.seed = seed
-        self._ids: dict[int, Tensor] = {}
-        self._copy: tuple[Odin | None, int] = None, 0
-        """The discovery network, and how many batches had been learned from when it was copied."""
-
-    def look_up(
-        self, source: MaskSource, network: Odin | None, images: Float[Tensor, "b 3 h w"], numbers: Sequence[int]
-    ) -> Int[Tensor, "b h2 w2"]:
-        """Look up the ids of whole prepared images, or compute them by `source` if `network` has not seen them yet.
-
-        Raises BadInput where the network's weights are shared out over processes, which lack different images.
-        """
-        self._forget_older_copies(network)
-        for image, number in zip(images, numbers, strict=True):
-            if number not in self._ids:
-                self._ids[number] = self._compute(source, image[None], number)
-        return torch.stack([self._ids[number] for number in numbers]).to(images.device, torch.int64)
-
-    def _compute(self, source: MaskSource, image: Tensor, number: int) -> Tensor:
-        seed = int(sample_generator(self.seed, number).integers(2**32))
-        ids = source(image, None, torch.Generator(image.device).manual_seed(seed))[0]
-        return ids.to("cpu", torch.uint8 if source.regions <= 256 else torch.int32)
-
-    def _forget_older_copies(self, network: Odin | None) -> None:
-        if network is not None and any(is_sharded(parameter) for parameter in network.parameters()):
-            raise BadInput("cached masks need the whole discovery network in every process; give --parallel ddp")
-        batches = 0
-        if network is not None:  # its projector's norm counts them, which the copy has with the weights
-            counter = network.projector[1].num_batches_tracked
-            assert isinstance(counter, Tensor)
-            batches = int(counter)
-        if (network, batches) != self._copy:
-            self._ids.clear()
-            self._copy = network, batches
 
 
 class OdinTask(PretrainTask):
@@ -125,11 +68,6 @@ class OdinTask(PretrainTask):
         }[config.discovery]
         self.averages = (*([target] if config.form == "b" else []), *([discovery] if config.clusters_features else []))
         self.teachers = tuple(average.name for average in self.averages)
-        self.cache = MaskCache(run.seed) if config.cache_masks else None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the cached masks, which workers don't need."""
-        return {**super().__getstate__(), "cache": None}
 
     def views(self) -> Sequence[View]:
         """List BYOL's two views, with which DetCon's agree."""
@@ -140,14 +78,17 @@ class OdinTask(PretrainTask):
         return Odin(self.run.settings(), encoder)
 
     def collate(self, items: "Sequence[TrainingImage]") -> dict[str, Any]:
-        """Make both views, the one that spans them (or the whole image, for cached masks), and the boxes of all three."""
+        """Make both views, the one that spans them, and the boxes of all three."""
         images, numbers = [channels_first(item.image) for item in items], [item.number for item in items]
         sizes = [(image.shape[1], image.shape[2]) for image in images]
         views = self.views()
         draws = [draw(view, sizes, self.run.seed, _PURPOSE + k, numbers) for k, view in enumerate(views)]
         crops = [Crops(torch.from_numpy(each.boxes).float(), torch.from_numpy(each.mirrored)) for each in draws]
-        span = whole_crops(sizes) if self.run.settings().cache_masks else span_crops(*crops)
-        pixels = [_augment(images, each, view) for each, view in zip(draws, views, strict=True)]
+        span = span_crops(*crops)
+        pixels = [
+            recolour(crop(images, each, view).contiguous().float().div_(255), each, blur_radius(view.sigma[1]))
+            for each, view in zip(draws, views, strict=True)
+        ]
         # the spanning view is cropped and resized, without flip and colours
         plain = replace(draws[0], boxes=span.box.long().numpy(), mirrored=np.zeros(len(items), bool))
         pixels.append(crop(images, plain, views[0]).contiguous().float().div_(255))
@@ -186,14 +127,8 @@ class OdinTask(PretrainTask):
                 means = [pool_masks(target(view), own, regions)[0] for view, own in zip(batch["views"][:2], ids, strict=True)]
                 targets = [target.project(_select(means[k], draws[k]), present[k]) for k in range(2)]
             predictions = [model.predict(each, own) for each, own in zip(projections, present, strict=True)]
-            loss = detcon(
-                *predictions,
-                *targets,
-                *names,
-                *names,
-                temperature=config.temperature,
-                local_negatives=config.local_negatives,
-            )
+            settings = {"temperature": config.temperature, "local_negatives": config.local_negatives}
+            loss = detcon(*predictions, *targets, *names, *names, **settings)
         kept = ((cells[0] > 0) & (cells[1] > 0)).float().sum(1) / (cells[0] + cells[1] > 0).float().sum(1).clamp(min=1)
         return loss, maps[0].mean((2, 3)), {"alive": kept.mean(), "entropy": _entropy(cells[0])}
 
@@ -201,14 +136,10 @@ class OdinTask(PretrainTask):
     def _discover(self, batch: Mapping[str, Any], context: StepContext, stride: int) -> tuple[list[Tensor], int]:
         """Find masks in the spanning view: ids of both views, a cell for each `stride` pixels, and how many there may be."""
         discovery: Any = context.teachers.get("discovery")
-        if discovery is not None and self.cache is None:
-            discovery = use_batch_statistics(discovery)
-        source, spanning = mask_source(self.run.settings(), discovery), batch["views"][2]
-        if self.cache is not None:
-            ids = self.cache.look_up(source, discovery, spanning, batch["index"])
-        else:
-            seed = sample_generator(self.run.seed, batch["number"][0]).integers(2**32)
-            ids = source(spanning, batch.get("given"), torch.Generator(spanning.device).manual_seed(int(seed)))
+        discovery = None if discovery is None else use_batch_statistics(discovery)
+        source, spanning = MaskSource(self.run.settings(), discovery), batch["views"][2]
+        seed = sample_generator(self.run.seed, batch["number"][0]).integers(2**32)
+        ids = source(spanning, batch.get("given"), torch.Generator(spanning.device).manual_seed(int(seed)))
         *crops, span = (Crops(box, flip) for box, flip in zip(batch["boxes"], batch["flipped"], strict=True))
         if "given" in batch:  # they are of whole images, not of the spanning view
             span = Crops(batch["whole"], torch.zeros_like(span.flipped))
@@ -219,12 +150,8 @@ class OdinTask(PretrainTask):
         """List the settings that determine the result, apart from the images themselves."""
         left_out = ("data", "data_weights", "preset", "epochs", "micro_batch", *PROBE)
         settings = {name: value for name, value in asdict(self.run).items() if name not in left_out}
+        settings["odin"] = {**settings["odin"], "cache_masks": False}  # as version 0.1.0 recorded it
         return {"method": "odin", **settings, "encoder": self.run.encoder_label(), **self.source.about}
-
-
-def _augment(images: Sequence[Tensor], draws: ViewParameters, view: View) -> Tensor:
-    x = crop(images, draws, view).contiguous().float().div_(255)
-    return recolour(x, draws, blur_radius(view.sigma[1]))
 
 
 def _name_masks(cells: Tensor, draws: Tensor | None) -> Tensor:

@@ -52,7 +52,8 @@ def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = 
     path = path / ODIN_FILE if path.is_dir() else path
 
     def maker(about: Any) -> Callable[[], Odin]:
-        config, architecture = OdinConfig(**about["config"]), from_json(about["encoder"])
+        settings = {name: value for name, value in about["config"].items() if name != "cache_masks"}  # version 0.1.0 had it
+        config, architecture = OdinConfig(**settings), from_json(about["encoder"])
         return lambda: Odin(config, make(architecture))
 
     return cast(Odin, load_headed(path, "odin", "network of tapetum train odin", maker)).to(device=device, dtype=dtype)

@@ -10,11 +10,8 @@ from tapetum.systems.paligemma.config import PaliGemmaConfig, named
 
 if TYPE_CHECKING:
     from tapetum.systems.paligemma.model import PaliGemma, build
-    from tapetum.systems.paligemma.official.fill import join
     from tapetum.systems.paligemma.weights import load, resized, save, to_state
 
-__all__ = ["PaliGemma", "PaliGemmaConfig", "build", "join", "load", "named", "resized", "save", "to_state"]
+__all__ = ["PaliGemma", "PaliGemmaConfig", "build", "load", "named", "resized", "save", "to_state"]
 
-__getattr__ = lazy_attributes(
-    __name__, {"official.fill": ("join",), "model": ("PaliGemma", "build"), "weights": ("load", "resized", "save", "to_state")}
-)
+__getattr__ = lazy_attributes(__name__, {"model": ("PaliGemma", "build"), "weights": ("load", "resized", "save", "to_state")})

@@ -113,8 +113,7 @@ class Answerer:
         tokens = Tokens.beside(path)
         model = speed_up(weights.load(name_or_path, device, dtype, config=config))
         speed_up(model.language, copies=True)
-        identity = header.get(weights.TOKENIZER)
-        tokens.check(model.config.language.vocabulary, identity)
+        tokens.check(model.config.language.vocabulary, header.get(weights.TOKENIZER))
         return cls(model, tokens, None if masks is None else os.fspath(masks))
 
     @cached_property
@@ -125,7 +124,6 @@ class Answerer:
 
     @property
     def device(self) -> torch.device:
-        """Get the model's device."""
         return self.model.projector.weight.device
 
     def prefix(self, prompt: str, images: int = 1, max_new_tokens: int = 1) -> list[int]:
@@ -170,40 +168,25 @@ class Answerer:
         size = self.model.config.image_size
         pixels = torch.stack([prepare(frames, size, resize) for frames in images]).to(self.device)
         prefixes = [self.prefix(prompt, max(counts), max_new_tokens) for prompt in prompts]
-        forced = self._begun(pixels, prefixes, prompts)
-        made = self.model.generate(pixels, self.padded(prefixes), max_new_tokens, sampling, forced=forced)
+        rows = [] if self.official else [row for row, prompt in enumerate(prompts) if prompt.startswith(PLACED)]
+        forced: list[list[int]] = [[] for _ in prompts]
+        if rows:
+            logits = self.model.start(pixels[rows], self.padded([prefixes[row] for row in rows]), 1).logits
+            for row, first in zip(rows, first_places(logits, self.tokens, self.model.config.end), strict=True):
+                forced[row] = first
+        made = self.model.generate(pixels, self.padded(prefixes), max_new_tokens, sampling, forced=forced if rows else None)
         return [
             Reply(text=self.tokens.decode(g.ids), ids=g.ids, log_probabilities=g.log_probabilities, ended=g.ended) for g in made
         ]
-
-    def _begun(self, pixels: Tensor, prefixes: Sequence[Sequence[int]], prompts: Sequence[str]) -> list[list[int]] | None:
-        """Choose the first location of answers about locations, if they are not empty; see `first_places`."""
-        rows = [row for row, prompt in enumerate(prompts) if prompt.startswith(PLACED)]
-        if self.official or not rows:
-            return None
-        logits = self.model.start(pixels[rows], self.padded([prefixes[row] for row in rows]), 1).logits
-        forced: list[list[int]] = [[] for _ in prompts]
-        for row, first in zip(rows, first_places(logits, self.tokens, self.model.config.end), strict=True):
-            forced[row] = first
-        return forced
 
     def padded(self, rows: Sequence[Sequence[int]]) -> Int[Tensor, "b n"]:
         """Pad rows of ids to one tensor, 0 on the right."""
         return pad_rows(rows).to(self.device)
 
-    def find(
-        self,
-        reply: Reply,
-        width: int,
-        height: int,
-        *,
-        masks: bool,
-        things: Sequence[str] | None = None,
-    ) -> ParsedRegions:
+    def find(self, reply: Reply, width: int, height: int, *, masks: bool, things: Sequence[str] | None = None) -> ParsedRegions:
         """Read an answer's boxes, and with `masks` masks, in pixels of an image of this size; with `things`, only theirs."""
         unpack: Any = self.codec.unpack if masks else None
-        chances = self.chances(reply)
-        return keep_requested(parse(reply.text, width, height, unpack, chances=chances), things)
+        return keep_requested(parse(reply.text, width, height, unpack, chances=self.chances(reply)), things)
 
     def chances(self, reply: Reply) -> list[float]:
         """Compute the probability of each token of a location or mask in an answer."""

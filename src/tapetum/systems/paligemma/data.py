@@ -89,12 +89,9 @@ class SampleSource(Protocol):
 def collate(items: Sequence[ImageTexts], tokens: Tokens, length: int | None = None) -> Batch:
     """Make a batch of samples with the same number of images each.
 
-    Args:
-        items: samples.
-        tokens: the tokenizer.
-        length: maximum number of text tokens (BOS, prefix, newline and suffix); the tail is cut. As in the reference, one more
-            may be predicted, the end of a suffix that just fits. If nothing of a suffix would remain, its first token is kept,
-            without loss.
+    `length` is the maximum number of text tokens (BOS, prefix, newline and suffix); the tail is cut. As in the reference, one
+    more may be predicted, the end of a suffix that just fits. If nothing of a suffix would remain, its first token is kept,
+    without loss.
     """
     counts = {item.pixels.shape for item in items}
     if len(counts) > 1:
@@ -186,7 +183,6 @@ class JsonLinesSamples:
         return len(self.entries)
 
     def draw(self, seed: int, number: int) -> ImageTexts:
-        """Draw sample `number` of the endless shuffled stream of a seed."""
         rng = sample_generator(seed, number)
         entry = self.entries[Shuffle(len(self), seed)(number)]
         texts = [entry.texts[i] for i in rng.permutation(len(entry.texts))[: self.per_image]]
@@ -205,7 +201,6 @@ class JsonLinesSamples:
         return np.concatenate(made)
 
     def about(self) -> dict[str, Any]:
-        """Describe, for checkpoints."""
         return {"examples": len(self), "size": self.size, "per_image": self.per_image, "resize": self.resize}
 
 

@@ -19,14 +19,9 @@ class PrefixDecodingState:
         max_new_tokens: int,
         cache_dtype: torch.dtype | None = None,
     ):
-        """Read the prompts.
+        """Read the prompts: images from `embed_images`, prefixes padded with 0 on the right.
 
-        Args:
-            model: the model to decode with.
-            images: tokens from `embed_images`.
-            prefix: ids, padded with 0 on the right.
-            max_new_tokens: tokens that may follow.
-            cache_dtype: precision of keys and values; by default the weights'. big_vision rounds them to bfloat16.
+        `cache_dtype` is the precision of keys and values, by default the weights'; big_vision rounds them to bfloat16.
         """
         self.model = model
         batch, image_tokens = images.shape[:2]

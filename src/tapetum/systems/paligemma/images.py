@@ -9,12 +9,8 @@ Images are neither cropped nor padded, so the aspect ratio is lost. Four modes, 
     "transformers"     bicubic with antialias, rounded to 8 bits, by Pillow; by torchvision, the default there, a number is
                        one off here and there
 
-The differences hardly matter to the released models, which were trained with random kernels. The reference's values are
-reproduced bit for bit.
-
-The reference resizes by `tf.image.resize`, whose sums are computed here in the same order and in float32. It truncates them to
-integers; in uniform areas, such as white paper, they are integers up to rounding, so a different order of summation, such as
-that of torch's `interpolate`, changes many pixels there.
+The reference's values are reproduced bit for bit: the sums of its `tf.image.resize` are computed in the same order and in
+float32. They are truncated to integers, so in uniform areas, such as paper, another order of summation changes many pixels.
 
     antialias     rows, then columns: each new row is    w0 * row + w1 * next row + ...    over all that a triangle covers
     four nearest  columns, then rows: each is            one + (other - one) * share

@@ -9,11 +9,9 @@ Source: PaliGemma (arXiv 2407.07726, 3.2.5), the evaluators of its public code, 
 A location is a coordinate from 0 to 1 along an edge of the image, rounded to a number from 0 to 1023; n / 1023 converts it
 back, exact at both edges. Masks are laid on boxes rounded to pixels.
 
-Text that does not follow the grammar is skipped, and counted if it contains location or mask tokens: a box with fewer than four
-locations, a mask with other than 16 tokens, an empty box. A label may be missing.
-
-A model that knows few nouns may answer `detect cat` with the box of a cup, labelled "cup"; the published models repeat the
-requested name. So `keep_requested` counts a box only if all words of its label are among those of a requested object.
+Text that does not follow the grammar is skipped, and counted if it contains location or mask tokens. A label may be missing.
+A model that knows few nouns may answer `detect cat` with the box of a cup, labelled "cup": `keep_requested` keeps a box
+only if all words of its label are among those of a requested object.
 
 Differs from the public code: its evaluator cuts corners of masks to pixels, its demo divides by 1024.
 """
@@ -21,7 +19,7 @@ Differs from the public code: its evaluator cuts corners of masks to pixels, its
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
@@ -35,10 +33,10 @@ PLACES, MASK_TOKENS, CODES = 1024, 16, 128
 Unpack = Callable[[Int[np.ndarray, "n 16"]], Float32[np.ndarray, "n s s"]]
 """Makes masks of their codes, above 0 where the thing is; `MaskCodec.decode` does."""
 
-_TOKEN = r"<(loc|seg)(\d*)>\s*"
-_TOKENS = re.compile(rf"(?:{_TOKEN})+")
+_TOKEN = re.compile(r"<(?:loc|seg)(\d*)>")
+_RUN = re.compile(r"(?=<(?:loc|seg)\d*>)((?:<loc\d*>\s*)*)((?:<seg\d*>\s*)*)")
+"""Locations, then codes of a mask; not both are missing."""
 _LABEL = re.compile(r"([^;<]*)(?:;|(?=<)|$)")
-_DIGITS = {"loc": (4, PLACES), "seg": (3, CODES)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,12 +116,7 @@ def suffix(boxes: Boxes, width: float, height: float, codes: Int[np.ndarray, "n 
 
 
 def parse(
-    text: str,
-    width: int,
-    height: int,
-    unpack: Unpack | None = None,
-    *,
-    chances: Sequence[float] | None = None,
+    text: str, width: int, height: int, unpack: Unpack | None = None, *, chances: Sequence[float] | None = None
 ) -> ParsedRegions:
     """Parse boxes and masks in a model's text, in pixels of an image. Without `unpack`, masks are read as boxes only.
 
@@ -139,11 +132,7 @@ def parse(
     objects, words, malformed = _objects(text)
     scores = _scores(objects, text, chances)
     numbers = np.array([each.box for each in objects], np.int64).reshape(-1, 4)
-    boxes = Boxes(
-        xyxy=box_pixels(numbers, width, height),
-        labels=[each.label for each in objects],
-        scores=scores,
-    )
+    boxes = Boxes(xyxy=box_pixels(numbers, width, height), labels=[each.label for each in objects], scores=scores)
     of_box = [k for k, each in enumerate(objects) if each.mask and unpack is not None]
     made = np.zeros((len(of_box), height, width), bool)
     if unpack is not None and of_box:
@@ -183,57 +172,48 @@ class _Object:
     """Index of its first token among all tokens of locations and masks."""
     label: str = ""
 
+    @property
+    def valid(self) -> bool:
+        """Check that it has pixels, and known tokens in the right number."""
+        y1, x1, y2, x2 = self.box
+        right = len(self.mask) in (0, MASK_TOKENS) and max(self.mask, default=0) < CODES
+        return y1 < y2 and x1 < x2 and max(self.box) < PLACES and right
+
 
 def _objects(text: str) -> tuple[list[_Object], str, int]:
-    """The boxes of a text, the words between them, and how many groups of tokens were skipped."""
+    """The boxes of a text, the words between them, and how many parts were malformed."""
     objects: list[_Object] = []
     words: list[str] = []
     malformed = at = before = 0
-    while group := _TOKENS.search(text, at):
-        words.append(text[at : group.start()])
-        tokens = re.findall(_TOKEN, group[0])
-        read, bad = _read(tokens, before)
-        before += len(tokens)
-        label = _LABEL.match(text, group.end())
+    while run := _RUN.search(text, at):
+        words.append(text[at : run.start()])
+        places, mask = (
+            [int(v) if len(v) == digits else PLACES for v in _TOKEN.findall(part)]
+            for part, digits in zip(run.groups(), (4, 3), strict=True)
+        )
+        boxes = [places[k : k + 4] for k in range(0, len(places), 4)] if len(places) % 4 == 0 else []
+        read = [_Object(box, [], before + 4 * k) for k, box in enumerate(boxes)]
+        if read:
+            read[-1].mask = mask
+        good = [each for each in read if each.valid]
+        malformed += max(len(read), 1) - len(good)
+        label = _LABEL.match(text, run.end())
         assert label is not None  # it matches the empty text too
-        if read and read[-1] is not None:
+        if read and read[-1].valid:
             read[-1].label = label[1].strip()
         else:
             words.append(label[1])
-        objects += [each for each in read if each is not None]
-        malformed += bad
+        objects += good
+        before += len(places) + len(mask)
         at = label.end()
     words.append(text[at:])
     return objects, " ".join(part for word in words if (part := word.strip(" ;\n"))), malformed
 
 
-def _read(tokens: list[tuple[str, str]], first: int) -> tuple[list[_Object | None], int]:
-    """The boxes of consecutive tokens, None for each malformed one, and the number of those."""
-    objects: list[_Object | None] = []
-    numbers = [(kind, int(v) if len(v) == _DIGITS[kind][0] else PLACES) for kind, v in tokens]
-    runs = [(kind, [value for _, value in run]) for kind, run in groupby(numbers, key=lambda token: token[0])]
-    while runs:
-        places = runs.pop(0)[1] if runs[0][0] == "loc" else []
-        mask = runs.pop(0)[1] if runs and runs[0][0] == "seg" else []
-        if not places or len(places) % 4:
-            objects.append(None)
-        else:
-            last = len(places) - 4
-            objects += [_object(places[k : k + 4], mask if k == last else [], first + k) for k in range(0, len(places), 4)]
-        first += len(places) + len(mask)
-    return objects, objects.count(None)
-
-
-def _object(box: list[int], mask: list[int], first: int) -> _Object | None:
-    inside = box[0] < box[2] and box[1] < box[3] and max(box) < PLACES
-    right = inside and len(mask) in (0, MASK_TOKENS) and max(mask, default=0) < CODES
-    return _Object(box, mask, first) if right else None
-
-
 def _scores(objects: list[_Object], text: str, chances: Sequence[float] | None) -> Float32[np.ndarray, " n"]:
     if chances is None:
         return np.ones(len(objects), np.float32)
-    if len(chances) != (count := len(re.findall(_TOKEN, text))):
+    if len(chances) != (count := len(_TOKEN.findall(text))):
         raise BadInput(f"there are {len(chances)} probabilities of {count} tokens of places and masks; give one for each")
     logs = np.log(np.maximum(np.asarray(chances, np.float64), 1e-30))
     return np.array([np.exp(logs[o.first : o.first + 4 + len(o.mask)].mean()) for o in objects], np.float32).reshape(-1)
@@ -258,19 +238,20 @@ def keep_requested(parsed: ParsedRegions, things: Sequence[str] | None) -> Parse
     """Select boxes and masks of `things`, and list the labels of the others as `unasked`."""
     if things is None:
         return parsed
-    boxes, masks = parsed.boxes, parsed.masks
     words = [set(thing.casefold().split()) for thing in things]
-    keep = np.array([any(set(label.casefold().split()) <= each for each in words) for label in boxes.labels], bool)
+    keep = np.array([any(set(label.casefold().split()) <= each for each in words) for label in parsed.boxes.labels], bool)
     if keep.all():
         return parsed
-    assert boxes.scores is not None
-    assert masks.scores is not None
-    rows = np.flatnonzero(keep).tolist()
-    mine = np.flatnonzero(keep[parsed.of_box]).tolist()
+    mine = keep[parsed.of_box]
     return replace(
         parsed,
-        boxes=replace(boxes, xyxy=boxes.xyxy[rows], labels=[boxes.labels[k] for k in rows], scores=boxes.scores[rows]),
-        masks=replace(masks, masks=masks.masks[mine], labels=[masks.labels[k] for k in mine], scores=masks.scores[mine]),
+        boxes=_selected(parsed.boxes, "xyxy", keep),
+        masks=_selected(parsed.masks, "masks", mine),
         of_box=(np.cumsum(keep) - 1)[parsed.of_box[mine]],
-        unasked=tuple(label for label, kept in zip(boxes.labels, keep, strict=True) if not kept),
+        unasked=tuple(label for label, kept in zip(parsed.boxes.labels, keep, strict=True) if not kept),
     )
+
+
+def _selected(regions: Any, name: str, keep: np.ndarray) -> Any:
+    labels = [label for label, kept in zip(regions.labels, keep, strict=True) if kept]
+    return replace(regions, **{name: getattr(regions, name)[keep]}, labels=labels, scores=regions.scores[keep])

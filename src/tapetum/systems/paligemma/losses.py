@@ -73,14 +73,10 @@ def token_losses(
     vocabulary: int | None = None,
     soft_locations: SoftLocationTargets | None = None,
 ) -> Float[Tensor, "*s"]:
-    """Compute the cross-entropy of each token in float32; values at padding are meaningless.
+    """Compute the cross-entropy of each token in float32 (logits as of `PaliGemma.logits`); at padding it is meaningless.
 
-    Args:
-        logits: row k predicts suffix token k, as returned by `PaliGemma.logits`.
-        suffix: ids, padded with 0 on the right.
-        smoothing: share of the target that is spread over all other tokens.
-        vocabulary: number of rows that are tokens; Hugging Face files have further rows, which are left out.
-        soft_locations: spreads the targets of locations, which then have no other smoothing.
+    `smoothing` is the share of the target that is spread over all other tokens, of which there are `vocabulary` (Hugging Face's
+    files have further rows). `soft_locations` spreads the targets of locations, which then have no other smoothing.
     """
     if not 0 <= smoothing < 1:
         raise BadInput(f"smoothing is {smoothing}; it is 0 or more, and below 1")
@@ -105,16 +101,7 @@ def suffix_loss(
     vocabulary: int | None = None,
     learned: Bool[Tensor, "b s"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Compute the loss of a batch of suffixes.
-
-    Args:
-        logits: as for `token_losses`, as the three after it.
-        suffix: ids.
-        mean: examples, as in the reference; tokens, as in transformers; or roots.
-        smoothing: of labels.
-        vocabulary: rows that are tokens.
-        learned: tokens that carry a loss; by default all except padding, which never does.
-    """
+    """Compute the loss of a batch of suffixes; `learned` are the tokens that carry one, by default all but padding."""
     counted = suffix != 0 if learned is None else learned & (suffix != 0)
     losses = token_losses(logits, suffix, smoothing, vocabulary) * counted
     return mean_loss(losses, counted, mean)

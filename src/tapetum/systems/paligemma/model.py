@@ -16,7 +16,7 @@ bfloat16 may not); padding rows of the vocabulary are never generated (`emitted`
 ids.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -29,7 +29,7 @@ from tapetum.encoders.config import squashed
 from tapetum.encoders.decoder import Decoder
 from tapetum.encoders.features import Features
 from tapetum.encoders.vit import ViT
-from tapetum.layers.generate import Generated, SamplingConfig, StepTokens, generate, greedy, stream
+from tapetum.layers.generate import Generated, SamplingConfig, generate, greedy
 from tapetum.layers.patches import merge_tokens
 from tapetum.layers.transformer import step_mask
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
@@ -79,12 +79,7 @@ def prefix_lm_mask(
     In local blocks with a window of w, a query attends to the keys up to that many positions back, itself included, and to all
     of its own block (the whole prefix under `full`), as in transformers. big_vision has no window.
 
-    Args:
-        valid: everything but padding.
-        images: number of image tokens, first.
-        prefix: number of tokens after them, padding at the end.
-        kind: see above.
-        window: of local blocks.
+    `valid` is everything but padding; `window` is that of local blocks.
     """
     # A token attends to those whose sum of steps is at most its own: 0 within a block, 1 for each causal token.
     steps = torch.ones_like(valid, dtype=torch.long)
@@ -154,13 +149,8 @@ class PaliGemma(nn.Module):
     ) -> Float[Tensor, "b s v"]:
         """Compute the logits of suffixes: row k predicts suffix token k from all that precedes it.
 
-        Args:
-            pixels: images in -1..1.
-            prefix: ids with BOS and newline, padded with 0 on the right.
-            suffix: ids, with the end token if it is to be learned, padded with 0 on the right; rows at padding are meaningless.
-
-        Raises:
-            BadInput: shapes do not match, ids are unknown, or padding is not on the right.
+        Images are in -1..1; prefixes have BOS and newline, suffixes the end token if it is to be learned; both are padded with
+        0 on the right. Raises BadInput for shapes that do not match, unknown ids, or padding elsewhere.
         """
         hidden = self.hidden(pixels, prefix, suffix)
         return self.language.logits(hidden, capped=self.config.soft_cap == "transformers")
@@ -200,47 +190,16 @@ class PaliGemma(nn.Module):
         *,
         forced: Sequence[Sequence[int]] | None = None,
         forbidden: Collection[int] = (),
-        stops: Collection[int] = (),
-        numbers: Sequence[int] | None = None,
-        on_step: Callable[[StepTokens], object] | None = None,
         cache_dtype: torch.dtype | None = None,
     ) -> list[Generated]:
         """Generate an answer for each example, with the log-probability of each token.
 
-        Args:
-            pixels: images in -1..1.
-            prefix: as for `logits`.
-            max_new_tokens: at most, forced ones and the end token included.
-            sampling: greedy by default; sampled, best of several, beams.
-            forced: for each example the ids with which its answer begins.
-            forbidden: ids that are never chosen.
-            stops: ids that end an answer, besides the end token.
-            numbers: of the examples, on which sampling depends; by default their indices in the batch.
-            on_step: called with the tokens of each step.
-            cache_dtype: precision of keys and values; by default the weights'.
-
-        Raises:
-            BadInput: as for `logits`; or settings contradict each other.
+        Images and prefixes as for `logits`. Answers begin with the ids that are `forced` for each, which `max_new_tokens`
+        counts, as the end token; ids that are `forbidden` are never chosen. `cache_dtype` is the precision of keys and values,
+        by default the weights'. Raises BadInput as `logits`, and for settings that contradict each other.
         """
-        steps, ends = self.start(pixels, prefix, max_new_tokens, cache_dtype), {self.config.end, *stops}
-        return generate(
-            steps, max_new_tokens, ends, sampling, forced=forced, forbidden=forbidden, numbers=numbers, on_step=on_step
-        )
-
-    def stream(
-        self,
-        pixels: Float[Tensor, "b i 3 h w"],
-        prefix: Int[Tensor, "b p"],
-        max_new_tokens: int,
-        sampling: SamplingConfig | None = None,
-        *,
-        forced: Sequence[Sequence[int]] | None = None,
-        forbidden: Collection[int] = (),
-        stops: Collection[int] = (),
-    ) -> Iterator[StepTokens]:
-        """Yield the tokens of each step as `generate` chooses them, without beams or best of several."""
-        steps, ends = self.start(pixels, prefix, max_new_tokens), {self.config.end, *stops}
-        yield from stream(steps, max_new_tokens, ends, sampling, forced=forced, forbidden=forbidden)
+        steps = self.start(pixels, prefix, max_new_tokens, cache_dtype)
+        return generate(steps, max_new_tokens, {self.config.end}, sampling, forced=forced, forbidden=forbidden)
 
     @torch.no_grad()
     def score(

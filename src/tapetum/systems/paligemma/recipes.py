@@ -2,7 +2,7 @@
 
 Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J), PaliGemma 2 (2412.03555), and the public transfer configs.
 
-    stage 0    the vision encoder alone           the papers take SigLIP; here from what is where, or from captions
+    stage 0    the vision encoder alone           the papers take SigLIP; here from what is where in images of scenes
     stage 1    all tasks, all weights  224 pixels, 1 billion examples; the vision encoder's rate rises slowly
     stage 2    larger images         448, then 896 pixels, 50 and 10 million examples
     stage 3    transfer                one task, 1e-5, cosine after a warm-up of 5%, nothing frozen
@@ -43,15 +43,13 @@ class Learning:
     """The loss of texts."""
 
     mean: Mean = "examples"
-    """Of the loss: over the tokens of an answer, then over answers, as the reference; over all tokens, as transformers; or an
-    answer counts as the root of its tokens."""
+    """Mean over an answer's tokens, then answers (the reference); over all (transformers); or by the root of its tokens."""
     smoothing: float = 0.0
     """Label smoothing: so much of the target is spread over all other tokens."""
     location_std: float = 0.0
     """Standard deviation of the target of a location, in locations; 0: only the location itself is right."""
     length: int | None = None
-    """Tokens of text that are read at most (BOS, prefix, newline, suffix); as in the reference the end may be one more. The
-    tail is cut. By default as many as there are."""
+    """Maximum number of text tokens (BOS, prefix, newline, suffix), and one for the end; the tail is cut. By default all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +83,11 @@ class PaliGemmaStage:
     """A stage of pre-training on images of `scenes/`."""
 
     preset: Literal["nano", "paper"] = "nano"
-    """nano: the bundled model; paper: what is published, for accelerators, with the learning rate of the model's size."""
+    """nano: the bundled model; paper: what is published, for accelerators."""
     stage: Literal["0", "1", "2"]
     """0: the vision encoder alone, from what is where; 1: all tasks; 2: all tasks on larger images."""
     data: str = ""
-    """Folder that `tapetum scenes images` made, of images as large as the model's; for stage 0 also a file of JSON lines with
-    image, prefix and suffix (the caption), from which the vision encoder learns by SigLIP's loss alone."""
+    """Folder that `tapetum scenes images` made, of images as large as the model's."""
     limit: int | None = None
     """Images of it that are used, the first ones; by default all."""
     checks: str = ""
@@ -100,14 +97,13 @@ class PaliGemmaStage:
     image_size: int = 112
     """Side of the images."""
     start: str = ""
-    """Weights to begin with: for stage 0 those of stage 0 or 1, for stage 1 those of stage 0 or 1, for stage 2 those of 1."""
+    """Weights to begin with: of stage 0 or 1, for stage 2 of stage 1."""
     vision_encoder: str = ""
     """Weights of stage 0, from which stage 1 takes the vision encoder, where `start` are those of stage 1."""
     encoder: str = ""
-    """Image ViT that becomes the vision encoder of stage 0 or 1, in place of the model's own: the folder of a run of tapetum
-    pretrain, a file, or a name such as dinov2-small; see `adopt`."""
+    """Image ViT that becomes the vision encoder of stage 0 or 1: a run of tapetum pretrain, a file, or such as dinov2-small."""
     tokenizer: str = ""
-    """SentencePiece model; by default one is learned from the folder's texts, or taken from beside `start`."""
+    """SentencePiece model; by default that beside `start`, or one learned from the folder's texts."""
     vocabulary: int = 640
     """Pieces of one that is learned."""
     codec: str = ""
@@ -118,10 +114,8 @@ class PaliGemmaStage:
     """Loss of texts."""
     dense_weight: float = 0.3
     """Weight of the dense loss of stage 0 beside that of texts."""
-    contrastive_weight: float = 0.0
-    """Weight of SigLIP's loss of images and captions in stage 0, beside the dense loss; see `contrastive`."""
     attention_weight: float = 0.0
-    """Weight of the loss on what the decoder attends to while it writes places; see `nano.attention_supervision`."""
+    """Weight of the loss on what the decoder attends to while it writes locations."""
     steps: int = 4000
     """Optimiser steps."""
     batch_size: int = 32
@@ -131,8 +125,7 @@ class PaliGemmaStage:
     lr: float = 1e-3
     """Highest learning rate."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """Schedule of the learning rate after a warm-up of 5%. A run at a constant rate can be stopped at any time; a linear one,
-    which cools down, can begin with its weights."""
+    """Schedule of the learning rate after a warm-up of 5%; a linear one can go on from a constant one, which it cools down."""
     weight_decay: float = 0.05
     """Of the matrices of vision encoder and projector."""
     vision_encoder_lr_scale: float = 1.0
@@ -140,11 +133,9 @@ class PaliGemmaStage:
     vision_encoder_warmup_steps: int = 0
     """Steps over which the vision encoder's rate rises linearly, besides."""
     freeze: Frozen = "nothing"
-    """Weights that are frozen in stages 1 and 2: vision-encoder, with the projector; vision-encoder-alone; language. The paper
-    found that nothing should be (section 4.4)."""
+    """Weights frozen in stages 1 and 2: vision-encoder (with the projector), vision-encoder-alone, language (section 4.4)."""
     position_init: bool = False
-    """Write positions into the weights that the run begins with (`nano.position_init`): in stage 0 into the vision encoder's
-    positions, in stage 1 into the embeddings of locations."""
+    """Write positions into the vision encoder's positions (stage 0) or the embeddings of locations (stage 1) at the start."""
     bf16: bool = True
     """Compute in bfloat16; weights stay float32."""
     seed: int = 0
@@ -162,16 +153,10 @@ class PaliGemmaStage:
 
     def rules(self) -> tuple[ParameterRule, ...]:
         """Make the rules for the vision encoder's learning rate and for frozen weights."""
-        frozen = freezing(self.freeze)
-        learned = self.stage != "0" and not self.freeze.startswith("vision-encoder")
-        if not learned or (self.vision_encoder_lr_scale == 1 and not self.vision_encoder_warmup_steps):
-            return frozen
-        return (
-            ParameterRule(
-                pattern="vision_encoder.*", lr_scale=self.vision_encoder_lr_scale, warmup_steps=self.vision_encoder_warmup_steps
-            ),
-            *frozen,
-        )
+        scale, warmup = self.vision_encoder_lr_scale, self.vision_encoder_warmup_steps
+        if self.stage == "0" or self.freeze.startswith("vision-encoder") or (scale == 1 and not warmup):
+            return freezing(self.freeze)
+        return ParameterRule(pattern="vision_encoder.*", lr_scale=scale, warmup_steps=warmup), *freezing(self.freeze)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,11 +164,9 @@ class PaliGemmaTransfer:
     """Stage 3: transfer to one task."""
 
     task: str = ""
-    """Task of the papers by name, such as vqav2, whose published numbers are then the defaults: for images of
-    --image-size, or the smallest ones; by default a task of one's own."""
+    """Task of the papers by name, such as vqav2, whose numbers published for --image-size are then the defaults."""
     data: str = ""
-    """File of JSON lines with image (a path from the file's folder on, or a list), prefix and suffix (or a list); with
-    --task the folder of its official files."""
+    """File of JSON lines with image, prefix and suffix (texts, or lists of them); with --task the folder of its files."""
     splits: str = ""
     """With --task: what is learned, such as train+val; by default what the papers took."""
     checks: str = ""
@@ -211,8 +194,7 @@ class PaliGemmaTransfer:
     lr: float = 1e-5
     """Highest learning rate; it falls to 0 by a cosine."""
     weight_decay: float = 0.0
-    """Of the matrices of vision encoder and projector. The papers' numbers are not multiplied by the learning rate:
-    1e-6 at 1e-5 is 0.1 here."""
+    """Of the matrices of vision encoder and projector; the papers' 1e-6 at a learning rate of 1e-5 is 0.1 here."""
     dropout: float = 0.0
     """Of the decoder."""
     learning: Learning = field(default_factory=lambda: Learning(length=128))
@@ -228,7 +210,7 @@ class PaliGemmaTransfer:
     lora_alpha: float = 16.0
     """Over the rank, the factor on these changes."""
     noise_boxes: int = 0
-    """Boxes that each list of boxes is filled up to with noise (the detection transfer of PaliGemma 2); 0: none are."""
+    """Boxes that each list is filled up to with noise (the detection transfer of PaliGemma 2)."""
     bf16: bool = False
     """Compute in bfloat16; weights stay float32."""
     seed: int = 0
@@ -278,17 +260,14 @@ PUBLISHED_TASKS: Mapping[str, TextMixture] = {
 _BATCH = 8192
 _PUBLISHED_EXAMPLES = {224: 1_000_000_000, 448: 50_000_000, 896: 10_000_000}
 """Of a stage, by the size of its images (PaliGemma, sections 3.2.2 and 3.2.3)."""
-UNPUBLISHED: Mapping[str, Mapping[str, str]] = {
-    stage: {
-        "batch_size": "ours; with the published examples it gives the steps",
-        "schedule": "the reciprocal of a root of the step, without an end, whose scale is not printed; here constant",
-        "vision_encoder_warmup_steps": "slow and linear, of a length that a figure alone shows; here none",
-        "weight_decay": "ours",
-        "mixture": "weights of the tasks; images and texts of the papers are not public, the command reads those of scenes",
-    }
-    for stage in ("1", "2")
+UNPUBLISHED: Mapping[str, str] = {
+    "batch_size": "ours; with the published examples it gives the steps",
+    "schedule": "the reciprocal of a root of the step, without an end, whose scale is not printed; here constant",
+    "vision_encoder_warmup_steps": "slow and linear, of a length that a figure alone shows; here none",
+    "weight_decay": "ours",
+    "mixture": "weights of the tasks; images and texts of the papers are not public, the command reads those of scenes",
 }
-"""Values that the papers do not give, and what stands in their place."""
+"""Values of stages 1 and 2 that the papers do not give, and what stands in their place."""
 
 
 def published_stage(stage: str, model: str = "") -> PaliGemmaStage:
@@ -345,15 +324,6 @@ def stage1(data: str, start: str = "", **changes: Any) -> PaliGemmaStage:
     With a mixture of only captions it is captioning pre-training, for vision encoders not trained on locations.
     """
     return replace(STAGES["1"], data=data, start=start, **changes)
-
-
-def stage2(data: str, start: str, image_size: int, **changes: Any) -> PaliGemmaStage:
-    """Make the config of a run on larger images, from weights of stage 1.
-
-    >>> stage2("images", "model.safetensors", 224).mixture.detect_all
-    1.0
-    """
-    return replace(STAGES["2"], data=data, start=start, image_size=image_size, **changes)
 
 
 def transfer(data: str, start: str, **changes: Any) -> PaliGemmaTransfer:

@@ -1,4 +1,4 @@
-"""Code shared by PaliGemma's training runs, and stage 0 on a file of captions; the same call resumes a stopped run.
+"""Code shared by PaliGemma's training runs; the same call resumes a stopped run.
 
 Stages on images of `scenes/` are in `nano.stages`, transfers in `transfer.run`.
 """
@@ -15,8 +15,6 @@ from tapetum.encoders.config import ViTConfig
 from tapetum.hub.loading import header_of
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
-from tapetum.systems.paligemma.contrastive import ContrastiveTask
-from tapetum.systems.paligemma.data import JsonLinesSamples
 from tapetum.systems.paligemma.recipes import PaliGemmaStage
 from tapetum.systems.paligemma.task import PaliGemmaTask, adopted_encoder
 from tapetum.systems.paligemma.tokens import Tokens
@@ -37,24 +35,8 @@ class TrainedPaliGemma:
     """On held-out data."""
 
 
-def train_on_pairs(
-    run: PaliGemmaStage,
-    launch: Launch,
-    say: Callable[[str], None] = print,
-    phase: str = "",
-    task: type[ContrastiveTask] = ContrastiveTask,
-) -> TrainedPaliGemma | None:
-    """Train stage 0 on the images and captions of a file of JSON lines; None if there is more to do."""
-    pairs = JsonLinesSamples(run.data, run.image_size)
-    checks = JsonLinesSamples(run.checks, run.image_size) if run.checks else None
-    say(f"{len(pairs):,} pairs to learn from, {len(checks) if checks else 0} to check")
-    start = Path(run.start) if run.start else None
-    made = task(vision_encoder_config(run), pairs, checks, run.seed, start, run.encoder)
-    return fit_vision_encoder(made, run, launch, phase)
-
-
 def fit_vision_encoder(task: Task, run: PaliGemmaStage, launch: Launch, phase: str) -> TrainedPaliGemma | None:
-    """Train stage 0, and write the vision encoder with any head of its own loss, without the sigmoid loss's parts."""
+    """Train stage 0, and write the vision encoder with the head of its loss."""
     result = fit_phase(task, run, launch, phase)
     if result is None:
         return None
@@ -64,7 +46,7 @@ def fit_vision_encoder(task: Task, run: PaliGemmaStage, launch: Launch, phase: s
 
         with whole_file(path) as temporary:
             tensors = scored_model(result).state_dict().items()
-            save_file({name: x.contiguous() for name, x in tensors if not name.startswith("contrastive.")}, temporary)
+            save_file({name: x.contiguous() for name, x in tensors}, temporary)
     return TrainedPaliGemma(path, result.scores)
 
 

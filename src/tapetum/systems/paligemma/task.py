@@ -1,14 +1,13 @@
 """The training task of PaliGemma, for `tapetum.train.fit`, and the weights with which it begins.
 
 Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J) and the public training code. Weight decay applies only to the matrices
-of vision encoder and projector, never to the decoder. "Freezing the vision encoder" in the published transfers freezes the
-projector too. The papers' decay is not multiplied by the learning rate: their 1e-6 at a learning rate of 1e-5 is 0.1 here.
+of vision encoder and projector. The papers' decay is not multiplied by the learning rate: their 1e-6 at 1e-5 is 0.1 here.
 
 Differs from the reference: the vision encoder runs once per image for all its texts; under the masks `blocks` and `images` so
 does the decoder.
 
 Another vision encoder may replace SigLIP: an image ViT from `tapetum pretrain`, or a named one (`adopted_encoder`). The paper
-takes SigLIP So400m/14 (3.1; `join` does that).
+takes SigLIP So400m/14 (3.1).
 
     patches       take pixels in -1..1: another mean and standard deviation are folded into weight and bias
     positions     interpolated to the grid of PaliGemma's images; sine positions become learned ones of the same values
@@ -66,18 +65,15 @@ class PaliGemmaTask(Task):
         self.start, self.checks = start, checks
 
     def model(self) -> PaliGemma:
-        """Make a model with the run's initial weights."""
         model = PaliGemma(self.config)
         if self.start is not None:
             begin(model, self.start)
         return model
 
     def dataset(self) -> SampleDataset:
-        """Build the data set of samples by number."""
         return SampleDataset(self.samples, self.seed)
 
     def collate(self, items: Sequence[ImageTexts]) -> Step:
-        """Make a micro-batch."""
         batch = collate(items, self.tokens, self.learning.length)
         packed = None
         if self.config.prefix_mask in ("blocks", "images"):
@@ -85,7 +81,6 @@ class PaliGemmaTask(Task):
         return Step(batch, packed)
 
     def loss(self, model: nn.Module, batch: Step, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the loss of the suffixes."""
         assert isinstance(model, PaliGemma)
         return text_loss(model, model.embed_images(batch.batch.pixels), batch, self.learning, self.soft_locations)
 
@@ -97,15 +92,12 @@ class PaliGemmaTask(Task):
         )
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Group the parameters: matrices of vision encoder and projector decay, nothing else does."""
         return reference_groups(model)
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score held-out data."""
         return {} if self.checks is None else self.checks(model)
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe the run, for checkpoints."""
         about = getattr(self.samples, "about", dict)()
         return {"config": as_json(self.config), "learning": vars(self.learning), "seed": self.seed, "samples": about}
 
@@ -141,26 +133,18 @@ class StartFrom(Start):
     def __call__(self, model: PaliGemma) -> None:
         from safetensors.torch import load_file
 
-        own = model.state_dict()
-        state = load_file(no_pipe(self.path))
+        parts = "vision_encoder.", "dense_head."
+        state, own = load_file(no_pipe(self.path)), model.state_dict()
         if self.vision_encoder is not None:
-            state |= {
-                name: value
-                for name, value in load_file(no_pipe(self.vision_encoder)).items()
-                if name.startswith(("vision_encoder.", "dense_head."))
-            }
-        table, side = state.get("vision_encoder.positions"), model.config.vision_encoder.grid
-        if table is not None and table.shape[0] != side[0] * side[1]:
+            state |= {k: v for k, v in load_file(no_pipe(self.vision_encoder)).items() if k.startswith(parts)}
+        table, grid = state.get("vision_encoder.positions"), model.config.vision_encoder.grid
+        if table is not None and table.shape[0] != grid[0] * grid[1]:
             old = round(table.shape[0] ** 0.5)
-            state["vision_encoder.positions"] = interpolate(table, (old, old), side, model.config.vision_encoder.resample)
+            state["vision_encoder.positions"] = interpolate(table, (old, old), grid, model.config.vision_encoder.resample)
         state = {name: value for name, value in state.items() if name in own or not name.startswith("dense_head.")}
         missing, unknown = model.load_state_dict(state, strict=False)
-        vision_encoder_alone = all(name.startswith(("vision_encoder.", "dense_head.")) for name in state)
-        absent = [
-            name
-            for name in missing
-            if name.startswith("vision_encoder.") or not (vision_encoder_alone or name.startswith("dense_head."))
-        ]
+        drawn = parts[1:] if not all(name.startswith(parts) for name in state) else ("language.", "projector.", "dense_head.")
+        absent = [name for name in missing if not name.startswith(drawn)]
         if unknown or absent:
             raise BadInput(f"{self.path} is no start for this model: {(*unknown, *absent)[0]} does not fit; give other weights")
 

@@ -9,18 +9,18 @@ Source: PaliGemma (arXiv 2407.07726, 3.2) and its public code; All in Tokens (ar
 The official file has the 1,152 tokens among its pieces (n = 256,000); a model without them gets them after its last piece.
 Either way a text is first cut at such tokens, so they are never split and do not affect their neighbours.
 
-How `transformers` (5.24, `PaliGemmaProcessor`) differs: it encodes the prompt and its "\\n" as one text, so a prompt ending
-with a newline may get one longer piece; it reads `<bos>`, `<eos>`, `<pad>`, `<unk>` and `<image>` in a text as tokens, while
-here, as in the reference, they are plain text; it always ends a suffix with EOS; for an image it repeats `<image>`, a later
-token that is never generated, so it has no id here.
+How `transformers` (5.24, `PaliGemmaProcessor`) differs: it encodes the prompt and its "\\n" as one text; it reads `<bos>`,
+`<eos>`, `<pad>`, `<unk>` and `<image>` in a text as tokens, while here, as in the reference, they are plain text; for an image
+it repeats `<image>`, a later token that is never generated, so it has no id here.
 """
 
 import hashlib
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import sentencepiece
 
@@ -34,8 +34,9 @@ EXTRA = tuple(f"<loc{n:04d}>" for n in range(LOCATIONS)) + tuple(f"<seg{n:03d}>"
 """All of these, in the order of their numbers."""
 FILES = "tokenizer.model", "paligemma_tokenizer.model"
 """Names that the file has in a folder of weights: of Hugging Face, and of big_vision."""
-PAD, EOS, BOS, UNK = 0, 1, 2, 3
+_SPECIAL = {"pad": 0, "eos": 1, "bos": 2, "unk": 3}
 """Numbers of the four tokens that have no letters."""
+EOS, BOS, UNK = 1, 2, 3
 _LIKE_EXTRA = re.compile(r"<(?:loc|seg)[0-9]*>")
 _MARGIN = 128
 """Rows that a table of embeddings may have beyond the tokens: `<image>`, and padding to a multiple of 64."""
@@ -52,8 +53,8 @@ class Tokens:
             self._pieces.load_from_serialized_proto(model)
         except (RuntimeError, TypeError) as error:
             raise BadInput("these bytes are no SentencePiece model; give the tokenizer.model of the weights") from error
-        own = self._pieces.pad_id(), self._pieces.eos_id(), self._pieces.bos_id(), self._pieces.unk_id()
-        if own != (PAD, EOS, BOS, UNK):
+        own = tuple(getattr(self._pieces, f"{name}_id")() for name in _SPECIAL)
+        if own != (0, 1, 2, 3):
             raise BadInput(
                 f"the tokenizer has pad, eos, bos, unk as {own}; those of PaliGemma are (0, 1, 2, 3): it is another model's, "
                 "give the tokenizer.model of the weights"
@@ -76,20 +77,16 @@ class Tokens:
         """Ids that end a prefix: one in the official model and in those that `train` makes."""
 
     @classmethod
-    def load(cls, source: str | Path | bytes) -> "Tokens":
-        """Read a SentencePiece model: its bytes, its file, or a folder of weights with a tokenizer.model in it.
+    def load(cls, source: str | Path) -> "Tokens":
+        """Read a SentencePiece model: its file, or a folder of weights with a tokenizer.model in it.
 
         Raises BadInput if there is none, or it is not such a model.
         """
-        if isinstance(source, bytes):
-            return cls(source)
         path = Path(source)
         if path.is_dir():
-            files = [path / name for name in FILES if (path / name).is_file()]
-            if not files:
-                other = " (its tokenizer.json is not read)" if (path / "tokenizer.json").exists() else ""
-                raise BadInput(f"the folder {path} has no {FILES[0]}{other}; put that of the same weights there")
-            path = files[0]
+            other = " (its tokenizer.json is not read)" if (path / "tokenizer.json").exists() else ""
+            absent = f"the folder {path} has no {FILES[0]}{other}; put that of the same weights there"
+            path = _first([path / name for name in FILES], absent)
         try:
             model = read_bytes(path)
         except OSError as error:
@@ -109,10 +106,8 @@ class Tokens:
         if path.is_dir():
             return cls.load(path)
         places = [path.with_suffix(".model"), *(path.with_name(name) for name in FILES)]
-        path_there = next((place for place in places if place.is_file()), None)
-        if path_there is None:
-            raise BadInput(f"there is no tokenizer beside {path}; put {places[0].name} or {FILES[0]} there")
-        return cls.load(path_there)
+        absent = f"there is no tokenizer beside {path}; put {places[0].name} or {FILES[0]} there"
+        return cls.load(_first(places, absent))
 
     @classmethod
     def train(cls, lines: Iterable[str], vocabulary: int, path: str | Path) -> "Tokens":
@@ -127,6 +122,8 @@ class Tokens:
         >>> tokens.decode(tokens.encode_suffix("<loc0009> red\\u00e9"))
         '<loc0009> redé'
         """
+        special: dict[str, Any] = {f"{name}_id": number for name, number in _SPECIAL.items()}
+        special |= {f"{name}_piece": f"<{name}>" for name in _SPECIAL}
         made = io.BytesIO()
         texts = (part for line in lines for part in _LIKE_EXTRA.sub("\n", line).split("\n") if part)
         try:
@@ -142,14 +139,7 @@ class Tokens:
                 allow_whitespace_only_pieces=True,
                 normalization_rule_name="identity",
                 character_coverage=1.0,
-                pad_id=PAD,
-                eos_id=EOS,
-                bos_id=BOS,
-                unk_id=UNK,
-                pad_piece="<pad>",
-                eos_piece="<eos>",
-                bos_piece="<bos>",
-                unk_piece="<unk>",
+                **special,
                 user_defined_symbols=["\n"],
                 num_threads=1,
                 minloglevel=2,
@@ -230,11 +220,9 @@ class Tokens:
         return "".join((*parts, self._pieces.decode(run)))
 
     def is_location(self, number: int) -> bool:
-        """Check whether an id is that of a location."""
         return self._names.get(number, "").startswith("<loc")
 
     def is_segment(self, number: int) -> bool:
-        """Check whether an id is that of a mask code."""
         return self._names.get(number, "").startswith("<seg")
 
     def piece(self, number: int) -> str:
@@ -248,3 +236,11 @@ class Tokens:
 
     def __setstate__(self, model: bytes) -> None:
         self.__init__(model)
+
+
+def _first(places: Sequence[Path], absent: str) -> Path:
+    """Choose the first file that is there."""
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise BadInput(absent)
+    return path

@@ -25,7 +25,7 @@ from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import whole_file, write_folder
 from tapetum.core.reading import parse_json
 from tapetum.encoders.config import squashed
-from tapetum.encoders.tables.rows import NameRow, part_row, to_official
+from tapetum.encoders.tables.rows import NameRow, to_official
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
 from tapetum.hub.state_dicts import TensorFile, finite_to_bytes, read_settings, shards
@@ -35,7 +35,7 @@ from tapetum.systems.paligemma.config import PaliGemmaConfig, as_json, from_json
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official import big_vision, huggingface
 from tapetum.systems.paligemma.official.big_vision import NpzFile
-from tapetum.systems.paligemma.official.fill import Source, filled_model, is_weight, npz_source, tensor_source, unmade
+from tapetum.systems.paligemma.official.fill import filled_model, is_weight, source_of
 from tapetum.systems.paligemma.tokens import EXTRA, Tokens
 from tapetum.systems.paligemma.tokens import FILES as TOKENIZER_FILES
 
@@ -58,17 +58,12 @@ def load(
 ) -> PaliGemma:
     """Load a PaliGemma or PaliGemma 2, in evaluation mode.
 
-    Args:
-        folder_or_name: a folder of Hugging Face (config.json, safetensors), a big_vision .npz (with `config`), a file that
-            `save` wrote, or a known name (`tapetum weights list`).
-        device: where to put it; None is the CPU.
-        dtype: of the weights; None is float32.
-        config: or its name (`tapetum.systems.paligemma.config.NAMED`), for files without one, or to override theirs. For
-            another image size, positions are interpolated as its vision encoder says; with fewer vocabulary rows, the first are
-            taken; if the file lacks the 1,152 rows of locations and masks, as a raw Gemma does, they are drawn.
+    `folder_or_name` is a folder of Hugging Face (config.json, safetensors), a big_vision .npz (with `config`), a file that
+    `save` wrote, or a known name (`tapetum weights list`); the CPU and float32 are the defaults. `config`, or its name
+    (`tapetum.systems.paligemma.config.NAMED`), is for files without one, or overrides theirs: for another image size, positions
+    are interpolated as its vision encoder says; with fewer vocabulary rows, the first are taken.
 
-    Raises:
-        BadInput: a file is missing, damaged or hostile, or has other weights than the config says; the message names which.
+    Raises BadInput, naming the file, if one is missing, damaged or hostile, or has other weights than the config says.
     """
     place = find_device(device)
     sizes = named(config) if isinstance(config, str) else config
@@ -83,7 +78,7 @@ def load(
         if sizes is None:
             raise BadInput(f"{path} does not say what it is; give config=, such as config='paligemma-3b-224'")
         with NpzFile(path) as file:
-            return filled_model(sizes, big_vision.table, npz_source(file, big_vision.plain_name), place, dtype)
+            return filled_model(sizes, big_vision.table, source_of([file], big_vision.plain_name), place, dtype)
     text = header_of(path).get(HEADER)
     if text is not None:
         return _own(path, sizes, place, dtype)
@@ -206,7 +201,7 @@ def resized(model: PaliGemma, image_size: int, how: Resample = "big_vision") -> 
 
 
 def _from_huggingface(files: list[TensorFile], config: PaliGemmaConfig, device: torch.device, dtype: torch.dtype) -> PaliGemma:
-    source = tensor_source(files, huggingface.own_name)
+    source = source_of(files, huggingface.own_name)
     second = any(name.endswith("pre_feedforward_layernorm.weight") for name in source.shapes)
     if second != config.language.post_norms:
         weights_kind, config_kind = ("PaliGemma 2", "PaliGemma") if second else ("PaliGemma", "PaliGemma 2")
@@ -229,11 +224,5 @@ def _own(path: Path, sizes: PaliGemmaConfig | None, device: torch.device, dtype:
         raise BadInput(f"{path} has a config of its own, and it is another one; leave config= out")
     if not set(parts) <= set(_PARTS):
         raise BadInput(f"{path} has bytes in {' '.join(parts)[:60]!r}; they may be in {' and '.join(_PARTS)}: save it again")
-    file = TensorFile(path, eight_bits=bool(parts))
-
-    def table(config: PaliGemmaConfig) -> list[NameRow]:
-        own = unmade(config, dtype, parts).state_dict()
-        return [part_row(name, name, tuple(tensor.shape)) for name, tensor in own.items() if is_weight(tensor)]
-
-    source = Source(file.shapes, lambda piece, target: file.read(piece.theirs, target))
-    return filled_model(config, table, source, device, dtype, parts)
+    source = source_of([TensorFile(path, eight_bits=bool(parts))], str)
+    return filled_model(config, None, source, device, dtype, parts)

@@ -9,11 +9,8 @@
                                with a number that is not above 0, are seen whole; those of the test split are cut already.
 
 At this border microseconds become seconds and [[y ...], [x ...]] becomes (x, y). `tapetum.data.perception` writes such files,
-with an entry `cut_frame` of a question that looks ahead. Keys that a file lacks stand for empty lists; keys that are not known
-are not looked at. What is wrong has a name, such as [seconds], at the end of the message.
-
-That the frame of a cut itself is the first one that is not seen is our reading: "the frame where the cut should be made" is all
-that the publisher says (README).
+with an entry `cut_frame` of a question that looks ahead. Keys that a file lacks stand for empty lists. What is wrong has a
+name, such as [seconds], at the end of the message. That the frame of a cut is itself not seen is our reading of the README.
 """
 
 import re
@@ -28,12 +25,13 @@ import numpy as np
 from tapetum.core import reading
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_text
-from tapetum.systems.perception_test.public_files import CUTS, ID_LISTS
+from tapetum.systems.perception_test.public_files import CUTS
 from tapetum.systems.perception_test.types import (
     KEYS,
     AnnotatedVideo,
     ChoiceQuestion,
     GroundedQuestion,
+    InvalidItem,
     LabelledSegment,
     Metadata,
     ObjectTrack,
@@ -47,14 +45,6 @@ _SHORTEST = 1000
 """Microseconds before which nothing that was annotated ends: a frame alone is longer."""
 
 
-class _Odd(ValueError):
-    """Something is wrong that has a name."""
-
-    def __init__(self, name: str, text: str):
-        super().__init__(text)
-        self.name = name
-
-
 def read_annotations(path: str | Path, cuts: str | Path | None = BESIDE) -> dict[str, AnnotatedVideo]:
     """Read annotations, by the id of the video. Raises BadInput, naming the item, for what does not fit together.
 
@@ -62,15 +52,10 @@ def read_annotations(path: str | Path, cuts: str | Path | None = BESIDE) -> dict
     and in the folder lists beside theirs, and None cuts nothing but what the annotations say themselves.
     """
     annotations = annotations_of(read_json(path))
-    if cuts is None:
-        return annotations
-    return cut_beside(annotations, Path(path)) if cuts == BESIDE else with_cuts(annotations, read_cuts(cuts))
-
-
-def cut_beside(videos: Mapping[str, AnnotatedVideo], path: Path) -> dict[str, AnnotatedVideo]:
-    """Apply the list of cuts beside the annotations to questions, if there is one."""
-    file = find_cuts(path, next((video.metadata.split for video in videos.values()), ""))
-    return dict(videos) if file is None else with_cuts(videos, read_cuts(file))
+    if cuts == BESIDE:
+        cuts = find_cuts(Path(path), next((video.metadata.split for video in annotations.values()), ""))
+    ends = {} if cuts is None else read_cuts(cuts)
+    return {name: _cut(video, ends.get(name)) for name, video in annotations.items()}
 
 
 def annotations_of(content: Mapping[str, Any]) -> dict[str, AnnotatedVideo]:
@@ -85,30 +70,34 @@ def _video(name: str, item: Any) -> AnnotatedVideo:
     def each(task: str, make: Callable[[Any], Kind]) -> Sequence[Kind]:
         key = KEYS[task]
         entries = item.get(key) or ()
-        if not isinstance(entries, Sequence) or isinstance(entries, str):
+        if not isinstance(entries, list | tuple):
             raise BadInput(f"{key} of {name} is a {type(entries).__name__}; wanted a list [wrong-nesting]")
         return tuple(_guarded(f"{key} {place} of {name}", make, entry) for place, entry in enumerate(entries))
 
-    video = AnnotatedVideo(
-        metadata=_guarded(f"metadata of {name}", partial(_metadata, name), item["metadata"]),
-        objects=each("object", _object),
-        points=each("point", _point),
+    metadata = _guarded(f"metadata of {name}", partial(_metadata, name), item["metadata"])
+    objects = each("object", _object)
+    for what, entries in (("object_tracking", objects), ("mc_question", questions := each("mcqa", _question))):
+        for place, entry in enumerate(entries):
+            if entry.id != place:
+                raise BadInput(f"{what} {entry.id} of {name}: its id must be its place in the list, {place} [wrong-id]")
+    return AnnotatedVideo(
+        metadata=metadata,
+        objects=objects,
+        points=each("point", partial(_point, end=metadata.frames)),
         actions=each("action", _segment),
         sounds=each("sound", _segment),
-        questions=each("mcqa", _question),
-        grounded=each("grounded", _grounded),
+        questions=questions,
+        grounded=each("grounded", partial(_grounded, objects=len(objects))),
     )
-    _check(name, video)
-    return video
 
 
 def _guarded(what: str, make: Callable[[Any], Kind], entry: Any) -> Kind:
     try:
         return make(entry)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        lacks = isinstance(error, KeyError)
-        reason = f"it lacks {error}" if lacks else str(error)
-        name = "missing-key" if lacks else error.name if isinstance(error, _Odd) else "malformed"
+        reason, name = str(error), error.name if isinstance(error, InvalidItem) else "malformed"
+        if isinstance(error, KeyError):
+            reason, name = f"it lacks {error}", "missing-key"
         raise BadInput(f"{what} is not as the Perception Test has it: {reason}; get the file again [{name}]") from error
 
 
@@ -139,17 +128,15 @@ def _metadata(name: str, m: Mapping[str, Any]) -> Metadata:
 
 
 def _object(e: Mapping[str, Any]) -> ObjectTrack:
-    boxes, frames = np.array(e["bounding_boxes"], np.float64).reshape(-1, 4), np.array(e["frame_ids"], np.int64)
+    boxes = np.array(e["bounding_boxes"], np.float64).reshape(-1, 4)
     start = np.flatnonzero(np.array(e.get("initial_tracking_box") or [1] + [0] * (len(boxes) - 1)))
     if not len(start):
-        raise _Odd("no-start", "initial_tracking_box says of no box that tracking begins there")
-    if len(boxes) != len(frames):
-        raise _Odd("wrong-length", f"{len(boxes)} boxes stand for {len(frames)} frames")
-    _microseconds(e.get("timestamps") or ())
+        raise InvalidItem("no-start", "initial_tracking_box says of no box that tracking begins there")
+    _seconds(e.get("timestamps") or ())
     return ObjectTrack(
         id=int(e["id"]),
         label=str(e.get("label", "")),
-        frames=frames,
+        frames=_frames(e, boxes),
         boxes=boxes,
         start=int(start[0]),
         masked=np.array(e.get("is_masked") or np.zeros(len(boxes)), bool),
@@ -157,24 +144,42 @@ def _object(e: Mapping[str, Any]) -> ObjectTrack:
     )
 
 
-def _point(e: Mapping[str, Any]) -> PointTrack:
-    points, frames = np.array(e["points"], np.float64), np.array(e["frame_ids"], np.int64)
-    if points.shape != (2, len(frames)):
-        name = "wrong-shape" if points.shape == (len(frames), 2) else "wrong-length"
-        raise _Odd(name, f"points have shape {points.shape} for {len(frames)} frames; wanted [ys, xs]")
+def _point(e: Mapping[str, Any], end: int) -> PointTrack:
+    points, count = np.array(e["points"], np.float64), len(e["frame_ids"])
+    if points.shape != (2, count):
+        name = "wrong-shape" if points.shape == (count, 2) else "wrong-length"
+        raise InvalidItem(name, f"points have shape {points.shape} for {count} frames; wanted [ys, xs]")
+    xy = points[::-1].T.copy()
+    frames = _frames(e, xy)
+    if frames[-1] >= end:
+        raise InvalidItem("frame-outside", f"it has frame {frames[-1]}, and the video {end} frames")
     parents = _integers(e.get("parent_objects") or ())
-    return PointTrack(id=int(e["id"]), label=str(e.get("label", "")), parents=parents, frames=frames, xy=points[::-1].T.copy())
+    return PointTrack(id=int(e["id"]), label=str(e.get("label", "")), parents=parents, frames=frames, xy=xy)
 
 
-def _microseconds(times: Sequence[float]) -> Sequence[float]:
-    """Check that times are no seconds, and convert them."""
+def _frames(e: Mapping[str, Any], places: np.ndarray) -> np.ndarray:
+    """Read the frames of a track, and check them and its places."""
+    frames = np.array(e["frame_ids"], np.int64)
+    if len(places) != len(frames):
+        raise InvalidItem("wrong-length", f"{len(places)} boxes stand for {len(frames)} frames")
+    if not len(frames) or (np.diff(frames) <= 0).any() or frames[0] < 0:
+        raise InvalidItem("unsorted-frames", f"its frames {frames[:4].tolist()} must rise from 0 on, without repetition")
+    if not np.isfinite(places).all():
+        raise InvalidItem("not-finite", "a place is not a finite number")
+    return frames
+
+
+def _seconds(times: Sequence[float]) -> list[float]:
+    """Convert microseconds, and check that they are no seconds."""
     if len(times) and 0 < max(times) < _SHORTEST:
-        raise _Odd("seconds", f"timestamps go up to {max(times):g}, which are seconds; wanted microseconds")
-    return times
+        raise InvalidItem("seconds", f"timestamps go up to {max(times):g}, which are seconds; wanted microseconds")
+    return [float(time) / MICROSECONDS for time in times]
 
 
 def _segment(e: Mapping[str, Any]) -> LabelledSegment:
-    start, end = (float(t) / MICROSECONDS for t in _microseconds(e["timestamps"]))
+    start, end = _seconds(e["timestamps"])
+    if not 0 <= start <= end:
+        raise InvalidItem("backwards", f"it goes from {start} to {end} s")
     return LabelledSegment(
         id=int(e["id"]),
         label=str(e.get("label", "")),
@@ -195,49 +200,18 @@ def _question_fields(e: Mapping[str, Any]) -> dict[str, Any]:
 def _question(e: Mapping[str, Any]) -> ChoiceQuestion:
     options, answer = tuple(map(str, e["options"])), _optional(e, "answer_id", int)
     if answer is not None and not 0 <= answer < len(options):
-        raise _Odd("unknown-option", f"answer_id is {answer} of {len(options)} options")
+        raise InvalidItem("unknown-option", f"answer_id is {answer} of {len(options)} options")
     tags = e.get("tag") or ()
     tags = (tags,) if isinstance(tags, str) else tuple(map(str, tags))
     cut = _optional(e, "cut_frame", int)
     return ChoiceQuestion(options=options, answer=answer, tags=tags, cut=cut, **_question_fields(e))
 
 
-def _grounded(e: Mapping[str, Any]) -> GroundedQuestion:
-    return GroundedQuestion(answers=_optional(e, "answers", _integers), **_question_fields(e))
-
-
-def _check(name: str, video: AnnotatedVideo) -> None:
-    """Refuse what contradicts itself."""
-
-    def refuse(what: str, number: int, rule: str, kind: str) -> None:
-        raise BadInput(f"{what} {number} of {name}: {rule}; get the annotations again [{kind}]")
-
-    for what, tracks in (("object track", video.objects), ("point track", video.points)):
-        for track in tracks:
-            f = track.frames
-            if not len(f) or (np.diff(f) <= 0).any() or f[0] < 0:
-                rule = f"its frames {f[:4].tolist()} must rise from 0 on, without repetition"
-                refuse(what, track.id, rule, "unsorted-frames")
-            values = track.boxes if isinstance(track, ObjectTrack) else track.xy
-            if not np.isfinite(values).all():
-                refuse(what, track.id, "a place is not a finite number", "not-finite")
-    for track in video.points:
-        if track.frames[-1] >= video.metadata.frames:
-            rule = f"it has frame {track.frames[-1]}, and the video {video.metadata.frames} frames"
-            refuse("point track", track.id, rule, "frame-outside")
-    for what, entries in (("object track", video.objects), ("question", video.questions)):
-        for place, entry in enumerate(entries):
-            if entry.id != place:
-                refuse(what, entry.id, f"its id must be its place in the list, {place}", "wrong-id")
-    for what, segments in (("action", video.actions), ("sound", video.sounds)):
-        for segment in segments:
-            if not 0 <= segment.start_s <= segment.end_s:
-                refuse(what, segment.id, f"it goes from {segment.start_s} to {segment.end_s} s", "backwards")
-    for question in video.grounded:
-        unknown = [a for a in question.answers or () if not 0 <= a < len(video.objects)]
-        if unknown:
-            rule = f"its answer {unknown[0]} is none of {len(video.objects)} object tracks"
-            refuse("grounded question", question.id, rule, "unknown-track")
+def _grounded(e: Mapping[str, Any], objects: int) -> GroundedQuestion:
+    answers = _optional(e, "answers", _integers)
+    if unknown := [a for a in answers or () if not 0 <= a < objects]:
+        raise InvalidItem("unknown-track", f"its answer {unknown[0]} is none of {objects} object tracks")
+    return GroundedQuestion(answers=answers, **_question_fields(e))
 
 
 _HEADS = {"", "id", "ids", "video", "videos", "video_id", "video_ids"}
@@ -283,23 +257,14 @@ def find_cuts(annotations: Path, split: str) -> Path | None:
     return find_list(annotations.parent, CUTS.get(split.lower()))
 
 
-def find_ids(folder: Path, task: str, split: str) -> Path | None:
-    """Find the list of a challenge's videos, in a folder, its lists/ or the one beside it."""
-    return find_list(folder, ID_LISTS.get((task, split)))
-
-
 def find_list(folder: Path, name: str | None) -> Path | None:
-    """Find a list by its public name."""
+    """Find a list by its public name, in a folder, its lists/ or the one beside it."""
     places = (folder, folder / "lists", folder.parent / "lists", folder / "misc", folder.parent / "misc")
     return next((place / name for place in places if (place / name).is_file()), None) if name else None
 
 
-def with_cuts(annotations: Mapping[str, AnnotatedVideo], cuts: Mapping[str, int]) -> dict[str, AnnotatedVideo]:
-    """Set where the videos of questions end, where that is before their own end and before what they say themselves."""
-    return {name: _cut(video, cuts.get(name)) for name, video in annotations.items()}
-
-
 def _cut(video: AnnotatedVideo, end: int | None) -> AnnotatedVideo:
+    """Set where a video ends for questions, where that is before its own end and before what they say themselves."""
     if end is None or end >= video.metadata.frames or not video.questions:
         return video
     questions = tuple(replace(each, cut=end if each.cut is None else min(each.cut, end)) for each in video.questions)

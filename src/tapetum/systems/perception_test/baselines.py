@@ -8,10 +8,9 @@ Tasks 1 and 2: the start of an object or a point is given, and is followed to th
 
 `StaticPlaces`, the benchmark's own, leaves both where they were, and looks at nothing.
 
-Tasks 3 and 4, `PriorWindows`: the most common segments of each class in the train split, without the video. Of a class, windows
-(as shares of the length of a video) are chosen one after the other among its own segments: each time the one that matches most
-videos' segments which no earlier window has matched, by an overlap of a half or more. Its score is the share of all videos of
-which that is so: the chance that it is right.
+Tasks 3 and 4, `PriorWindows`: the most common segments of each class in the train split, without the video. Windows (shares of
+the length of a video) are chosen greedily among a class's own segments: each time the one that matches most videos' segments
+not matched yet, by an overlap of a half or more. Its score is the share of all videos of which that is so.
 
 Task 5: the option by its frequency among right answers, or by a model's score for the video.
 
@@ -30,14 +29,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.metrics.localisation import temporal_iou
 from tapetum.systems.perception_test.footage import VideoContent
-from tapetum.systems.perception_test.predictions import answer_row, box_row, point_row, segment_row
+from tapetum.systems.perception_test.predictions import answer_row, segment_row, track_row
 from tapetum.systems.perception_test.track_scores import start_of
-from tapetum.systems.perception_test.types import AnnotatedVideo, ChoiceQuestion, ObjectTrack, PointTrack
+from tapetum.systems.perception_test.types import AnnotatedVideo, ChoiceQuestion
 from tapetum.tracks.follow import box_queries, carry_box
 from tapetum.tracks.tracker import Tracker
 from tapetum.video import open_video
@@ -47,24 +46,13 @@ class StaticPlaces:
     """Objects and points that stay where they are first seen."""
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
-        """Repeat each start in all frames from there on."""
         predictions: dict[str, Any] = {}
-        last = video.metadata.frames
-        if "object" in tasks:
-            predictions["object"] = [
-                box_row(
-                    track.id,
-                    (frames := np.arange(track.frames[track.start], last)),
-                    _repeated(track.boxes[track.start], frames),
-                )
-                for track in video.objects
-            ]
-        if "point" in tasks:
-            starts = ((track, *start_of(track)) for track in video.points)
-            predictions["point"] = [
-                point_row(track.id, (frames := np.arange(frame, last)), _repeated(np.array([x, y]), frames))
-                for track, frame, x, y in starts
-            ]
+        for task in tasks:
+            predictions[task] = []
+            for track in video.of(task):
+                start, place = start_of(track)
+                frames = np.arange(start, video.metadata.frames)
+                predictions[task].append(track_row(track.id, frames, np.broadcast_to(place, (len(frames), len(place)))))
         return predictions
 
 
@@ -77,51 +65,32 @@ class TrackedPlaces:
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
         """Track the objects, the points, or both."""
-        objects = list(video.objects) if "object" in tasks else []
-        points = list(video.points) if "point" in tasks else []
         scale = np.array(content.size, np.float64)
-        query_groups = [self._box_queries(track, content.size) for track in objects] + [
-            _point_query(track, scale) for track in points
+        tracks = [(task, track, *start_of(track)) for task in sorted(tasks) for track in video.of(task)]
+        starts = [place * np.resize(scale, len(place)) for _, _, _, place in tracks]
+        groups = [
+            box_queries(place, start, content.size) if len(place) == 4 else np.array([[start, *np.clip(place, 0, scale)]])
+            for (_, _, start, _), place in zip(tracks, starts, strict=True)
         ]
-        if not sum(map(len, query_groups)):
-            return {task: [] for task in tasks}
-        queries = np.concatenate(query_groups).astype(np.float32)
-        tracks = self.tracker.track(open_video(content.frames, frame_rate=video.metadata.frame_rate), queries)
-        ends = np.cumsum([len(part) for part in query_groups])
-        xy, visible = np.split(tracks.xy, ends[:-1]), np.split(tracks.visible, ends[:-1])
-        predictions: dict[str, Any] = {}
-        if "object" in tasks:
-            predictions["object"] = []
-            for k, track in enumerate(objects):
-                start = int(track.frames[track.start])
-                track_boxes = carry_box(_pixels(track.boxes[track.start], scale), start, xy[k], visible[k], content.size)
-                shares = np.clip(track_boxes.xyxy[start:] / np.tile(scale, 2), 0, 1)
-                predictions["object"].append(box_row(track.id, np.arange(start, len(track_boxes.xyxy)), shares))
-        if "point" in tasks:
-            predictions["point"] = []
-            for k, track in enumerate(points, len(objects)):
-                start = start_of(track)[0]
-                shown = visible[k][0].copy()
+        predictions: dict[str, Any] = {task: [] for task in tasks}
+        if not sum(map(len, groups)):
+            return predictions
+        queries = np.concatenate(groups).astype(np.float32)
+        carried = self.tracker.track(open_video(content.frames, frame_rate=video.metadata.frame_rate), queries)
+        ends = np.cumsum([len(group) for group in groups])[:-1]
+        for (task, track, start, _), place, xy, visible in zip(
+            tracks, starts, np.split(carried.xy, ends), np.split(carried.visible, ends), strict=True
+        ):
+            if len(place) == 4:
+                boxes = carry_box(place, start, xy, visible, content.size)
+                frames, shares = np.arange(start, len(boxes.xyxy)), np.clip(boxes.xyxy[start:] / np.tile(scale, 2), 0, 1)
+            else:
+                shown = visible[0].copy()
                 shown[start] = True  # it was given there
                 frames = start + np.flatnonzero(shown[start:])
-                predictions["point"].append(point_row(track.id, frames, xy[k][0, frames] / scale))
+                shares = xy[0, frames] / scale
+            predictions[task].append(track_row(track.id, frames, shares))
         return predictions
-
-    def _box_queries(self, track: ObjectTrack, size: tuple[int, int]) -> Float[np.ndarray, "k 3"]:
-        return box_queries(_pixels(track.boxes[track.start], np.array(size, np.float64)), int(track.frames[track.start]), size)
-
-
-def _repeated(place: Float[np.ndarray, " k"], frames: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n k"]:
-    return np.broadcast_to(place, (len(frames), len(place)))
-
-
-def _pixels(box: Float[np.ndarray, "4"], scale: Float[np.ndarray, "2"]) -> Float[np.ndarray, "4"]:
-    return box * np.tile(scale, 2)
-
-
-def _point_query(track: PointTrack, scale: Float[np.ndarray, "2"]) -> Float[np.ndarray, "1 3"]:
-    frame, x, y = start_of(track)
-    return np.array([[frame, *np.clip(np.array([x, y]) * scale, 0, scale)]])
 
 
 OVERLAP, MOST, MOST_SEGMENTS = 0.5, 10, 1500
@@ -136,7 +105,6 @@ class PriorWindows:
         self.windows = {task: _windows(train, task) for task in ("action", "sound")}
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
-        """Predict the windows for a video."""
         predictions: dict[str, Any] = {}
         for task in tasks:
             if not self.windows[task]:
@@ -154,7 +122,7 @@ def _windows(train: Mapping[str, AnnotatedVideo], task: str) -> list[tuple[int, 
     by_class: dict[int, list[tuple[int, float, float]]] = {}
     for number, video in enumerate(train.values()):
         length = video.metadata.seconds
-        for s in video.segments(task):
+        for s in video.of(task):
             by_class.setdefault(s.label_id, []).append((number, s.start_s / length, min(1.0, s.end_s / length)))
     windows = []
     for label in sorted(by_class):
@@ -216,9 +184,9 @@ class Frequency:
             raise BadInput("the annotations to learn from have no answered question; give those of the train split")
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
-        """Answer the questions of a video."""
-        name = video.metadata.video_id
-        return {"mcqa": [answer_row(q, self.choose(q, self._generator(name, q))) for q in video.questions]}
+        name = zlib.crc32(video.metadata.video_id.encode("utf-8", "surrogatepass"))
+        draws = (np.random.default_rng([self.seed, name, question.id, 5]) for question in video.questions)
+        return {"mcqa": [answer_row(q, self.choose(q, rng)) for q, rng in zip(video.questions, draws, strict=True)]}
 
     def choose(self, question: ChoiceQuestion, rng: np.random.Generator) -> int:
         """Choose an option by the votes of right answers; its place."""
@@ -229,9 +197,6 @@ class Frequency:
         counts = np.array([votes[option] for option in question.options])
         return int(rng.choice(np.flatnonzero(counts == counts.max())))
 
-    def _generator(self, name: str, question: ChoiceQuestion) -> np.random.Generator:
-        return np.random.default_rng([self.seed, zlib.crc32(name.encode("utf-8", "surrogatepass")), question.id, 5])
-
 
 class ChosenOptions:
     """Chooses what a model scores highest; the video ends where the question has it end."""
@@ -241,7 +206,6 @@ class ChosenOptions:
         self.scorer = scorer
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
-        """Answer the questions of a video."""
         rows = []
         for question in video.questions:
             scores = self.scorer.score_options(content.until(question.cut).frames, question.question, question.options)

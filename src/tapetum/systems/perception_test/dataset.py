@@ -9,19 +9,18 @@
 With a task, only videos that have something of it, and of these the challenge's where its list of ids is there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 from jaxtyping import Float32
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path
-from tapetum.systems.perception_test.annotations import BESIDE, find_cuts, find_ids, read_annotations, read_ids
+from tapetum.systems.perception_test.annotations import BESIDE, find_cuts, find_list, read_annotations, read_ids
 from tapetum.systems.perception_test.footage import AlignedVideo, find_videos, footage_sound, open_footage
-from tapetum.systems.perception_test.public_files import CUTS
+from tapetum.systems.perception_test.public_files import CUTS, ID_LISTS
 from tapetum.systems.perception_test.types import KEYS, AnnotatedVideo, ChoiceQuestion
 
 _OWN = {"object": ("object_tracking", "sot"), "mcqa": ("mc_question", "mc_vqa")}
@@ -56,23 +55,11 @@ class BenchmarkVideo:
         return question.cut if self.cut and question is not None else None
 
 
-class PerceptionTest(Sequence[BenchmarkVideo]):
+class PerceptionTest(list[BenchmarkVideo]):
     """Videos of a split; see `open_split`."""
 
-    def __init__(self, items: Sequence[BenchmarkVideo], remarks: Sequence[str]):
-        self._items = list(items)
-        self.remarks = tuple(remarks)
-        """What a person should know, such as that a list is missing."""
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    @overload
-    def __getitem__(self, place: int) -> BenchmarkVideo: ...
-    @overload
-    def __getitem__(self, place: slice) -> "PerceptionTest": ...
-    def __getitem__(self, place: int | slice) -> "BenchmarkVideo | PerceptionTest":
-        return PerceptionTest(self._items[place], self.remarks) if isinstance(place, slice) else self._items[place]
+    remarks: tuple[str, ...] = ()
+    """What a person should know, such as that a list is missing."""
 
 
 def open_split(
@@ -80,15 +67,9 @@ def open_split(
 ) -> PerceptionTest:
     """Open a split of the benchmark in a folder.
 
-    Args:
-        root: folder of annotations/, videos/, audios/ and lists/, or with the annotations themselves in it.
-        split: train, valid, test or sample.
-        task: keep only videos that have something of it.
-        cut: let questions see their videos only until the frame at which they are cut.
-        challenge: of a task, keep the videos of its challenge where the list of their ids is there.
-
-    Raises:
-        BadInput: there is no such split here, or its annotations are damaged.
+    `root` has annotations/, videos/, audios/ and lists/, or the annotations themselves. With a `task`, only videos that have
+    something of it are kept, and with `challenge` of these the challenge's, where the list of their ids is there. With `cut`,
+    questions see their videos only until the frame at which they are cut. Raises BadInput for damaged or missing annotations.
     """
     root = named_path(root)
     if task is not None and task not in KEYS:
@@ -103,7 +84,7 @@ def open_split(
         )
     if task is not None:
         videos = {name: video for name, video in videos.items() if video.of(task) or split == "test"}
-        ids = find_ids(file.parent, task, split) if challenge else None
+        ids = find_list(file.parent, ID_LISTS.get((task, split))) if challenge else None
         if ids is not None:
             listed = set(read_ids(ids))
             lacking = len(listed - videos.keys())
@@ -116,8 +97,9 @@ def open_split(
             )
     if not videos:
         raise BadInput(f"{file} has no video of the task {task}; give another split or folder")
-    items = [BenchmarkVideo(name=name, truth=video, folder=root, cut=cut) for name, video in videos.items()]
-    return PerceptionTest(items, remarks)
+    made = PerceptionTest(BenchmarkVideo(name=name, truth=video, folder=root, cut=cut) for name, video in videos.items())
+    made.remarks = tuple(remarks)
+    return made
 
 
 def _shows_answers(videos: Mapping[str, AnnotatedVideo]) -> bool:

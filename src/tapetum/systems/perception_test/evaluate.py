@@ -1,9 +1,8 @@
-"""Scoring of predictions for any of the six tasks, or of two in one file.
+"""Scoring of predictions for any of the six tasks, or of objects and points in one file.
 
-The unified tracks of 2025 (arXiv 2601.06287) have two tasks in one submission, each scored as it is alone: joint has objects
-and points (its rules; issue 31 of the public code), localisation actions and sounds. How the servers make one number of both is
-not public, so none is made up here. Unified questions, the third of these tracks, are multiple-choice questions of three to
-five options, which the task mcqa scores.
+The joint track of 2025 (arXiv 2601.06287) has objects and points in one submission, each scored as it is alone (issue 31 of the
+public code). How the server makes one number of both is not public, so none is made up here. Unified questions are
+multiple-choice questions of three to five options, which the task mcqa scores.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,21 +17,20 @@ from tapetum.systems.perception_test.track_scores import score_grounded, score_o
 from tapetum.systems.perception_test.types import JOINT, AnnotatedVideo, TaskPredictions
 
 
-def _score_both(annotations: Mapping[str, AnnotatedVideo], predictions: TaskPredictions, reading: str) -> TaskScores:
-    """Score both tasks of a file; of localisation, names of numbers begin with the task, and so do the rows of the table."""
+def _score_joint(annotations: Mapping[str, AnnotatedVideo], predictions: TaskPredictions, reading: str) -> TaskScores:
+    """Score objects and points of a file."""
     numbers: dict[str, Any] = {}
     counts: dict[str, int] = {}
     cameras: dict[str, Any] = {}
     table: list[Mapping[str, Any]] = []
-    joint = predictions.task == "joint"
-    for task in JOINT[predictions.task]:
+    for task in JOINT:
         videos = {name: parts[task] for name, parts in predictions.videos.items() if task in parts}
         scores = TASKS[task](annotations, TaskPredictions(task, videos), reading)
-        numbers |= {name if joint else f"{task}_{name}": value for name, value in scores.numbers.items()}
+        numbers |= scores.numbers
         counts |= {f"{task}_{name}": value for name, value in scores.counts.items()}
-        cameras |= {f"{task} {name}": value for name, value in scores.groups.get("by_camera", {}).items()}
-        table += [row if joint else {"task": task, **row} for row in scores.table]
-    return TaskScores(numbers=numbers, groups={"by_camera": cameras} if joint else {}, counts=counts, table=table)
+        cameras |= {f"{task} {name}": value for name, value in scores.groups["by_camera"].items()}
+        table += scores.table
+    return TaskScores(numbers=numbers, groups={"by_camera": cameras}, counts=counts, table=table)
 
 
 TASKS: Mapping[str, Callable[[Mapping[str, AnnotatedVideo], TaskPredictions, str], TaskScores]] = {
@@ -42,21 +40,19 @@ TASKS: Mapping[str, Callable[[Mapping[str, AnnotatedVideo], TaskPredictions, str
     "sound": score_segments,
     "mcqa": score_questions,
     "grounded": score_grounded,
-    "joint": _score_both,
-    "localisation": _score_both,
+    "joint": _score_joint,
 }
 """Task to what scores it."""
-READINGS = ("default", "notebook", "tapvid-first")
-"""Ways to read the rules where the public notebooks part from them; the last is for points alone."""
+READINGS = "default", "notebook"
+"""Ways to read the rules where the public notebooks part from them."""
 
 
 def check_task(task: str, reading: str) -> None:
     """Raise BadInput for a task or reading that there is not."""
     if task not in TASKS:
         raise BadInput(f"there is no task {task!r} of the Perception Test; it is one of {', '.join(TASKS)}")
-    if reading not in READINGS or (reading == "tapvid-first" and task != "point"):
-        fits = READINGS if task == "point" else READINGS[:2]
-        raise BadInput(f"the task {task} has no reading {reading!r}; it is one of {', '.join(fits)}")
+    if reading not in READINGS:
+        raise BadInput(f"there is no reading {reading!r}; it is one of {', '.join(READINGS)}")
 
 
 def check_annotated(task: str, annotations: Mapping[str, AnnotatedVideo]) -> None:

@@ -18,9 +18,9 @@ from jaxtyping import Float32, Float64, Int, UInt8
 from tapetum.core.errors import BadInput
 from tapetum.data.video_language import video_file
 from tapetum.systems.perception_test.types import Metadata
-from tapetum.video import DecodeReport, Video, open_video
+from tapetum.video import Video, open_video
 from tapetum.video.sound import has_sound, read_sound
-from tapetum.video.types import FRAME_CACHE_BYTES, Frame, parse_size, resize_frame
+from tapetum.video.types import Frame, VideoSubset, parse_size, resize_frame
 
 
 def frame_numbers(timestamps: Float64[np.ndarray, " n"], frames: int, frame_rate: float) -> Int[np.ndarray, " t"]:
@@ -35,7 +35,7 @@ def frame_numbers(timestamps: Float64[np.ndarray, " n"], frames: int, frame_rate
     return np.clip(np.searchsorted(shown, np.arange(frames), "right") - 1, 0, len(timestamps) - 1)
 
 
-class AlignedVideo(Video):
+class AlignedVideo(VideoSubset):
     """A video whose frames are those of its annotations, until one that is cut off."""
 
     def __init__(self, video: Video, metadata: Metadata, cut: int | None = None):
@@ -45,20 +45,9 @@ class AlignedVideo(Video):
         count = metadata.frames if cut is None else min(cut, metadata.frames)
         if count < 1:
             raise BadInput(f"{metadata.video_id} is cut at its frame {cut}; wanted 1 or more")
-        self._whole, self.metadata = video, metadata
-        self.numbers = frame_numbers(video.timestamps, metadata.frames, metadata.frame_rate)[:count]
-        self.name, self.height, self.width = video.name, video.height, video.width
-
-    @property
-    def remark(self) -> str | None:
-        """Describe where the video and its annotations differ, for a person."""
-        decoded, annotated = len(self._whole), self.metadata.frames
-        if decoded == annotated:
-            return None
-        return f"{self.name} has {decoded} frames, and its annotations {annotated}; frames are taken by their times"
-
-    def __len__(self) -> int:
-        return len(self.numbers)
+        numbers = frame_numbers(video.timestamps, metadata.frames, metadata.frame_rate)
+        super().__init__(video, numbers[:count].tolist())
+        self.metadata = metadata
 
     @property
     def frame_rate(self) -> float:
@@ -68,13 +57,6 @@ class AlignedVideo(Video):
     def timestamps(self) -> Float64[np.ndarray, " t"]:
         return np.arange(len(self)) / self.metadata.frame_rate
 
-    @property
-    def report(self) -> DecodeReport:
-        return DecodeReport(promised=len(self), decoded=len(self), damaged=0, complete=self._whole.report.complete)
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self._read(range(len(self)))
-
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
         numbers = self.numbers[list(indices)].tolist()
         last, frame = -1, None
@@ -83,12 +65,6 @@ class AlignedVideo(Video):
             frame = next(frames) if number != last or frame is None else frame.copy()
             last = number
             yield frame
-
-    def cache_frames(self, max_bytes: int = FRAME_CACHE_BYTES) -> None:
-        self._whole.cache_frames(max_bytes)
-
-    def close(self) -> None:
-        self._whole.close()
 
 
 def open_footage(path: str | Path, metadata: Metadata, cut: int | None = None) -> AlignedVideo:

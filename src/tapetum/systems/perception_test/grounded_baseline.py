@@ -22,7 +22,7 @@ from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.footage import VideoContent
-from tapetum.systems.perception_test.predictions import box_row
+from tapetum.systems.perception_test.predictions import track_row
 from tapetum.systems.perception_test.types import AnnotatedVideo
 from tapetum.tracks.boxes import BoxTracks
 from tapetum.tracks.follow import BoxTracker, to_box_tracks
@@ -69,7 +69,6 @@ class GroundedWords:
             )
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
-        """Answer the grounded questions of a video."""
         answers: dict[str, Any] = {}
         tracks_by_words: dict[tuple[str, ...], BoxTracks] = {}
         for question in video.grounded:
@@ -143,4 +142,4 @@ def noun_of(label: str) -> str:
 def _row(place: int, tracks: BoxTracks, k: int, score: float, size: tuple[int, int]) -> dict[str, Any]:
     frames = np.flatnonzero(tracks.shown[k])
     shares = np.clip(tracks.xyxy[k, frames] / np.tile(np.array(size), 2), 0, 1)
-    return box_row(place, frames, shares, score=round(score, 6))
+    return track_row(place, frames, shares, score=round(score, 6))

@@ -70,19 +70,14 @@ def predict_videos(
     """Predict for all videos that have a task; returns the file of each task.
 
     Args:
-        annotations: of the videos.
         make: loads the predictors, in each process once; it is pickled where there are several.
         identities: task to what its predictions depend on, a stamp (`tapetum.core.identity`).
-        out: folder, made where it is not there; predictions in it that are of the same settings are not made again.
+        out: folder; predictions in it that are of the same settings are not made again.
         videos: folder of the videos; None where no predictor looks at any.
         side: pixels of the longer side at which videos are shown to models.
-        workers: processes of this machine.
-        engine: local, or ray.
-        progress: called with the videos that are done and their number.
         note: hears how many predictions in `out` are of other videos or settings, and so are made again.
 
-    Raises:
-        BadInput: a video is missing or damaged, or `out` cannot be written.
+    Raises BadInput if a video is missing or damaged, or `out` cannot be written.
     """
     tasks = tuple(identities)
     tasks_by_video = {name: some for name, video in annotations.items() if (some := tuple(t for t in tasks if video.of(t)))}

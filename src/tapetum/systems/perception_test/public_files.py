@@ -9,9 +9,9 @@ No sums are published; the store says MD5 or CRC-32C of each file when it is fet
 """
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import resource
@@ -22,9 +22,9 @@ LICENCE = "CC-BY-4.0"
 Split = Literal["train", "valid", "test", "sample"]
 Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "mcqa-2025"]
 Part = Literal["annotations", "lists", "videos", "audios", "features"]
-SPLITS: tuple[Split, ...] = ("train", "valid", "test", "sample")
-TASKS: tuple[Task, ...] = ("object", "point", "action", "sound", "mcqa", "grounded", "mcqa-2025")
-PARTS: tuple[Part, ...] = ("annotations", "lists", "videos", "audios", "features")
+SPLITS: tuple[Split, ...] = get_args(Split)
+TASKS: tuple[Task, ...] = get_args(Task)
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,22 +46,24 @@ class Public:
         return f"{'zip_data' if self.endings else 'misc'}/{self.name}"
 
 
-def _archive(part: Any, name: str, size: str) -> Public:
-    folder, endings = {
-        "annotations": ("annotations", (".json",)),
-        "videos": ("videos", (".mp4",)),
-        "audios": ("audios", (".wav",)),
-        "features": ("features/audio" if "audio" in name else "features/video", (".npy", ".npz")),
-    }[part]
-    return Public(name=f"{name}.zip", part=part, folder=folder, endings=endings, stated=int(size) if size else None)
+_PLACES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "annotations": ("annotations", (".json",)),
+    "videos": ("videos", (".mp4",)),
+    "audios": ("audios", (".wav",)),
+    "features": ("features/video", (".npy",)),
+}
+"""Folder and wanted endings by part; features of sounds are in features/audio."""
 
 
-def _list(name: str) -> Public:
-    return Public(name=name, part="lists", folder="lists")
+def _archive(row: Mapping[str, Any]) -> Public:
+    folder, endings = _PLACES[row["part"]]
+    folder = "features/audio" if "audio_features" in row["archive"] else folder
+    name, stated = f"{row['archive']}.zip", int(row["bytes"] or 0) or None
+    return Public(name=name, part=row["part"], folder=folder, endings=endings, stated=stated)
 
 
 _ARCHIVES: Mapping[tuple[str, str, str], Public] = {
-    (row["task"], row["split"], row["part"]): _archive(row["part"], row["archive"], row["bytes"])
+    (row["task"], row["split"], row["part"]): _archive(row)
     for row in csv.DictReader(resource(__name__.rpartition(".")[0], "public_files.csv").splitlines())
 }
 """Archives by task, split and part; those of all tasks have an empty task."""
@@ -93,10 +95,8 @@ def choose(split: Split, tasks: Sequence[Task], parts: Sequence[Part]) -> list[P
                 raise BadInput(f"the Perception Test has no {what} {name!r}; it has {', '.join(known)}")
     if "mcqa-2025" in tasks and split != "valid":
         raise BadInput(f"the questions of 2025 are public of the split valid alone, not of {split}; leave out mcqa-2025")
-    files: dict[str, Public] = {}
-    for part in PARTS:
-        if part in parts:
-            files.update((file.name, file) for file in _of(split, tasks, part))
+    found = (file for part in PARTS if part in parts for file in _of(split, tasks, part) if file is not None)
+    files = {file.name: file for file in found}
     if not files:
         requested = f"{', '.join(parts)} of {', '.join(tasks) or 'all tasks'}"
         raise BadInput(
@@ -105,29 +105,18 @@ def choose(split: Split, tasks: Sequence[Task], parts: Sequence[Part]) -> list[P
     return list(files.values())
 
 
-def _of(split: Split, tasks: Sequence[Task], part: Part) -> Iterator[Public]:
-    everything: tuple[Task, ...] = tuple(task for task in TASKS if task != "mcqa-2025")
+def _of(split: Split, tasks: Sequence[Task], part: Part) -> Iterable[Public | None]:
+    every = tasks or TASKS[:-1]  # the questions of 2025 are fetched where they are asked for
     if part == "lists":
-        for task in tasks or everything:
-            if (name := ID_LISTS.get((task, split))) is not None:
-                yield _list(name)
-        if split in CUTS and (not tasks or any(task.startswith("mcqa") for task in tasks)):
-            yield _list(CUTS[split])
-        return
+        names = [ID_LISTS.get((task, split)) for task in every]
+        names += [CUTS.get(split)] if any(task.startswith("mcqa") for task in every) else []
+        return [Public(name=name, part="lists", folder="lists") for name in names if name]
+    whole, own = _ARCHIVES.get(("", split, part)), [_ARCHIVES.get((task, split, part)) for task in every]
     if part == "features":
-        for task in tasks or everything:
-            if (own := _ARCHIVES.get((task, split, part))) is not None:
-                yield own
-        return
-    whole = _ARCHIVES.get(("", split, part))
-    own = [_ARCHIVES.get((task, split, part)) for task in tasks]
+        return own
     if part == "annotations" and split != "sample" and tasks:
         # Each task has its own, but for objects of train, and for segments of test, whose videos are described all the same.
-        yield from (file for file in (each or whole for each in own) if file is not None)
-        return
+        return [each or whole for each in own]
     if part == "audios" and tasks and set(tasks) <= {"object", "point"}:
-        return  # these are tasks of the image alone
-    if tasks and None not in own:
-        yield from (each for each in own if each is not None)
-    elif whole is not None:
-        yield whole
+        return []  # these are tasks of the image alone
+    return own if tasks and None not in own else [whole]

@@ -93,7 +93,7 @@ def grouped(rows: Iterable[tuple[Iterable[str], float]]) -> dict[str, float]:
 
 def score_segments(annotations: Mapping[str, AnnotatedVideo], predictions: TaskPredictions, reading: str) -> TaskScores:
     """Score actions or sounds; `table` has a row for each class."""
-    listed = {name: video.segments(predictions.task) for name, video in annotations.items()}
+    listed = {name: video.of(predictions.task) for name, video in annotations.items()}
     names = {segment.label_id: segment.label for segments in listed.values() for segment in segments}
     classes = {label: place for place, label in enumerate(sorted(names))}
     flat: list[tuple[str, PredictedSegment]] = [(name, each) for name, video in predictions.videos.items() for each in video]
@@ -177,7 +177,7 @@ def score_questions(annotations: Mapping[str, AnnotatedVideo], predictions: Task
     """Score answers; `table` has a row for each question."""
     table, rows = [], []
     for name, video in annotations.items():
-        chosen = {answer.id: answer.answer_id for answer in predictions.videos.get(name, ())}
+        chosen: Mapping[int, int] = predictions.videos.get(name, {})
         for question in video.questions:
             check_question(name, question, question.answer, question.id in chosen, reading)
             right = float(chosen.get(question.id, -1) == question.answer)

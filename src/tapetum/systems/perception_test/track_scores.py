@@ -14,9 +14,6 @@ tracks of a video are counted together, then videos are averaged. Readings:
     notebook       the public notebook's: every frame but the query's counts, those before it too; the prediction is visible in
                    every frame of the video, and at (0, 0) where it was not predicted. Videos that are not predicted are left
                    out; of others every track must be there
-    tapvid-first   TAP-Vid's own mode "first", by `tapetum.tracks.metrics`: equal to default, by another way
-
-The server is said to count as default does, but for predictions before the query, which it may count as false alarms.
 
 Task 6, grounded questions: HOTA (`tapetum.metrics.hota`) of the true tracks, from their first box on, and of the ten predicted
 ones of the highest score, clipped to the image, in the frames in which a true track has a box; the mean is over questions. LocA
@@ -37,7 +34,7 @@ from tapetum.metrics.boxes import paired_box_iou
 from tapetum.metrics.hota import HotaScores, box_hota, hota
 from tapetum.systems.perception_test.scores import TaskScores, by_camera, check_question, grouped, mean
 from tapetum.systems.perception_test.types import AnnotatedVideo, ObjectTrack, PointTrack, PredictedTrack, TaskPredictions
-from tapetum.tracks.metrics import THRESHOLDS, tapvid_metrics
+from tapetum.tracks.metrics import THRESHOLDS
 
 
 def score_objects(annotations: Mapping[str, AnnotatedVideo], predictions: TaskPredictions, reading: str) -> TaskScores:
@@ -152,9 +149,6 @@ def _video(video: AnnotatedVideo, tracks: Mapping[int, PredictedTrack], reading:
     empty = np.zeros(0, np.int64), np.zeros((0, 2))
     predicted, shown = _over_frames([empty if s is None else (s.frames, s.places) for s in matched], frames)
     starts = np.array([track.frames[0] for track in video.points])
-    if reading == "tapvid-first":
-        queries = np.stack([starts, *truth[np.arange(len(starts)), starts].T], 1)
-        return tapvid_metrics(queries, ~visible, truth, ~shown, predicted, "first")["average_jaccard"]
     at = np.arange(frames)[None]
     if reading == "notebook":
         counted, shown = at != starts[:, None], np.ones_like(shown)
@@ -189,9 +183,11 @@ def jaccard(
     return float(np.mean(ratios))
 
 
-def start_of(track: PointTrack) -> tuple[int, float, float]:
-    """Read frame, x and y (shares) of a track's query."""
-    return int(track.frames[0]), float(track.xy[0, 0]), float(track.xy[0, 1])
+def start_of(track: ObjectTrack | PointTrack) -> tuple[int, Float[np.ndarray, " k"]]:
+    """Look up frame and place (shares) at which a track is given to a tracker."""
+    if isinstance(track, PointTrack):
+        return int(track.frames[0]), track.xy[0]
+    return int(track.frames[track.start]), track.boxes[track.start]
 
 
 MOST = 10

@@ -4,7 +4,6 @@ Places are shares: x of the width, y of the height, both 0..1, as in the public 
 taken of shares or of its own raster (256 x 256 for points); `Metadata.to_raster` turns them into raster pixels.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +22,16 @@ KEYS: Mapping[str, str] = {
     "grounded": "grounded_question",
 }
 """Task to its key in annotations and predictions."""
-JOINT: Mapping[str, tuple[str, str]] = {"joint": ("object", "point"), "localisation": ("action", "sound")}
-"""Unified tracks of 2025 (arXiv 2601.06287): the tasks that are in one file."""
+JOINT = "object", "point"
+"""Tasks of the joint track of 2025 (arXiv 2601.06287), which are in one file."""
+
+
+class InvalidItem(ValueError):
+    """An item of a file is wrong; its kind has a name."""
+
+    def __init__(self, name: str, text: str):
+        super().__init__(text)
+        self.name = name
 
 
 def below_video(task: str, value: Any) -> Any:
@@ -145,14 +152,10 @@ class AnnotatedVideo:
     grounded: Sequence[GroundedQuestion] = ()
 
     def of(self, task: str) -> Sequence[Any]:
-        """List the annotations of a task; of two tasks in one file, of both."""
+        """List the annotations of a task; of joint, objects and points."""
         fields = {"object": self.objects, "point": self.points, "action": self.actions, "sound": self.sounds}
-        fields |= {"mcqa": self.questions, "grounded": self.grounded}
-        return [each for part in JOINT.get(task, (task,)) for each in fields[part]]
-
-    def segments(self, task: str) -> Sequence[LabelledSegment]:
-        """List the actions or the sounds."""
-        return self.actions if task == "action" else self.sounds
+        fields |= {"mcqa": self.questions, "grounded": self.grounded, "joint": [*self.objects, *self.points]}
+        return fields[task]
 
 
 @dataclass(frozen=True)
@@ -193,31 +196,19 @@ class PredictedSegment:
     end_s: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class PredictedAnswer:
-    """An answered question."""
-
-    id: int
-    answer_id: int
-    answer: str | None
-
-
 @dataclass
 class TaskPredictions:
     """Predictions of one task, by video, and what is wrong with them."""
 
     task: str
     videos: dict[str, Any] = field(default_factory=dict)
-    """Lists of predicted tracks, segments or answers; for grounded, tracks by question id; for joint, lists by task."""
+    """Lists of predicted tracks or segments; chosen options by question id; for grounded, tracks by question id; for joint,
+    lists of tracks by task."""
     findings: list[PredictionFinding] = field(default_factory=list)
 
-    def add(self, name: str, where: str, text: str) -> None:
-        """Record an error, which the server refuses."""
-        self.findings.append(PredictionFinding(name, where, text))
-
-    def remark(self, name: str, where: str, text: str) -> None:
-        """Record what is no error, but counts as empty."""
-        self.findings.append(PredictionFinding(name, where, text, error=False))
+    def add(self, name: str, where: str, text: str, error: bool = True) -> None:
+        """Record a finding: an error, which the server refuses, or what counts as empty."""
+        self.findings.append(PredictionFinding(name, where, text, error))
 
     def refuse(self) -> None:
         """Raise BadInput for the first error, and say how many there are."""
@@ -225,30 +216,3 @@ class TaskPredictions:
         if errors:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             raise BadInput(f"{errors[0]}{more}; tapetum submit perception-test --check lists all")
-
-
-class Findings:
-    """Collects the findings about a video, or about one task's predictions for it."""
-
-    def __init__(self, predictions: TaskPredictions, video: str):
-        self.predictions, self.video = predictions, video
-
-    def add(self, name: str, item: str, text: str) -> None:
-        """Record an error about an item."""
-        self.predictions.add(name, f"{self.video}, {item}", text)
-
-    def remark(self, name: str, item: str, text: str) -> None:
-        """Record a remark about an item."""
-        self.predictions.remark(name, f"{self.video}, {item}", text)
-
-    def whole_number(self, value: Any, item: str, what: str) -> int | None:
-        """Check a whole number; ids as strings, a common slip, have a finding of their own."""
-        if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]+\s*", value):
-            self.add("id-as-text", item, f"{what} is the text {value!r}; wanted the number {int(value)}")
-        elif isinstance(value, bool | str) or not isinstance(value, int | float):
-            self.add("no-number", item, f"{what} is {value!r}; wanted a whole number")
-        elif isinstance(value, float) and not value.is_integer():
-            self.add("no-number", item, f"{what} is {value}; wanted a whole number")
-        else:
-            return int(value)
-        return None

@@ -5,17 +5,14 @@ Sources: SimCLR (arXiv 2002.05709, eq. 1), BYOL (2006.07733, eq. 2), DINO (2104.
 DINOv2 (2304.07193: masked patches, KoLeo, Sinkhorn-Knopp), DINOv3 (2508.10104: Gram anchoring), LeJEPA (2511.08544,
 algorithm 1: SIGReg), I-JEPA (2301.08243, its public code: smooth L1, where the paper has L2).
 
-`simclr`, `clip` and `siglip` take negatives from all processes of a run (`tapetum.train.contrastive`), `sinkhorn_knopp` and
-`sigreg` samples; the others are means over a process's own examples. Either way, the mean over processes, which a run
-minimises, is the loss of the joint batch, for `koleo` if it is told so. All are computed in at least float32, regardless of
-autocast.
+`simclr`, `clip` and `siglip` take negatives from all processes of a run (`tapetum.train.contrastive`), `sinkhorn_knopp`,
+`koleo` and `sigreg` samples; the others are means over a process's own examples. Either way, the mean over processes, which a
+run minimises, is the loss of the joint batch. All are computed in at least float32, regardless of autocast.
 
 Differs from the papers: `byol` is minus the cosine, as in most code; BYOL's 2 - 2 cos is 2 + 2 * `byol`, with twice the slope.
 `sinkhorn_knopp` works on logarithms: where the public code overflows (logits above 88 temperatures) it does not. `sigreg`
 integrates over 0..3 as its public code does, where the paper's listing has -5..5.
 """
-
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -28,20 +25,12 @@ from tapetum.train.contrastive import clip_loss, nt_xent, siglip_loss
 from tapetum.train.gather import all_gather, all_reduce
 from tapetum.train.process_group import current_process_group
 
-Views = Sequence[Float[Tensor, "b k"]] | Float[Tensor, "v b k"]
-"""A network's outputs for each view of a batch."""
-
 
 def simclr(z1: Float[Tensor, "b d"], z2: Float[Tensor, "b d"], temperature: float) -> Float[Tensor, ""]:
     """Compute NT-Xent: each projection must match the one of its other view, among all others of both views (eq. 1).
 
-    Args:
-        z1: projections of each image's first view, of any length.
-        z2: those of the second.
-        temperature: what the cosines are divided by.
-
-    Raises:
-        BadInput: there is only one image in total, so no negatives.
+    Projections may have any length; their cosines are divided by the temperature. Raises BadInput for one image in total, which
+    has no negatives.
     """
     _check_negatives(z1)
     return nt_xent(z1, z2, 1 / temperature)
@@ -55,15 +44,9 @@ def clip(
 ) -> Float[Tensor, ""]:
     """Compute the mean of two cross entropies: images must match their texts, and texts their images.
 
-    Args:
-        image: embeddings of images, of any length.
-        text: those of their texts.
-        scale: what the cosines are multiplied by, the inverse of a temperature.
-        captions: numbers of the texts; texts with the same number are all correct for each other's images, in equal parts.
-            None: only an image's own row is correct.
-
-    Raises:
-        BadInput: there is only one pair in total, so no negatives.
+    Embeddings may have any length; their cosines are multiplied by `scale`. `captions` numbers the texts: those with the same
+    number are all correct for each other's images, in equal parts; without it only an image's own row is. Raises BadInput for
+    one pair in total, which has no negatives.
     """
     _check_negatives(image)
     return clip_loss(image, text, scale, captions)
@@ -96,35 +79,6 @@ def byol(p: Float[Tensor, "b d"], z: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
     return -F.cosine_similarity(_precise(p), _precise(z), dim=-1).mean()
 
 
-def dino(
-    student_views: Views,
-    teacher_views: Views,
-    center: Float[Tensor, " k"],
-    student_temperature: float,
-    teacher_temperature: float,
-) -> Float[Tensor, ""]:
-    """Compute the mean cross entropy between the student's and the teacher's outputs, over all pairs of different views.
-
-    Args:
-        student_views: logits of each view, the teacher's views first, in the teacher's order.
-        teacher_views: the teacher's logits of its (global) views, made without gradient.
-        center: a running mean of the teacher's logits, subtracted from them.
-        student_temperature: what the student's logits are divided by.
-        teacher_temperature: what the teacher's logits are divided by, after centring.
-
-    Raises:
-        BadInput: fewer views of the student than of the teacher, or one of each.
-    """
-    students, teachers = len(student_views), len(teacher_views)
-    if not 1 <= teachers <= students or students < 2:
-        raise BadInput(
-            f"DINO got {students} views of the student and {teachers} of the teacher; give the teacher's views, at least 1, "
-            "to both, and 2 or more to the student"
-        )
-    targets = centred(_stacked(teacher_views), center, teacher_temperature)
-    return pairs(_stacked(student_views), targets, student_temperature)
-
-
 def centred(logits: Float[Tensor, "*n k"], center: Float[Tensor, " k"], temperature: float) -> Float[Tensor, "*n k"]:
     """Compute the teacher's probabilities: softmax of its logits, less their running mean, over the temperature."""
     return F.softmax((_precise(logits) - center) / temperature, dim=-1)
@@ -133,10 +87,7 @@ def centred(logits: Float[Tensor, "*n k"], center: Float[Tensor, " k"], temperat
 def pairs(student_views: Float[Tensor, "v b k"], targets: Float[Tensor, "t b k"], temperature: float) -> Float[Tensor, ""]:
     """Compute the mean cross entropy of the student's views and the teacher's probabilities, over pairs of different views.
 
-    Args:
-        student_views: logits of each view, the teacher's views first, in the teacher's order.
-        targets: probabilities of the teacher's views.
-        temperature: what the student's logits are divided by.
+    `student_views`: logits, to be divided by the temperature; the teacher's views come first, in the teacher's order.
     """
     log_probabilities = F.log_softmax(_precise(student_views) / temperature, dim=-1)
     # (teachers, students): minus the cross entropy (DINO, eq. 1), summed over images; a matrix product of so many terms would
@@ -153,13 +104,9 @@ def mae(
     hidden: Bool[Tensor, "b n"],
     normalise: bool,
 ) -> Float[Tensor, ""]:
-    """Compute the mean squared error over the values of all hidden patches.
+    """Compute the mean squared error over the values of all patches that are `hidden` from the encoder.
 
-    Args:
-        prediction: for every patch; those for visible patches are ignored.
-        target: the values of every patch.
-        hidden: True for patches that the encoder did not see.
-        normalise: scale each patch's target to mean 0 and deviation 1, with variance over k - 1, plus 1e-6.
+    `normalise`: scale each patch's target to mean 0 and deviation 1, with variance over k - 1, plus 1e-6.
     """
     target = _precise(target)
     if normalise:
@@ -179,53 +126,41 @@ def ijepa(prediction: Float[Tensor, "*n d"], target: Float[Tensor, "*n d"]) -> F
     return F.smooth_l1_loss(_precise(prediction), F.layer_norm(target, target.shape[-1:]))
 
 
+SINKHORN_ITERATIONS = 3
+"""How often prototypes, then samples are normalised, over the samples of all processes."""
+
+
 @torch.no_grad()
-def sinkhorn_knopp(logits: Float[Tensor, "n k"], temperature: float, iterations: int = 3) -> Float[Tensor, "n k"]:
+def sinkhorn_knopp(logits: Float[Tensor, "n k"], temperature: float) -> Float[Tensor, "n k"]:
     """Assign samples to prototypes so that all prototypes are used alike, by the algorithm of Sinkhorn and Knopp.
 
-    Args:
-        logits: the teacher's, of this process's samples; processes may have different numbers of them, or none.
-        temperature: what logits are divided by.
-        iterations: how often prototypes, then samples are normalised, over the samples of all processes.
-
-    Returns:
-        Rows of sum 1; no gradient.
-
-    Raises:
-        BadInput: fewer than one iteration, or a temperature that is not positive.
+    Rows sum to 1. `logits`: the teacher's, of this process's samples, to be divided by the temperature; processes may have
+    different numbers of them, or none.
     """
-    if iterations < 1 or temperature <= 0:
-        raise BadInput(f"Sinkhorn-Knopp got {iterations} iterations, temperature {temperature}; give 1 or more, above 0")
     logits = _precise(logits)
     highest = logits.amax(1, keepdim=True) if len(logits) else logits.new_zeros(0, 1)
     top = all_gather(highest.amax()[None] if len(logits) else logits.new_full((1,), -torch.inf)).amax()
     below = (logits - highest) / temperature  # logarithms of the matrix; each row's maximum stands in `of_sample`
     of_sample, of_prototype = (highest - top) / temperature, below.new_zeros(below.shape[1])
-    for _ in range(iterations):
+    for _ in range(SINKHORN_ITERATIONS):
         sums = (below + of_sample).logsumexp(0) if len(logits) else below.new_full((below.shape[1],), -torch.inf)
         of_prototype = -all_gather(sums[None]).logsumexp(0)
         of_sample = -(below + of_prototype).logsumexp(1, keepdim=True)
     return (below + of_prototype + of_sample).exp()
 
 
-def koleo(features: Float[Tensor, "n d"], joint: bool = False) -> Float[Tensor, ""]:
-    """Compute the Kozachenko-Leonenko regulariser: minus the mean log distance of unit vectors to the nearest other.
+def koleo(features: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    """Compute the Kozachenko-Leonenko regulariser: minus the mean log distance of vectors, brought to length 1, to the nearest
+    other of all processes (in the public code, of one).
 
-    Neighbours carry gradient; give the views of a batch one by one.
-
-    Args:
-        features: of any length.
-        joint: look for neighbours among the rows of all processes, not only this one's as the public code does.
-
-    Raises:
-        BadInput: there is only one row, which has no neighbour.
+    Neighbours carry gradient; give the views of a batch one by one. Raises BadInput for one row, which has no neighbour.
     """
     world = current_process_group()
-    if len(features) * (world.size if joint else 1) < 2:
+    if len(features) * world.size < 2:
         raise BadInput(f"KoLeo got {len(features)} rows, which have no neighbours; give 2 or more")
     with unrounded(features):
         unit = F.normalize(_precise(features), dim=-1, eps=1e-8)
-        others, first = (all_gather(unit), len(unit) * world.rank) if joint else (unit, 0)
+        others, first = all_gather(unit), len(unit) * world.rank
         with torch.no_grad():
             cosines = unit @ others.T
             cosines[:, first : first + len(unit)].fill_diagonal_(-1)
@@ -242,12 +177,8 @@ def masked_patches(
 ) -> Float[Tensor, ""]:
     """Compute iBOT's loss: the cross entropy of each masked patch with the teacher's, averaged by image, then over images.
 
-    Args:
-        student_logits: of the masked patches.
-        teacher_probabilities: what the teacher says of the same patches, which it sees.
-        image_of_patch: the image of each patch, 0..images - 1.
-        images: how many there are; those without a masked patch count as 0.
-        temperature: what the student's logits are divided by.
+    `image_of_patch`: 0..images - 1; an image without a masked patch counts as 0. The student's logits are divided by the
+    temperature.
     """
     log_probabilities = F.log_softmax(_precise(student_logits) / temperature, dim=-1)
     entropies = -(_precise(teacher_probabilities) * log_probabilities).sum(-1)
@@ -258,9 +189,7 @@ def masked_patches(
 def gram(features: Float[Tensor, "b n d"], anchor: Float[Tensor, "b n d"]) -> Float[Tensor, ""]:
     """Compute the mean squared difference of two networks' cosines between all patches of an image (DINOv3, section 4.2).
 
-    Args:
-        features: of patches, of any length.
-        anchor: of the same patches, made without gradient.
+    `anchor` is of the same patches, made without gradient.
 
     >>> rows = torch.tensor([[[1.0, 0.0], [0.0, 2.0]]])
     >>> [round(float(gram(rows, other)), 6) for other in (rows.flip(-1), torch.ones(1, 2, 2))]  # half of the cosines 0, not 1
@@ -281,10 +210,7 @@ def sigreg(features: Float[Tensor, "n d"], slices: int, seed: int) -> Float[Tens
     For each of `slices` random unit vectors a, n * integral of |mean of exp(i t a.x) - exp(-t^2 / 2)|^2 exp(-t^2 / 2) dt,
     over the n rows x of all processes. Divided by n, it tends to 0 for a standard normal alone.
 
-    Args:
-        features: projections, one row a sample; the same number in every process.
-        slices: number of directions.
-        seed: of the directions; all processes must pass the same, and each step another.
+    Rows are samples, the same number in every process; all processes must pass the same seed, and each step another.
     """
     with unrounded(features):
         x = _precise(features)
@@ -308,10 +234,6 @@ def meeting(views: Float[Tensor, "v b k"], large: int) -> Float[Tensor, ""]:
 def _check_negatives(rows: Tensor) -> None:
     if rows.shape[0] * current_process_group().size < 2:
         raise BadInput(f"a batch of {rows.shape[0]} has no negatives to tell an image from; give batch_size 2 or more")
-
-
-def _stacked(views: Views) -> Tensor:
-    return views if isinstance(views, Tensor) else torch.stack([*views])
 
 
 def _precise(x: Tensor) -> Tensor:

@@ -27,15 +27,10 @@ SMALLEST, ASPECT, TRIES = 4, 0.3, 10
 def step_masks(
     grid: tuple[int, int], crops: int, shares: tuple[float, float], probability: float, seed: int, step: int
 ) -> Bool[np.ndarray, "crops n"]:
-    """Draw the masks of all `crops` of a step; True is hidden.
+    """Draw the masks of all `crops` of a step, in all processes, on a grid of patches; True is hidden.
 
-    Args:
-        grid: rows and columns of patches.
-        crops: of the step, in all processes.
-        shares: least and greatest part of the grid that is hidden in a crop that has a mask.
-        probability: part of the crops that have one.
-        seed: of the run.
-        step: which of its steps.
+    `shares`: least and greatest part of the grid that is hidden in a crop that has a mask; `probability`: part of the crops
+    that have one.
     """
     rng = np.random.default_rng([seed, _STREAM, step])
     masked = int(crops * probability)
@@ -82,7 +77,8 @@ def jepa_blocks(
 ) -> tuple[Int[np.ndarray, "images visible"], Int[np.ndarray, "images blocks m"]]:
     """Draw, for all `images` of a step, the patches of the context and of the blocks to predict, which it leaves out.
 
-    All target blocks of a step have one size, and all contexts have as many patches as the one with the fewest.
+    All target blocks of a step have one size, and all contexts have as many patches as the one with the fewest. Returns numbers
+    of patches, ascending. Raises BadInput if the targets leave an image no context.
 
     Args:
         grid: rows and columns of patches.
@@ -90,14 +86,6 @@ def jepa_blocks(
         context: least and greatest part of the grid of the square block that the context is what is left of.
         target: those of a target block.
         blocks: target blocks of an image.
-        seed: of the run.
-        step: which of its steps.
-
-    Returns:
-        Numbers of patches, ascending.
-
-    Raises:
-        BadInput: the targets leave an image no context.
     """
     rng = np.random.default_rng([seed, _JEPA_STREAM, step])
     cells = grid[0] * grid[1]

@@ -8,7 +8,7 @@ import ast
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -189,7 +189,7 @@ class ImageRun:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainRun(MethodSettings, ImageRun):
-    """A whole run; `RECIPES` has some for every method."""
+    """A whole run; `presets_of` has some for every method."""
 
     method: str
     """One of `METHODS`, or the reference of a method of your own: FILE.py:CLASS, package.module:CLASS, an entry point."""
@@ -216,6 +216,8 @@ class PretrainRun(MethodSettings, ImageRun):
     def __post_init__(self) -> None:
         if self.method not in METHODS and not is_reference(self.method, "method"):
             raise BadInput(f"there is no method {self.method!r}; {NO_METHOD}")
+        if self.method in METHODS and self.settings() is None:
+            object.__setattr__(self, self.method, task_of(self.method).Settings())  # pyright: ignore[reportOptionalCall]
         if self.own and self.method in METHODS:
             raise BadInput(f"--own {self.own[0]}: {self.method} has options of its own; leave it out")
         super().__post_init__()
@@ -244,7 +246,7 @@ class PretrainRun(MethodSettings, ImageRun):
                     f"{self.method} needs a ViT, whose patches it hides, and {self.encoder} is none; take one such as "
                     "vit-tiny-16"
                 )
-        return self._architecture(fitting_changes(self, RECIPES.get(self.method, {}).values()))
+        return self._architecture(fitting_changes(self, presets_of(self.method).values() if self.method in METHODS else ()))
 
     @property
     def views(self) -> tuple[int, ...]:
@@ -277,26 +279,22 @@ class PretrainRun(MethodSettings, ImageRun):
         if self.method in METHODS:
             return getattr(self, self.method)
         kind, changes = task_of(self.method).Settings, dict(parse_setting(text, "--own") for text in self.own)
-        if kind is None and not changes:
-            return None
         known = [] if kind is None else [each.name for each in fields(kind)]
         for name in changes:
             if name not in known:
                 raise BadInput(f"--own {name}: {self.method} has no such setting; it has {', '.join(known) or 'none'}")
-        assert kind is not None
-        return kind(**changes)
+        return kind and kind(**changes)
 
     def without_other_methods(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Drop other methods' settings from a run's settings; classes and weights appear by reference and fingerprint."""
         kept = {name: value for name, value in settings.items() if name not in METHODS or name == self.method}
         if self.method not in METHODS:
             kept["method"] = " ".join(record_of_class(self.method, "method").values())
-        own = kept.get(self.method, {})
-        later_own = "queue", "gram", "gram_every", "high_resolution", "high_resolution_steps"
-        for fields_of, later in ((kept, ("own", "frozen_patches", "lora")), (own, later_own)):
+        later = "own", "frozen_patches", "lora", "queue", "gram", "gram_every", "high_resolution", "high_resolution_steps"
+        for part in (kept, kept.get(self.method, {})):
             for name in later:  # an older checkpoint has none of them
-                if not fields_of.get(name, True):
-                    del fields_of[name]
+                if not part.get(name, True):
+                    del part[name]
         return {**kept, "encoder": self.encoder_label()}
 
 
@@ -324,15 +322,14 @@ def fitting_changes(run: ImageRun, presets: Iterable[ImageRun]) -> tuple[str, ..
     return tuple(text for text in run.change if text.partition("=")[0] in known)
 
 
-RECIPES: Mapping[str, Mapping[Preset, PretrainRun]] = {
-    method: {preset: PretrainRun(method=method, preset=preset, **values) for preset, values in task.presets.items()}
-    for method, task in METHODS.items()
-}
-"""Runs by method and preset, whose data is still to be named. MAE is for ViTs alone."""
-UNPUBLISHED: Mapping[tuple[str, Preset], Mapping[str, str]] = {
-    (method, preset): notes for method, task in METHODS.items() for preset, notes in task.unpublished.items()
-}
-"""By method and preset: settings that its paper does not give, and what theirs lean on."""
+@cache
+def presets_of(method: str) -> Mapping[Preset, PretrainRun]:
+    """Make the runs of one of `METHODS` by preset, whose data is still to be named."""
+    task: Any = METHODS[method]
+    return {
+        preset: PretrainRun(method=method, preset=preset, **{**values, method: task.Settings(**values.get(method, {}))})
+        for preset, values in task.presets.items()
+    }
 
 
 def recipe(method: str, data: str | tuple[str, ...], preset: Preset = "small", **changes: Any) -> PretrainRun:
@@ -344,6 +341,6 @@ def recipe(method: str, data: str | tuple[str, ...], preset: Preset = "small", *
     places = (data,) if isinstance(data, str) else data
     if method not in METHODS:
         return PretrainRun(method=method, data=places, preset=preset, **changes)
-    if preset not in RECIPES[method]:
-        raise BadInput(f"{method} has no preset {preset!r}; it has {', '.join(RECIPES[method])}")
-    return replace(RECIPES[method][preset], data=places, **changes)
+    if preset not in (presets := presets_of(method)):
+        raise BadInput(f"{method} has no preset {preset!r}; it has {', '.join(presets)}")
+    return replace(presets[preset], data=places, **changes)

@@ -18,7 +18,6 @@ from tapetum.layers.transformer import merge_lora
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import ImageRun, Pretrained, PretrainRun
-from tapetum.systems.pretraining.scores import labelled_parts
 from tapetum.systems.pretraining.sources import check_sizes, read_sources
 from tapetum.systems.pretraining.task import PretrainTask
 from tapetum.train import TrainConfig, fit
@@ -27,7 +26,6 @@ from tapetum.train.checkpoint import checkpoints
 from tapetum.train.launch import checkpoint_parent
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.rehearsal import rehearse
-from tapetum.train.state import new_model
 
 _FORECAST_S = 5.0
 """Seconds after which a forecast makes no further step."""
@@ -137,13 +135,6 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = prin
     return run_task(task_for(run), launch, say)
 
 
-def first_encoder(task: PretrainTask, launch: Launch) -> Any:
-    """Make the encoder that a run begins with."""
-    encoder: Any = new_model(task, loop_config(task, launch), torch.device("cpu")).encoder
-    merge_lora(encoder)
-    return encoder.eval()
-
-
 def run_task(
     task: PretrainTask,
     launch: Launch,
@@ -157,10 +148,16 @@ def run_task(
     """
     config = loop_config(task, launch, **settings)
     if task.run.probe_every:  # what is wrong with the images is said before the first step
+        from tapetum.systems.pretraining.scores import labelled_parts
+
         labelled_parts(task)
     if say is not None and processes.is_main():
-        classes = f" of {len(task.source.classes)} classes" if task.source.labels is not None else ""
-        say(f"{len(task.source):,} images{classes}{_parts(task)}")
+        source = task.source
+        classes = f" of {len(source.classes)} classes" if source.labels is not None else ""
+        shares = [f" (weight {weight:g})" for weight in source.weights] or [""] * len(source.sizes)
+        names = source.about["data"] if source.sizes else ()  # of several
+        parts = [f"{name} {size:,}{share}" for name, size, share in zip(names, source.sizes, shares, strict=True)]
+        say(f"{len(source):,} images{classes}{': ' if parts else ''}{', '.join(parts)}")
         alone = processes.world_size() == 1  # of several, the loop says what each holds, and after steps how long it takes
         if alone and not checkpoints(checkpoint_parent(launch.out, config.checkpoint_folder)):
             for line in predict(task, config).lines():
@@ -178,16 +175,6 @@ def run_task(
         save(model.encoder.eval(), path)
     names = tuple(task.source.images.name(k) for k in sorted(task.damaged))
     return Pretrained(encoder=path, images=len(task.source), damaged=names, collapsed_at=task.collapsed_at)
-
-
-def _parts(task: PretrainTask) -> str:
-    """Names and sizes of several sources."""
-    source = task.source
-    if not source.sizes:
-        return ""
-    shares = [f" (weight {weight:g})" for weight in source.weights] or [""] * len(source.sizes)
-    parts = zip(source.about["data"], source.sizes, shares, strict=True)
-    return ": " + ", ".join(f"{name} {size:,}{share}" for name, size, share in parts)
 
 
 def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Prediction:

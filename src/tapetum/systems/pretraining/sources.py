@@ -10,7 +10,7 @@ data_batch_*.bin, train.bin the binary files of CIFAR-10 and CIFAR-100, one besi
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tapetum.data.files import stored_file
 from tapetum.data.layouts import listing
 from tapetum.data.samples import WeightedShuffle
 from tapetum.data.shards import Shards
-from tapetum.systems.pretraining.data import FileImages, Image, ImageSource, classes_of
+from tapetum.systems.pretraining.data import FileImages, Image, ImageSequence, ImageSource, classes_of
 from tapetum.video.images import IMAGES
 
 _LONGEST_CAPTION = 4 * LONGEST_TEXT
@@ -57,32 +57,21 @@ def read_source(place: Path | str, *, captions: bool = False) -> ImageSource:
     place = Path(place)
     if not place.exists():
         raise BadInput(f"there is no {place}; give a folder of images")
-    source = _source(place, captions)
+    binary = sorted(place.glob("data_batch_*.bin")) or sorted(place.glob("train.bin")) if place.is_dir() else []
+    if binary:
+        source = _cifar(place, binary)
+    elif place.suffix == ".parquet" or (place.is_dir() and any(place.glob("train*.parquet"))):
+        source = _listed("parquet", place)
+    elif place.is_dir() and (any(place.glob("*.tar")) or any(place.glob("train/*.tar"))):
+        source = _listed("shards", place)
+        source = replace(source, captions=_texts(place)) if captions else source
+    elif place.is_dir():
+        source = _folder(place, captions)
+    else:
+        raise BadInput(f"{place} is no folder, parquet file or tar; give a folder of images")
     if len(source) < 2:
         raise BadInput(f"{place} holds one image; give a folder with 2 or more, of which something can be learned")
     return replace(source, about={"data": place.resolve().name, "images": len(source), **source.about})
-
-
-def read_sources(places: Sequence[Path | str], weights: Sequence[float] = (), *, captions: bool = False) -> ImageSource:
-    """Find the images of one or several places, each as by `read_source`, joined by `join_sources`."""
-    sources = [read_source(place, captions=captions) for place in places]
-    if len(sources) == 1 and not weights:
-        return sources[0]
-    return join_sources(sources, weights)
-
-
-def _source(place: Path, captions: bool) -> ImageSource:
-    binary = sorted(place.glob("data_batch_*.bin")) or sorted(place.glob("train.bin")) if place.is_dir() else []
-    if binary:
-        return _cifar(place, binary)
-    if place.suffix == ".parquet" or (place.is_dir() and any(place.glob("train*.parquet"))):
-        return _listed("parquet", place)
-    if place.is_dir() and (any(place.glob("*.tar")) or any(place.glob("train/*.tar"))):
-        source = _listed("shards", place)
-        return replace(source, captions=_texts(place)) if captions else source
-    if place.is_dir():
-        return _folder(place, captions)
-    raise BadInput(f"{place} is no folder, parquet file or tar; give a folder of images")
 
 
 def _listed(layout: str, place: Path) -> ImageSource:
@@ -165,58 +154,40 @@ def check_sizes(source: ImageSource, size: int, place: str) -> None:
         )
 
 
-class JoinedSequence:
-    """Sequences end to end."""
+class JoinedImages:
+    """Images of several sources, end to end."""
 
-    def __init__(self, parts: Sequence[Any]):
+    def __init__(self, parts: Sequence[ImageSequence]):
         self.parts = parts
         self._ends = list(accumulate(map(len, parts)))
 
     def __len__(self) -> int:
         return self._ends[-1]
 
-    def place(self, k: int) -> tuple[int, int]:
-        """Find the part of item k, and its number there."""
+    def _place(self, k: int) -> tuple[ImageSequence, int]:
+        """Find the part of image k, and its number there."""
         part = bisect_right(self._ends, k)
-        return part, k - self._ends[part] + len(self.parts[part])
-
-    def __getitem__(self, k: int) -> Any:
-        part, number = self.place(int(k))
-        return self.parts[part][number]
-
-
-class JoinedImages(JoinedSequence):
-    """Images of several sources."""
+        return self.parts[part], k - self._ends[part] + len(self.parts[part])
 
     def __getitem__(self, k: int, /) -> Image:
-        return super().__getitem__(k)
+        part, number = self._place(k)
+        return part[number]
 
     def name(self, k: int) -> str:
-        part, number = self.place(k)
-        return self.parts[part].name(number)
+        part, number = self._place(k)
+        return part.name(number)
 
 
-class JoinedLabels(JoinedSequence):
-    """Classes of several sources, as numbers of the classes of all."""
-
-    def __init__(self, parts: Sequence[Any], numbers: Sequence[np.ndarray]):
-        """`numbers`: for each part, the numbers of its classes in the joint list."""
-        super().__init__(parts)
-        self._numbers = numbers
-
-    def __getitem__(self, k: "int | np.ndarray") -> Any:
-        if isinstance(k, np.ndarray):
-            return np.array([self[int(each)] for each in k], np.int64)
-        part, number = self.place(k)
-        return self._numbers[part][int(self.parts[part][number])]
-
-
-def join_sources(sources: Sequence[ImageSource], weights: Sequence[float] = ()) -> ImageSource:
-    """Join two or more sources of images: equal class names are merged; classes or captions that one lacks are dropped for all.
+def read_sources(places: Sequence[Path | str], weights: Sequence[float] = (), *, captions: bool = False) -> ImageSource:
+    """Find the images of one or several places, each as by `read_source`, as one: equal class names are merged; classes or
+    captions that one lacks are dropped for all.
 
     `weights` set how often each source is sampled; without them every image is shown once per epoch, so a source counts by its
-    size. Raises BadInput as `WeightedShuffle` does, and if only some sources have captions.
+    size. Raises BadInput as `read_source` and `WeightedShuffle` do, and if only some sources have captions.
     """
+    sources = [read_source(place, captions=captions) for place in places]
+    if len(sources) == 1 and not weights:
+        return sources[0]
     sizes = tuple(map(len, sources))
     if weights:
         WeightedShuffle(sizes, weights, seed=0)
@@ -224,17 +195,17 @@ def join_sources(sources: Sequence[ImageSource], weights: Sequence[float] = ()) 
     if all(source.labels is not None for source in sources):
         classes = tuple(sorted({name for source in sources for name in source.classes}))
         numbers = [np.array([classes.index(name) for name in source.classes], np.int64) for source in sources]
-        labels = JoinedLabels([source.labels for source in sources], numbers)
-    captioned = [source for source in sources if source.captions is not None]
-    if captioned and len(captioned) < len(sources):
+        labels = np.concatenate([number[source.labels] for number, source in zip(numbers, sources, strict=True)])
+    texts = [source.captions for source in sources if source.captions is not None]
+    if texts and len(texts) < len(sources):
         lacking = next(source for source in sources if source.captions is None)
         raise BadInput(f"{lacking.about.get('data')} has no captions, which others have; write some, or leave it out")
     about: dict[str, Any] = {"data": [source.about["data"] for source in sources], "images": list(sizes)}
     return ImageSource(
         JoinedImages([source.images for source in sources]),
-        labels,  # pyright: ignore[reportArgumentType]
+        labels,
         classes,
-        JoinedSequence([source.captions for source in sources]) if captioned else None,  # pyright: ignore[reportArgumentType]
+        [*chain(*texts)] if texts else None,
         sizes,
         tuple(weights),
         about | ({"data_weights": list(weights)} if weights else {}),

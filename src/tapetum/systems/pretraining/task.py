@@ -86,7 +86,7 @@ class PretrainTask(Task):
     Settings: ClassVar[type | None] = None
     """A dataclass with the method's settings; those of your own are changed by `--own NAME=VALUE`."""
     presets: ClassVar["Presets"] = {}
-    """Fields of a run by the name of a preset, small first."""
+    """Fields of a run by the name of a preset, small first; under the method's name those of its `Settings`."""
     unpublished: ClassVar[Mapping[Any, Mapping[str, str]]] = {}
     """By preset: settings that its paper does not give, and what theirs lean on."""
     captions: ClassVar[bool] = False
@@ -255,7 +255,7 @@ class PretrainTask(Task):
             return {}
         from tapetum.systems.pretraining.scores import encoder_scores
 
-        return encoder_scores(model.encoder, self)[0]
+        return encoder_scores(model.encoder, self)
 
     def describe(self) -> Mapping[str, Any]:
         """List the settings that determine the result, apart from the images themselves."""

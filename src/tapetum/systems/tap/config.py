@@ -1,8 +1,4 @@
-"""Sizes of a TAPIR network, as a frozen config that imports no torch.
-
-The official networks (TAPIR, arXiv 2306.08637; BootsTAP, arXiv 2402.00847) and the small bundled one are the same class
-with different numbers.
-"""
+"""Sizes of a TAPIR network (arXiv 2306.08637; BootsTAP, arXiv 2402.00847), as a frozen config that imports no torch."""
 
 from dataclasses import dataclass, replace
 
@@ -104,14 +100,12 @@ NANO = TapirConfig(
     mixer_width=128,
     mixer_blocks=6,
 )
-"""`tapir-nano`, the tracker that comes with the package: 1.5 M parameters, about 1.7 GFLOP for a frame of 256x256 pixels and
-2 MFLOP a point, frame and iteration, so that two laptop cores track 64 points in real time and can train it. A small video is
-enlarged to 384 pixels for a second refinement, which pays: the finest features have only a quarter of the resolution. What such
-a small network knows to a pixel or so is then made exact by aligning images."""
+"""`tapir-nano`, which comes with the package: 1.5 M parameters, about 1.7 GFLOP for a frame of 256x256 pixels and 2 MFLOP a
+point, frame and iteration. A small video is enlarged to 384 pixels for a second refinement, since the finest features have only
+a quarter of the resolution; aligning images then makes positions exact."""
 CAUSAL_NANO = replace(NANO, causal=True, refine_at_most=(384, 384), second_pass=False)
-"""`causal-tapir-nano`, which comes with the package too: the same for frames that arrive one by one. However large they are, it
-refines at 256 and 384 pixels, so that the network takes the same time for frames of any size. It has learned with four
-iterations; with two it is a quarter faster and as good to 0.002 (docs/evidence/tap-speed.md)."""
+"""`causal-tapir-nano`: the same for frames that arrive one by one, refined at 256 and 384 pixels however large they are. It
+learned with four iterations; with two it is a quarter faster and as good to 0.002 (docs/evidence/tap-speed.md)."""
 
 ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO, "causal-tapir-nano": CAUSAL_NANO}
 """Configs by the name that `tapetum.systems.tap.build` takes."""

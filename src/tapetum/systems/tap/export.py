@@ -1,23 +1,18 @@
 """Export of a tracker for other runtimes: torch.export (.pt2) and ONNX (.onnx).
 
 Sizes (frames, height and width, points) are fixed at export. Images are float32 in -1..1, channels last; queries are (t, x, y)
-in raster pixels. All sampling is done by gathering cells, so that no program needs 5-D resampling.
+in raster pixels; a point is visible where sigmoid(-occlusion) * sigmoid(-expected_dist) > 0.5.
 
     clip    video (1, t, h, w, 3), queries (1, n, 3) -> tracks (1, n, t, 2), occlusion (1, n, t), expected_dist (1, n, t)
 
-occlusion and expected_dist are logits: a point is visible where sigmoid(-occlusion) * sigmoid(-expected_dist) > 0.5. A causal
-network can also be exported for frames that arrive one by one and any number of points, as one program, of which onnxruntime
-alone is needed (examples/live_cpp, examples/live_browser):
+A causal network can also be exported for frames one by one and any number of points (examples/live_cpp, examples/live_browser),
+with i refinement iterations in total, b mixer blocks and their width w:
 
     live    frame (h, w, 3) uint8, query_xy (n, 2), features (n, c), state (n, i, b, 2, w*(1+e))
                 -> xy (n, 2), confidence (n,), features_after, state_after
 
-for i refinement iterations in total, b mixer blocks and their width w.
-A row of each is a point: points are added and removed as rows. Where `query_xy` is not NaN, the point is a new one that is
-asked for in this frame; its features and state may be anything. A point is visible where confidence is above 0.5.
-
-A program runs both passes of a network that has two (`tap.second_pass`). It leaves out the alignment of patches
-(`tap.tracking.polish`), which the bundled networks do in `tapetum track`; `left_out` reports this for a tracker.
+Each row is a point. Where `query_xy` is not NaN it is a new one, whose features and state may be anything. A program runs both
+passes of a network that has two; it leaves out the alignment of patches (`left_out`).
 """
 
 from itertools import chain
@@ -26,14 +21,10 @@ import torch
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.second_pass import track_passes
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.systems.tap.types import QueryFeatures, Size, State
 from tapetum.tracks.programs import Program, Wrapped, check_sizes, spread_queries
-
-POLISH = "polish"
-"""Name of the alignment of patches in `left_out`."""
 
 
 class _Clip(Wrapped):
@@ -65,8 +56,8 @@ class _Live(Wrapped):
 
 
 def left_out(tracker: TapirTracker, *, live: bool = False) -> tuple[str, ...]:
-    """List what the tracker does but its exported program does not: `POLISH`, or nothing."""
-    return (POLISH,) if tracker.model.config.polish else ()
+    """List what the tracker does but its exported program does not: the alignment of patches, or nothing."""
+    return ("polish",) if tracker.model.config.polish else ()
 
 
 def clip_program(tracker: TapirTracker, *, frames: int, size: Size, points: int) -> Program:
@@ -82,7 +73,10 @@ def clip_program(tracker: TapirTracker, *, frames: int, size: Size, points: int)
 
 def live_program(tracker: TapirTracker, *, size: Size) -> Program:
     """Make the program `live` of a causal tracker, for any number of points; raises BadInput for any other."""
-    config = _check_causal(tracker, size, points := 2)
+    config, points = tracker.model.config, 2
+    check_sizes(tracker.model, 1, size, points)
+    if not config.causal:
+        raise BadInput("this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano")
     resolutions = len(tracker.model.refinements(size))
     widths = config.lowres_dim + resolutions * (config.hires_dim + config.lowres_dim)
     inputs = {
@@ -95,10 +89,3 @@ def live_program(tracker: TapirTracker, *, size: Size) -> Program:
     }
     outputs = ("xy", "confidence", "features_after", "state_after")
     return Program(_Live(tracker.model), inputs, outputs, any_number=("query_xy", "features", "state"))
-
-
-def _check_causal(tracker: TapirTracker, size: Size, points: int) -> TapirConfig:
-    check_sizes(tracker.model, 1, size, points)
-    if not tracker.model.config.causal:
-        raise BadInput("this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano")
-    return tracker.model.config

@@ -109,10 +109,8 @@ def backbone_in_chunks(
 def over_time(
     x: Float[Tensor, "s t c"], weight: Float[Tensor, "o i 3"], bias: Float[Tensor, " o"], padding: int
 ) -> Float[Tensor, "s t2 o"]:
-    """Convolve channels-last sequences with three taps, in as many groups as the weight's input channels ask for.
-
-    On a CPU this runs in float32, where such narrow convolutions take half of bfloat16's time (backward: a quarter).
-    """
+    """Convolve channels-last sequences with three taps, in as many groups as the weight asks for; on a CPU in float32, where
+    such narrow convolutions take half of bfloat16's time (backward: a quarter)."""
     short = is_autocast(x) or weight.dtype.itemsize < 4
     if short and x.device.type == "cpu":
         with torch.autocast("cpu", enabled=False):
@@ -214,10 +212,8 @@ class Mixer(nn.Module):
     def forward(
         self, x: Float[Tensor, "s t i"], state: tuple[BlockState, ...] | None = None
     ) -> tuple[Float[Tensor, "s t o"], tuple[BlockState, ...] | None]:
-        """Compute the correction, and the state after the last frame for a causal mixer (else None).
-
-        A causal mixer without a state starts at the first frame: the past is zero.
-        """
+        """Compute the correction, and the state after the last frame of a causal mixer, whose past is zero without a state
+        (else None)."""
         x = self.inward(x.to(self.inward.weight.dtype)).float()
         states = state or (self.start(len(x)) if self.causal else [None] * len(self.blocks))
         after = []

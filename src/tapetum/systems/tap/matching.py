@@ -1,13 +1,11 @@
 """Stage 1 of TAPIR, matching: the cost volume of a point with each frame separately, and its heads; local correlations.
 
 Source: TAPIR (arXiv 2306.08637), section 3.1, after TAP-Net (arXiv 2211.03726). The map of correlations between a query and a
-frame goes through a small shared convolution; one head turns it into a position, another into two logits: is the point
-occluded, and is the position likely to be wrong. The paper takes a softmax over the whole map, cuts out a disc around the
-maximum and renormalises; this equals a softmax over the disc, which is computed here directly.
+frame goes through a small shared convolution; one head turns it into a position, another into the logits of being occluded and
+of being wrong. The paper's softmax, cut to a disc and renormalised, equals the softmax over the disc computed here.
 
-Refinement (section 3.2) correlates a feature with the map around a position, sampled at 7x7 places one cell apart. A dot
-product is linear, so products with 8x8 whole cells are computed first and then blended to 7x7: the same values and gradients
-(also through the position) for far less memory traffic.
+Refinement (section 3.2) correlates a feature with the map at 7x7 places one cell apart. A dot product is linear, so products
+with 8x8 whole cells are computed first and then blended to 7x7:
 
         cells      o   o   o          a sample x one quarter of a cell to the right blends its two neighbours
         samples     x   x             3/4 o + 1/4 o, with the same weights for the whole neighbourhood
@@ -62,10 +60,7 @@ def _products(vectors: Float[Tensor, "m n c"], cells: Float[Tensor, "m k c"]) ->
 
 
 class _Products(torch.autograd.Function):
-    """`_products`, with the gradient of the cells in the layout of the cells.
-
-    torch's own gradient is transposed, and transposing it back at every refinement takes a sixth of a training step.
-    """
+    """`_products`, with the gradient of the cells in their layout: transposing torch's own takes a sixth of a training step."""
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, cells: Tensor) -> Tensor:  # type: ignore[override]
@@ -99,11 +94,8 @@ def picked_correlations(
 def local_correlation(
     query: Float[Tensor, "b n #t c"], maps: Float[Tensor, "b t h w c"], centre: Float[Tensor, "b n t 2"]
 ) -> Float[Tensor, "b n t 49"]:
-    """Compute dot products of `query` with bilinear samples at offsets -3..3 cells around `centre`.
-
-    `centre` is (x, y) in raster coordinates of the map; samples are in row order (dy outer, dx inner). Cells outside the map
-    count as zero. The result is float32.
-    """
+    """Compute float32 dot products of `query` with bilinear samples at offsets -3..3 cells around `centre`, (x, y) in raster
+    coordinates of the map, in row order (dy outer, dx inner). Cells outside the map count as zero."""
     height, width = maps.shape[2:4]
     size = constant([width, height], centre, torch.long)
     index = centre.float().transpose(1, 2) - 0.5
@@ -132,13 +124,7 @@ DISC_RADIUS = 5
 
 
 def soft_argmax(heatmap: Float[Tensor, "m h w"]) -> Float[Tensor, "m 2"]:
-    """Compute the mean (x, y) of cell centres, weighted by softmax(heat) over the disc around each map's maximum.
-
-    >>> heatmap = torch.full((1, 9, 9), -1e9)
-    >>> heatmap[0, 2, 6] = 0.0
-    >>> soft_argmax(heatmap).tolist()
-    [[6.5, 2.5]]
-    """
+    """Compute the mean (x, y) of cell centres, weighted by softmax(heat) over the disc around each map's maximum."""
     logits, x, y = _disc(heatmap)
     weight = logits.softmax(1)
     return torch.stack([(weight * (x + 0.5)).sum(1), (weight * (y + 0.5)).sum(1)], -1)

@@ -42,9 +42,8 @@ from tapetum.systems.tap.types import (
 
 
 def default_resolutions(video_size: Size, base: Size) -> list[Size]:
-    """List refinement resolutions for a video: from `base` to the video's own size in steps of at most a factor two.
-
-    Each is a multiple of 8 pixels; a video no larger than `base` is refined at `base` only.
+    """List refinement resolutions, multiples of 8 pixels: from `base` to the video's own size, if larger, in steps of at most a
+    factor two.
 
     >>> default_resolutions((480, 854), (256, 256))
     [(256, 256), (344, 464), (480, 848)]
@@ -61,11 +60,7 @@ def default_resolutions(video_size: Size, base: Size) -> list[Size]:
 
 
 def places_of(queries: Float[Tensor, "b n 3"], frames: int, begin: int = 0) -> Float[Tensor, "b n t 2"]:
-    """Compute the places of queries (t, x, y) at the frame nearest to t, NaN at all others of `frames` from `begin` on.
-
-    >>> places_of(torch.tensor([[[1.2, 5.0, 6.0]]]), 3)[0, 0].tolist()
-    [[nan, nan], [5.0, 6.0], [nan, nan]]
-    """
+    """Compute the places of queries (t, x, y) at the frame nearest to t, NaN at all others of `frames` from `begin` on."""
     is_query = queries[..., :1].round() == torch.arange(begin, begin + frames, device=queries.device)
     return torch.where(is_query[..., None], queries[:, :, None, 1:].float(), torch.nan)
 
@@ -92,9 +87,8 @@ class Tapir(nn.Module):
     ) -> Trajectories:
         """Track `queries`, (t, x, y) in raster pixels, through `video`, values -1..1.
 
-        `query_chunk` and `frame_chunk` bound memory and change nothing else. As in the public code, training with many queries
-        can save memory: refinement learns from the first `refine_with_gradient` queries only, matching from all. With `peaks`
-        the result has `Trajectories.peak`.
+        The chunks bound memory. As in the public code, refinement learns from the first `refine_with_gradient` queries only,
+        matching from all. With `peaks` the result has `Trajectories.peak`.
         """
         features = self.features(video, refinement_resolutions, frame_chunk)
         points = self.query_features(features, queries)
@@ -122,10 +116,9 @@ class Tapir(nn.Module):
         refinement_resolutions: Sequence[Size] | None = None,
         frame_chunk: int | None = None,
     ) -> FeatureGrids:
-        """Compute features of `video` (values -1..1) at the initial and all refinement resolutions.
+        """Compute features of `video` (values -1..1) at the initial and all refinement resolutions, by default `refinements`.
 
-        The default resolutions are those of `refinements`. Raises BadInput for a resolution that is not a multiple of 8 pixels
-        or too small for the pyramid.
+        Raises BadInput for a resolution that is not a multiple of 8 pixels or too small for the pyramid.
         """
         batch, frames, height, width, _ = video.shape
         base = self.config.initial_resolution
@@ -170,15 +163,10 @@ class Tapir(nn.Module):
     ) -> Trajectories:
         """Track points through a clip.
 
-        Args:
-            known: positions (x, y) in raster pixels of the video that replace the result of matching, NaN where matching is to
-                be used; `places_of` makes them from queries in this clip. Refinement may still move them.
-            query_chunk: points worked on at a time, which bounds memory.
-            frame_chunk: frames matched at a time, which bounds memory.
-            state: of a causal model, at the end of an earlier clip.
-            keep_state: return the state at the end of this clip.
-            refine_with_gradient: number of points (in whole chunks) for which refinement passes gradients; None is all.
-            peaks: compute `Trajectories.peak`.
+        `known` are positions (x, y) in raster pixels that replace those of matching where they are not NaN (`places_of`). The
+        chunks, of points and of frames matched, bound memory. A causal model takes the `state` at the end of an earlier clip,
+        and gives its own with `keep_state`. Refinement passes gradients for `refine_with_gradient` points (in whole chunks;
+        None: all). With `peaks`, `Trajectories.peak` is computed.
         """
         count = points.initial.shape[1]  # unknown while a program is exported, which works on all points at once
         parts = []

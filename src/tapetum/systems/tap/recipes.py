@@ -1,11 +1,10 @@
 """The training runs of point trackers as configs, which also define the options of `tapetum train`. Imports no torch.
 
 `TapNano` trains the bundled trackers on synthetic scenes, `TapKubric` the official architectures as TAPIR's authors did (arXiv
-2306.08637, section 3.3 and its appendix on training).
+2306.08637, section 3.3 and appendix).
 
-Differs from the paper: `TapNano` is meant for two CPU cores and a few hours, not for 64 accelerators. It starts at 128x128
-pixels and 12 frames with two refinement iterations, where a step is cheap and the network learns to match, continues at 256x256
-and 24 frames with four, and ends with 12 frames that rotate and grow; a batch is a few clips of 64 points, half of whose
+Differs from the paper: `TapNano` is meant for two CPU cores and a few hours: it starts at 128x128 pixels and 12 frames with two
+refinement iterations, continues at 256x256 and 24 frames with four, and ends with 12 frames that rotate and grow; half of the
 queries are on first frames; `matching_loss` is added; gradients are clipped; weights are averaged.
 """
 

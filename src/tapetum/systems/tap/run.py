@@ -1,11 +1,10 @@
 """The training runs of TAPIR: the bundled trackers on synthetic scenes, the official architectures on Kubric.
 
-Source: TAPIR (arXiv 2306.08637, section 3.3 and its appendix on training). BootsTAPIR's architecture is trained the same way,
-as the starting point of BootsTAP (arXiv 2402.00847). For what the runs on scenes do differently see `recipes`.
+Source: TAPIR (arXiv 2306.08637, section 3.3 and appendix); BootsTAPIR's architecture is trained the same way, to start BootsTAP
+(arXiv 2402.00847).
 
-Kubric differs from the paper: the data are those of CoTracker3 (120 frames, of which 24 are used) instead of panning MOVi-E;
-gains and offsets of the instance norms don't decay (in the public code they do, as its exemption list lacks their names);
-features are not recomputed in the backward pass to save memory.
+Kubric differs from the paper: the data are CoTracker3's (120 frames, of which 24 are used) instead of panning MOVi-E; gains and
+offsets of the instance norms don't decay; features are not recomputed in the backward pass.
 """
 
 import json
@@ -60,7 +59,6 @@ class TapSceneTask(TrackingTask):
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def dataset(self) -> TapSamples:
-        """Open augmented samples of the training scenes."""
         run, phase = self.run, self.phase
         scenes = open_clips(run, phase.clips, part="train", cache=run.cache, frames=self._drawn_frames())
         images = ImageClips(phase.image_clips, seed=run.seed, source=run.textures, part="train", frames=phase.frames)
@@ -75,7 +73,6 @@ class TapSceneTask(TrackingTask):
         )
 
     def checks(self) -> list[TrackedClip]:
-        """Draw scenes with held-out textures."""
         return scored_clips(self.run, frames=self._drawn_frames())
 
     def _drawn_frames(self) -> int:
@@ -83,15 +80,12 @@ class TapSceneTask(TrackingTask):
         return max(24, *(phase.frames for phase in (*self.run.phases, self.phase)))
 
     def describe(self) -> Mapping[str, Any]:
-        """Collect all that decides what is learned."""
         return describe_phase(self.run, self.phase, _NOT_LEARNED)
 
 
 def train_tap_nano(run: TapNano, launch: Launch) -> Path | None:
-    """Train through all phases in the folder `launch.out`; the same call resumes a stopped run.
-
-    Returns the file of the finished float16 weights, or None if there is more to do.
-    """
+    """Train through all phases in the folder `launch.out`; the same call resumes a stopped run. Returns the file of the
+    finished float16 weights, or None if there is more to do."""
     phases = changed_phases(run, run.phases)
     check_run(run)
     start = fit_phases(phases, lambda phase, start: TapSceneTask(run, phase, start), launch, run.seed, bf16=run.bf16)
@@ -118,26 +112,20 @@ class KubricTask(TrackingTask):
         return model
 
     def dataset(self) -> TapSamples:
-        """Open samples of the sequences, augmented as in the paper."""
         run = self.run
         return TapSamples(self.clips, size=run.size, points=run.points, seed=run.seed, frames=run.frames, alterations=PAPER)
 
     def checks(self) -> list[TrackedClip]:
-        """Read the beginnings of the held-out sequences."""
         return first_frames(self.held_out, self.run.frames)
 
     def describe(self) -> Mapping[str, Any]:
-        """Collect everything that determines the result; the folder may move."""
         run = {k: v for k, v in asdict(self.run).items() if k not in ("data", "preset", "micro_batch")}
         return json.loads(json.dumps({**run, "start": run["start"] and Path(run["start"]).name, "sequences": len(self.clips)}))
 
 
 def train_tap_kubric(run: TapKubric, launch: Launch) -> Path | None:
-    """Train in the folder `launch.out`; the same call resumes a stopped run. By default four workers, or one per core.
-
-    Returns the file of the finished weights, or None if there is more to do. Raises BadInput if the data folder lacks something
-    or a sequence is damaged.
-    """
+    """Train in the folder `launch.out`; the same call resumes a stopped run. Returns the file of the finished weights, or None
+    if there is more to do. Raises BadInput if the data folder lacks something or a sequence is damaged."""
     task = KubricTask(run)
     result = fit(task, kubric_config(run, launch, len(task.held_out) > 0), launch.out, began=launch.began)
     if result.state == "stopped":

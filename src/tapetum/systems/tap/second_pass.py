@@ -34,8 +34,8 @@ def track_passes(
     """Run a `Tapir` or a compatible callable, with a second pass if its config asks for one; returns all passes.
 
     `video` is in -1..1, `queries` are (t, x, y) in its raster pixels; `chunks` are those of `Tapir.trajectories`. Gradients
-    pass through the features that are averaged, not through the positions of the first pass. With `fixed_shapes`, as exported
-    programs need, no shape depends on what is visible: features are read at all positions of the first pass, more slowly.
+    pass through the averaged features alone. With `fixed_shapes`, for export, features are read at all positions of the first
+    pass.
     """
     if not isinstance(model, Tapir) or not model.config.second_pass:
         return (model(video, queries, **chunks),)
@@ -81,14 +81,8 @@ def average_visible_features(
 ) -> QueryFeatures:
     """Average the features of points over their queries and the frames in which the first pass saw them.
 
-    On a CPU features are read only there; elsewhere at all positions, since the host would have to wait for their number.
-
-    Args:
-        features: of the clips.
-        points: of the queries, with which `first` was computed.
-        first: the first pass.
-        query_frame: the frame nearest to each query, counted in this clip; outside 0..t-1 if it is not in the clip.
-        chunk: points worked on at a time, which bounds memory.
+    `query_frame` is the frame nearest to each query, counted in this clip, or outside of it. `chunk` points are worked on at a
+    time. On a CPU features are read only there; elsewhere at all positions, since the host would have to wait for their number.
     """
     tracks, confidence = first.tracks.detach().float(), first.confidence.detach()
     clips, count, _ = confidence.shape

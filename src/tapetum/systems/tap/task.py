@@ -36,7 +36,6 @@ from tapetum.train.launch import is_main
 SIZE = (256, 256)
 """Height and width of the image in whose pixels all distances of the losses are meant."""
 HUBER_DELTA = 4.0
-"""Pixels up to which the position loss is quadratic."""
 POSITION_WEIGHT = 0.05
 """Weight of the position term beside the two cross entropies."""
 WRONG_BEYOND = 6.0
@@ -54,11 +53,9 @@ def estimate_losses(
 ) -> Terms:
     """Compute the terms `position`, `occlusion` and `expected_dist` of one estimate.
 
-    Args:
-        xy: true positions in raster pixels of a video of `video_size` (height, width), like the estimate's.
-        occluded: where the point is hidden; only the occlusion term counts there.
-        mask: weight of every entry in all terms.
-        rebalance: visible entries have weight 1 + rebalance in the occlusion term.
+    `xy` are true positions in raster pixels of a video of `video_size` (height, width), like the estimate's; where a point is
+    `occluded`, only the occlusion term counts. `mask` weighs every entry in all terms; visible entries have weight 1 +
+    `rebalance` in the occlusion term.
     """
     hidden = occluded.float()
     everywhere = torch.ones_like(hidden) if mask is None else mask.float()
@@ -79,14 +76,10 @@ def matching_loss(
     occluded: Bool[Tensor, "b n t"],
     video_size: tuple[int, int],
 ) -> Float[Tensor, ""]:
-    """Compute the cross entropy between softmax(heat) over all cells and the true place, as bilinear weights of four cells.
+    """Compute the cross entropy between softmax(heat) over all cells and the true place, as bilinear weights of four cells;
+    mean over all points and frames, hidden ones included as zeros.
 
-    Not in the papers. The position loss reaches matching only through a disc around the winning cell, so if that is the wrong
-    cell it cannot point to the right one; this term can. Mean over all points and frames, hidden ones included as zeros.
-
-    >>> heatmap = torch.zeros(1, 1, 1, 2, 2)
-    >>> round(float(matching_loss(heatmap, torch.ones(1, 1, 1, 2), torch.zeros(1, 1, 1, dtype=torch.bool), (2, 2)).exp()), 4)
-    4.0
+    Not in the papers, whose position loss reaches matching only through a disc around the winning cell.
     """
     height, width = heatmap.shape[-2:]
     size = constant([width, height], xy, torch.long)
@@ -121,21 +114,16 @@ def tracking_losses(
 
 
 class TrackingTask(TrackerTask, Task):
-    """A Tapir network on square clips; subclasses provide the network and the clips.
-
-    `matching_weight` is that of `matching_loss`, which is not in the papers. With `refine_with_gradient`, queries are processed
-    in chunks of that size in random order, and the refinement learns from the first chunk alone.
-    """
+    """A Tapir network on square clips; subclasses provide the network and the clips. `matching_weight` is that of
+    `matching_loss`. With `refine_with_gradient`, refinement learns from so many of the queries, in random order."""
 
     def __init__(self, size: int, points: int, *, matching_weight: float = 0.0, refine_with_gradient: int | None = None):
         super().__init__(size, points)
         self.matching_weight, self.refine_with_gradient = matching_weight, refine_with_gradient
 
     def loss(self, model: nn.Module, batch: TapSample, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Sum the losses of all iterates, and compute the fractions of accurately placed and correctly occluded points.
-
-        With two passes, the loss is the mean over both; the fractions are those of the second.
-        """
+        """Average the losses of all iterates over the passes, and compute the fractions of accurately placed and correctly
+        occluded points."""
         return compute_clip_loss(model, batch, self.size, self.matching_weight, self.refine_with_gradient)
 
     def track(

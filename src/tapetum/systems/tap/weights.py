@@ -1,12 +1,10 @@
 """Weights of TAPIR: renaming from the published names, our own files, and conversion of published files.
 
-The published PyTorch checkpoints (https://github.com/google-deepmind/tapnet) are plain state dicts. Their tensors are ours
-under other names; nothing is reshaped. Our own files are safetensors files with the config as JSON in the header. No file can
-run code: pickles are read with `weights_only=True`, or by `tapetum.hub.unpickle`.
+Tensors of the published PyTorch state dicts (https://github.com/google-deepmind/tapnet) are ours under other names. Our own
+files are safetensors with the config as JSON in the header. No file can run code.
 
-Names of a JAX checkpoint become those of PyTorch first. It is a pickled dict with the key `params`: {module: {leaf: array}}.
-Convolutions are stored height, width, in, out there, linear layers in, out, depthwise ones time, 1, channels; PyTorch has the
-output first.
+A JAX checkpoint is a pickled dict, `params`: {module: {leaf: array}}; its names become those of PyTorch first. It stores
+convolutions as height, width, in, out, linear layers as in, out, depthwise ones as time, 1, channels.
 """
 
 import os
@@ -60,7 +58,6 @@ _IN_SHAPES = "pyramid_level", "extra_convs", "extra_expansion", "stem_channels",
 _IN_SHAPES += "matching_channels", "mixer_width", "mixer_blocks", "mixer_expansion"
 """Fields of a config that the shapes of its tensors tell."""
 _HEADER = "tapir_config"
-"""Key in the header of a safetensors file of ours."""
 _STEM = "backbone.stem.weight"
 """A tensor by which our names are known."""
 
@@ -85,11 +82,11 @@ def from_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def infer_config(state_dict: dict[str, Tensor], *, causal: bool = False, softmax_temperature: float = 20.0) -> TapirConfig:
-    """Find the config that fits the shapes of a state dict under our names.
+def infer_config(state_dict: dict[str, Tensor], *, causal: bool = False) -> TapirConfig:
+    """Find the config that fits the shapes of a state dict under our names, with the published strides.
 
-    Shapes tell neither whether a network is causal nor its softmax temperature. Strides are assumed to be the published ones.
-    Raises BadInput if a tensor is missing or no config fits.
+    Shapes tell neither whether a network is causal nor its temperature. Raises BadInput if a tensor is missing or no config
+    fits.
     """
 
     def shape(name: str) -> torch.Size:
@@ -108,7 +105,6 @@ def infer_config(state_dict: dict[str, Tensor], *, causal: bool = False, softmax
         extra = count("backbone.extra.")
         return TapirConfig(
             causal=causal,
-            softmax_temperature=softmax_temperature,
             pyramid_level=max(0, (inward - 4 - c1 - c3) // 49 - 2),
             extra_convs=extra,
             extra_expansion=shape("backbone.extra.0.widen.weight")[0] // c3 if extra else 4,
@@ -143,22 +139,15 @@ def to_model(config: TapirConfig, state_dict: dict[str, Tensor]) -> Tapir:
 
 
 def save(model: Tapir, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
-    """Write weights (rounded to `dtype`) and config to a safetensors file, atomically.
-
-    Raises BadInput if the file cannot be written.
-    """
+    """Write weights (rounded to `dtype`) and config to a safetensors file, whole or not at all, else BadInput."""
     save_headed(model, path, _HEADER, asdict(model.config), dtype)  # one entry: the order of several changes from run to run
 
 
 def load(path: str | os.PathLike[str], *, causal: bool | None = None, softmax_temperature: float | None = None) -> Tapir:
     """Load the network in a file: ours (safetensors), or published (.pt, or .npy of JAX). No code in the file is run.
 
-    Args:
-        causal: not stored in published files; None assumes a file is causal if its name says so.
-        softmax_temperature: overrides the config's (20 if the file has no config).
-
-    Raises:
-        BadInput: the file cannot be read, holds something else, or its tensors do not fit; the message names which.
+    Published files store neither `causal`, which None takes from the file's name, nor `softmax_temperature`, by default 20.
+    Raises BadInput if the file cannot be read, holds something else, or its tensors do not fit.
     """
     path = Path(path)
     config, tensors = _read(path)
@@ -181,13 +170,8 @@ def convert(
 ) -> None:
     """Write the published weights in `source` (.pt, or .npy of JAX) to the safetensors file `target`, with a record next to it.
 
-    Args:
-        architecture: from `config.OFFICIAL`, which says whether the network is causal.
-        causal: if no architecture is given; None takes it from the name of the file.
-        softmax_temperature: of stage 1; None is 20.
-
-    Raises:
-        BadInput: the file does not hold such a network, or `target` cannot be written.
+    An `architecture` of `config.OFFICIAL` says whether the network is causal, else `causal`, else the name of the file. Raises
+    BadInput if the file does not hold such a network, or `target` cannot be written.
     """
     if target.suffix != ".safetensors":
         raise BadInput(f"{target} must be named .safetensors: that is what is written")
@@ -255,13 +239,7 @@ _LEAVES = {"w": "weight", "b": "bias", "scale": "weight", "offset": "bias"}
 
 
 def _module(path: str) -> str | None:
-    """The PyTorch name of a haiku module; None if it is not part of the network. `~` and a method's name mark nesting.
-
-    >>> _module("tapir/~/resnet/~/block_group_1/~/block_0/~/shortcut_conv")
-    'resnet_torch.block_groups.1.blocks.0.proj_conv'
-    >>> _module("tapir/~/pips_mlp_mixer/block_3/mlp2_up"), _module("tapir/~/extra_convs/conv2_d_3")
-    ('torch_pips_mixer.blocks.3.conv_channels_mixer.mlp2_up', 'extra_convs.blocks.1.conv_1')
-    """
+    """The PyTorch name of a haiku module; None if it is not part of the network. `~` and a method's name mark nesting."""
     path = re.sub(r"/~\w*/", "/", path).removeprefix("tapir/")
     if path in _HEADS:
         return f"torch_cost_volume_track_mods.{_HEADS[path]}"
@@ -292,10 +270,8 @@ def _output_first(array: np.ndarray, leaf: str) -> np.ndarray:
 
 
 def from_haiku(checkpoint: Any) -> dict[str, Tensor]:
-    """Convert a JAX checkpoint to a state dict under the published PyTorch names.
-
-    Raises BadInput, naming the module, for anything that is not TAPIR's.
-    """
+    """Convert a JAX checkpoint to the published PyTorch names. Raises BadInput, naming the module, for anything that is not
+    TAPIR's."""
     params = checkpoint.get("params") if isinstance(checkpoint, Mapping) else None
     if not isinstance(params, Mapping):
         raise BadInput("this .npy file holds no 'params'; give a JAX checkpoint of TAPIR")

@@ -13,15 +13,15 @@ from tapetum.core.lazy import lazy_attributes
 if TYPE_CHECKING:
     from tapetum.systems.tapnext.config import TapNextConfig
     from tapetum.systems.tapnext.model import TapNext, TapNextPredictions, TapNextState
-    from tapetum.systems.tapnext.weights import from_official, to_official
+    from tapetum.systems.tapnext.weights import from_official
 
-__all__ = ["TapNext", "TapNextConfig", "TapNextPredictions", "TapNextState", "from_official", "to_official"]
+__all__ = ["TapNext", "TapNextConfig", "TapNextPredictions", "TapNextState", "from_official"]
 
 __getattr__ = lazy_attributes(
     __name__,
     {
         "config": ("TapNextConfig",),
         "model": ("TapNext", "TapNextPredictions", "TapNextState"),
-        "weights": ("from_official", "to_official"),
+        "weights": ("from_official",),
     },
 )

@@ -5,13 +5,11 @@ channels last; queries are (t, x, y) in raster pixels. visible_logits are above 
 
     clip    video (1, t, h, w, 3), queries (1, n, 3) -> tracks (1, n, t, 2), visible_logits (1, n, t)
 
-A clip program's output before a query's frame is meaningless (`left_out`). When frames arrive one by one, the first has no past
-and a separate program; all queries are in it:
+Before a query's frame its output is meaningless (`left_out`). When frames arrive one by one, the first has no past and a
+separate program, with all queries, for d blocks, and tokens of patches first:
 
     start   frame (1, 1, h, w, 3), points (1, n, 2) -> tracks (1, n, 1, 2), visible_logits (1, n, 1), hidden, conv
-    step    frame, hidden, conv                     -> tracks, visible_logits, hidden_after, conv_after
-
-for d blocks hidden (d, 1, tokens, c) and conv (d, 1, taps - 1, tokens, c), of which tokens of patches come first.
+    step    frame, hidden (d, 1, tokens, c), conv (d, 1, taps - 1, tokens, c) -> the same, of which hidden_after, conv_after
 """
 
 import torch
@@ -23,8 +21,6 @@ from tapetum.systems.tapnext.model import TapNext, TapNextState
 from tapetum.systems.tapnext.tracker import TapNextTracker
 from tapetum.tracks.programs import Program, Wrapped, check_sizes, spread_queries
 
-BEFORE = "frames before that of a query"
-"""What `left_out` calls the tracks of a point before its query."""
 _PREDICTED = "tracks", "visible_logits"
 
 
@@ -61,15 +57,13 @@ def _step(model: TapNext, state: TapNextState, frame: Tensor) -> tuple[Tensor, .
 
 
 def left_out(tracker: TapNextTracker, *, live: bool = False) -> tuple[str, ...]:
-    """List what the tracker does but its exported program does not: `BEFORE` for a clip, nothing if `live`."""
-    return () if live else (BEFORE,)
+    """List what the tracker does but its exported program does not: nothing if `live`."""
+    return () if live else ("frames before that of a query",)
 
 
 def clip_program(tracker: TapNextTracker, *, frames: int, size: tuple[int, int], points: int) -> Program:
-    """Make the program that tracks `points` points through `frames` frames of (height, width) `size`.
-
-    Raises BadInput for a size other than the one the network was trained for.
-    """
+    """Make the program that tracks `points` points through `frames` frames of (height, width) `size`, which must be the trained
+    one."""
     _check(tracker, frames, size, points)
     inputs = {"video": torch.zeros(1, frames, *size, 3), "queries": spread_queries(size, points)}
     return Program(_Clip(tracker.model), inputs, _PREDICTED)
@@ -93,6 +87,4 @@ def live_programs(tracker: TapNextTracker, *, size: tuple[int, int], points: int
 def _check(tracker: TapNextTracker, frames: int, size: tuple[int, int], points: int) -> None:
     check_sizes(tracker.model, frames, size, points)
     if size != (trained := tracker.model.config.video_size):
-        raise BadInput(
-            f"images of {size[1]}x{size[0]} pixels were asked for; this network was trained for {trained[1]}x{trained[0]}"
-        )
+        raise BadInput(f"images of {size[1]}x{size[0]} were asked for; this network was trained for {trained[1]}x{trained[0]}")

@@ -1,7 +1,7 @@
 """TAPNext in self-training (BootsTAPNext): its networks, and its losses on pseudo-labels.
 
-Source: TAPNext (arXiv 2504.05579) was bootstrapped by the recipe of BootsTAP (arXiv 2402.00847). Of its own settings nothing is
-published but that it took some 1,500 steps, so how the recipe is applied to this network is ours:
+Source: TAPNext (arXiv 2504.05579) was bootstrapped by the recipe of BootsTAP (arXiv 2402.00847). No settings are published but
+some 1,500 steps, so how the recipe is applied to this network is ours:
 
     teacher   two passes, forwards and over the reversed clip: labels before its query too, of which half of the queries of
               students are made; in the frame of its query a point is where it was asked for, as `TapNextTracker` says
@@ -48,7 +48,6 @@ class TapNextFamily(TrackerFamily):
         self.model, self.rebalance = model, rebalance
 
     def start(self) -> TapNext:
-        """Load the network that a run starts from."""
         return tracker.load(self.model).model
 
     def learner(self) -> TapNext:
@@ -91,7 +90,6 @@ class TapNextFamily(TrackerFamily):
         return [replace(one, xy=scale_xy(one.image_xy, model.config.image_size, size)) for one in layers]
 
     def final(self, predictions: Sequence[TapNextPredictions]) -> PointEstimate:
-        """Select the predictions of the last block."""
         last = predictions[-1]
         return PointEstimate(last.xy, -last.visible_logits, _far_logit(last))
 
@@ -117,15 +115,12 @@ class TapNextFamily(TrackerFamily):
         return scale_xy(made.image_xy[0], model.config.image_size, size), made.visible_logits[0].sigmoid()
 
     def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
-        """Group what decays and what does not."""
         return decay_groups(network)
 
     def save(self, network: nn.Module, file: Path) -> None:
-        """Write weights and config."""
         weights.save(cast(TapNext, network), file)
 
     def load(self, name_or_path: str | Path, device: torch.device | None) -> TapNextTracker:
-        """Load a tracker."""
         return tracker.load(name_or_path, device)
 
 

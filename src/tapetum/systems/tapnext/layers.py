@@ -37,9 +37,8 @@ def embed_positions(
 ) -> Float[Tensor, "*s c"]:
     """Embed raster positions in an image of (height, width) `size` as sin(x w), cos(x w), sin(y w), cos(y w), w = 10000^-k.
 
-    The public code samples a table, which has a row for each pixel, bilinearly, so that between pixel centres high frequencies
-    are damped. As sin(x w) does not depend on y, two rows an axis are enough. Outside of the outer pixel centres the table
-    goes on with zeros, or with `edge` with its outer row.
+    As the public code samples a table of all pixels bilinearly, high frequencies are damped between pixel centres; two rows an
+    axis are enough. Outside of the outer pixel centres are zeros, or with `edge` the outer row.
     """
     parts, weights = [], []
     xy = xy.float().cpu() if xy.device.type == "mps" else xy.float()  # which has no double precision
@@ -71,10 +70,8 @@ def _waves(index: Num[Tensor, "*s"], width: int) -> Float[Tensor, "*s c"]:
 
 
 def decode_positions(logits: Float[Tensor, "*s 2 bins"], radius: int = 20, temperature: float = 0.5) -> Float[Tensor, "*s 2"]:
-    """Compute the mean position, in raster pixels, of the bins within `radius` of the most likely one.
-
-    Their probabilities are the softmax of temperature * logits. The gradient passes through these, not through the choice.
-    """
+    """Compute the mean position, in raster pixels, of the bins within `radius` of the most likely one, weighted by
+    softmax(temperature * logits), through which alone the gradient passes."""
     likeliest = logits.argmax(-1, keepdim=True)
     offset = torch.arange(logits.shape[-1], device=logits.device) - likeliest
     probability = (temperature * logits).softmax(-1) * (offset.abs() <= radius)

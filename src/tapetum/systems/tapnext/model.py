@@ -34,7 +34,6 @@ from tapetum.systems.tapnext.layers import RecurrentBlock, RecurrentState, compu
 TEMPERATURE = 0.5
 """Factor on the logits of coordinates before the softmax."""
 NEVER = 2**24
-"""Frame of a query that never comes."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,9 @@ class TapNextState:
     """Points on their way through a video; of the same size after any number of frames."""
 
     size: tuple[int, int]
-    """Height and width of the frames in pixels."""
     step: int
-    """Frames seen."""
     times: Int64[Tensor, "b q"]
-    """Frame of each query."""
     embeddings: Float[Tensor, "b q c"]
-    """Embedded positions of the queries."""
     blocks: tuple[RecurrentState, ...]
     """Tokens of patches come first, then those of points."""
     spare: bool = False
@@ -106,8 +101,8 @@ class SpaceTimeBlock(nn.Module):
     ) -> tuple[Float[Tensor, "b t m c"], RecurrentState]:
         """Run over t frames, of which the `first` has no past.
 
-        `mask`: which tokens of a frame are attended to. `rows`: those whose result is of use, by default all; to the others of
-        the last block nobody looks, so that they need keys and values only.
+        Tokens of `mask` are attended to. `rows` are those whose result is of use, by default all; the others of the last block
+        need keys and values only.
         """
         x, state = self.temporal(x, state, first)
         tokens = x.flatten(0, 1)
@@ -143,29 +138,22 @@ class TapNext(nn.Module):
                     nn.init.zeros_(layer.bias)
 
     def forward(self, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b q 3"]) -> TapNextPredictions:
-        """Track points through a clip, each from the frame of its query on.
+        """Track points through a clip, each from the frame of its query on; values are in -1..1, sides multiples of the patch
+        size.
 
-        Args:
-            video: values in -1..1; height and width are multiples of the patch size.
-            queries: (t, x, y) of each point: frame and raster pixels of the video. Before its frame a point is unknown; a frame
-                outside the video is never reached, or has passed.
-
-        Raises:
-            BadInput: shapes do not fit, or the video has no frame.
+        Before the frame of its query (t, x, y), in raster pixels, a point is unknown; a frame outside the video is never
+        reached, or has passed. Raises BadInput if shapes do not fit, or the video has no frame.
         """
         if video.ndim != 5:
             raise BadInput(f"the video has shape {tuple(video.shape)}; give (b, t, h, w, 3)")
         return self.step(self.start(queries, (video.shape[2], video.shape[3])), video)[1]
 
     def start(self, queries: Float[Tensor, "b q 3"], size: tuple[int, int], *, spare: bool = False) -> TapNextState:
-        """Build the state before the first frame of a video of (height, width) `size`.
+        """Build the state before the first frame of a video of (height, width) `size`, in pixels of which are the queries (t,
+        x, y); t counts frames from the first one passed to `step`, and may be far ahead.
 
-        Args:
-            queries: (t, x, y), where t counts frames from the first one passed to `step`; it may be far ahead.
-            size: of the frames to come, in pixels, which are those of the queries.
-            spare: keep what points need that are added later, see `TapNextState.spare`.
-
-        Raises BadInput for queries of another shape, or a size that the patches do not divide.
+        With `spare`, keep what later points need (`TapNextState.spare`). Raises BadInput for queries of another shape, or a
+        size that the patches do not divide.
         """
         if queries.ndim != 3 or queries.shape[-1] != 3:
             raise BadInput(f"queries have shape {tuple(queries.shape)}; give (b, q, 3): t, x, y of each point")
@@ -184,7 +172,7 @@ class TapNext(nn.Module):
         )
 
     def step(self, state: TapNextState, frames: Float[Tensor, "b t h w 3"]) -> tuple[TapNextState, TapNextPredictions]:
-        """Track the points of a state through further frames, one or more: the state after them, and the predictions in them.
+        """Track the points of a state through one or more frames: the state after them, and the predictions in them.
 
         Any chunking gives the same as `forward` on all frames. Raises BadInput for frames of another size or batch.
         """
@@ -195,10 +183,8 @@ class TapNext(nn.Module):
         return state, self._predict(self.norm(layers[-1]), state.size)
 
     def predict_layers(self, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b q 3"]) -> list[TapNextPredictions]:
-        """Predict by the tokens after each block: what training learns from (2504.05579; the public JAX tracker).
-
-        The last predictions are those of `forward`; the heads see the other blocks' tokens as they are, without the last norm.
-        """
+        """Predict by the tokens after each block, from which training learns; the last are those of `forward`, the others
+        without the last norm."""
         state = self.start(queries, (video.shape[2], video.shape[3]))
         _, layers = self._run(state, video)
         return [self._predict(points, state.size) for points in (*layers[:-1], self.norm(layers[-1]))]
@@ -206,7 +192,6 @@ class TapNext(nn.Module):
     def _run(
         self, state: TapNextState, frames: Float[Tensor, "b t h w 3"]
     ) -> tuple[TapNextState, list[Float[Tensor, "b q t c"]]]:
-        """The state after further frames, and the tokens of points after each block."""
         images = self.patches(frames.flatten(0, 1).permute(0, 3, 1, 2).to(self.patches.weight.dtype))
         images = images.flatten(2).transpose(1, 2).unflatten(0, frames.shape[:2])  # (b, t, patches, width)
         images = images + self._position_embedding(self._grid_of(state.size))
@@ -278,9 +263,8 @@ def _head(width: int, hidden: int, outputs: int, eps: float, variant: str) -> nn
 def add_points(network: TapNext, state: TapNextState, xy: Float[Tensor, "b q 2"]) -> TapNextState:
     """Add points, raster pixels of the frame that comes next, after those of the state, which must have a spare one.
 
-    As the authors advise, a point has a token from the first frame on, unknown until its own. Unknown tokens have the same
-    inputs, hence the same state, so one spare is enough: a new point takes a copy of its state. Raises BadInput where there is
-    none.
+    A point has a token from the first frame on, unknown until its own. Unknown tokens have the same state, so a new point takes
+    a copy of the spare's. Raises BadInput where there is none.
     """
     if not state.spare:
         raise BadInput("this state takes no further points; start it with spare=True")

@@ -7,7 +7,6 @@ from tapetum.hub.registry import Weights
 
 _OFFICIAL = "https://storage.googleapis.com/"
 _LOADER = "tapetum.systems.tapnext.tracker:load"
-_TAPNEXTPP = "arXiv 2604.10582"
 
 
 def _official(name: str, file: str, size: int, paper: str, score: str, summary: str) -> Weights:
@@ -26,32 +25,17 @@ def _official(name: str, file: str, size: int, paper: str, score: str, summary: 
     )
 
 
-PUBLISHED = (
-    _official(
-        "tapnext",
-        "dm-tapnet/tapnext/bootstapnext_ckpt.npz",
-        777_000_000,
-        "arXiv 2504.05579",
-        "DAVIS first AJ 65.3",
-        "BootsTAPNext-B, recurrent, frames one by one; for clips up to 150 frames",
-    ),
-    _official(
-        "tapnextpp-256",
-        "dm-tapnet/tapnextpp/tapnextpp_ckpt.pt",
-        2_500_000_000,
-        _TAPNEXTPP,
-        "DAVIS first AJ 65.6",
-        "TAPNext++, the same trained on clips of 1024 frames; finds points again",
-    ),
-    _official(
-        "tapnextpp-512",
-        "gresearch/tapnextpp/tapnextpp_512.ckpt",
-        2_500_000_000,
-        _TAPNEXTPP,
-        "DAVIS first AJ 67.0",
-        "TAPNext++ for frames of 512x512",
-    ),
-)
+PUBLISHED = tuple(
+    _official(name, file, size, paper, f"DAVIS first AJ {score}", summary)
+    for name, file, size, paper, score, summary in (
+        ("tapnext", "dm-tapnet/tapnext/bootstapnext_ckpt.npz", 777_000_000, "arXiv 2504.05579", "65.3",
+         "BootsTAPNext-B, recurrent, frames one by one; for clips up to 150 frames"),
+        ("tapnextpp-256", "dm-tapnet/tapnextpp/tapnextpp_ckpt.pt", 2_500_000_000, "arXiv 2604.10582", "65.6",
+         "TAPNext++, the same trained on clips of 1024 frames; finds points again"),
+        ("tapnextpp-512", "gresearch/tapnextpp/tapnextpp_512.ckpt", 2_500_000_000, "arXiv 2604.10582", "67.0",
+         "TAPNext++ for frames of 512x512"),
+    )
+)  # fmt: skip
 """What `tapetum weights list` names of this system."""
 
 HEADERS = {"tapnext": _LOADER}

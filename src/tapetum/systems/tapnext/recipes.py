@@ -101,7 +101,6 @@ UNPUBLISHED: Mapping[str, Mapping[str, str]] = {
         "data": "500,000 clips of Kubric that pan are not public; CoTracker3's sequences, or scenes, take their place",
     }
 }
-"""Values that are not published, and what stands in their place."""
 _SHOWN = ClipPhase(
     name="", steps=0, size=64, batch_size=4, micro_batch=4, lr=1e-3, clips=600, image_clips=1800, points=32, motion=0.3
 )
@@ -141,4 +140,3 @@ TINY_RUN = TapNextRun(
 """A run of some seconds, to see that all of it works; it learns nothing."""
 
 RECIPES: Mapping[str, TapNextRun] = {"nano": NANO_RUN, "paper": PAPER, "tiny": TINY_RUN}
-"""Runs by name."""

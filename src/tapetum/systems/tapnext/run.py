@@ -26,11 +26,8 @@ from tapetum.train.phases import fit_phases
 
 
 def train_tapnext(run: TapNextRun, launch: Launch) -> Path | None:
-    """Train through all phases in the folder `launch.out`; the same call resumes a stopped run.
-
-    Returns the file of the finished float16 weights, or None if there is more to do. Raises BadInput for anything the user can
-    fix.
-    """
+    """Train through all phases in the folder `launch.out`; the same call resumes a stopped run. Returns the file of the
+    finished float16 weights, or None if there is more to do. Raises BadInput for anything the user can fix."""
     phases = changed_phases(run, run.phases)
     check_run(run)
     check_fields(run, weight_decay="[0, inf)", **dict.fromkeys(("occluded_weight", "roll", "homography"), "[0, 1]"))
@@ -42,7 +39,11 @@ def train_tapnext(run: TapNextRun, launch: Launch) -> Path | None:
             raise BadInput(f"training cannot start from {run.start}: {error}") from error
     last = phases[-1].size
     config = replace(config, video_size=(last, last))
-    clips_of, checks, scored = (_scenes if run.data is None else _sequences)(run, phases)
+    if run.data is None:
+        (clips_of, checks), scored = _scenes(run, phases), True
+    else:
+        clips, held_out = split_sequences(run.data, run.checks)
+        clips_of, checks, scored = lambda _: clips, partial(first_frames, held_out, phases[-1].frames), len(held_out) > 0
 
     def task(phase: ClipPhase, start: Path | None) -> TapNextTask:
         return TapNextTask(run, phase, config, clips_of(phase), checks, start)
@@ -72,9 +73,8 @@ ClipsOf = Callable[[ClipPhase], ClipDataset]
 Checks = Callable[[], Sequence[TrackedClip]]
 
 
-def _scenes(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Checks, bool]:
-    """Clips of scenes to train on in a phase, and those to be scored on, all of one size and length, so that a cache helps;
-    and whether there are any of these."""
+def _scenes(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Checks]:
+    """Clips of scenes to train on in a phase, and those to be scored on, all of one size and length, so that a cache helps."""
     size, frames = max(DRAWN_SIZE, *(phase.size for phase in phases)), max(24, *(phase.frames for phase in phases))
 
     def clips(phase: ClipPhase) -> ClipDataset:
@@ -90,9 +90,4 @@ def _scenes(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Chec
         )
         return JoinedClips(*scenes, images)
 
-    return clips, partial(scored_clips, run, size=size, frames=frames), True
-
-
-def _sequences(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Checks, bool]:
-    clips, held_out = split_sequences(str(run.data), run.checks)
-    return lambda phase: clips, partial(first_frames, held_out, phases[-1].frames), len(held_out) > 0
+    return clips, partial(scored_clips, run, size=size, frames=frames)

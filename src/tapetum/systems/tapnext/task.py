@@ -43,9 +43,7 @@ from tapetum.tracks.training.tracker_task import Terms, TrackerTask, add_terms, 
 from tapetum.train import StepContext, Task
 
 COORDINATE_WEIGHT, POSITION_WEIGHT, VISIBLE_WEIGHT = 1.0, 0.1, 1.0
-"""Weights of the terms."""
 HUBER_DELTA = 1.0
-"""Pixels up to which the position loss is quadratic."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,7 @@ class TrackTargets:
     """Raster pixels of the network's `image_size`, clipped to it: 0 to its sides less 1, as in the public file."""
     visible: Bool[Tensor, "b q t"]
     located: Float[Tensor, "b q t"]
-    """Weight of the terms of position."""
     known: Float[Tensor, "b q t"]
-    """Weight of visibility."""
 
 
 def make_targets(
@@ -73,14 +69,8 @@ def make_targets(
 ) -> TrackTargets:
     """Bring tracks, raster pixels of a video of (height, width) `video_size`, into pixels of `image_size`, and weigh them.
 
-    Args:
-        queries: (t, x, y) of each point.
-        xy: true positions.
-        occluded: where the point is hidden or outside of the image.
-        video_size: height and width of the video.
-        image_size: those of the network.
-        occluded_weight: of hidden points inside the image in the terms of position.
-        as_public: weigh as the public file does in fact.
+    Points that are `occluded` are hidden or outside of the image; those inside weigh `occluded_weight` in the terms of
+    position. `as_public` weighs as the public file does in fact.
     """
     scaled = scale_xy(xy.float(), video_size, image_size)
     side = constant([image_size[1], image_size[0]], scaled)
@@ -158,7 +148,6 @@ class TapNextTask(TrackerTask, Task):
         return network
 
     def dataset(self) -> TapSamples:
-        """Open augmented samples of the clips."""
         run, phase = self.run, self.phase
         return TapSamples(
             self.clips,
@@ -186,13 +175,11 @@ class TapNextTask(TrackerTask, Task):
     def track(
         self, model: nn.Module, video: Float[Tensor, "1 t h w 3"], queries: Float[Tensor, "1 n 3"]
     ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-        """Track points forwards: positions, and the probability of being visible."""
         device = next(model.parameters()).device
         predictions = model(video.to(device), queries.to(device))
         return predictions.xy[0], predictions.visible_logits[0].sigmoid()
 
     def describe(self) -> Mapping[str, Any]:
-        """Collect everything that determines the result."""
         return {**describe_phase(self.run, self.phase, _NOT_LEARNED), "clips": len(self.clips)}
 
 

@@ -1,15 +1,14 @@
 """The tracker of TAPNext: videos and points in, tracks out; or frames as they come.
 
-`TapNextTracker` wraps a network with everything that tracking needs: frames are resized to the network's training size and
-positions back, the video is processed in chunks with constant memory, and frames before a query come from another pass over the
-reversed video (TAPNext sees no future). All points of a call are tracked jointly, as published: each slightly changes the
-tracks of the others.
+`TapNextTracker` resizes frames to the network's training size and positions back, processes the video in chunks with constant
+memory, and finds frames before a query by another pass over the reversed video (TAPNext sees no future). All points of a call
+are tracked jointly, as published: each slightly changes the tracks of the others.
 
 Differs from the public demos: frames are resized bilinearly, where these use a Lanczos filter; in its query's frame a point is
-at the query, where these return a prediction; points may join a stream (`slots`).
+at the query, where these return a prediction; points may join a stream.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
@@ -27,7 +26,7 @@ from tapetum.layers.sampling import resize_frames, scale_xy
 from tapetum.systems.tapnext import weights
 from tapetum.systems.tapnext.config import ARCHITECTURES
 from tapetum.systems.tapnext.model import TapNext, TapNextPredictions, TapNextState, add_points, keep_points
-from tapetum.tracks.tracker import FrameTracks, Progress, check_frame, check_queries, is_flat
+from tapetum.tracks.tracker import FrameTracks, Progress, check_frame, check_queries, check_stream, chosen_points, is_flat
 from tapetum.types import Tracks
 from tapetum.types.checks import unmasked
 from tapetum.video import Video, open_video
@@ -41,19 +40,16 @@ class TapNextStream:
     """Points on their way through a live video; never changed in place. See `TapNextTracker.start`."""
 
     size: tuple[int, int]
-    """Height and width of the frames."""
     state: TapNextState
     queries: Float[np.ndarray, "n 3"]
     """(t, x, y) of each point; t counts the frames of this stream."""
     ids: tuple[int, ...]
     """Of each point: 0, 1, ... in the order in which points were asked for; `keep` gives none of them to another point."""
     next_id: int
-    """Of the next point that is added."""
     weights: float = 0.0
     """Checksum of the network's weights: the state is of no use to another network."""
 
     def __len__(self) -> int:
-        """Number of points."""
         return len(self.ids)
 
 
@@ -61,7 +57,6 @@ class TapNextTracker:
     """Tracks any point through any video with a `TapNext` network, available as `model`."""
 
     def __init__(self, model: TapNext):
-        """Wrap a network, which is put into evaluation mode."""
         self.model = speed_up(model.eval())  # computes as before where something is to be learned
         self.error_model: Any = None
         """Predicts how far whole tracks are off (`tap.tracking.error_model`); None where there is none for this network."""
@@ -94,23 +89,18 @@ class TapNextTracker:
         frame_chunk: int | None = None,
         progress: Progress = None,
     ) -> Tracks:
-        """Track points jointly through a video.
+        """Track points jointly through anything that `tapetum.video.open_video` takes.
 
-        Args:
-            video: anything that `tapetum.video.open_video` takes.
-            queries: (t, x, y) of each point: frame number (rounded) and raster pixels.
-            frame_chunk: frames that pass through the network at a time, which changes nothing; None takes as many as bound its
-                memory.
-            progress: is called with the number of frames seen and the number of all frames.
-
-        Raises:
-            BadInput: the video cannot be read, or a query lies outside of it or is not a number.
+        `queries` are (t, x, y) of each point: frame number (rounded) and raster pixels. `frame_chunk` frames pass through the
+        network at a time, which changes nothing; None bounds its memory. `progress` is called with the number of frames seen
+        and of all frames. Raises BadInput if the video cannot be read, or a query lies outside of it or is not a number.
         """
         video = open_video(video)
         given = check_queries(queries, len(video), (video.height, video.width))
         times, last = given[:, 0].round(), len(video) - 1
         passes = 1 + bool(times.any())
-        chunk = frame_chunk or self._frames_at_a_time()
+        (h, w), (patch_h, patch_w) = self.model.config.video_size, self.model.config.patch_size
+        chunk = frame_chunk or max(1, _TOKENS * patch_h * patch_w // (h * w))
 
         def report(done: int) -> None:
             if progress is not None:
@@ -135,15 +125,8 @@ class TapNextTracker:
     def start(
         self, frame: UInt8[np.ndarray, "h w 3"], points: Float[np.ndarray, "n 2"] | Sequence[Sequence[float]]
     ) -> TapNextStream:
-        """Start to track points, (x, y) in raster pixels of `frame`, through frames that arrive one by one.
-
-        Then pass every frame to `step`, this one first:
-
-            stream = tracker.start(frame, points)
-            stream, points = tracker.step(stream, frame)
-
-        Raises BadInput for points outside of the frame.
-        """
+        """Start to track points, (x, y) in raster pixels of `frame`, through frames one by one, as `OnlineTracker.start` of
+        TAPIR. Raises BadInput for points outside of the frame."""
         frame = check_frame(frame)
         size = (frame.shape[0], frame.shape[1])
         queries = _queries_at(0, points, size)
@@ -153,12 +136,9 @@ class TapNextTracker:
     @full_precision()
     @torch.inference_mode()
     def step(self, stream: TapNextStream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[TapNextStream, FrameTracks]:
-        """Track the stream's points into one more frame: gives the updated stream and the points in that frame.
-
-        Frame by frame this gives the same as `track` on the whole clip. In a frame of a single colour, such as black, all
-        points are hidden, with confidence 0. Raises BadInput for a frame of another size, and for the stream of another
-        tracker.
-        """
+        """Track the stream's points into one more frame, with the result of `track` on the whole clip: the updated stream and
+        the points; all hidden, with confidence 0, in a frame of a single colour. Raises BadInput for a frame of another size,
+        and for the stream of another tracker."""
         self._check_weights(stream)
         frame = check_frame(frame, stream.size)
         now = stream.queries[:, 0] == stream.state.step
@@ -172,11 +152,8 @@ class TapNextTracker:
     @full_precision()
     @torch.inference_mode()
     def add(self, stream: TapNextStream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> TapNextStream:
-        """Add further points, (x, y) in raster pixels of `frame`; they come after those of the stream.
-
-        Call it before the `step` with the same frame. Raises BadInput for points outside of the frame, and for the stream of
-        another tracker.
-        """
+        """Add points, (x, y) in raster pixels of `frame`, after those of the stream, before the `step` with that frame. Raises
+        BadInput for points outside of the frame, and for the stream of another tracker."""
         self._check_weights(stream)
         check_frame(frame, stream.size)
         new = _queries_at(stream.state.step, points, stream.size)
@@ -188,16 +165,9 @@ class TapNextTracker:
     @full_precision()
     @torch.inference_mode()
     def keep(self, stream: TapNextStream, index: Sequence[int] | np.ndarray) -> TapNextStream:
-        """Select some points of the stream, by position in it (not by id), in that order; they keep their ids.
-
-        `index` may also be a boolean mask over the points. Raises BadInput for a mask of the wrong length.
-        """
-        places = np.asarray(index)
-        if places.dtype == np.bool_:
-            if places.shape != (len(stream),):
-                raise BadInput(f"truths of shape {places.shape} were given for a stream of {len(stream)} points; give one each")
-            places = np.flatnonzero(places)
-        places = places.astype(np.int64)
+        """Select points of the stream by position in it (not by id), in that order, or by a boolean mask; they keep their ids.
+        Raises BadInput for a mask of the wrong length."""
+        places = chosen_points(index, len(stream))
         state = keep_points(stream.state, send_to_device(torch.from_numpy(places), self.device))
         return replace(stream, state=state, queries=stream.queries[places], ids=tuple(stream.ids[k] for k in places.tolist()))
 
@@ -210,10 +180,7 @@ class TapNextTracker:
         return self._checksum[1]
 
     def _check_weights(self, stream: TapNextStream) -> None:
-        if not isinstance(stream, TapNextStream):
-            raise BadInput(f"this stream is a {type(stream).__name__}, of another kind of tracker; start one with this tracker")
-        if stream.weights != self._weights():
-            raise BadInput("this stream is of a tracker of other weights or another precision; start one with this tracker")
+        check_stream(stream, TapNextStream, self._weights())
 
     def _pass(
         self, video: Video, queries: Float[Tensor, "n 3"], chunk: int, reverse: bool, report: Callable[[int], None]
@@ -222,13 +189,14 @@ class TapNextTracker:
         size, count = (video.height, video.width), len(video)
         state = self.model.start(self._in_network(queries, size), self.model.config.video_size)
         xy, confidence = torch.empty(len(queries), count, 2), torch.empty(len(queries), count)
-        for done, numbers in _portions(count, chunk):
+        for begin in range(0, count, chunk):
+            numbers = slice(begin, min(begin + chunk, count))
             frames = (
                 video[count - numbers.stop : count - numbers.start][::-1] if reverse else video[numbers.start : numbers.stop]
             )
             state, predictions = self.model.step(state, self._frames(np.ascontiguousarray(frames)))
             xy[:, numbers], confidence[:, numbers] = self._on_video(predictions, size)
-            report(done)
+            report(numbers.stop)
         return (xy.flip(1), confidence.flip(1)) if reverse else (xy, confidence)
 
     def _frames(self, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "1 t h w 3"]:
@@ -247,10 +215,6 @@ class TapNextTracker:
         joint = torch.cat([xy, predictions.visible_logits[0].sigmoid()[..., None].float()], -1).cpu()  # in one transfer
         return joint[..., :2].contiguous(), joint[..., 2].contiguous()
 
-    def _frames_at_a_time(self) -> int:
-        (h, w), (patch_h, patch_w) = self.model.config.video_size, self.model.config.patch_size
-        return max(1, _TOKENS * patch_h * patch_w // (h * w))
-
 
 def _queries_at(time: int, points: Any, size: tuple[int, int]) -> Float[np.ndarray, "n 3"]:
     """Checked queries on one frame of a stream; there may be none."""
@@ -263,25 +227,13 @@ def _queries_at(time: int, points: Any, size: tuple[int, int]) -> Float[np.ndarr
     return np.concatenate([np.full_like(queries[:, :1], time), queries[:, 1:]], 1)
 
 
-def _portions(count: int, chunk: int) -> Iterator[tuple[int, slice]]:
-    for begin in range(0, count, chunk):
-        end = min(begin + chunk, count)
-        yield end, slice(begin, end)
-
-
 def load(
     name_or_path: str | PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> TapNextTracker:
-    """Load a tracker with weights, by a known name (`tapetum weights list`) or from a file.
+    """Load a tracker with weights, by a known name (`tapetum weights list`) or from a file, see `weights.load`; `dtype`, by
+    default float32, is also that of most computation.
 
-    Args:
-        name_or_path: a file may be ours (.safetensors) or a published checkpoint (.ckpt, .pt, .pth, or .npz of JAX); a
-            published one is taken to be for frames of 512x512 if its name says so.
-        device: where to put it; None is the CPU.
-        dtype: of the weights, which is also that of most computation; None is float32.
-
-    Raises:
-        BadInput: the name is unknown, the file is not there, or it does not hold such a network.
+    Raises BadInput: the name is unknown, the file is not there, or it does not hold such a network.
     """
     path, known = resolve(name_or_path, "track")
     network = weights.load(path)

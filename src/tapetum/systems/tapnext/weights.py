@@ -1,8 +1,8 @@
-"""Weights of TAPNext: renaming to and from the public names of PyTorch and JAX, and our own files.
+"""Weights of TAPNext: renaming from the public names of PyTorch and JAX, and our own files.
 
-Public checkpoints of TAPNext++ are those of a training program: a state dict under `state_dict`, names behind `tapnext.`. Those
-of TAPNext and BootsTAPNext are archives of JAX (.npz). Both have one shape for each tensor of ours; none tells the sizes of the
-image, but the table of positions that the public class keeps does. Names of JAX become those of PyTorch first.
+Public checkpoints of TAPNext++ are state dicts of a training program, under `state_dict`, names behind `tapnext.`; those of
+TAPNext and BootsTAPNext are archives of JAX (.npz), whose names become those of PyTorch first. The sizes of the image are told
+by the table of positions alone, which the public class keeps.
 """
 
 import math
@@ -27,7 +27,6 @@ from tapetum.systems.tapnext.layers import embed_pixels
 from tapetum.systems.tapnext.model import TapNext
 
 HEADER = "tapnext"
-"""Key in the header of a safetensors file of ours."""
 TABLE = "query_pos_embed"
 """The public class keeps embedded positions of all pixels under this name; we compute them."""
 _PLAIN = {
@@ -97,16 +96,9 @@ def from_official(
 ) -> TapNext:
     """Build the network of a public state dict, in evaluation mode, with all sizes that the shapes of its tensors give.
 
-    Args:
-        state_dict: names of the public PyTorch class, with or without what a training program puts before them; what else
-            such a program keeps is left out.
-        heads: of attention; None takes as many as the gates of the recurrence have blocks, as the public class has.
-        image_size: height and width in pixels in which the network sees; None takes those of the table of positions, and
-            where there is none, a square.
-        variant: see `TapNextConfig.variant`.
-
-    Raises:
-        BadInput: a tensor is missing, unknown or of a shape that does not fit.
+    Names are those of the public PyTorch class, with or without the prefix and the extras of a training program. By default
+    there are as many `heads` as the gates of the recurrence have blocks, and `image_size` is that of the table of positions, or
+    a square. Raises BadInput for a tensor that is missing, unknown or of a shape that does not fit.
     """
     state = _without_prefix(state_dict)
     config = _infer_config(state, heads, image_size, variant)
@@ -115,16 +107,18 @@ def from_official(
         network = TapNext(config)
     expected = network.state_dict()
     for ours, theirs in _names(config.depth).items():
-        tensors[ours] = _to_ours(ours, _tensor(state, theirs))
-    for block in range(config.depth):
-        for leaf in ("weight", "bias"):
-            packed = _tensor(state, f"blocks.{block}.{_PACKED}{leaf}")
-            if len(packed) % 3:
-                raise BadInput(f"blocks.{block}.{_PACKED}{leaf} has {len(packed)} rows; they must be three times the width")
-            for part, tensor in zip(_PARTS, packed.chunk(3), strict=True):
-                tensors[f"blocks.{block}.spatial.attention.{part}.{leaf}"] = tensor
-    public = {*_names(config.depth).values(), TABLE, *_packed_names(config.depth)}
-    if unknown := state.keys() - public:
+        tensor = _tensor(state, theirs)
+        if ours.endswith("gate_up.weight") and tensor.ndim == 3:  # gate and up, (2, input, output), are one linear layer
+            tensor = tensor.transpose(1, 2).flatten(0, 1)
+        tensors[ours] = tensor.flatten() if ours.endswith(("gate_up.bias", "_token")) else tensor
+    packed_names = [f"blocks.{k}.{_PACKED}{leaf}" for k in range(config.depth) for leaf in ("weight", "bias")]
+    for name in packed_names:
+        packed, leaf = _tensor(state, name), name.rpartition("_")[2]
+        if len(packed) % 3:
+            raise BadInput(f"{name} has {len(packed)} rows; they must be three times the width")
+        for part, tensor in zip(_PARTS, packed.chunk(3), strict=True):
+            tensors[f"{name.removesuffix(_PACKED + leaf)}spatial.attention.{part}.{leaf}"] = tensor
+    if unknown := state.keys() - {*_names(config.depth).values(), TABLE, *packed_names}:
         raise BadInput(f"the tensor {min(unknown)!r} is not of a TAPNext network of {config.depth} blocks; is it another one?")
     for ours, want in expected.items():
         if tensors[ours].numel() != want.numel() or (tensors[ours].ndim > 1 and tensors[ours].shape[-1] != want.shape[-1]):
@@ -135,31 +129,14 @@ def from_official(
     return network.requires_grad_(True).eval()
 
 
-def to_official(network: TapNext, *, table: bool = True) -> dict[str, Tensor]:
-    """Build the state dict of the public PyTorch class from a network; the way back from `from_official`.
-
-    `table`: with embedded positions of all pixels, which that class wants too (201 MB for images of 256x256).
-    """
-    config, own = network.config, {name: tensor.detach() for name, tensor in network.state_dict().items()}
-    state = {theirs: _to_theirs(ours, own[ours]).contiguous() for ours, theirs in _names(config.depth).items()}
-    for block in range(config.depth):
-        for leaf in ("weight", "bias"):
-            parts = [own[f"blocks.{block}.spatial.attention.{part}.{leaf}"] for part in _PARTS]
-            state[f"blocks.{block}.{_PACKED}{leaf}"] = torch.cat(parts)
-    if table:
-        state[TABLE] = _table(config.image_size, config.width)
-    return state
-
-
 def save(network: TapNext, path: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
     """Write weights, rounded to `dtype`, and config to a safetensors file, atomically."""
     save_headed(network, path, HEADER, asdict(network.config), dtype)
 
 
 def convert(source: Path, target: Path, architecture: str | None = None) -> None:
-    """Write the published weights in `source` to the safetensors file `target`.
-
-    `architecture`: of `tapetum.systems.tapnext.config.ARCHITECTURES`, which knows the size of frames; None takes it as `load`.
+    """Write the published weights in `source` to the safetensors file `target`. An `architecture` of `config.ARCHITECTURES`
+    knows the size of frames; None takes it as `load`.
 
     Raises BadInput if `source` has no such network, or `target` cannot be written.
     """
@@ -176,9 +153,7 @@ def convert(source: Path, target: Path, architecture: str | None = None) -> None
 def load(path: str | os.PathLike[str], heads: int | None = None) -> TapNext:
     """Load the network in a file: ours (safetensors), or published (.pt, .ckpt, .pth, or .npz of JAX). No code in it is run.
 
-    A published file whose name has 512 in it is taken to be of TAPNext++ for frames of 512x512, which no tensor tells.
-
-    Raises BadInput if the file cannot be read, or its tensors are not of such a network.
+    A published file with 512 in its name is taken to be for frames of 512x512. Raises BadInput for any other file.
     """
     path = Path(path)
     if HEADER in header_of(path):
@@ -220,27 +195,6 @@ def _names(depth: int) -> dict[str, str]:
     """Our names to the public ones, without what attention packs."""
     in_blocks = {f"blocks.{k}.{ours}": f"blocks.{k}.{theirs}" for k in range(depth) for ours, theirs in _IN_BLOCK.items()}
     return {**_PLAIN, **in_blocks}
-
-
-def _packed_names(depth: int) -> list[str]:
-    return [f"blocks.{k}.{_PACKED}{leaf}" for k in range(depth) for leaf in ("weight", "bias")]
-
-
-def _to_ours(ours: str, tensor: Tensor) -> Tensor:
-    """A public tensor in our order: gate and up of the MLP, (2, input, output), are one linear layer."""
-    if ours.endswith("gate_up.weight") and tensor.ndim == 3:
-        return tensor.transpose(1, 2).flatten(0, 1)
-    return tensor.flatten() if ours.endswith(("gate_up.bias", "_token")) else tensor
-
-
-def _to_theirs(ours: str, tensor: Tensor) -> Tensor:
-    if ours.endswith("gate_up.weight"):
-        return tensor.unflatten(0, (2, -1)).transpose(1, 2)
-    if ours.endswith("gate_up.bias"):
-        return tensor.view(2, 1, 1, -1)
-    if ours == "position_embedding":
-        return tensor.flatten(0, 1)[None]
-    return tensor.view(*([1] * (2 if ours == "unknown_token" else 3)), -1) if ours.endswith("_token") else tensor
 
 
 def _infer_config(
@@ -326,7 +280,12 @@ def from_jax(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], int]:
         if match := _JAX_ATTENTION.fullmatch(name):
             attention[match[1], match[2], match[3]] = array
             continue
-        public = _public_name(name)
+        rules = ((re.fullmatch(pattern, name), template) for pattern, template in _JAX_RULES)
+        public = next((match.expand(template).replace("/", ".") for match, template in rules if match), None)
+        if public is None:
+            raise BadInput(f"the array {name!r} is not of TAPNext's JAX checkpoint; is it another network's?")
+        if not (".ssm_block." in public and public.endswith(".scale")):  # which is of an RMS norm
+            public = re.sub(r"\.(kernel|scale)$", ".weight", public)
         if name.endswith("embedding/kernel"):
             array = array[0].transpose(3, 2, 0, 1)  # (1, h, w, 3, c)
         elif name.endswith("/kernel"):
@@ -349,12 +308,3 @@ def from_jax(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], int]:
         state[f"{before}.out_proj.weight"] = torch.from_numpy(out.reshape(-1, out.shape[-1]).T.copy())
         state[f"{before}.out_proj.bias"] = torch.from_numpy(np.array(bias))
     return state, heads[0]
-
-
-def _public_name(name: str) -> str:
-    for pattern, template in _JAX_RULES:
-        if match := re.fullmatch(pattern, name):
-            public = match.expand(template).replace("/", ".")
-            kept = ".ssm_block." in public and public.endswith(".scale")  # of an RMS norm
-            return public if kept else re.sub(r"\.(kernel|scale)$", ".weight", public)
-    raise BadInput(f"the array {name!r} is not of TAPNext's JAX checkpoint; is it another network's?")

@@ -59,18 +59,13 @@ def adjusted(
 ) -> Tracks3D:
     """Lift tracks of a video of `size` (height, width) into space, with camera poses, in an unknown unit.
 
-    Args:
-        tracks: the requested points.
-        size: height and width of the image in pixels.
-        intrinsics: fx, fy, cx, cy in pixels; None estimates the focal length. Where the motion does not tell it (as when the
-            camera moves without turning), it stays near `FOCAL`.
-        seed: of the random samples; the same seed gives the same result.
-        support: further points of the same video that help to find the camera, see `support_queries`.
-
-    Raises:
-        BadInput: too few points, a camera that does not move, or tracks that nothing explains.
+    `intrinsics` are fx, fy, cx, cy in pixels; None estimates the focal length, which stays near `FOCAL` where the motion does
+    not tell it. `support` are further points of the same video that help to find the camera, see `support_queries`. Raises
+    BadInput for too few points, a camera that does not move, and tracks that nothing explains.
     """
-    result = reconstruct(tracks if support is None else _beside(tracks, support), size, intrinsics, seed)
+    names, both = ("xy", "visible", "confidence", "queries"), (tracks, *([] if support is None else [support]))
+    joined: Any = {name: np.concatenate([getattr(each, name) for each in both]) for name in names}
+    result = reconstruct(Tracks(**joined), size, intrinsics, seed)
     n, mapping = tracks.points, result.mapping
     poses = mapping.poses.copy()
     anchor = _anchors(tracks)
@@ -123,12 +118,6 @@ def support_queries(frames: int, size: tuple[int, int]) -> Float[np.ndarray, "n 
 def split_support(tracks: Tracks, count: int) -> tuple[Tracks, Tracks]:
     """Split off the first `count` points from the others."""
     return tracks.select(slice(count)), tracks.select(slice(count, None))
-
-
-def _beside(a: Tracks, b: Tracks) -> Tracks:
-    names = ("xy", "visible", "confidence", "queries")
-    joined: dict[str, Any] = {name: np.concatenate([getattr(a, name), getattr(b, name)]) for name in names}
-    return Tracks(**joined)
 
 
 def reconstruct(

@@ -12,8 +12,8 @@ interpolated in 1 / Z between the frames where it is visible, since the depth ma
 Differs from the paper: a point of unknown depth (a hole in the map) stays visible, with depth as for a hidden one.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Num, UInt8
@@ -100,26 +100,6 @@ def query_depth(
     return np.where(np.isfinite(z), z, np.median(known) if len(known) else np.nan)
 
 
-def both_ways(track_forward: Callable[..., Any]) -> Callable[..., PointArrays]:
-    """Build `track` from a forward-only tracker: run it on the clip and on the reversed clip, and join the two.
-
-    Frames before a query come from the reversed run; the query's own frame from the forward one. Among the paper's baselines, a
-    tracker not run this way scored 6.3 instead of 10.9 (issue 133 of the public code).
-    """
-
-    def track(video: Frames, queries_xyt: Queries, intrinsics: Camera, depth: Depths = None) -> PointArrays:
-        last = len(video) - 1
-        reversed_queries = np.concatenate([queries_xyt[:, :2], last - queries_xyt[:, 2:]], axis=1)
-        after = track_forward(video, queries_xyt, intrinsics, depth)
-        reversed_depth = None if depth is None else np.ascontiguousarray(depth[::-1])
-        before = track_forward(np.ascontiguousarray(video[::-1]), reversed_queries, intrinsics, reversed_depth)
-        early = np.arange(last + 1) < np.round(queries_xyt[:, 2:])
-        xyz = np.where(early[..., None], before.xyz[:, ::-1], after.xyz)
-        return PointArrays(xyz, np.where(early, before.visible[:, ::-1], after.visible))
-
-    return track
-
-
 def lift(
     tracks: Tracks, maps: Iterable[Float[np.ndarray, "h2 w2"]], size: tuple[int, int], intrinsics: Num[np.ndarray, "4"]
 ) -> Tracks3D:
@@ -129,9 +109,7 @@ def lift(
     """
     depth_under = np.stack([sample_depth(depth, tracks.xy[:, t], size) for t, depth in enumerate(maps)], 1)
     if depth_under.shape != tracks.visible.shape:
-        raise BadInput(
-            f"there are {depth_under.shape[1]} depth maps for tracks of {tracks.frames} frames; there must be one for each"
-        )
+        raise BadInput(f"there are {depth_under.shape[1]} depth maps for tracks of {tracks.frames} frames; give one for each")
     z = interpolate_depth(depth_under, tracks.visible & np.isfinite(depth_under))
     return Tracks3D(
         xyz=unproject(tracks.xy, z, intrinsics),
@@ -191,16 +169,9 @@ class Lifted:
         self.tracker, self.depth = tracker, depth
 
     def track(self, video: Frames, queries_xyt: Queries, intrinsics: Camera, depth: Depths = None) -> Tracks3D:
-        """Track points through all frames, before and after the query's.
+        """Track points through all frames, before and after the query's; `depth` takes the place of the tracker's own source.
 
-        Args:
-            video: the frames.
-            queries_xyt: x, y in raster pixels and the frame of each point.
-            intrinsics: fx, fy, cx, cy in pixels of the video.
-            depth: maps in metres, instead of the tracker's own source.
-
-        Raises:
-            BadInput: there is neither `depth` nor a source, or it has no depth where points are visible.
+        Raises BadInput if there is neither, or no depth where points are visible.
         """
         if depth is None and self.depth is None:
             raise BadInput("lifting to 3D needs depth; give maps (--depth true, a file or a folder) or a network's name")

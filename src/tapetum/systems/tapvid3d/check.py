@@ -7,7 +7,7 @@ Besides reading the clip (`data.py`), it checks:
     query-hidden     a query at a frame where its point is not visible
     never-visible    a point that is visible in no frame (met in released clips of adt)
     outside, behind  visible points that do not land in the image, or lie behind the camera
-    intrinsics       a principal point outside the middle half of the image, or numbers that only fit in another order
+    intrinsics       a principal point outside the middle half of the image
     poses            camera poses that are not rigid
 
 Points are compared in the frame of their query, where they are exact in all three sources, and never in the world, since
@@ -16,7 +16,6 @@ released camera poses of drivetrack are known to be off by half a metre (issue 1
 
 import os
 from collections.abc import Callable, Iterator
-from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tapetum.systems.tapvid3d.data import Clip3D, read_clip
-from tapetum.systems.tapvid3d.folders import SOURCES, ClipPath, Split, files, find_clips
+from tapetum.systems.tapvid3d.folders import Split, find_clips
 from tapetum.systems.tapvid3d.geometry import project
 from tapetum.systems.tapvid3d.npz import Damage, Kind, decode, jpeg_size
 
@@ -33,8 +32,6 @@ QUERY_TOLERANCE = 0.5
 
 EDGE_TOLERANCE = 1.0
 """Pixels by which a visible point may lie outside the image."""
-
-_NAMES = ("fx", "fy", "cx", "cy")
 
 
 class ClipProblem(NamedTuple):
@@ -57,8 +54,7 @@ def check(
     `clips` that could be read, `with_frames`, `frames`, `tracks`, `visible` (fraction of points and frames), and `wanted`, the
     number of clips of the split or of files.
 
-    Raises:
-        BadInput: as `find_clips`.
+    Raises BadInput: as `find_clips`.
     """
     folder = Path(folder)
     places = find_clips(folder, split)
@@ -78,8 +74,6 @@ def check(
             findings.extend(ClipProblem(name, kind, text) for kind, text in check_clip(clip))
             _count(counts, clip)
         progress(number, len(places))
-    if split is not None:
-        findings.extend(_missing_sources(folder, places, split))
     for counts in sources.values():
         visible, every = counts.pop("seen"), counts.pop("all")
         counts["visible"] = visible / every if every else None
@@ -97,15 +91,12 @@ def check_clip(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
     if hidden.any():
         yield "query-hidden", f"{_count_of(hidden, 'queries')} at a frame where the point is not visible"
     query_points = clip.tracks_XYZ[frame, point]
-    off = _distance(query_points, clip.fx_fy_cx_cy, clip.queries_xyt)
+    off = np.linalg.norm(project(query_points, clip.fx_fy_cx_cy) - clip.queries_xyt[:, :2], axis=-1)
+    off = np.nan_to_num(off, nan=np.inf)  # where there is no projection
     beside = off >= QUERY_TOLERANCE
-    other = _other_order(query_points, clip) if beside.any() else None
-    if other is not None:
-        yield "intrinsics", f"fx_fy_cx_cy is in the order {other}: read so, the points land on their queries"
-    else:
-        if beside.any():
-            yield "query-off", f"{_count_of(beside, 'queries')} beside the projected point, by up to {off.max():.3g} pixels"
-        yield from _image(clip)
+    if beside.any():
+        yield "query-off", f"{_count_of(beside, 'queries')} beside the projected point, by up to {off.max():.3g} pixels"
+    yield from _image(clip)
     if clip.extrinsics_w2c is not None:
         rotation = clip.extrinsics_w2c[:, :3, :3]
         rigid = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2)) < 1e-3
@@ -149,21 +140,6 @@ def _image(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
         yield "intrinsics", f"{problem}; fx_fy_cx_cy must be in pixels of that image, in that order"
 
 
-def _distance(xyz: np.ndarray, camera: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """Pixels (n,) from projected points to queries; infinite if there is no projection."""
-    return np.nan_to_num(np.linalg.norm(project(xyz, camera) - queries[:, :2], axis=-1), nan=np.inf)
-
-
-def _other_order(query_points: np.ndarray, clip: Clip3D) -> str | None:
-    """The order of the four numbers with which points project onto their queries, if there is one."""
-    for order in permutations(range(4)):
-        camera = np.empty(4)
-        camera[list(order)] = clip.fx_fy_cx_cy
-        if (_distance(query_points, camera, clip.queries_xyt) < QUERY_TOLERANCE).all():
-            return ", ".join(_NAMES[index] for index in order)
-    return None
-
-
 def _count_of(which: ArrayLike, what: str) -> str:
     """How many of how many.
 
@@ -181,13 +157,3 @@ def _count(counts: dict[str, Any], clip: Clip3D) -> None:
     counts["tracks"] += clip.points
     counts["seen"] += int(clip.visibility.sum())
     counts["all"] += clip.visibility.size
-
-
-def _missing_sources(folder: Path, places: list[ClipPath], split: Split) -> Iterator[ClipProblem]:
-    """A finding for each source that is entirely missing from a folder of several."""
-    present = {place.source for place in places}
-    if folder.absolute().name in SOURCES:
-        return
-    for source in SOURCES:
-        if source not in present:
-            yield ClipProblem(source, "missing", f"there is nothing of {source}: {len(files(split, source))} clips of {split}")

@@ -4,9 +4,7 @@ All thirteen numbers follow from how many points are (visible or not, predicted 
 thresholds). A neighbourhood belongs to an anchor, a track with a scale of its own: it is every point, of any track, whose true
 position in some frame is nearer to the anchor's than a radius, scored with the anchor's scale. To find pairs, the points of
 each frame are sorted along the axis on which they are spread most, and each is compared with the one k places on, for k = 1, 2,
-... until no pair is near on that axis alone. Frames lie side by side, so that k places are one shift of a flat array:
-
-    a0 a1 a2 | b0 b1 b2 | c0 c1 c2 | ...     place (letter), frame (number); k = 1 compares [3:] with [:-3]
+... until no pair is near on that axis alone; frames lie side by side, so that k places are one shift of a flat array.
 
 The work grows with the number of pairs that are near on one axis (at worst n n t / 2), the memory only with n t.
 """

@@ -80,13 +80,8 @@ class Clip3D:
             raise Damage("intrinsics", f"{self.name}: fx_fy_cx_cy is {camera.tolist()}; focal lengths must be more than 0")
         if self.images is not None and len(self.images) != t:
             raise Damage("images", f"{self.name}: {len(self.images)} frames in images_jpeg_bytes, but {t} in tracks_XYZ")
-        for name, array in (
-            ("tracks_XYZ", tracks),
-            ("visibility", visible),
-            ("queries_xyt", queries),
-            ("fx_fy_cx_cy", camera),
-            ("extrinsics_w2c", poses),
-        ):
+        checked = {"tracks_XYZ": tracks, "visibility": visible, "queries_xyt": queries, "fx_fy_cx_cy": camera}
+        for name, array in (checked | {"extrinsics_w2c": poses}).items():
             object.__setattr__(self, name, array)
 
     @property
@@ -143,9 +138,7 @@ class Prediction3D(NamedTuple):
 def read_clip(path: str | os.PathLike[str]) -> Clip3D:
     """Read a clip of the benchmark, or one in its format; frames are read on first access.
 
-    Raises:
-        Damage: the file is missing, truncated, damaged, too large, or not in the format; the message names the file and the
-            problem.
+    Raises Damage for a file that is missing, truncated, damaged, too large, or not in the format.
     """
     path = Path(path)
     name, parent = path.name.removesuffix(".npz"), path.absolute().parent.name

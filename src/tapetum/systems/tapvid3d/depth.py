@@ -56,9 +56,7 @@ class DepthSource(Protocol):
 def load_depth(source: str, device: str | None = None) -> DepthSource:
     """Load a depth source by the name of a file, a folder, or a network; `device` is for networks.
 
-    Raises:
-        BadInput: nothing has this name, or it contains no depth.
-        MissingExtra: a network was named, and transformers is not installed.
+    Raises BadInput if nothing has this name, or it contains no depth, and MissingExtra for a network without transformers.
     """
     path = Path(source)
     if source not in NETWORKS and path.exists():
@@ -67,9 +65,7 @@ def load_depth(source: str, device: str | None = None) -> DepthSource:
         return DepthFiles(path)
     if source in NETWORKS or (source.count("/") == 1 and not path.suffix and not source.startswith((".", "/"))):
         return DepthNetwork(NETWORKS.get(source, source), device)
-    raise BadInput(
-        f"there is no depth {source}; give a file or folder of depth maps, or a network: {', '.join(NETWORKS)}, or OWNER/NAME"
-    )
+    raise BadInput(f"there is no depth {source}; give a file, a folder, or a network: {', '.join(NETWORKS)}, or OWNER/NAME")
 
 
 class DepthFiles:
@@ -83,9 +79,7 @@ class DepthFiles:
             kinds = {p.suffix.lower() for p in files}
             if len(kinds) != 1:
                 content = "both .npy and .png files" if kinds else "no .npy or .png file"
-                raise BadInput(
-                    f"{path} has {content}; a folder of depth has one file a frame, .npy in metres or .png in millimetres"
-                )
+                raise BadInput(f"{path} has {content}; a folder of depth has one .npy (metres) or .png (millimetres) a frame")
             self._each = files
         elif path.suffix == ".npz":
             with Npz(path) as file:
@@ -95,9 +89,7 @@ class DepthFiles:
         elif path.suffix == ".npy":
             self._each = _checked(_npy(path), 3, path)
         else:
-            raise BadInput(
-                f"{path} is no depth; give .npz with depth (t, h, w), .npy, or a folder of .npy or 16-bit .png files"
-            )
+            raise BadInput(f"{path} is no depth; give .npz with depth (t, h, w), .npy, or a folder of .npy or 16-bit .png")
 
     def __len__(self) -> int:
         """Number of maps."""
@@ -177,10 +169,7 @@ class DepthNetwork:
             reason = " ".join(str(error).split())[:200]
             raise BadInput(f"cannot load the depth network {name} ({reason}); give a name on the Hub, or its folder") from error
         if getattr(self._model.config, "depth_estimation_type", "metric") == "relative":
-            raise BadInput(
-                f"{name} predicts inverse depth up to an unknown shift, which says nothing in metres; "
-                f"give a metric network: {', '.join(NETWORKS)}"
-            )
+            raise BadInput(f"{name} predicts inverse depth up to an unknown shift; give a metric one: {', '.join(NETWORKS)}")
         self._model.to(find_device(device))
 
     def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
@@ -203,10 +192,7 @@ def check_map(depth: Float[np.ndarray, "h2 w2"], size: tuple[int, int]) -> None:
     (h, w), (height, width) = depth.shape, size
     across, down = w / width, h / height
     if abs(across - down) > ASPECT * max(across, down) + max(1 / width, 1 / height):
-        raise BadInput(
-            f"a depth map of {w}x{h} is for frames of {width}x{height}, another shape of image; "
-            "give maps of the frames of this video, uncropped"
-        )
+        raise BadInput(f"a depth map of {w}x{h} is for frames of {width}x{height}, another shape of image; give uncropped maps")
 
 
 def sample_depth(

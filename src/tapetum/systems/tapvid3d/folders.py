@@ -36,32 +36,12 @@ SIZES: dict[Source, tuple[int, int]] = {"adt": (512, 512), "drivetrack": (1280, 
 """Height and width of the images of each source, for files that come without them."""
 
 
-def minival(source: Source | None = None) -> tuple[str, ...]:
-    """List file names of the small split: 50 of one source, or 150 of all three.
-
-    >>> len(minival()), minival("pstudio")[0]
-    (150, 'basketball_3.npz')
-    """
-    return files("minival", source)
-
-
-def full_eval(source: Source | None = None) -> tuple[str, ...]:
-    """List file names of the large split: everything that is not in minival.
-
-    >>> [len(full_eval(source)) for source in SOURCES]
-    [1906, 2407, 106]
-    """
-    return files("full", source)
-
-
-def everything(source: Source | None = None) -> tuple[str, ...]:
-    """List file names of both splits: 1,956, 2,457 and 156, or 4,569 of all three."""
-    return files("all", source)
-
-
 def files(split: Split, source: Source | None = None) -> tuple[str, ...]:
-    """List file names of a split by its name, of one source or of all three. Raises `BadInput` for another split or
-    source."""
+    """List file names of a split, of one source or of all three. Raises `BadInput` for another split or source.
+
+    >>> [len(files("full", source)) for source in SOURCES], files("minival", "pstudio")[0]
+    ([1906, 2407, 106], 'basketball_3.npz')
+    """
     if split not in get_args(Split):
         raise BadInput(f"there is no split {split!r}; it is one of {', '.join(get_args(Split))}")
     if source not in (None, *SOURCES):
@@ -82,9 +62,8 @@ def source_of(name: str) -> Source | None:
 @cache
 def _catalogue() -> dict[str, tuple[Source, Split]]:
     catalogue: dict[str, tuple[Source, Split]] = {}
-    blocks = re.split(
-        r"^\[(\w+)\]\n", (resources.files("tapetum.systems.tapvid3d") / "splits.txt").read_text(), flags=re.MULTILINE
-    )
+    text = (resources.files("tapetum.systems.tapvid3d") / "splits.txt").read_text()
+    blocks = re.split(r"^\[(\w+)\]\n", text, flags=re.MULTILINE)
     for source, block in zip(SOURCES, blocks[2::2], strict=True):
         for line in block.splitlines():
             group, *members = line.split()
@@ -122,8 +101,7 @@ def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> li
 
     With a split, the clips in its lists, present or not, for every source that the folder has anything of.
 
-    Raises:
-        BadInput: there is no such folder, or no clip in it.
+    Raises BadInput: there is no such folder, or no clip in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -138,11 +116,8 @@ def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> li
         clips.sort(key=lambda place: ([*SOURCES, OTHER].index(place.source), place.path.name))
     if split is not None:
         present = here or [source for source in SOURCES if any(place.source == source for place in clips)]
-        clips = [
-            ClipPath(source, (folder / source if here else folder) / name)
-            for source in present
-            for name in files(split, source)
-        ]
+        names = ((source, name) for source in present for name in files(split, source))
+        clips = [ClipPath(source, (folder / source if here else folder) / name) for source, name in names]
     if not clips:
         expected = "clip of the official lists" if split else "npz file"
         raise BadInput(f"{folder} holds no {expected}; give a folder with npz files, or with adt, drivetrack and pstudio in it")

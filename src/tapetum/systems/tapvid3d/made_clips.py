@@ -57,15 +57,8 @@ def write_scenes(
     config = replace(SceneConfig(), size=(size, size), frames=frames, zoom_share=0.0)
     check_clip(config, points)
     source = open_textures(textures)
-    settings = {
-        "n": count,
-        "seed": seed,
-        "size": size,
-        "frames": frames,
-        "points": points,
-        "textures": source_label(textures),
-        "depth": depth,
-    }
+    settings = {"n": count, "seed": seed, "size": size, "frames": frames, "points": points}
+    settings |= {"textures": source_label(textures), "depth": depth}
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

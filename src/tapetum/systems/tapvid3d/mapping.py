@@ -60,18 +60,9 @@ def map_cameras(
 ) -> Mapping:
     """Find the camera of each frame, and the still points.
 
-    Args:
-        xy: places in raster pixels.
-        visible: which of them count.
-        size: height and width of the image.
-        camera: fx, fy, cx, cy in pixels.
-        is_known: whether the camera is exact; otherwise one focal length is adjusted.
-        within: pixels by which a place may be off.
-        seed: of the random samples.
-
-    Raises:
-        BadInput: no motion of a camera explains the tracks.
-        MissingExtra: pycolmap is not installed.
+    `xy` are raster pixels, of which those `visible` count; `size` height and width; `camera` fx, fy, cx, cy in pixels, of which
+    one focal length is adjusted unless it `is_known`; `within` the pixels by which a place may be off. Raises BadInput where no
+    motion of a camera explains the tracks, and MissingExtra without pycolmap.
     """
     try:
         colmap = import_module("pycolmap")

@@ -231,9 +231,7 @@ def _axes(order: str, shape: tuple[int, ...], **others: np.ndarray) -> list[int]
 
 def _focal_lengths(intrinsics: Float[np.ndarray, "..."], clips: int) -> Float[np.ndarray, "b 1 1"]:
     if intrinsics.shape not in ((4,), (clips, 4)):
-        raise BadInput(
-            f"intrinsics_params has shape {intrinsics.shape}; give fx, fy, cx, cy, or that for each of {clips} clips"
-        )
+        raise BadInput(f"intrinsics_params has shape {intrinsics.shape}; give fx, fy, cx, cy, or that for each of {clips}")
     fx, fy = intrinsics[..., 0], intrinsics[..., 1]
     if not ((fx > 0) & (fy > 0) & np.isfinite(fx * fy)).all():
         raise BadInput(f"fx, fy are {intrinsics[..., :2].tolist()} in intrinsics_params; give focal lengths in pixels above 0")

@@ -35,17 +35,10 @@ _TRAIL = 10
 def write_rerun(
     tracks: Tracks3D, path: str | os.PathLike[str], video: Iterable[np.ndarray] | None = None, frame_rate: float = 15.0
 ) -> Path:
-    """Write a recording of the tracks atomically; open it with `rerun FILE.rrd`.
+    """Write a recording of the tracks, and of the `video` that they are of, atomically; open it with `rerun FILE.rrd`.
 
-    Args:
-        tracks: n tracks of t frames.
-        path: the recording.
-        video: its t frames, uint8 (h, w, 3), shown with the points.
-        frame_rate: frames per second.
-
-    Raises:
-        BadInput: no tracks or frames, a video that does not fit, a path that cannot be written.
-        MissingExtra: rerun is not installed.
+    Raises BadInput for no tracks or frames, a video that does not fit and a path that cannot be written, and MissingExtra
+    without rerun.
     """
     check_rate(frame_rate)
     if tracks.points == 0 or tracks.frames == 0:

@@ -9,10 +9,8 @@ A clip has exposure, uneven light, blur, noise and compression as from a real ca
     DIR/truth/NAME.npz           per pixel: instances uint8 (t, h, w)
     DIR/videos/NAME.mp4          to look at
 
-The focal length is fixed, since TAPVid-3D has one set of intrinsics per clip.
-
-Unusual: the future contents of the pickle are stored in DIR/.unfinished, so that an interrupted run resumes with the missing
-clips, another run into the same folder is refused, and not all clips need be in memory at once.
+The focal length is fixed, since TAPVid-3D has one set of intrinsics per clip. The future contents of the pickle are in
+DIR/.unfinished, so that an interrupted run resumes, another into the same folder is refused, and not all clips are in memory.
 """
 
 import io
@@ -66,7 +64,6 @@ class SyntheticClip:
     intrinsics: F32
     """(t, 4) fx, fy, cx, cy in pixels."""
     world_to_camera: F32
-    """(t, 4, 4)"""
     world: FacetWorld
 
 
@@ -131,7 +128,10 @@ def expose(frames: F32, config: SceneConfig, rng: np.random.Generator) -> U8:
         frames = frames * (1 + np.float32(0.15) * ((1 - mix) * first + mix * last)).astype(np.float32)
     if rng.random() < 0.3:
         radius = rng.uniform(0.3, 1.0)
-        frames = np.stack([_soften(frame, radius) for frame in frames])
+        soft = ImageFilter.GaussianBlur(radius)
+        eight = np.rint(np.clip(frames, 0, 1) * 255).astype(np.uint8)
+        frames = np.stack([np.asarray(Image.fromarray(frame).filter(soft)) for frame in eight]).astype(np.float32)
+        frames = frames / np.float32(255)
     sigma = config.noise * rng.uniform() ** 2
     if sigma > 0.002:
         noise = rng.standard_normal(frames.shape, dtype=np.float32)
@@ -142,11 +142,6 @@ def expose(frames: F32, config: SceneConfig, rng: np.random.Generator) -> U8:
             return mpeg4(clean, int(rng.integers(2, 14)))
         return jpeg(clean, int(rng.integers(30, 96)))
     return clean
-
-
-def _soften(frame: F32, radius: float) -> F32:
-    eight = Image.fromarray(np.rint(np.clip(frame, 0, 1) * 255).astype(np.uint8))
-    return np.asarray(eight.filter(ImageFilter.GaussianBlur(radius))).astype(np.float32) / np.float32(255)
 
 
 def jpeg(frames: U8, quality: int) -> U8:
@@ -196,12 +191,11 @@ def make_dataset(
     engine: Engine = "local",
     progress: Callable[[int], None] = lambda done: None,
 ) -> Path:
-    """Write n clips of `frames` frames of size x size pixels with `points` tracks each into the folder `out`.
+    """Write n clips of `frames` frames of size x size pixels with `points` tracks each into the folder `out`, the same for the
+    same seed and textures; repeating an interrupted call resumes it. Returns the path of the pickle.
 
-    The same seed and textures write the same ground truth. `textures` is a folder of images, a parquet file or None for
-    procedural ones; `workers` and `engine` are as in `tapetum.core.jobs.run_jobs`. Repeating an interrupted call resumes it.
-    Returns the path of the pickle. Raises BadInput for a folder that already holds a data set or part of another one, for clips
-    larger than memory, or a place that is not writable.
+    `textures` is a folder of images, a parquet file or None; `workers` and `engine` are those of `core.jobs.run_jobs`. Raises
+    BadInput for a folder that holds another data set, clips larger than memory, or a place that is not writable.
     """
     if n < 1:
         raise BadInput(f"asked for {n} clips: give --n 1 or more")
@@ -237,9 +231,25 @@ def _make_one(out: Path, settings: tuple[int, SceneConfig, int], item: tuple[int
     """Make a clip and write its files, last the one that marks it as done."""
     (seed, config, points), (number, name) = settings, item
     clip = make_clip((seed, number), config, source, points)
-    _write_clip(out, name, clip)
+    with whole_file(out / "tapvid3d" / f"{name}.npz") as temporary:
+        np.savez(
+            temporary,
+            allow_pickle=False,
+            images_jpeg_bytes=np.array([encode_jpeg(frame) for frame in clip.video]),
+            queries_xyt=clip.queries[:, [1, 2, 0]].astype(np.float64),
+            tracks_XYZ=clip.truth.xyz.transpose(1, 0, 2).astype(np.float64),
+            visibility=clip.truth.visible.T,
+            fx_fy_cx_cy=clip.intrinsics[0].astype(np.float64),
+            extrinsics_w2c=clip.world_to_camera.astype(np.float64),
+        )
+    with whole_file(out / "tapvid3d" / f"{name}.depth.npz") as temporary:
+        np.savez_compressed(temporary, depth=clip.depth)
+    with whole_file(out / "truth" / f"{name}.npz") as temporary:
+        np.savez_compressed(temporary, instances=clip.instances)
+    write_video(out / "videos" / f"{name}.mp4", clip.video, clip.world.config.frame_rate)
+    shares = clip.truth.xy / np.array(clip.video.shape[2:0:-1], np.float32)
     with whole_file(out / _UNFINISHED / f"{name}.npz") as temporary:
-        np.savez(temporary, allow_pickle=False, **tapvid_entry(clip))
+        np.savez(temporary, allow_pickle=False, video=clip.video, points=shares, occluded=~clip.truth.visible)
 
 
 def finished(out: str | Path) -> int:
@@ -248,7 +258,6 @@ def finished(out: str | Path) -> int:
 
 
 def _begin(out: Path, settings: dict[str, Any]) -> None:
-    """Create the folders, unless they hold clips of another run."""
     note = out / _UNFINISHED / _SETTINGS
     begun = continues_run(note, settings, out, f"{finished(out)} scenes")
     scenes = sum(1 for folder in FOLDERS for _ in (out / folder).glob("scene-*"))
@@ -280,35 +289,3 @@ def _piece(value: Any) -> bytes:
     pickler.fast = True
     pickler.dump(value)
     return buffer.getvalue()[2:-1]
-
-
-def tapvid_entry(clip: SyntheticClip) -> dict[str, np.ndarray]:
-    """Build one video of a TAP-Vid pickle; points in 0..1 of width and height."""
-    _, h, w, _ = clip.video.shape
-    return {
-        "video": clip.video,
-        "points": clip.truth.xy / np.array([w, h], np.float32),
-        "occluded": ~clip.truth.visible,
-    }
-
-
-def tapvid3d_entry(clip: SyntheticClip) -> dict[str, np.ndarray]:
-    """Build the arrays of one TAPVid-3D file."""
-    return {
-        "images_jpeg_bytes": np.array([encode_jpeg(frame) for frame in clip.video]),
-        "queries_xyt": clip.queries[:, [1, 2, 0]].astype(np.float64),
-        "tracks_XYZ": clip.truth.xyz.transpose(1, 0, 2).astype(np.float64),
-        "visibility": clip.truth.visible.T,
-        "fx_fy_cx_cy": clip.intrinsics[0].astype(np.float64),
-        "extrinsics_w2c": clip.world_to_camera.astype(np.float64),
-    }
-
-
-def _write_clip(out: Path, name: str, clip: SyntheticClip) -> None:
-    with whole_file(out / "tapvid3d" / f"{name}.npz") as temporary:
-        np.savez(temporary, allow_pickle=False, **tapvid3d_entry(clip))
-    with whole_file(out / "tapvid3d" / f"{name}.depth.npz") as temporary:
-        np.savez_compressed(temporary, depth=clip.depth)
-    with whole_file(out / "truth" / f"{name}.npz") as temporary:
-        np.savez_compressed(temporary, instances=clip.instances)
-    write_video(out / "videos" / f"{name}.mp4", clip.video, clip.world.config.frame_rate)

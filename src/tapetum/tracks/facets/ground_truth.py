@@ -1,10 +1,8 @@
-"""Exact ground truth of a facet world: the surface point at a pixel, positions of surface points, and their visibility.
-
-Everything is computed in float64 from the facets' geometry, not read from rendered images, so renderer and ground truth check
-each other.
+"""Exact ground truth of a facet world, in float64 from the facets' geometry: the surface point at a pixel, positions of surface
+points, and their visibility.
 
 A surface point is (facet, side, u, v). It is *visible* at a moment if it projects into the frame, shows the side on which it
-was picked, and no other facet is in front of it along the ray. Points that are not visible keep their coordinates.
+was picked, and no other facet is in front of it. Points that are not visible keep their coordinates.
 """
 
 from dataclasses import dataclass
@@ -24,7 +22,6 @@ class FacetPoints:
     """n points fixed to facets."""
 
     facet: I64
-    """(n,)"""
     front: Bool
     """(n,) picked on the painted side."""
     uv: F64
@@ -118,11 +115,8 @@ class FacetGroundTruth:
         return FacetTracks(xy.astype(np.float32), xyz.astype(np.float32), visible, in_frame, self.world.instance[points.facet])
 
     def sample(self, rng: np.random.Generator, n: int) -> tuple[FacetPoints, I64, F64]:
-        """Sample n points to track, with the frame (n,) and raster position (n, 2) where each was picked.
-
-        As in Kubric's sampling, small objects are over-represented: candidates are drawn uniformly over space and time, then
-        taken object by object, from the fewest candidates to the most.
-        """
+        """Sample n points to track, with the frame (n,) and raster position (n, 2) where each was picked, from candidates drawn
+        uniformly over space and time (`choose_by_instance`)."""
         h, w = self.world.config.size
         m = 16 * n
         frame = rng.integers(0, len(self.times), m)
@@ -148,10 +142,8 @@ def _alpha_at(alpha: F32, texel: F64) -> F64:
 
 
 def choose_by_instance(rng: np.random.Generator, instance: I64, n: int) -> I64:
-    """Choose n candidates by their instances (m,), where -1 is none; small instances are over-represented.
-
-    As in Kubric's sampling, candidates are taken instance by instance, from the fewest candidates to the most.
-    """
+    """Choose n candidates by their instances (m,), where -1 is none; as in Kubric's sampling, from the instance with the fewest
+    candidates to the one with the most, so that small ones are over-represented."""
     ids, counts = np.unique(instance[instance >= 0], return_counts=True)
     chosen: list[I64] = []
     for left, k in zip(range(len(ids), 0, -1), np.argsort(counts, kind="stable"), strict=True):

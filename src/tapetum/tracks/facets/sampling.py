@@ -1,13 +1,10 @@
 """Random sampling of a facet world: its objects, their motion, and the light.
 
-Images on the facets may have a repeated piece (tiles, bricks, stripes, dots): places look alike, so context must tell them
-apart.
+Images on the facets may have a repeated piece (tiles, bricks, stripes, dots), so that places look alike. Objects have paths
+across the image (start and end pixel, start and end depth), so their speed in pixels is known; a fraction of them stands still.
 
-Objects have paths across the image (start and end pixel, start and end depth), so their speed in pixels is known whatever the
-camera does; a fraction of them stands still in the world and moves by parallax alone.
-
-Settings that are 0 by default in `SceneConfig` are drawn last, or draw nothing if they are 0, so that worlds from before these
-settings existed stay unchanged.
+Settings that are 0 by default in `SceneConfig` are drawn last, or draw nothing if they are 0, so that older worlds stay
+unchanged.
 """
 
 import numpy as np
@@ -30,7 +27,6 @@ from tapetum.tracks.facets.world import (
 )
 
 SIZE = 320
-"""Side of an image in pixels."""
 
 
 def with_repeats(source: Textures, share: float) -> Textures:
@@ -260,8 +256,8 @@ def _turn(rng: Rng, solid: bool) -> F64:
 def _cover(rng: Rng, world: FacetWorld, textures: Textures) -> FacetObject:
     """A sheet on the line of sight to another object, which it leaves or reaches only near the ends of the clip.
 
-    That line consists of n * object + (1 - n) * camera, which like both is a Bezier curve. A path across the image is added
-    whose control points are 0 except the first and last, so that it is near 0 for about half of the clip.
+    That line, n * object + (1 - n) * camera, is a Bezier curve as both are. A path across the image is added whose control
+    points are 0 except the first and last.
     """
     target, radius = _target(rng, world)
     nearness = rng.uniform(0.45, 0.7)

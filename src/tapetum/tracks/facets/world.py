@@ -65,11 +65,8 @@ def sheet(width: float, height: float, texels: int) -> Facets:
 
 
 def bending_sheet(width: float, texels: int, strips: int, turn: float, bend: Callable[[F64], F64]) -> Facets:
-    """Make a square sheet that bends like a card about one axis of its plane.
-
-    `strips` planar strips are joined along their long edges; `bend(times)` (t,) is the angle in radians between its two ends;
-    `turn` rotates the painting against the axis.
-    """
+    """Make a square sheet of `strips` joined planar strips that bends like a card about one axis of its plane; `bend(times)`
+    (t,) is the angle in radians between its two ends; `turn` rotates the painting against the axis."""
     w = width / strips
     half = width / 2
     c, s = np.cos(turn), np.sin(turn)
@@ -128,7 +125,6 @@ def prism(radius: float, height: float, texels: int, sides: int) -> Facets:
 
 
 _LATER_FIELDS = "cover_share", "turn_share", "repeat_share"
-"""Fields of `SceneConfig` that came later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,9 +132,7 @@ class SceneConfig:
     """Config of the world to draw and its camera."""
 
     size: tuple[int, int] = (256, 256)
-    """Height and width of a frame in pixels."""
     frames: int = 24
-    """Frames of a clip."""
     frame_rate: float = 24.0
     """Frames per second written into files; motion is defined per clip, not per second."""
     objects: tuple[int, int] = (2, 7)
@@ -150,9 +144,7 @@ class SceneConfig:
     camera_travel: float = 1.2
     """Largest way of the camera in world units (the background is 5 to 8 units away)."""
     zoom_share: float = 0.25
-    """Share of clips in which the focal length changes."""
     blur_share: float = 0.25
-    """Share of clips with motion blur."""
     blur_samples: int = 4
     """Moments averaged for one blurred frame."""
     noise: float = 0.03
@@ -179,22 +171,14 @@ def describe_config(config: SceneConfig) -> dict[str, Any]:
 
 
 def bezier(points: F64, times: F64) -> F64:
-    """Compute the Bezier curve through the first and last of `points` (k, d) at `times` (t,) in 0..1 -> (t, d).
-
-    >>> bezier(np.array([[0.0], [1.0]]), np.array([0.0, 0.5])).tolist()
-    [[0.0], [0.5]]
-    """
+    """Compute the Bezier curve through the first and last of `points` (k, d) at `times` (t,) in 0..1 -> (t, d)."""
     degree = len(points) - 1
     basis = [comb(degree, k) * times**k * (1 - times) ** (degree - k) for k in range(degree + 1)]
     return np.stack(basis, axis=1) @ points
 
 
 def elevate_degree(points: F64, count: int) -> F64:
-    """Compute `count` control points of the Bezier curve that `points` (k, d) describe, k <= count.
-
-    >>> elevate_degree(np.array([[0.0], [1.0]]), 3).tolist()
-    [[0.0], [0.5], [1.0]]
-    """
+    """Compute `count` control points of the Bezier curve that `points` (k, d) describe, k <= count."""
     while len(points) < count:
         share = np.arange(1, len(points))[:, None] / len(points)
         points = np.concatenate([points[:1], share * points[:-1] + (1 - share) * points[1:], points[-1:]])
@@ -234,7 +218,6 @@ class Path:
 
 
 STILL = np.zeros((3, 6))
-"""No tremor."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +243,6 @@ class FacetView:
     front: np.ndarray
     """(f, t) bool: the painted side faces the camera."""
     shade: F64
-    """(f, t) brightness."""
     frames: F64
     """(f, t, 3, 3) with columns u axis, v axis, origin, in camera coordinates."""
 
@@ -277,7 +259,6 @@ class FacetWorld:
     light: F64
     """Direction (3,) that the light goes, unit length, and ambient fraction as a fourth number."""
     seed: int
-    """Seed of the sensor's noise."""
 
     @cached_property
     def bounds(self) -> F64:

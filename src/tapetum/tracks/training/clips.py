@@ -1,16 +1,16 @@
 """Clips with exact tracks, by number, for training and scoring; and the sources of a run's clips.
 
-A source of clips is found by name (`SceneRun.world`) among the entry points of the group "tapetum.clips": the synthetic world
-registers facets, bodies and both there, and a user's package can do the same. Rendering a clip costs as much as a step of a
-small network, so they may be stored in a folder (`cache`).
+A source is found by name (`SceneRun.world`) among the entry points of the group "tapetum.clips", where a user's package can
+register one. Rendering a clip costs as much as a step of a small network, so they may be stored in a folder (`cache`).
 """
 
 import json
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -80,18 +80,36 @@ class JoinedClips:
         raise IndexError(k)
 
 
-def kept(cache: Path | None, k: int, draw: Callable[[int], TrackedClip]) -> TrackedClip:
-    """Read clip number `k` from a folder, or draw it and store it there; without a folder, only draw it."""
-    if cache is None:
-        return draw(k)
-    file = cache / f"clip-{k:06d}.npz"
-    if file.exists():
-        with np.load(no_pipe(file)) as stored:
-            return TrackedClip(stored["video"], stored["xy"], stored["visible"])
-    tracked = draw(k)
-    with whole_file(file, own=True) as temporary:
-        np.savez(temporary, video=tracked.video[:], xy=tracked.xy, visible=tracked.visible)
-    return tracked
+class DrawnClips(ABC):
+    """`count` clips by number, drawn on first use, then stored in `cache` if one is given."""
+
+    def __init__(self, count: int, cache: str | Path | None):
+        self.count, self.cache = count, None if cache is None else Path(cache)
+        if self.cache is not None:
+            claim(self.cache, self.label())
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, k: int) -> TrackedClip:
+        if self.cache is None:
+            return self.draw(k)
+        file = self.cache / f"clip-{k:06d}.npz"
+        if file.exists():
+            with np.load(no_pipe(file)) as stored:
+                return TrackedClip(stored["video"], stored["xy"], stored["visible"])
+        tracked = self.draw(k)
+        with whole_file(file, own=True) as temporary:
+            np.savez(temporary, video=tracked.video[:], xy=tracked.xy, visible=tracked.visible)
+        return tracked
+
+    @abstractmethod
+    def label(self) -> dict[str, Any]:
+        """Collect what decides the clips, as JSON values."""
+
+    @abstractmethod
+    def draw(self, k: int) -> TrackedClip:
+        """Draw clip number `k`."""
 
 
 def claim(folder: Path, settings: dict) -> None:

@@ -1,16 +1,12 @@
-"""Training samples for point tracking: a clip, query points, and their true tracks.
+"""Training samples for point tracking: a clip, query points, and their true tracks, a pure function of (seed, index).
 
-Every sample is a pure function of (seed, index), so a run can stop and continue anywhere with any number of workers.
-
-Clips come from scenes (`clips`), single images (`image_clips`) or Kubric folders (`kubric`). Each is used many times with
-different crops and colours. These are those of TAPIR's training
-(arXiv 2306.08637 and its public configuration): window area 0.3 to 1, aspect 0.5 to 2, the same in all frames; with probability
-0.8 brightness +-32/255, contrast and saturation x 0.6..1.4, hue +-0.2; then grey with probability 0.2.
+Clips come from scenes (`clips`), single images (`image_clips`) or Kubric folders (`kubric`), with the crops and colours of
+TAPIR's training (arXiv 2306.08637 and its public configuration): window area 0.3 to 1, aspect 0.5 to 2, the same in all frames;
+with probability 0.8 brightness +-32/255, contrast and saturation x 0.6..1.4, hue +-0.2; then grey with probability 0.2.
 
 Differs from the paper: a sample may be a part of a longer clip (`shorten`), a crop is filtered when it is shrunk, and every
-track is equally likely to be queried, at any moment at which it is visible; the paper balances objects, which clips here do
-not record. The synthetic scenes, which are few, are also mirrored and reversed in time, not always cropped, and may prefer
-queries on first frames.
+track is equally likely to be queried, at any moment at which it is visible; the paper balances objects. The synthetic scenes
+are also mirrored and reversed in time, not always cropped, and may prefer queries on first frames.
 """
 
 from collections.abc import Sequence
@@ -35,9 +31,7 @@ class Alterations:
     crop: float = 1.0
     """A random window instead of the whole frame; where it is not taken, the scale is that at which the network is used."""
     mirror: float = 0.0
-    """Left and right change places."""
     reverse: float = 0.0
-    """Time runs backwards."""
     motion: float = 0.0
     """The image rotates, grows or shrinks and drifts in the course of the clip, as `random_motion` says."""
     roll: float = 0.0
@@ -57,7 +51,6 @@ class TapSample:
     """One training sample; batches have a leading axis b."""
 
     video: Float[Tensor, "*b t h w 3"]
-    """-1..1"""
     queries: Float[Tensor, "*b n 3"]
     """(t, x, y) raster pixels"""
     xy: Float[Tensor, "*b n t 2"]
@@ -65,11 +58,7 @@ class TapSample:
 
 
 def empty_clips(clips: int, frames: int, size: int, points: int) -> TapSample:
-    """Make a batch of clips of which only the shapes matter, on torch's default device.
-
-    >>> empty_clips(1, 3, 8, 5).xy.shape
-    torch.Size([1, 5, 3, 2])
-    """
+    """Make a batch of clips of which only the shapes matter, on torch's default device."""
     return TapSample(
         video=torch.zeros(clips, frames, size, size, 3),
         queries=torch.zeros(clips, points, 3),
@@ -132,12 +121,8 @@ def augment(
     first: float = 0.0,
     alterations: Alterations = FEW_CLIPS,
 ) -> TapSample:
-    """Augment a clip to size x size pixels, with `points` queries on frames where their points are visible.
-
-    A fraction `first` of the queries is on the first such frame, as in most evaluations; the others are on any.
-
-    Raises BadInput if no point of the clip is ever visible.
-    """
+    """Augment a clip to size x size pixels, with `points` queries on frames where their points are visible, a fraction `first`
+    of them on the first such frame. Raises BadInput if no point of the clip is ever visible."""
     if not clip.visible.any():
         raise BadInput("a clip without visible points cannot be used for training: leave it out")
     video, xy, visible = torch.from_numpy(clip.video[:]), clip.xy.astype(np.float32), clip.visible

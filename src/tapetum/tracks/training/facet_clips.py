@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import source_label
 from tapetum.data.textures import open_textures
 from tapetum.tracks.facets import SceneConfig, make_clip
 from tapetum.tracks.facets.world import describe_config
-from tapetum.tracks.training.clips import ClipDataset, TrackedClip, claim, kept
+from tapetum.tracks.training.clips import ClipDataset, DrawnClips, TrackedClip
 from tapetum.tracks.training.recipes import SceneRun
 
 POINTS_PER_CLIP = 384
@@ -21,21 +22,18 @@ class FacetClips:
     def check(self, run: SceneRun) -> None:
         """Raise BadInput for episodes, which are of bodies."""
         if run.episodes is not None:
-            raise BadInput(
-                f"--episodes {run.episodes} is not used where scenes are of facets alone; add --world bodies or both"
-            )
+            raise BadInput(f"--episodes {run.episodes} is not used by scenes of facets alone; add --world bodies or both")
 
     def open(
         self, run: SceneRun, count: int, *, part: str, cache: str | Path | None, size: int, frames: int
     ) -> Sequence[ClipDataset]:
-        """Open `count` clips."""
         hard = run.hard_share
         config = SceneConfig(size=(size, size), frames=frames, cover_share=hard, turn_share=hard, repeat_share=hard)
         return [SceneClips(count, seed=run.seed, config=config, textures=run.textures, part=part, cache=cache)]
 
 
-class SceneClips:
-    """`count` clips of synthetic scenes, by number; drawn on first use, then stored in `cache` if one is given."""
+class SceneClips(DrawnClips):
+    """Clips of synthetic scenes."""
 
     def __init__(
         self,
@@ -47,25 +45,13 @@ class SceneClips:
         part: str = "all",
         cache: str | Path | None = None,
     ):
-        self.count, self.seed = count, seed
-        self.config = config or SceneConfig()
-        self.textures, self.part = textures, part
-        self.cache = None if cache is None else Path(cache)
-        if self.cache is not None:
-            label = {
-                "seed": seed,
-                "scene": describe_config(self.config),
-                "textures": str(source_label(textures)),
-                "part": part,
-            }
-            claim(self.cache, label)
+        self.seed, self.config, self.textures, self.part = seed, config or SceneConfig(), textures, part
+        super().__init__(count, cache)
 
-    def __len__(self) -> int:
-        return self.count
+    def label(self) -> dict[str, Any]:
+        scene, textures = describe_config(self.config), str(source_label(self.textures))
+        return {"seed": self.seed, "scene": scene, "textures": textures, "part": self.part}
 
-    def __getitem__(self, k: int) -> TrackedClip:
-        return kept(self.cache, k, self._draw)
-
-    def _draw(self, k: int) -> TrackedClip:
+    def draw(self, k: int) -> TrackedClip:
         clip = make_clip((self.seed, k), self.config, open_textures(self.textures, self.part), POINTS_PER_CLIP)
         return TrackedClip(clip.video, clip.truth.xy, clip.truth.visible)

@@ -1,8 +1,7 @@
 """Clips with exact tracks, made of single images: one moves in the background, cut-outs of others move over it.
 
-They allow scoring a tracker on any footage, for which no tracks are available: `tapetum bootstrap` uses frames of the user's
-videos for it. They also serve for training, beside scenes, in which objects rotate and scale less (`ImageClips`). The affine
-motion and the outlines are exact, so tracks and visibility are too; noise and JPEG compression come last.
+They score a tracker on footage without tracks (`tapetum bootstrap`), and serve for training beside scenes. The affine motion
+and the outlines are exact, so tracks and visibility are too; noise and JPEG compression come last.
 
     layers, back to front: the image, cut-out 1, cut-out 2, ...; each with maps (t, 3, 3) from its own pixels to the frame's
     a point of layer k is hidden where it leaves the frame or a later layer's outline covers it
@@ -11,6 +10,7 @@ motion and the outlines are exact, so tracks and visibility are too; noise and J
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from PIL import Image
 
 from tapetum.core.identity import source_label
 from tapetum.data.textures import open_textures, outline
-from tapetum.tracks.training.clips import TrackedClip, claim, kept
+from tapetum.tracks.training.clips import DrawnClips, TrackedClip
 from tapetum.tracks.training.warping import Maps, jpeg, random_motion, warp_frames, warp_points
 
 ImageArray = UInt8[np.ndarray, "h w 3"]
@@ -55,11 +55,8 @@ def image_clip(
     return TrackedClip(video, xy, visible)
 
 
-class ImageClips:
-    """`count` clips of three to six images each, by number, of size x size pixels.
-
-    They are drawn on first access, in about 0.3 s, then stored in `cache` if it is set.
-    """
+class ImageClips(DrawnClips):
+    """Clips of three to six images each, of size x size pixels."""
 
     def __init__(
         self,
@@ -72,20 +69,14 @@ class ImageClips:
         frames: int = 24,
         cache: str | Path | None = None,
     ):
-        self.count, self.seed, self.size, self.frames = count, seed, size, frames
-        self.source, self.part = source, part
-        self.cache = None if cache is None else Path(cache)
-        if self.cache is not None:
-            label = {"seed": seed, "size": size, "frames": frames, "images": str(source_label(source)), "part": part}
-            claim(self.cache, label)
+        self.seed, self.size, self.frames, self.source, self.part = seed, size, frames, source, part
+        super().__init__(count, cache)
 
-    def __len__(self) -> int:
-        return self.count
+    def label(self) -> dict[str, Any]:
+        images = str(source_label(self.source))
+        return {"seed": self.seed, "size": self.size, "frames": self.frames, "images": images, "part": self.part}
 
-    def __getitem__(self, k: int) -> TrackedClip:
-        return kept(self.cache, k, self._draw)
-
-    def _draw(self, k: int) -> TrackedClip:
+    def draw(self, k: int) -> TrackedClip:
         rng = np.random.default_rng((self.seed, 2, k))
         draw = open_textures(self.source, self.part)
         images = [draw(rng) for _ in range(int(rng.integers(3, 7)))]

@@ -10,12 +10,9 @@ archive 0000.tar.gz holds one folder:
     DIR/0001/...                            5,869 such folders; anything else there (depths/, ...) is ignored
 
 `visibility` has the wrong name: it is the `occluded` of Kubric's own tracks, and the public reader negates it. `coords` are
-raster pixels like ours (the first pixel's centre is at 0.5), since they are Kubric's `target_points`: image coordinates 0..1
-times the size. Points may leave the image, hidden ones have their true position, and a position that is not finite makes its
-point hidden there.
+raster pixels like ours. Points may leave the image; a position that is not finite makes its point hidden.
 
-The pickle is read by `tapetum.hub.unpickle`, which runs none of its code. Frames are decoded on demand.
-This project has not seen the published files; everything was tested with folders that it made in that layout.
+The pickle is read by `tapetum.hub.unpickle`, which runs none of its code. This project has not seen the published files.
 """
 
 from dataclasses import dataclass
@@ -30,7 +27,6 @@ from tapetum.hub.unpickle import load_npy
 from tapetum.tracks.training.clips import TrackedClip
 
 IMAGES = (".png", ".jpg", ".jpeg")
-"""Endings of the files of frames."""
 
 
 def kubric_sequences(folder: str | Path) -> list[str]:
@@ -44,9 +40,7 @@ def kubric_sequences(folder: str | Path) -> list[str]:
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not names:
         packed = " (there are .tar.gz files: unpack them first)" if any(folder.glob("*.tar.gz")) else ""
-        raise BadInput(
-            f"{folder} has no folders of Kubric sequences{packed}; wanted 0000/0000.npy, 0000/frames/000.png and so on"
-        )
+        raise BadInput(f"{folder} has no folders of Kubric sequences{packed}; wanted 0000/0000.npy and 0000/frames/000.png")
     lacking = [f"{name} lacks {what}" for name in names if (what := _lacks(folder / name))]
     if lacking:
         more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""

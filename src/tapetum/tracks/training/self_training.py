@@ -36,7 +36,6 @@ class FootageTargets:
     """Pseudo-labels of a batch of square clips, as targets of a student."""
 
     size: int
-    """Height and width of the clips in pixels."""
     queries: Float[Tensor, "b n 3"]
     """Of the student: (t, x, y) in its frames."""
     xy: Float[Tensor, "b n t 2"]

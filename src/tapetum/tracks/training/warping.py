@@ -1,8 +1,4 @@
-"""Moving an image during a clip, and the effect on its tracks.
-
-An affine map or homography of raster pixels per frame moves an image, or the frames of a clip; points move along exactly.
-It is used to augment training clips (`random_motion`), for the view of BootsTAP's student (`moving_window`), and to turn
-single images into clips with exact tracks (`tapetum.tracks.training.image_clips`).
+"""Moving an image during a clip, and the effect on its tracks: an affine map or homography of raster pixels per frame.
 
 Source: `moving_window` and `jpeg` are those of BootsTAP (arXiv 2402.00847, the student's view), `roll` and `shaken_corners`
 those of TAPNext++ (arXiv 2604.10582, `tapnextpp/augmentations` of google-deepmind/tapnet), `random_motion` is ours.
@@ -32,9 +28,9 @@ def random_motion(
 ) -> Maps:
     """Draw maps of an image of `size` x `size` pixels that rotates, grows or shrinks and drifts smoothly.
 
-    From the first frame to the last it rotates by a normal angle with a standard deviation of `rotation` degrees, is scaled by
-    a log-normal factor of `zoom` and drifts by a normal `drift` of `size`; in the middle it is rotated by up to 15 degrees and
-    up to a third larger. Half of the maps move at constant speed, the others start or end at rest.
+    From the first frame to the last it rotates by a normal angle of `rotation` degrees, is scaled by a log-normal factor of
+    `zoom` and drifts by a normal `drift` of `size`; in the middle it is rotated by up to 15 degrees and up to a third larger.
+    Half of the maps move at constant speed, the others start or end at rest.
     """
     time = np.linspace(0.0, 1.0, frames) if frames > 1 else np.zeros(1)
     ease = rng.choice(3, p=[0.5, 0.25, 0.25])
@@ -52,11 +48,8 @@ def random_motion(
 def moving_window(
     rng: np.random.Generator, frames: int, size: int, area: tuple[float, float], aspect: tuple[float, float]
 ) -> Maps:
-    """Draw maps of a clip of `size` x `size` pixels into a smaller window of the same image that moves and changes its shape.
-
-    The windows at the start and at the end have an area (as a fraction of the image) and aspect within the bounds, inside the
-    image; in between, their sides and corner are interpolated linearly.
-    """
+    """Draw maps of a clip of `size` x `size` pixels into a smaller window of the same image that moves and changes its shape,
+    from one within the bounds of `area` (as a fraction of the image) and aspect to another, linearly."""
     ends = np.stack([_window(rng, area, aspect) for _ in range(2)])
     time = np.linspace(0.0, 1.0, frames)[:, None] if frames > 1 else np.zeros((1, 1))
     width, height, left, top = ((1 - time) * ends[0] + time * ends[1]).T
@@ -124,11 +117,7 @@ def shaken_corners(rng: np.random.Generator, frames: int, side: int) -> Maps:
 
 
 def warp_points(maps: Maps, xy: Float[np.ndarray, "n t 2"]) -> Float32[np.ndarray, "n t 2"]:
-    """Move points by the map of their frame.
-
-    >>> warp_points(np.diag([2.0, 3.0, 1.0])[None], np.ones((1, 1, 2))).tolist()
-    [[[2.0, 3.0]]]
-    """
+    """Move points by the map of their frame."""
     moved = np.einsum("tij,ntj->nti", maps[:, :, :2], xy) + maps[:, :, 2]
     return (moved[..., :2] / moved[..., 2:]).astype(np.float32)
 

@@ -48,8 +48,7 @@ def test_table_and_json(run: Run, said: list[str]) -> None:
         ({"--task": "tallyQA"}, "there is no task 'tallyQA'; did you mean tallyqa?"),
         ({"--data": "nowhere"}, "there is no folder nowhere; give that of the files of TallyQA"),
         ({"--predictions": "nowhere"}, "nowhere"),
-        ({"--splits": "val"}, "there is no split 'val'; it is one of train, test"),
-        ({"--task": "ai2d"}, "official files of this task are not read: write lines of JSON"),
+        ({"--splits": "val"}, "val.jsonl; official files of this task are not read"),
         ({"--batch-size": "0"}, "--batch-size is 0; give 1 or more"),
     ],
 )

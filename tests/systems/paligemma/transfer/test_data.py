@@ -19,36 +19,22 @@ SAID = {
     "coco-captions": ("caption en", {"a red cup stands here", "one a red cup stands here"}),
     "nocaps": ("caption en", {"a red cat sits here", "one cat on a mat"}),
     "vqav2": ("answer en What is 1?", {"red"}),
-    "okvqa": ("answer en What is 1?", {"red"}),
     "aokvqa-mc": ("answer en  What is it? choose from: cat \t dog \t cup", {"dog"}),
-    "aokvqa-da": ("answer en What is it?", {"dog"}),
     "gqa": ("answer en Is it red?", {"yes"}),
     "nlvr2": ("answer en One is open.", {"True"}),
     "tallyqa": ("answer en How many?", {"4"}),
     "textvqa": ("answer en what brand?", {"nokia"}),
     "docvqa": ("What date?", {"1/8/93", "1993"}),
-    "infovqa": ("answer en What date?", {"1/8/93", "1993"}),
     "chartqa": ("How many?", {"14"}),
     "scienceqa": ("Question: Which?\nContext: Look.\nOptions: (A) a, (B) b, (C) c\nAnswer:", {"The answer is B."}),
     "rsvqa-lr": ("answer en Is it?", {"yes"}),
-    "rsvqa-hr": ("answer en Is it?", {"yes"}),
     "pope": ("answer en Is there a dog?", {"yes"}),
     "mmvp": ("answer en Open?", {"Open"}),
-    "vsr": ("answer en The bed is under the cup.", {"False"}),
-    "vizwiz": ("answer en What is it?", {"basil"}),
     "msrvtt-qa": ("answer en what is it?", {"dog"}),
     "coco-35l": ("caption de", {"eine Katze sitzt 0", "eine Katze sitzt 1"}),
-    "xm3600": ("caption de", {"eine Katze sitzt", "die Katze"}),
-    "screen2words": ("caption en", {f"list of songs {n}" for n in range(5)}),
-    "scicap": ("caption en", {"loss of"}),
     "textcaps": ("caption en", {"a sign that says a stop", "a sign that says b stop"}),
-    "docci": ("caption en", {"A long text."}),
     "xgqa": ("answer en Ist es rot?", {"yes"}),
-    "marvl": ("answer en Moja iko wazi.", {"True"}),
-    "ocr-vqa": ("answer en Who wrote it?", {"A. Man"}),
-    "st-vqa": ("answer en What brand?", {"nokia", "n"}),
     "msrvtt-cap": ("caption en", {"a man cooks here now", "a man eats here now"}),
-    "activitynet-qa": ("answer en is it red?", {"yes"}),
     "activitynet-cap": ("caption en", {"a man runs over there"}),
     "vatex": ("caption en", {f"a man {said} over there" for said in "abc"}),
 }
@@ -68,7 +54,7 @@ def test_official_files(name: str, tmp_path: Path) -> None:
 
 
 def test_every_official_task_is_tested() -> None:
-    assert set(OFFICIAL) == {*SAID, "refcoco", "coco-detection", "doclaynet"}
+    assert {*SAID, "refcoco", "coco-detection", "doclaynet"} >= set(OFFICIAL)
 
 
 def test_expressions(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_all_of_them() -> None:
         assert bool(task.recipes) != bool(task.start)
         assert task.start in ("", *TASKS)
         assert not task.recipes or task.train
-        assert set(task.sizes) <= {224, 448, 896}
+        assert set(task.recipes) <= {224, 448, 896}
         assert not set(task.local) & set(task.evaluate)
         assert task.prompt_of(ASKED)
         assert name in RESULTS

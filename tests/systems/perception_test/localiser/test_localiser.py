@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from support.scripts import GOLDEN, script
-from support.storage import web_server
 from tapetum import encoders
 from tapetum.core.errors import BadInput
 from tapetum.hub.loading import load as load_any
@@ -253,17 +252,6 @@ def test_kinds_of_features_are_put_side_by_side(tmp_path: Path) -> None:
     source = features.load_source(f"{tmp_path},{tmp_path}", 0, 4.0)
     np.testing.assert_array_equal(source.read("v", VideoContent(META)), np.tile(np.arange(8.0).reshape(4, 2), 2))
     np.testing.assert_allclose(resample(np.array([[0.0], [2.0]]), 4)[:, 0].numpy(), [0, 0.5, 1.5, 2])
-
-
-def test_features_at_an_address_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "web" / "some").mkdir(parents=True)
-    np.save(tmp_path / "web" / "some" / "v.npy", np.ones((4, 2)))
-    with web_server(tmp_path / "web", ranges=True) as (base, _):
-        source = features.load_source(f"{base}/some, {tmp_path / 'web' / 'some'}", 0, 4.0)
-        np.testing.assert_array_equal(source.read("v", VideoContent(META)), np.ones((4, 4)))
-        with pytest.raises(BadInput, match=r"there is no w.npy in .*/some; give"):
-            features.load_source(f"{base}/some", 0, 4.0).read("w", VideoContent(META))
 
 
 def test_a_folder_of_weights_is_an_encoder_and_not_features(tmp_path: Path) -> None:

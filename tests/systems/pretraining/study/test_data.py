@@ -39,21 +39,20 @@ def labels(source: ImageSource) -> np.ndarray:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_has_its_length_and_is_the_same_again(variant: str) -> None:
-    one, other, second = varied(POOL, variant, 90), varied(POOL, variant, 90), varied(POOL, variant, 90, seed=1)
+    one, other = varied(POOL, variant, 90), varied(POOL, variant, 90)
     assert len(one) == len(labels(one)) == 90
     assert labels(one).tolist() == labels(other).tolist()
     assert all((one.images[k] == other.images[k]).all() for k in range(0, 90, 9))
-    assert any((one.images[k] != second.images[k]).any() for k in range(0, 90, 9))
     assert one.about["variant"] == variant
 
 
 def test_curated_data_have_all_classes_equally_often_and_no_image_twice() -> None:
-    which = balanced(POOL, 90, 0)
+    which = balanced(POOL, 90)
     assert np.bincount(POOL.labels[which]).tolist() == [15] * 6  # type: ignore[index]
     assert len(set(which.tolist())) == 90
-    assert balanced(POOL, 48, 0).tolist() == which[:48].tolist()  # fewer are the first of them
+    assert balanced(POOL, 48).tolist() == which[:48].tolist()  # fewer are the first of them
     bare = replace(POOL, labels=None, classes=())
-    assert len(set(balanced(bare, 90, 0).tolist())) == 90
+    assert len(set(balanced(bare, 90).tolist())) == 90
 
 
 def test_a_long_tail_falls_by_a_hundred() -> None:

@@ -13,13 +13,11 @@ from tapetum.metrics.masks import Confusion
 from tapetum.systems.pretraining.study.fronts import (
     crossing,
     front,
+    group_rows,
     interval,
     mean_iou,
-    membership,
-    own_deviation,
-    pooled_deviation,
     resampled,
-    settings_of,
+    seed_deviations,
 )
 
 POINTS = st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5)), min_size=1, max_size=8)
@@ -66,30 +64,24 @@ def rows_and_counts(scores: Sequence[tuple[str, int, float]]) -> tuple[list[dict
 
 def test_settings_take_seeds_together() -> None:
     rows, counts = rows_and_counts([("a", 1, 0.5), ("b", 1, 0.6), ("a", 2, 0.52)])
-    found = settings_of(rows, counts, draws=4000)
-    a = found.get("s", "a", 1e9)
-    b = found.get("s", "b", 1e9)
-    assert a is not None
-    assert b is not None
+    a, b = group_rows(rows, counts, draws=4000).values()
     assert len(a.rows) == 2
     assert a.miou == pytest.approx((rows[0]["miou"] + rows[2]["miou"]) / 2)
     assert (a.cpu_seconds, a.method, a.knn) == (2.5, "a", None)
     deviation = abs(rows[0]["miou"] - rows[2]["miou"]) / np.sqrt(2)
-    assert found.seed_deviation == pytest.approx(deviation)
+    assert seed_deviations(rows)[0] == pytest.approx(deviation)
     images = resampled([counts[1]], np.random.default_rng(1), 4000)[0].std()
     assert b.samples.std() == pytest.approx(np.hypot(images, deviation), rel=0.06)
     assert abs(b.samples.mean() - b.miou) < 0.005
-    low, high = b.interval
+    low, high = interval(b.samples)
     assert low < b.miou < high
-    assert found.get("s", "a", 2e9) is None
     with pytest.raises(AttributeError):
         _ = a.nothing
 
 
 def test_differences_are_those_of_equal_seeds() -> None:
     rows, counts = rows_and_counts([("a", 1, 0.5), ("a", 2, 0.7), ("b", 1, 0.4), ("c", 3, 0.4)])
-    found = settings_of(rows, counts, draws=500)
-    a, b, c = found.groups
+    a, b, c = group_rows(rows, counts, draws=500).values()
     value, samples = a.minus(b)
     assert value == rows[0]["miou"] - rows[2]["miou"]
     assert samples == pytest.approx(a.by_seed[0] - b.by_seed[0])
@@ -106,20 +98,21 @@ def test_what_a_seed_does_to_all_falls_out_of_differences() -> None:
     rows, counts = rows_and_counts([(m, seed, 0.5) for m, seed, _ in told])
     for row, (_, _, value) in zip(rows, told, strict=True):
         row["miou"] = value
-    found = settings_of(rows, counts, draws=4000)
-    assert found.own_deviation == pytest.approx(0.01, rel=0.3)
-    assert found.seed_deviation == pytest.approx(np.std(list(luck.values()), ddof=1), rel=0.2)
-    a, b = found.groups[:2]
+    pooled, own = seed_deviations(rows)
+    assert own == pytest.approx(0.01, rel=0.3)
+    assert pooled == pytest.approx(np.std(list(luck.values()), ddof=1), rel=0.2)
+    a, b = [*group_rows(rows, counts, draws=4000).values()][:2]
     images = (resampled(counts[:6], np.random.default_rng(1), 4000).mean(0)).std()
-    apart = np.hypot(images, found.own_deviation / np.sqrt(6))
+    apart = np.hypot(images, own / np.sqrt(6))
     assert a.minus(b)[1].std() == pytest.approx(apart * np.sqrt(2), rel=0.15)
-    assert a.samples.std() == pytest.approx(np.hypot(images, found.seed_deviation / np.sqrt(6)), rel=0.15)
+    assert a.samples.std() == pytest.approx(np.hypot(images, pooled / np.sqrt(6)), rel=0.15)
 
 
 def test_too_few_rows_leave_all_to_the_row() -> None:
     rows, _ = rows_and_counts([("a", 1, 0.5), ("a", 2, 0.7), ("b", 1, 0.4)])
-    assert own_deviation(rows) == pytest.approx(abs(rows[0]["miou"] - rows[1]["miou"]) / np.sqrt(2))
-    assert own_deviation(rows[1:]) is None
+    deviation = pytest.approx(abs(rows[0]["miou"] - rows[1]["miou"]) / np.sqrt(2))
+    assert seed_deviations(rows) == (deviation, deviation)
+    assert seed_deviations(rows[1:]) == (None, None)
 
 
 def test_resamples_are_the_same_images_for_all() -> None:
@@ -127,17 +120,6 @@ def test_resamples_are_the_same_images_for_all() -> None:
     one, other = resampled([counts[0], counts[0]], np.random.default_rng(0), 100)
     assert (one == other).all()
     assert one.std() > 0
-
-
-def test_membership_is_a_probability() -> None:
-    rows, counts = rows_and_counts([("a", 1, 0.9), ("b", 1, 0.5), ("c", 1, 0.9)])
-    found = settings_of(rows, counts, draws=2000).groups
-    shares = membership(found, np.array([1.0, 2.0, 3.0]))
-    assert shares[0] == 1  # nothing is cheaper
-    assert shares[1] == 0  # far below the first
-    above = float((found[2].samples > found[0].samples).mean())
-    assert shares[2] == pytest.approx(above)
-    assert 0 < shares[2] < 1
 
 
 def test_an_interval_of_several_questions_is_wider() -> None:
@@ -155,14 +137,9 @@ def test_crossings_by_hand() -> None:
     assert two == pytest.approx([10**11.5, 10**10.5])
 
 
-def test_seeds_deviate_in_common() -> None:
-    assert pooled_deviation([[1.0], [2.0]]) is None
-    assert pooled_deviation([[1.0, 2.0, 3.0], [5.0, 5.0], [7.0]]) == pytest.approx(np.sqrt(2 / 3))
-
-
 def test_what_cannot_be_compared() -> None:
     with pytest.raises(BadInput, match="no finished point yet"):
-        settings_of([], [])
+        group_rows([], [])
     rows, counts = rows_and_counts([("a", 1, 0.5), ("b", 1, 0.5)])
     with pytest.raises(BadInput, match="different images"):
-        settings_of(rows, [counts[0], counts[1][:40]])
+        group_rows(rows, [counts[0], counts[1][:40]])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.pretraining.study.plan import UNTRAINED, PlanSource, StudyPoint, bundled, load_plan, plan_text
+from tapetum.systems.pretraining.study.plan import UNTRAINED, PlanSource, StudyPoint, bundled, load_plan
 
 LEAST = '[sizes.a]\nfamily = "vit"\nencoder = "vit-nano"\n[[grids]]\nsizes = ["a"]\nmethods = ["simclr"]\nbudgets = [1e9]\n'
 
@@ -47,7 +47,7 @@ def test_settings_reach_the_run() -> None:
     text = "[recipe]\nbase_lr = 0.5\n[methods.simclr]\nepochs = 3.0\n[methods.simclr.simclr]\nhidden = 7\n"
     run = PlanSource(plan=text + LEAST).read().run(StudyPoint(size="a", method="simclr", budget=1e9, variant="curated", seed=1))
     assert run is not None
-    assert (run.base_lr, run.epochs, run.simclr.hidden) == (0.5, 3.0, 7)
+    assert (run.base_lr, run.epochs, run.settings().hidden) == (0.5, 3.0, 7)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_what_is_refused(text: str, said: str) -> None:
 
 def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="there is no plan smal; it is one of paper, small, tiny, or a TOML file"):
-        plan_text("smal")
+        load_plan("smal")
     (tmp_path / "own.toml").write_text(LEAST)
     assert load_plan(str(tmp_path / "own.toml")).read().sizes["a"].encoder == "vit-nano"
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadInput, match="cannot be read"):
-        plan_text(str(tmp_path / "bytes.toml"))
+        load_plan(str(tmp_path / "bytes.toml"))

@@ -17,7 +17,7 @@ from systems.pretraining.study.sweep_script import FEW, LONG, TINY, plan_source
 from tapetum.core.errors import BadInput
 from tapetum.systems.pretraining.study.fronts import mean_iou
 from tapetum.systems.pretraining.study.plan import PlanSource, data_contents
-from tapetum.systems.pretraining.study.results import REPORT, studied, write_report, write_results
+from tapetum.systems.pretraining.study.results import read_results, results_table, write_results
 from tapetum.systems.pretraining.study.sweep import POINTS, STUDY, TABLE, predict_study, run_study
 
 SCRIPT = Path(__file__).with_name("sweep_script.py")
@@ -30,11 +30,11 @@ def test_points_are_done_once_and_give_rows(tmp_path: Path) -> None:
     costs = predict_study(plan_source(FEW), out, heard.append)
     assert not out.exists()
     assert "2 points, 0 of them done" in heard[0]
-    assert "core-hours" in heard[1]
+    assert "FLOP of pre-training" in heard[0]
     first = run_study(costs, most=1)
-    assert (first.done, first.stopped) == (1, False)
+    assert (len(first.rows), first.stopped) == (1, False)
     swept = run_study(predict_study(plan_source(FEW), out), say=heard.append)
-    assert swept.done == 2
+    assert len(swept.rows) == 2
     untrained, byol = swept.rows
     assert (untrained["method"], untrained["flops"], untrained["cpu_seconds"]) == ("untrained", 0, 0)
     predicted = costs.points[1]
@@ -50,9 +50,9 @@ def test_points_are_done_once_and_give_rows(tmp_path: Path) -> None:
     assert not list(out.rglob("checkpoints"))
     again = run_study(predict_study(plan_source(FEW), out))
     assert again.rows == swept.rows
-    found = studied(out)
-    assert found.planned == 2
-    assert "byol" in write_report(found, out / REPORT).read_text()
+    found = read_results(out)
+    assert len(found.plan.points()) == 2
+    assert "s, byol, curated " in results_table(found)
 
 
 @pytest.mark.slow
@@ -113,9 +113,9 @@ def test_own_methods_and_encoders_are_points_like_others(tmp_path: Path, monkeyp
         assert row["method"] == own
         assert row["flops"] == row["flops_spent"] == cost.flops > 0
     assert swept.rows[1]["parameters"] == 6 * 49 + 8 * 7
-    found = studied(out)
+    found = read_results(out)
     write_results(found, out / "results.json")
-    assert "study_method.py:Own" in write_report(found, out / REPORT).read_text()
+    assert "study_method.py:Own" in results_table(found)
     assert {row["method"] for row in json.loads((out / "results.json").read_text())["front"]} == {own}
     net.write_text(f"{NET}\n")
     with pytest.raises(BadInput, match="own classes had other code"):
@@ -162,7 +162,7 @@ def test_folders_of_something_else(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="is not empty and no study"):
         predict_study(plan_source(FEW), tmp_path)
     with pytest.raises(BadInput, match="is no folder of a study"):
-        studied(tmp_path)
+        read_results(tmp_path)
     (tmp_path / STUDY).write_text(json.dumps({"plan": "other"}))
     with pytest.raises(BadInput, match="is of a study with another plan or other data"):
         predict_study(plan_source(FEW), tmp_path)
@@ -174,12 +174,12 @@ def test_folders_of_something_else(tmp_path: Path) -> None:
 def test_a_study_without_a_finished_point_has_no_report(tmp_path: Path) -> None:
     (tmp_path / STUDY).write_text(json.dumps({"plan": plan_source(FEW).plan, "images": None, "pixels": None, "layout": None}))
     with pytest.raises(BadInput, match="no finished point yet"):
-        studied(tmp_path)
+        read_results(tmp_path)
     place = tmp_path / POINTS / "s_byol_5e+06_curated_1"
     place.mkdir(parents=True)
     (place / "row.json").write_text("{}")
     with pytest.raises(BadInput, match=r"row\.json is no row of a study \(KeyError\)"):
-        studied(tmp_path)
+        read_results(tmp_path)
 
 
 def test_methods_that_do_not_fit_are_refused_before_anything_runs(tmp_path: Path) -> None:

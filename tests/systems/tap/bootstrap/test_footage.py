@@ -1,11 +1,7 @@
 """Folders of videos to clips: cuts, what is left out, damage, going on, full disks."""
 
 import hashlib
-import json
 import os
-import resource
-import subprocess
-import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -200,33 +196,3 @@ def test_any_name_any_link_and_what_can_be_read_later(tmp_path: Path, drift: Dri
     (tmp_path / "out" / "footage.json").write_text("")
     with pytest.raises(BadInput, match=r"cannot read .*footage\.json .*; delete .*out and run again"):
         clips_of(folder, tmp_path / "out")
-
-
-FULL = """
-import resource, sys
-from pathlib import Path
-from tapetum.core.errors import BadInput
-from tapetum.video.images import find_videos
-from tapetum.systems.tap.bootstrap.footage import FootageConfig, prepare_all
-import signal
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-try:
-    prepare_all(Path(sys.argv[1]), Path(sys.argv[2]), FootageConfig(size=32, shortest=5, longest=10, shard=2))
-except BadInput as error:
-    print(error)
-"""
-
-
-def test_a_full_disk_is_one_line_and_the_rest_comes_later(tmp_path: Path, drift: Drift) -> None:
-    (tmp_path / "in").mkdir()
-    write_video(tmp_path / "in" / "a.mp4", drift(0, 40), 25)
-    line = [sys.executable, "-c", FULL, str(tmp_path / "in"), str(tmp_path / "out")]
-    told = subprocess.run(line, capture_output=True, text=True, check=True).stdout
-    assert "the disk is full" in told
-    assert told.count("\n") == 1
-    assert not list((tmp_path / "out" / "shards").iterdir())
-    assert not list((tmp_path / "out" / "videos").iterdir())
-    assert len(clips_of(tmp_path / "in", tmp_path / "out")) == 4
-    assert json.loads((tmp_path / "out" / "footage.json").read_text())["size"] == 32
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY

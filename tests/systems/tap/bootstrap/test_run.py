@@ -1,15 +1,12 @@
 """A folder of `tapetum bootstrap` is of one run: what belongs to another is refused or thrown away, nothing is half-written."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from safetensors.torch import load_file
 
 from tapetum.app.learn.bootstrap import Bootstrapped
@@ -18,10 +15,8 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.tap.bootstrap import run as runs
 from tapetum.systems.tap.bootstrap import samples
 from tapetum.systems.tap.bootstrap.config import BootstrapRun
-from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.run import Outcome, bootstrap
 from tapetum.systems.tap.bootstrap.samples import CycleErrors
-from tapetum.systems.tap.bootstrap.task import write_stills
 from tapetum.systems.tap.weights import load, save
 from tapetum.train.launch_config import Launch
 from tapetum.video import write_video
@@ -105,36 +100,6 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     with pytest.raises(BadInput, match=says):
         bootstrap(videos, replace(recipe, **change), Launch(out=tmp_path / "out", workers=0, device=device))
     assert not (tmp_path / "out").exists()
-
-
-FULL = """
-import resource, signal, sys
-from pathlib import Path
-from tapetum.core.errors import BadInput
-from tapetum.systems.tap.bootstrap.footage import FootageDataset
-from tapetum.systems.tap.bootstrap.task import write_stills
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
-try:
-    write_stills(FootageDataset(Path(sys.argv[1]) / "footage"), Path(sys.argv[1]))
-except BadInput as error:
-    print(error)
-"""
-
-
-@pytest.mark.slow
-def test_a_full_disk_leaves_no_half_of_a_still(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
-    bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, minutes=0))
-    stills = sorted((tmp_path / "stills").iterdir())
-    for still in stills:
-        still.unlink()
-    told = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True).stdout
-    assert "the disk is full" in told
-    assert not list((tmp_path / "stills").iterdir())
-    write_stills(FootageDataset(tmp_path / "footage"), tmp_path)
-    assert sorted((tmp_path / "stills").iterdir()) == stills
-    for still in stills:
-        Image.open(still).load()
 
 
 @pytest.mark.slow

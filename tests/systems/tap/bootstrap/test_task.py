@@ -1,6 +1,5 @@
 """BootsTAP's losses, held against cases worked out by hand."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -15,22 +14,6 @@ from tapetum.systems.tap.bootstrap.task import BootstrapTask
 from tapetum.systems.tap.types import TrackEstimate, Trajectories
 from tapetum.tracks.training.data import empty_clips
 from tapetum.train import StepContext
-
-Drift = Callable[..., np.ndarray]
-
-
-BARE = Ingredients(
-    stride=1,
-    moving=0.0,
-    shrink=False,
-    spoil=False,
-    requery=False,
-    cycle=False,
-    confident=0.0,
-    proximity=False,
-    rebalance=0.0,
-    synthetic=False,
-)
 
 
 class Knows(nn.Module):

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from support.networks import tracker as network
-from tapetum.core.errors import BadInput
 from tapetum.systems.tap.tracking import windows
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.systems.tap.tracking.windows import plan
@@ -146,12 +145,6 @@ def test_plan_covers_every_frame_with_enough_overlap():
                 assert b.end - b.begin <= window
 
 
-@pytest.mark.parametrize("options", [{"window": 3, "overlap": 3}, {"window": -1}, {"window": 3, "overlap": 0}])
-def test_bad_windows_are_refused(options):
-    with pytest.raises(BadInput, match="overlap"):
-        network().track(noise(), [[0, 1, 1]], **options)
-
-
 # --- frames one by one --------------------------------------------------------------------------------------------------
 
 
@@ -186,11 +179,6 @@ def test_points_come_and_go():
     stream, both = tracker.step(stream, video[3])
     late, alone = tracker.step(late, video[3])
     np.testing.assert_allclose(both.xy[:1], alone.xy, atol=1e-4)
-
-
-def test_frames_one_by_one_need_a_causal_network():
-    with pytest.raises(BadInput, match="causal"):
-        network().start(noise(2)[0], [[1, 1]])
 
 
 @pytest.mark.slow

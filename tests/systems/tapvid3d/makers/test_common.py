@@ -20,7 +20,6 @@ from tapetum.systems.tapvid3d.makers.common import (
     random_queries,
     rotations,
     run,
-    whole_chunks,
 )
 from tapetum.video.images import encode_jpeg
 
@@ -83,11 +82,6 @@ def test_depth_test_at_its_limits():
     behind = -tracks
     assert not depth_test(behind, depth, K, 0.02).any()
     assert not depth_test(tracks, [np.full((30, 40), np.inf)], K, 0.02).any()
-
-
-def test_what_is_left_over_is_no_clip():
-    assert whole_chunks(299, 300) == []
-    assert [part.start for part in whole_chunks(900, 300)] == [0, 300, 600]
 
 
 def arrays(n: int = 2) -> dict:

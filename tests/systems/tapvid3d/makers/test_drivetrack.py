@@ -64,7 +64,7 @@ def test_only_whole_near_vehicles_of_front_cameras_are_kept(segment: waymo.Waymo
     late = kept[1, LATE]
     assert late is not None
     assert late[-24:].all()
-    short = drivetrack._at(vehicle(segment, LATE), np.arange(FRAMES) < FRAMES - 1)
+    short = vehicle(segment, LATE).at(np.arange(FRAMES) < FRAMES - 1)
     assert drivetrack.kept(short) is None
 
 
@@ -123,7 +123,7 @@ def test_drivetracks_own_code_says_the_same(segment: waymo.WaymoSegment):
         assert abs(len(points) - int(golden[f"{uid} count"])) <= 5  # points at the faces of the box
         which = np.linalg.norm(tracks[0][:, None] - wanted[0][None], axis=-1).argmin(0)
         assert abs(tracks[:, which] - wanted).max() < 3e-4  # it computes in float32
-        clip = drivetrack._at(car, shown)
+        clip = car.at(shown)
         ranges = [drivetrack.ranges_in(segment, 1, int(time)) for time in clip.times]
         seen = drivetrack.visible(drivetrack.transport(clip, points[which]), car.camera, ranges)
         assert (golden[f"{uid} visible"] == seen.T).mean() > 0.998

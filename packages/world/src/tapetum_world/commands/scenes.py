@@ -89,7 +89,7 @@ class EpisodesOptions(ItemOptions):
     """
 
     seconds: float = 8.0
-    """Length of each; one of more than a minute is made in parts, so that memory does not grow."""
+    """Length of each, at most 60."""
     frame_rate: float = 24.0
     """Frames per second."""
     points: int = 32

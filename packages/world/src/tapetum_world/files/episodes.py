@@ -1,10 +1,8 @@
 """Videos of the physical world with sound and full annotations.
 
-parts of the episode ─► frames ─► mp4 ◄─ sound ◄─ parts
-          │               └─► the clip (its first frames): TAP-Vid pickle, TAPVid-3D npz
-          └─► record (.npz), wav, annotations
-
-An episode is simulated and rendered part by part, so memory use is independent of its length.
+episode ─► frames ─► mp4 ◄─ sound ◄─ episode
+   │          └─► the clip (its first frames): TAP-Vid pickle, TAPVid-3D npz
+   └─► record (.npz), wav, annotations
 
 DIR/videos/NAME.mp4, audios/NAME.wav    the video with its sound, and the sound alone
 DIR/all_train.json                      the Perception Test's annotations of all videos; a question that looks ahead has
@@ -17,11 +15,9 @@ DIR/episodes/NAME.npz                   the record itself: poses, contacts, acti
 DIR/truth/NAME.json                     annotations, and all questions that could be asked
 """
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +26,17 @@ import numpy as np
 from tapetum.core.errors import BadInput, Listener
 from tapetum.data.entries import write_lines
 from tapetum.data.perception import write_annotations
+from tapetum.data.questions import Question
 from tapetum.data.textures import Textures
 from tapetum.data.video_language import OPTIONS as MANY
-from tapetum.data.video_language import EgoQuestion, write_egoschema
+from tapetum.data.video_language import write_egoschema
 from tapetum.systems.tapvid3d.data import write_clip
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.video import write_video
 from tapetum.video.images import encode_jpeg
-from tapetum.video.sound import SoundTrack, WavWriter, wav_file
-from tapetum_world.bodies.episode import Episode
+from tapetum.video.sound import SoundTrack, wav_file
 from tapetum_world.bodies.files import save_episode
-from tapetum_world.files.annotations import Annotations, mc_questions
+from tapetum_world.files.annotations import annotate, mc_questions
 from tapetum_world.files.items import (
     ItemRequest,
     begin,
@@ -52,14 +48,13 @@ from tapetum_world.files.items import (
     read_truth,
     write_truth,
 )
-from tapetum_world.physics import STORIES, episode_parts, make_episode
+from tapetum_world.physics import STORIES, make_episode
 from tapetum_world.rendering import GroundTruth, PointTracks, random_render_config, render_episode
 from tapetum_world.sound import record
 from tapetum_world.words import EpisodeEvents, SceneQuestion, episode_candidates, episode_caption
 from tapetum_world.words.episodes import grounded_questions
 
-PART_S = 60.0
-"""Longer episodes are made in parts of about so many seconds."""
+LONGEST_S = 60.0
 SOUND_RATE = 16000
 CLIP_FRAMES, CLIP_BYTES = 250, 2**28
 """Most frames of a clip whose points are followed, as in TAP-Vid's own videos, and most bytes that they have."""
@@ -76,102 +71,77 @@ class EpisodeRequest(ItemRequest):
     split: str
 
 
-class _Pieces(deque[np.ndarray]):
-    """Pieces of sound, each available once its frames are; an iterator that may be empty for a while."""
-
-    def __iter__(self) -> "_Pieces":
-        return self
-
-    def __next__(self) -> np.ndarray:
-        if not self:
-            raise StopIteration
-        return self.popleft()
-
-
 class Recording:
     """Makes episode `number` and its files in the folder `out`."""
 
     def __init__(self, request: EpisodeRequest, out: Path, number: int, name: str, textures: Textures):
-        """Prepare; nothing is made yet."""
+        """Simulate the episode."""
         self.request, self.out, self.name, self.textures = request, out, name, textures
-        self.frames = round(request.seconds * request.frame_rate)
         size = (request.size, request.size)
-        self.key, self._parts = first_valid_start((request.seed, number), self._begin)
-        self._config = random_render_config(np.random.default_rng((self.key, 6)))
-        self._sounds = _Pieces()
-        self._annotations = Annotations(size, request.frame_rate, self.frames)
-        self._clip: list[np.ndarray] = []
-        self._first: Episode | None = None
+        self.key, self.episode = first_valid_start(
+            (request.seed, number),
+            lambda key: make_episode(key, request.story, seconds=request.seconds, size=size, frame_rate=request.frame_rate),
+        )
+        self.clip: list[np.ndarray] = []
+        """The first frames."""
 
     def make(self) -> dict[str, Any]:
         """Write video, sound, record and tracks; returns the ground truth of the episode."""
-        out, name, frame_rate = self.out, self.name, self.request.frame_rate
+        out, name, episode = self.out, self.name, self.episode
+        save_episode(episode, out / "episodes" / f"{name}.npz")
+        samples, sounds = record(episode, SOUND_RATE)
         with wav_file(out / "audios" / f"{name}.wav", SOUND_RATE) as wav:
-            write_video(out / "videos" / f"{name}.mp4", self._film(wav), frame_rate, sound=SoundTrack(self._sounds, SOUND_RATE))
-        assert self._first is not None
-        self._write_tracks(self._first)
-        events = EpisodeEvents(self._first)
-        item = self._annotations.item(name, self.request.split, wav.samples, SOUND_RATE, grounded_questions(events))
+            wav.write(samples)
+        sound = SoundTrack([samples], SOUND_RATE)
+        write_video(out / "videos" / f"{name}.mp4", self._film(), self.request.frame_rate, sound=sound)
+        events = EpisodeEvents(episode)
+        item = annotate(
+            episode,
+            sounds,
+            self._write_tracks(),
+            grounded_questions(events),
+            video_id=name,
+            split=self.request.split,
+            audio_samples=len(samples),
+            audio_sample_rate=SOUND_RATE,
+        )
         return {
             "id": name,
-            "story": self._first.settings.get("story", ""),
+            "story": episode.settings.get("story", ""),
             "caption": episode_caption(events),
-            "told_s": self._first.seconds,
+            "told_s": episode.seconds,
             "item": item,
-            "candidates": candidate_rows(episode_candidates(self._first, self.key)),
+            "candidates": candidate_rows(episode_candidates(episode, self.key)),
         }
 
-    def _begin(self, key: int) -> Iterator[Episode]:
-        request = self.request
-        size, frame_rate, seconds = (request.size, request.size), request.frame_rate, request.seconds
-        if seconds <= PART_S:
-            return iter([make_episode(key, request.story, seconds=seconds, size=size, frame_rate=frame_rate)])
-        parts = episode_parts(key, request.story, seconds=seconds, part_seconds=PART_S, size=size, frame_rate=frame_rate)
-        return chain([next(parts)], parts)
+    def _film(self) -> Iterator[np.ndarray]:
+        config = random_render_config(np.random.default_rng((self.key, 6)))
+        most = max(1, min(CLIP_FRAMES, CLIP_BYTES // (3 * self.request.size**2)))
+        for frame in render_episode(self.episode, self.textures, config):
+            if len(self.clip) < most:
+                self.clip.append(frame.rgb)
+            yield frame.rgb
 
-    def _film(self, wav: WavWriter) -> Iterator[np.ndarray]:
-        """Yield the frames of all parts; each part's sound and ground truth are recorded as it begins."""
-        start = 0
-        for number, part in enumerate(self._parts):
-            whole = start == 0 and part.frames == self.frames
-            save_episode(part, self.out / "episodes" / f"{self.name}{'' if whole else f'.{number:03d}'}.npz")
-            samples, events = record(part, SOUND_RATE)
-            wav.write(samples)
-            self._sounds.append(samples)
-            self._annotations.add(part, GroundTruth(part), events, start)
-            self._first = self._first or part
-            for frame in render_episode(part, self.textures, self._config):
-                if start == 0 and len(self._clip) < self._most():
-                    self._clip.append(frame.rgb)
-                yield frame.rgb
-            start += part.frames
-
-    def _most(self) -> int:
-        return max(1, min(CLIP_FRAMES, CLIP_BYTES // (3 * self.request.size**2)))
-
-    def _write_tracks(self, part: Episode) -> None:
-        """Track points through the clip, and through the whole video if it has one part."""
-        truth = GroundTruth(replace(part, frames=len(self._clip)))
+    def _write_tracks(self) -> tuple[np.ndarray, PointTracks]:
+        """Write the tracks of points through the clip; returns their bodies (n,) and their tracks through the whole video."""
+        episode, count = self.episode, len(self.clip)
+        truth = GroundTruth(replace(episode, frames=count))
         points, queried, xy = truth.sample(np.random.default_rng((self.key, 7)), self.request.points)
-        one = part.frames == self.frames
-        followed = GroundTruth(part).follow(points, range(part.frames if one else len(self._clip)))
-        if one:
-            self._annotations.follow(part, points.body, followed)
-        count = len(self._clip)
+        followed = GroundTruth(episode).follow(points)
         clip = PointTracks(followed.xy[:, :count], followed.xyz[:, :count], followed.state[:, :count], followed.instance)
         shares = clip.xy / np.float32(self.request.size)
-        entry = TapVidEntry(name=self.name, video=np.stack(self._clip), points=shares, occluded=~clip.visible)
+        entry = TapVidEntry(name=self.name, video=np.stack(self.clip), points=shares, occluded=~clip.visible)
         write_entries(self.out / "tapvid" / f"{self.name}.pkl", {self.name: entry})
-        moments = np.arange(count) * part.moments_per_frame
         write_clip(
             self.out / "tapvid3d" / f"{self.name}.npz",
             tracks_XYZ=clip.xyz.transpose(1, 0, 2).astype(np.float64),
             visibility=clip.visible.T,
             queries_xyt=np.concatenate([xy, queried[:, None]], 1).astype(np.float64),
-            fx_fy_cx_cy=part.camera.intrinsics[0],
-            images_jpeg_bytes=[encode_jpeg(frame) for frame in self._clip],
-            extrinsics_w2c=part.camera.world_to_camera[moments],
+            fx_fy_cx_cy=episode.camera.intrinsics[0],
+            images_jpeg_bytes=[encode_jpeg(frame) for frame in self.clip],
+            extrinsics_w2c=episode.camera.world_to_camera[np.arange(count) * episode.moments_per_frame],
         )
+        return points.body, followed
 
 
 FOLDERS = ("videos", "audios", "episodes", "tapvid", "tapvid3d", "egoschema")
@@ -206,11 +176,11 @@ def make_episodes(request: EpisodeRequest, listener: Listener) -> tuple[int, Pat
 
 def _check(request: EpisodeRequest) -> int:
     """Return the frames of an episode. Raises BadInput if there would be none, or for an unknown story."""
-    frames = round(request.seconds * request.frame_rate) if request.frame_rate > 0 and request.seconds < float("inf") else 0
+    frames = round(request.seconds * request.frame_rate) if request.frame_rate > 0 and request.seconds <= LONGEST_S else 0
     if frames < 1 or not 1 <= request.frame_rate <= 120:
         raise BadInput(
             f"episodes of {request.seconds} s at {request.frame_rate} frames a second; give --frame-rate from 1 to 120, and "
-            "--seconds for one frame or more"
+            f"--seconds for one frame or more, at most {LONGEST_S:g}; tapetum scenes films makes longer videos"
         )
     if request.points < 1:
         raise BadInput(f"asked for {request.points} tracks of points; give --points 1 or more")
@@ -236,11 +206,12 @@ def _write_words(out: Path, names: list[str], request: EpisodeRequest) -> None:
     def choices_of(number: int) -> Iterator[tuple[str, list[SceneQuestion]]]:
         yield from zip(names, questions_of(out, names, request.seed, number), strict=True)
 
-    def long() -> Iterator[EgoQuestion]:
+    def long() -> Iterator[Question]:
         for name, choices in choices_of(MANY):
             fit = [q for q in choices if len(q.options) == MANY and (q.span is None or q.span[1] >= request.seconds - 1e-6)]
             for i, q in enumerate(fit):
-                yield EgoQuestion(uid=f"{name}-{i}", video=name, text=q.text, options=q.options, answer=q.correct)
+                key, options = f"{name}-{i}", tuple(q.options)
+                yield Question(key=key, video=Path(name), question=q.text, options=options, right=q.correct)
 
     write_lines(out / "captions.jsonl", captions())
     write_lines(out / "questions.jsonl", (question_row(name, q) for name, choices in choices_of(OPTIONS) for q in choices))

@@ -3,11 +3,10 @@
     make_episode ─► stories ─► Stage (hand, actions) ─► Simulation (MuJoCo) ─► Episode
                     props        hand, grasp              pieces, model          + sheets, containment
 
-`episode_parts` simulates a long episode part by part; `resimulate` reruns a recorded episode with a change, using the same hand
-script.
+`resimulate` reruns a recorded episode with a change, using the same hand script.
 """
 
-from tapetum_world.physics.episodes import episode_parts, make_episode, resimulate
+from tapetum_world.physics.episodes import make_episode, resimulate
 from tapetum_world.physics.stories import STORIES
 
-__all__ = ["STORIES", "episode_parts", "make_episode", "resimulate"]
+__all__ = ["STORIES", "make_episode", "resimulate"]

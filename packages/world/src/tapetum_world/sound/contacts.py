@@ -177,14 +177,9 @@ class RubbingInterval:
     """(m, 3)"""
 
 
-def moment_s(episode: Episode) -> float:
-    """Compute the duration of one moment in seconds."""
-    return 1.0 / (episode.frame_rate * episode.moments_per_frame)
-
-
 def find_impacts(episode: Episode) -> Impacts:
     """Find potentially audible impacts; parts of one group (a hand) and fixed bodies make none among themselves."""
-    contacts, step = episode.contacts, moment_s(episode)
+    contacts, step = episode.contacts, episode.time(1)
     mass = np.array([np.inf if b.fixed else b.mass for b in episode.bodies])
     pair = contacts.bodies[:, 0] * len(mass) + contacts.bodies[:, 1]
     order = np.lexsort((contacts.moment, pair))
@@ -212,7 +207,7 @@ def find_impacts(episode: Episode) -> Impacts:
 
 def find_rubbing(episode: Episode) -> list[RubbingInterval]:
     """Find the stretches of sliding and rolling, sorted by start."""
-    contacts, step = episode.contacts, moment_s(episode)
+    contacts, step = episode.contacts, episode.time(1)
     reach = np.array([_radius(episode, j) for j in range(len(episode.bodies))])
     first, second = contacts.bodies.T
     rolled = contacts.rolling * np.minimum(reach[first], reach[second])
@@ -264,8 +259,8 @@ NEAREST = 0.3
 """Metres: nothing is heard as if it were nearer."""
 
 
-def at_microphone(episode: Episode, time: F64, place: F64) -> tuple[F64, F64, Bool]:
-    """Compute for points (c, 3) at times (c,) in seconds: gain by distance, side (-1 left to 1 right), whether in view."""
+def at_microphone(episode: Episode, time: F64, place: F64) -> tuple[F64, Bool]:
+    """Compute for points (c, 3) at times (c,) in seconds: gain by distance, whether in view."""
     moment = np.clip((time * episode.frame_rate * episode.moments_per_frame).astype(np.int64), 0, episode.poses.shape[0] - 1)
     matrix = episode.camera.world_to_camera[moment]
     here = np.einsum("cij,cj->ci", matrix[:, :3, :3], place) + matrix[:, :3, 3]
@@ -274,15 +269,7 @@ def at_microphone(episode: Episode, time: F64, place: F64) -> tuple[F64, F64, Bo
     depth = np.maximum(here[:, 2], 1e-9)
     x, y = fx * here[:, 0] / depth + cx, fy * here[:, 1] / depth + cy
     h, w = episode.size
-    return 1 / far, here[:, 0] / far, (here[:, 2] > 1e-9) & (x >= 0) & (x < w) & (y >= 0) & (y < h)
-
-
-def panned(side: F64, channels: int) -> F64:
-    """Compute gains (channels, c) for one channel, or for left and right with constant total power."""
-    if channels == 1:
-        return np.ones((1, len(side)))
-    angle = (np.clip(side, -1, 1) + 1) * np.pi / 4
-    return np.sqrt(2) * np.stack([np.cos(angle), np.sin(angle)])
+    return 1 / far, (here[:, 2] > 1e-9) & (x >= 0) & (x < w) & (y >= 0) & (y < h)
 
 
 def contact_s(bodies: tuple[Body, ...], pairs: I64, speed: F64) -> F64:

@@ -34,7 +34,6 @@ from tapetum_world.sound.contacts import (
     find_impacts,
     find_rubbing,
     modes,
-    panned,
     rub_amplitude,
 )
 
@@ -68,7 +67,7 @@ def impact_rows(episode: Episode, impacts: Impacts, rings: list[Modes]) -> list[
     """List impacts, and pouring in place of the many impacts that it consists of."""
     if not len(impacts.time):
         return []
-    gain, _, inside = at_microphone(episode, impacts.time, impacts.place)
+    gain, inside = at_microphone(episode, impacts.time, impacts.place)
     touch = contact_s(episode.bodies, impacts.bodies, impacts.speed)
     amplitude = GAIN * impacts.impulse**POWER * gain
     power, ends = np.full(len(touch), DIRECT**2), impacts.time + 2 * touch
@@ -97,7 +96,7 @@ def impact_rows(episode: Episode, impacts: Impacts, rings: list[Modes]) -> list[
 
 def rub_row(episode: Episode, rub: RubbingInterval) -> dict[str, Any]:
     """Describe a stretch of sliding or rolling."""
-    gain, _, inside = at_microphone(episode, rub.time, rub.place)
+    gain, inside = at_microphone(episode, rub.time, rub.place)
     loudest = float((rub_amplitude(episode, rub) * gain).max())
     return _row(rub.kind, rub.time[0], rub.time[-1], rub.bodies, 20 * np.log10(max(loudest, 1e-9)), inside[0])
 
@@ -165,65 +164,50 @@ SILENT = 1e-6
 """Samples below are written as 0: -120 dB."""
 
 
-def record(episode: Episode, sample_rate: int = 16000, channels: int = 1) -> tuple[F32, SoundEvents]:
-    """Synthesise the sound of an episode: samples (t,), or (t, 2) of left and right, in -1..1, and its sound events.
+def record(episode: Episode, sample_rate: int = 16000) -> tuple[F32, SoundEvents]:
+    """Synthesise the sound of an episode: samples (t,) in -1..1, and its sound events.
 
-    t = round(seconds * rate). The same episode gives the same samples. Raises BadInput for rates outside 8000 to 96000 and for
-    numbers of channels other than one or two.
+    t = round(seconds * rate). The same episode gives the same samples. Raises BadInput for rates outside 8000 to 96000.
     """
-    if not RATES[0] <= sample_rate <= RATES[1] or channels not in (1, 2):
-        raise BadInput(
-            f"a recording at {sample_rate} samples per second in {channels} channels; wanted {RATES[0]} to {RATES[1]}, 1 or 2"
-        )
+    if not RATES[0] <= sample_rate <= RATES[1]:
+        raise BadInput(f"a recording at {sample_rate} samples per second; wanted {RATES[0]} to {RATES[1]}")
     struck, rubbed = find_impacts(episode), find_rubbing(episode)
     rings = [modes(body, sample_rate) for body in episode.bodies]
     rows = impact_rows(episode, struck, rings) + [rub_row(episode, rub) for rub in rubbed]
     total = round(episode.seconds * sample_rate)
-    mixer = _Mixer(episode, sample_rate, channels, struck, rubbed, rings)
+    mixer = _Mixer(episode, sample_rate, struck, rubbed, rings)
     step = round(CHUNK_S * sample_rate)
     parts = [mixer.chunk(start, min(step, total - start)) for start in range(0, total, step)]
-    samples = np.concatenate(parts, 1).T if parts else np.zeros((0, channels), np.float32)
-    return samples[:, 0] if channels == 1 else np.ascontiguousarray(samples), collect(rows, episode.seconds)
+    return np.concatenate(parts or [np.zeros(0, np.float32)]), collect(rows, episode.seconds)
 
 
 class _Mixer:
     """Produces one chunk after the other; filters keep their state."""
 
-    def __init__(
-        self,
-        episode: Episode,
-        sample_rate: int,
-        channels: int,
-        struck: Impacts,
-        rubbed: list[RubbingInterval],
-        rings: list[Modes],
-    ):
-        self.episode, self.sample_rate, self.channels, self.rings = episode, sample_rate, channels, rings
-        gain, side, _ = at_microphone(episode, struck.time, struck.place)
-        amplitude = GAIN * struck.impulse**POWER * gain
-        self.struck = struck
-        self.loud = panned(side, channels) * amplitude
+    def __init__(self, episode: Episode, sample_rate: int, struck: Impacts, rubbed: list[RubbingInterval], rings: list[Modes]):
+        self.episode, self.sample_rate, self.struck, self.rings = episode, sample_rate, struck, rings
+        self.loud = GAIN * struck.impulse**POWER * at_microphone(episode, struck.time, struck.place)[0]
         self.touch = contact_s(episode.bodies, struck.bodies, struck.speed)
         self.sample = np.round(struck.time * sample_rate).astype(np.int64)
         self.noises = [(rub, round(rub.time[0] * sample_rate)) for rub in rubbed]
         self.made: dict[int, F64] = {}
-        self.state = {j: np.zeros((len(r.frequency), channels, 2)) for j, r in enumerate(rings)}
-        self.carried = np.zeros((channels, 0))
+        self.state = {j: np.zeros((len(r.frequency), 2)) for j, r in enumerate(rings)}
+        self.carried = np.zeros(0)
 
     def chunk(self, start: int, count: int) -> F32:
-        """Compute samples (channels, count) from number `start` on."""
-        direct = np.zeros((self.channels, count + self.sample_rate // 20))
-        direct[:, : self.carried.shape[1]] += self.carried
+        """Compute samples (count,) from number `start` on."""
+        direct = np.zeros(count + self.sample_rate // 20)
+        direct[: len(self.carried)] += self.carried
         rows = np.flatnonzero((self.sample >= start) & (self.sample < start + count))
         for i in rows:
             click = _click(self.touch[i], self.sample_rate)
             at = self.sample[i] - start
-            direct[:, at : at + len(click)] += DIRECT * self.loud[:, i, None] * click
+            direct[at : at + len(click)] += DIRECT * self.loud[i] * click
         noise = self._noise(start, count)
         for sound in noise.values():
-            direct[:, :count] += sound / 2
-        total = direct[:, :count]
-        self.carried = direct[:, count:].copy()
+            direct[:count] += sound / 2
+        total = direct[:count]
+        self.carried = direct[count:].copy()
         for j in range(len(self.rings)):
             total += self._ring(j, rows, noise.get(j), start, count)
         total[np.abs(total) < SILENT] = 0.0
@@ -232,37 +216,34 @@ class _Mixer:
     def _ring(self, j: int, rows: np.ndarray, noise: F64 | None, start: int, count: int) -> F64:
         modes, state = self.rings[j], self.state[j]
         mine = rows[(self.struck.bodies[rows] == j).any(1)]
-        out = np.zeros((self.channels, count))
+        out = np.zeros(count)
         if not len(modes.frequency) or (not len(mine) and noise is None and np.abs(state).max() < SILENT):
             return out
         strength = excited(modes, self.touch[mine])
         theta = 2 * np.pi * modes.frequency / self.sample_rate
         radius = np.exp(-modes.decay / self.sample_rate)
         for k in range(len(modes.frequency)):
-            pulses = np.zeros((self.channels, count))
-            for c in range(self.channels):
-                np.add.at(pulses[c], self.sample[mine] - start, self.loud[c, mine] * strength[:, k])
+            pulses = np.zeros(count)
+            np.add.at(pulses, self.sample[mine] - start, self.loud[mine] * strength[:, k])
             if noise is not None:
                 pulses += RINGING * modes.strength[k] * np.sqrt(4 * modes.decay[k] / self.sample_rate) * noise
             poles = [1.0, -2 * radius[k] * np.cos(theta[k]), radius[k] ** 2]
-            rung, state[k] = lfilter([0.0, radius[k] * np.sin(theta[k])], poles, pulses, axis=1, zi=state[k])
+            rung, state[k] = lfilter([0.0, radius[k] * np.sin(theta[k])], poles, pulses, zi=state[k])
             out += rung
         return out
 
     def _noise(self, start: int, count: int) -> dict[int, F64]:
-        """Mix the rubbing noise (channels, count) by body."""
+        """Mix the rubbing noise (count,) by body."""
         mixed: dict[int, F64] = {}
         for i, (rub, first) in enumerate(self.noises):
             last = round(rub.time[-1] * self.sample_rate)
             if last <= start or first >= start + count:
                 continue
             if i not in self.made:
-                self.made[i] = _rubbing(self.episode, rub, self.sample_rate, self.channels)
-            a, b = max(first, start), min(first + self.made[i].shape[1], start + count)
+                self.made[i] = _rubbing(self.episode, rub, self.sample_rate)
+            a, b = max(first, start), min(first + len(self.made[i]), start + count)
             for j in rub.bodies:
-                mixed.setdefault(j, np.zeros((self.channels, count)))[:, a - start : b - start] += self.made[i][
-                    :, a - first : b - first
-                ]
+                mixed.setdefault(j, np.zeros(count))[a - start : b - start] += self.made[i][a - first : b - first]
             if last <= start + count:
                 del self.made[i]
         return mixed
@@ -275,10 +256,9 @@ def _click(touch_s: float, sample_rate: int) -> F64:
     return np.sin(2 * np.pi * share) * np.sin(np.pi * share) ** 2 / 0.77
 
 
-def _rubbing(episode: Episode, rub: RubbingInterval, sample_rate: int, channels: int) -> F64:
-    """Compute the noise (channels, n) of one stretch of rubbing, with the level of each band set by speed."""
-    gain, side, _ = at_microphone(episode, rub.time, rub.place)
-    loud = rub_amplitude(episode, rub) * gain
+def _rubbing(episode: Episode, rub: RubbingInterval, sample_rate: int) -> F64:
+    """Compute the noise (n,) of one stretch of rubbing, with the level of each band set by speed."""
+    loud = rub_amplitude(episode, rub) * at_microphone(episode, rub.time, rub.place)[0]
     n = max(2, round(rub.time[-1] * sample_rate) - round(rub.time[0] * sample_rate))
     time = rub.time[0] + np.arange(n) / sample_rate
     rng = np.random.default_rng((episode.seed & 0xFFFFFFFF, *rub.bodies, round(rub.time[0] * 1e4), len(rub.kind)))
@@ -297,8 +277,7 @@ def _rubbing(episode: Episode, rub: RubbingInterval, sample_rate: int, channels:
     ramp = min(n // 2, sample_rate // 200)
     total[:ramp] *= np.linspace(0, 1, ramp)
     total[n - ramp :] *= np.linspace(1, 0, ramp)
-    gains = panned(side, channels)
-    return np.stack([total * np.interp(time, rub.time, g) for g in gains])
+    return total
 
 
 def _limited(x: F64) -> F64:

@@ -151,7 +151,6 @@ class FilmTask(VideoTextTask):
         return model
 
     def collate(self, items: Sequence[tuple[int, CaptionedClip]]) -> dict[str, Any]:
-        """Build a micro-batch: films, questions with their options, events, and their moments; equally many per film."""
         films = [clip for _, clip in items if isinstance(clip, FilmClip)]
         batch: dict[str, Any] = {"number": tuple(number for number, _ in items)}
         if self.run.cache:
@@ -175,7 +174,6 @@ class FilmTask(VideoTextTask):
         }
 
     def embed(self, model: nn.Module, batch: Mapping[str, Any], context: StepContext) -> dict[str, Tensor]:
-        """Compute the vectors of the moments of films and of texts."""
         assert isinstance(model, VideoText)
         shown = batch["features"].to(model.log_scale) if self.run.cache else scale_pixels(batch["video"])
         encode = model.video.encode_features if self.run.cache else model.video
@@ -191,7 +189,6 @@ class FilmTask(VideoTextTask):
     def joint_loss(
         self, model: nn.Module, embeddings: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the mean of the losses of questions and of moments."""
         assert isinstance(model, VideoText)
         scale, rows = model.scale(), embeddings
         losses = {
@@ -203,7 +200,6 @@ class FilmTask(VideoTextTask):
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score films of held-out stories: answers, also about grey films, and retrieval of moments by words."""
         assert isinstance(model, VideoText)
         correct, blind, hits, chances = [], [], [], []
         for k in range(self.clips.validation_count):
@@ -308,7 +304,6 @@ class CachedFilmTask(FilmTask):
     """The stage films, which fills the cache of features before the first step."""
 
     def prepare(self, say: Callable[[str], None]) -> None:
-        """Compute missing story features on the first process, while the others wait."""
         if not self.run.cache:
             return
         if not self.run.start:

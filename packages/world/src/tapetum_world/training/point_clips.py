@@ -9,6 +9,7 @@ A clip begins at a random moment of its episode, since stories begin at rest; ha
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.identity import source_label
 from tapetum.data.textures import open_textures
 from tapetum.tracks.facets.sampling import with_repeats
-from tapetum.tracks.training.clips import ClipDataset, TrackedClip, claim, kept
+from tapetum.tracks.training.clips import ClipDataset, DrawnClips, TrackedClip
 from tapetum.tracks.training.facet_clips import POINTS_PER_CLIP, FacetClips
 from tapetum.tracks.training.recipes import SceneRun
 from tapetum_world.bodies.episode import Episode
@@ -67,8 +68,8 @@ HELD_OUT = 10
 """One of so many episodes of a folder is held out."""
 
 
-class EpisodeClips:
-    """`count` clips of `frames` frames of size x size pixels, by number; drawn on first use, then stored in `cache`.
+class EpisodeClips(DrawnClips):
+    """Clips of `frames` frames of size x size pixels.
 
     `episodes` is a folder written by `tapetum scenes episodes`, whose episodes are used in turn, at their own size and frame
     rate; by default each clip has an episode of its own. `part` is all, train or held-out, of textures and of the folder. In a
@@ -88,28 +89,17 @@ class EpisodeClips:
         repeat_share: float = 0.0,
         cache: str | Path | None = None,
     ):
-        self.count, self.seed, self.size, self.frames = count, seed, size, frames
+        self.seed, self.size, self.frames, self.episodes = seed, size, frames, episodes
         self.textures, self.part, self.repeat_share = textures, part, repeat_share
         self.files = None if episodes is None else records(episodes, part)
-        self.cache = None if cache is None else Path(cache)
-        if self.cache is not None:
-            label = {
-                "seed": seed,
-                "size": size,
-                "frames": frames,
-                "textures": str(source_label(textures)),
-                "part": part,
-            }
-            later = {"repeat_share": repeat_share} if repeat_share else {}
-            claim(self.cache, label | {"episodes": str(source_label(episodes))} | later)
+        super().__init__(count, cache)
 
-    def __len__(self) -> int:
-        return self.count
+    def label(self) -> dict[str, Any]:
+        label = {"seed": self.seed, "size": self.size, "frames": self.frames, "textures": str(source_label(self.textures))}
+        later = {"repeat_share": self.repeat_share} if self.repeat_share else {}
+        return label | {"part": self.part, "episodes": str(source_label(self.episodes))} | later
 
-    def __getitem__(self, k: int) -> TrackedClip:
-        return kept(self.cache, k, self._film)
-
-    def _film(self, k: int) -> TrackedClip:
+    def draw(self, k: int) -> TrackedClip:
         key, (episode, frames) = first_valid_start((self.seed, k), lambda key: self._part(k, key))
         config = random_render_config(np.random.default_rng((key, 6)))
         textures = with_repeats(open_textures(self.textures, self.part), self.repeat_share)

@@ -93,7 +93,6 @@ class RecallTask(Task):
         self.run = run
 
     def model(self) -> RecallModel:
-        """Build a new network."""
         reader = RecallModel(self.run)
         if self.run.start is not None:
             with torch.no_grad():
@@ -103,29 +102,24 @@ class RecallTask(Task):
         return reader.train()
 
     def dataset(self) -> RecallVideos:
-        """Build the videos by number."""
         return RecallVideos(self.run)
 
     def collate(self, items: Sequence[tuple[int, Tensor, int]]) -> dict[str, Any]:
-        """Build a micro-batch."""
         numbers, videos, labels = zip(*items, strict=True)
         return {"number": numbers, "video": torch.stack(videos), "label": torch.tensor(labels)}
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Any], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the cross entropy and the accuracy."""
         logits = model(batch["video"].float() / 127.5 - 1, batch["number"])
         right = (logits.argmax(1) == batch["label"]).float().mean()
         return F.cross_entropy(logits, batch["label"]), {"accuracy": right}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score on held-out videos."""
         assert isinstance(model, RecallModel)
         return {"accuracy": accuracy(model, self.run.world, self.run.checks)}
 
     def describe(self) -> Mapping[str, Any]:
-        """List everything that determines what is learned."""
         return asdict(self.run)
 
 

@@ -12,9 +12,9 @@ from tapetum_world.words.captions import CaptionedEvent, Captions, episode_capti
 from tapetum_world.words.episodes import episode_candidates
 from tapetum_world.words.events import EpisodeEvents
 from tapetum_world.words.films import Film, FilmShot, Story, group_questions, join_films
-from tapetum_world.words.graph import Named, ObjectNode, SceneGraph, annotate_objects, scene_graph
+from tapetum_world.words.graph import ObjectNode, SceneGraph, scene_graph
 from tapetum_world.words.images import image_candidates
-from tapetum_world.words.questions import BLOCK, Candidate, SceneQuestion, balance, block_of
+from tapetum_world.words.questions import BLOCK, Candidate, SceneQuestion, balance
 
 __all__ = [
     "BLOCK",
@@ -24,14 +24,11 @@ __all__ = [
     "EpisodeEvents",
     "Film",
     "FilmShot",
-    "Named",
     "ObjectNode",
     "SceneGraph",
     "SceneQuestion",
     "Story",
-    "annotate_objects",
     "balance",
-    "block_of",
     "episode_candidates",
     "episode_caption",
     "event_captions",

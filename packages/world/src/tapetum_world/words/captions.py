@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapetum.data.questions import ADJECTIVES, plural, spoken
 from tapetum_world.words.events import EpisodeEvents, Manipulation
 from tapetum_world.words.graph import SIDES, ObjectNode, SceneGraph
-from tapetum_world.words.images import NUMBERS, a, phrases
+from tapetum_world.words.images import ADJECTIVES, NUMBERS, a, phrases, plural, spoken
 
 VERBS = {
     "place": "moves {body} to another place",

@@ -15,10 +15,31 @@ from itertools import combinations, product
 
 import numpy as np
 
-from tapetum.data.questions import ADJECTIVES, plural, spoken
 from tapetum_world.physics.props import COLOURS, COMMON, PHYSICS_MATERIALS, PROPS, WORDS
 from tapetum_world.words.graph import LARGER, SAME, SIDES, ObjectNode, Relation, SceneGraph
 from tapetum_world.words.questions import Candidate
+
+ADJECTIVES = {"wood": "wooden"}
+"""Of materials; the others are their own."""
+_PLURALS = {"box": "boxes", "dice": "dice"}
+
+
+def plural(noun: str) -> str:
+    """Form the plural of a noun.
+
+    >>> plural("cup"), plural("box")
+    ('cups', 'boxes')
+    """
+    return _PLURALS.get(noun, noun + "s")
+
+
+def spoken(relation: str) -> str:
+    """Write a relation as it follows "is".
+
+    >>> spoken("left of"), spoken("under")
+    ('to the left of', 'under')
+    """
+    return f"to the {relation}" if relation in ("left of", "right of") else relation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,24 +91,13 @@ POOL = 24
 """Candidates of an answer among which the best fitting one is looked for."""
 
 
-def block_of(number: int) -> range:
-    """List the scenes that are balanced together with scene `number`."""
-    return range(number // BLOCK * BLOCK, number // BLOCK * BLOCK + BLOCK)
-
-
 def balance(
-    scenes: Sequence[Sequence[Candidate]], seed: int, *, options: int = 4, most: int = 2, block: int = BLOCK, first: int = 0
+    scenes: Sequence[Sequence[Candidate]], seed: int, *, options: int = 4, most: int = 2, block: int = BLOCK
 ) -> list[list[SceneQuestion]]:
-    """Choose questions for each scene, block by block; at most `most` per template and scene. A pure function of its arguments.
-
-    `first` is the number of the first scene: a block made alone is the same as among others. Raises BadInput if it is in the
-    middle of a block.
-    """
-    if first % block:
-        raise BadInput(f"scene {first} is in the middle of a block of {block}; begin with scene {first // block * block}")
+    """Choose questions for each scene, block by block, at most `most` per template: a pure function of its arguments."""
     chosen: list[list[SceneQuestion]] = []
     for start in range(0, len(scenes), block):
-        chosen += _block(scenes[start : start + block], seed + first + start, options, most)
+        chosen += _block(scenes[start : start + block], seed + start, options, most)
     return chosen
 
 

@@ -1,6 +1,5 @@
 """Stages from end to end, tiny, on a folder of scenes: what begins, what learns, what stays, and with which tokenizer."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 import tapetum
 from systems.paligemma.test_run import TINY
 from tapetum.core.errors import BadInput
 from tapetum.systems.paligemma import config as configs
 from tapetum.systems.paligemma import weights
-from tapetum.systems.paligemma.recipes import Learning, TextMixture, stage0, stage1, stage2
+from tapetum.systems.paligemma.recipes import STAGES, Learning, TextMixture, stage0, stage1
 from tapetum.systems.paligemma.task import adopted_encoder
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.systems.pretraining.recipes import recipe
@@ -26,8 +24,6 @@ from tapetum.train.launch_config import Launch
 from tapetum_world.training.paligemma.dense_task import add_position_waves, location_embeddings
 from tapetum_world.training.paligemma.stages import train_stage
 from world_support.scene_folder import write_scene_folder
-
-COLOURS = "red", "green", "blue"
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +135,7 @@ def test_weights_keep_their_tokenizer_whatever_its_file_is_called(first_stages: 
 def test_stage_2_goes_on_with_larger_images(first_stages: Path, tmp_path: Path) -> None:
     large = write_scene_folder(tmp_path / "large", count=3, size=224)
     run = replace(
-        stage2(str(large), str(first_stages / "1" / "model.safetensors"), 224),
+        replace(STAGES["2"], data=str(large), start=str(first_stages / "1" / "model.safetensors"), image_size=224),
         model="tiny",
         steps=2,
         batch_size=2,
@@ -182,35 +178,3 @@ def test_stages_begin_with_an_encoder_that_pretrain_made(pretrained: Path, tmp_p
             state = weights.load(finished.weights).state_dict()
             for name, tensor in expected.items():
                 torch.testing.assert_close(state[f"vision_encoder.{name}"], tensor, rtol=1e-5, atol=1e-6)
-
-
-@pytest.fixture
-def pairs(tmp_path: Path) -> Path:
-    """Noisy images of three colours with captions that name them."""
-    rng, lines = np.random.default_rng(0), []
-    for number in range(12):
-        values = rng.integers(0, 60, (112, 112, 3), np.uint8)
-        values[..., number % 3] += 150
-        Image.fromarray(values).save(tmp_path / f"{number}.png")
-        lines.append({"image": f"{number}.png", "prefix": "caption en", "suffix": f"all {COLOURS[number % 3]}"})
-    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return tmp_path / "pairs.jsonl"
-
-
-@pytest.mark.slow
-def test_stage_0_learns_captions_and_stage_1_takes_its_vision_encoder(pairs: Path, tmp_path: Path) -> None:
-    few = {"model": "tiny", "batch_size": 12, "micro_batch": 12, "bf16": False}
-    run = stage0(str(pairs), steps=40, lr=1e-2, checks=str(pairs), **few)
-    result = train_stage(run, Launch(out=tmp_path / "0", threads=1, device="cpu"), lambda text: None)
-    assert result is not None
-    assert result.scores == {"image_to_text": 1.0}
-    assert all(name.startswith("vision_encoder.") for name in load_file(result.weights))
-    scenes = write_scene_folder(tmp_path / "scenes", count=3, size=112)
-    both = stage0(str(scenes), steps=2, contrastive_weight=0.5, start=str(result.weights), **few)
-    other = train_stage(both, Launch(out=tmp_path / "both", threads=1, device="cpu"), lambda text: None)
-    assert other is not None
-    assert {name.partition(".")[0] for name in load_file(other.weights)} == {"vision_encoder", "dense_head"}
-    log = json.loads((tmp_path / "both" / "stage-0" / "log.jsonl").read_text().splitlines()[-1])["metrics"]
-    assert log.keys() >= {"siglip", "noun", "edges"}
-    later = stage1(str(scenes), str(result.weights), vocabulary=340, mixture=TextMixture(answers=1), steps=2, **few)
-    assert train_stage(later, Launch(out=tmp_path / "1", threads=1, device="cpu"), lambda text: None) is not None

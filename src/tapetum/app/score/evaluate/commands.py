@@ -1,18 +1,16 @@
 """The commands of `tapetum eval`."""
 
 from tapetum.app.commands import Group
-from tapetum.app.score.evaluate.all import evaluate_all
 from tapetum.app.score.evaluate.davis import evaluate_davis
 from tapetum.app.score.evaluate.longvideo import evaluate_longvideo
 from tapetum.app.score.evaluate.objects import evaluate_objects
-from tapetum.app.score.evaluate.own import own_command
+from tapetum.app.score.evaluate.own import evaluate_all, own_command
 from tapetum.app.score.evaluate.paligemma import evaluate_paligemma
 from tapetum.app.score.evaluate.perception_test import evaluate_perception_test
-from tapetum.app.score.evaluate.retrieval import evaluate_retrieval
 from tapetum.app.score.evaluate.tapvid import evaluate_tapvid
 from tapetum.app.score.evaluate.tapvid3d import evaluate_tapvid3d
 from tapetum.app.score.evaluate.votsp import evaluate_votsp
-from tapetum.app.score.evaluate.zero_shot import evaluate_zero_shot
+from tapetum.app.score.evaluate.zero_shot import evaluate_retrieval, evaluate_zero_shot
 
 COMMANDS = Group(
     """Score a model, or predictions, on a benchmark: TAP-Vid, TAPVid-3D in metres, VOTSp, the Perception Test, questions on

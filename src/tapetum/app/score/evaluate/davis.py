@@ -1,6 +1,6 @@
 """`tapetum.evaluate_davis`: evaluates mask propagation by an encoder's features on DAVIS."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -76,28 +76,19 @@ class DavisResult(Result):
     j_and_f: float
     """Mean of J and F, by which DAVIS ranks."""
     scores: "DavisScores"
-    """Mean, recall and decay of J and F, and those of each object."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """How masks were carried."""
 
     def as_json(self) -> dict[str, Any]:
-        from dataclasses import asdict
+        about = {"benchmark": "davis", "model": self.model, "j_and_f": self.j_and_f}
+        sides = {"j": asdict(self.scores.j), "f": asdict(self.scores.f)}
+        return about | sides | {"objects": self._objects(), "settings": self.settings}
 
-        return {
-            "benchmark": "davis",
-            "model": self.model,
-            "j_and_f": self.j_and_f,
-            "j": asdict(self.scores.j),
-            "f": asdict(self.scores.f),
-            "objects": [
-                {"video": name, "object": number, "j": j.mean, "f": f.mean}
-                for (name, number), (j, f) in self.scores.objects.items()  # pyright: ignore[reportGeneralTypeIssues]
-            ],
-            "settings": self.settings,
-        }
+    def _objects(self) -> list[dict[str, Any]]:
+        keyed: dict[Any, Any] = dict(self.scores.objects)
+        return [{"video": name, "object": number, "j": j.mean, "f": f.mean} for (name, number), (j, f) in keyed.items()]
 
     def as_text(self) -> str:
-        rows = [(f"{row['video']} {row['object']}", row["j"], row["f"]) for row in self.as_json()["objects"]]
+        rows = [(f"{row['video']} {row['object']}", row["j"], row["f"]) for row in self._objects()]
         width = max(len("object"), *(len(name) for name, _, _ in rows))
         lines = [f"{'object':{width}}      J      F", *(f"{name:{width}}  {j:5.3f}  {f:5.3f}" for name, j, f in rows), ""]
         for name, part in (("J", self.scores.j), ("F", self.scores.f)):
@@ -112,8 +103,6 @@ def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
     Raises BadInput for missing or damaged files, and for a model that is not an image encoder.
     """
     options.check()
-    from dataclasses import asdict
-
     from tapetum.bench.davis import evaluate, propagate, read_predictions, write_predictions
     from tapetum.bench.image_jobs import image_features_of
     from tapetum.data.segmentation import MaskedVideo, read_davis, scored_frames

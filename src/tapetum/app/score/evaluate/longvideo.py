@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_longvideo`: evaluates a long-video encoder on benchmarks of questions, retrieval, texts and actions."""
+"""`tapetum.evaluate_longvideo`: evaluates a long-video encoder on benchmarks of questions, retrieval and texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,29 +12,27 @@ from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.core.finished import Rows
     from tapetum.data.questions import Question
 
 
 @dataclass(frozen=True, kw_only=True)
 class LongVideoEvalOptions:
     """Score a long-video encoder: questions with options (EgoSchema, NExT-QA, the Perception Test, Video-MME,
-    LVBench, LongVideoBench, episodes), retrieval and
-    captions (MSR-VTT, VATEX, YouCook2, ActivityNet), summaries of whole videos, probes (Kinetics, SSv2, Diving48).
+    LVBench, LongVideoBench, episodes), retrieval and captions (MSR-VTT, VATEX).
 
     Numbers are shares from 0 to 1, with intervals of 95%; CIDEr is 0 to 10, a hundredth of what papers print. blind: the same
     model on grey frames; visual: by how much it is better with the video.
     """
 
     task: Annotated[str, tyro.conf.arg(metavar="TASK")]
-    """egoschema, nextqa, nextqa-open, perception-test, video-mme, lvbench, longvideobench, episodes, msrvtt, vatex, youcook2,
-    activitynet, kinetics, ssv2, or diving48."""
+    """egoschema, nextqa, nextqa-open, perception-test, video-mme, lvbench, longvideobench, episodes, msrvtt or
+    vatex."""
     data: Annotated[File, tyro.conf.arg(metavar="DIR")]
     """Folder of its official files, and of its videos."""
     model: Annotated[File, tyro.conf.arg(metavar="FILE")]
     """Weights with a text tower or a language model, or the folder of a run of `tapetum train longvideo`."""
-    measure: Literal["options", "free", "retrieval", "captions", "summaries", "classes"] | None = None
-    """What is measured, where a task has several: retrieval, captions of clips, summaries of whole videos."""
+    measure: Literal["options", "free", "retrieval", "captions"] | None = None
+    """What is measured, where a task has several: retrieval, captions of clips."""
     by: Literal["similarity", "likelihood"] | None = None
     """How options are chosen; by default what the weights can do."""
     protocol: Literal["papers", "egoschema", "perception-test", "letters", "video-mme", "lvbench", "longvideobench"] = "papers"
@@ -94,21 +92,18 @@ class LongVideoScores(Result):
         return {"benchmark": "longvideo", **about, **self.table}
 
     def as_text(self) -> str:
-        how = f" by {self.by}" if self.by else ""
-        lines = [f"{self.task} {self.split}, {self.measure}{how}"]
+        lines = [f"{self.task} {self.split}, {self.measure}" + (f" by {self.by}" if self.by else "")]
         groups = {name: row for name, row in self.table.items() if isinstance(row, Mapping)}
-        width = max(map(len, [*groups, *self.table]), default=0)
+        width = max(map(len, self.table), default=0)
         lines += [
-            f"{name:{width}}  {_number(value)}" for name, value in self.table.items() if not isinstance(value, Mapping | list)
+            f"{name:{width}}  {_number({name: value}, name)}"
+            for name, value in self.table.items()
+            if not isinstance(value, Mapping | list)
         ]
         for name, row in groups.items():
-            cells = [
-                f"{key} {_number(value)}{_interval(row, key)}" for key, value in row.items() if not key.endswith("_interval")
-            ]
+            cells = [f"{key} {_number(row, key)}" for key in row if not key.endswith("_interval")]
             lines.append(f"{name:{width}}  {'  '.join(cells)}")
-        if self.missing:
-            lines.append(f"{self.missing} without a video")
-        return "\n".join(lines)
+        return "\n".join([*lines, *([f"{self.missing} without a video"] if self.missing else [])])
 
 
 @verb(LongVideoEvalOptions, data=("data",))
@@ -119,67 +114,56 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
     weights that cannot do what is asked, and if no video is present.
     """
     options.check()
-    if not Path(options.data).is_dir():
-        raise BadInput(f"there is no folder {options.data}; give that of the official files of {options.task}")
+    folder = Path(options.data)
+    if not folder.is_dir():
+        raise BadInput(f"there is no folder {folder}; give that of the official files of {options.task}")
     from tapetum.bench import longvideo as bench
-    from tapetum.bench.longvideo_tasks import PROTOCOLS, find_benchmark, read_texts
+    from tapetum.bench.longvideo_tasks import PROTOCOLS, find_benchmark
     from tapetum.core.finished import Rows
+    from tapetum.systems.longvideo.captioner import Captioner
+    from tapetum.systems.longvideo.video_text import identity_of
 
     benchmark, measure = find_benchmark(options.task, options.measure)
-    ways = {"free": "likelihood", "captions": "likelihood", "summaries": "likelihood", "retrieval": "similarity"}
+    ways = {"free": "likelihood", "captions": "likelihood", "retrieval": "similarity"}
     model: Any = load_watcher(options.model, ways.get(measure, options.by))
-    by = _way(model) if measure == "options" else ""
-    split, folder = options.split or benchmark.split, Path(options.data)
+    by = ("likelihood" if isinstance(model, Captioner) else "similarity") if measure == "options" else ""
+    split = options.split or benchmark.split
     protocol = replace(PROTOCOLS[options.protocol], **({} if options.frames is None else {"frames": options.frames}))
     frame_rate = options.frame_rate or protocol.frame_rate or benchmark.frame_rate
     settings = {"task": options.task, "measure": measure, "split": split, "by": by, "rate": frame_rate, "blind": options.blind}
-    settings["weights"] = _identity(model)
+    settings["weights"] = identity_of(model)
     if protocol != PROTOCOLS["papers"]:  # rows of the papers' protocol were written before there were others
         settings |= {"protocol": options.protocol, "frames": protocol.frames}
     how: Any = {"frame_rate": frame_rate, "progress": listener.counting("looking")}
-    missing = 0
     with Rows(None if options.save is None else Path(options.save), settings, listener.note) as rows:
-        if measure in ("options", "free"):
-            questions, missing = _there(benchmark.read(folder, split), options, listener)
-            if options.task == "perception-test" and not any(each.context for each in questions):
-                listener.note(
-                    f"no question has a cut: {folder} has no cut_frame_mapping_{split}.json, so some videos show their answer"
-                )
-            if measure == "free":
-                table = bench.answer_freely(model, questions, rows, **_words(options, listener), **how)
-            else:
-                table = _options(model, questions, rows, options, {**how, "protocol": protocol})
-        elif measure == "classes":
-            if split != "val":
-                raise BadInput(f"{options.task} is learned from its part train and scored on val; leave --split out")
-            train, test = (_first(benchmark.read(folder, part), options.limit) for part in ("train", "val"))
-            table = bench.probe(model, train, test, rows, **how)
-            missing = table["missing"]
+        items, missing = _there(benchmark.read(folder, split), options, listener)
+        if options.task == "perception-test" and not any(each.context for each in items):
+            listener.note(
+                f"no question has a cut: {folder} has no cut_frame_mapping_{split}.json, so some videos show their answer"
+            )
+        if measure == "options":
+            scores = bench.answer_questions(model, items, rows, protocol=protocol, blind=options.blind, **how)
+            if options.save_predictions is not None:
+                _write_predictions(options.save_predictions, options.task, items, scores)
+            table = bench.option_scores(items, scores)
+        elif measure == "free":
+            table = bench.answer_freely(model, items, rows, **_words(options, listener), **how)
         else:
-            clips, missing = _there(read_texts(benchmark, folder, split, measure), options, listener)
-            if measure == "retrieval":
-                table = bench.retrieve(model, clips, rows, **how)
-            else:
-                table = bench.describe(model, clips, rows, measure, **how)
+            score: Any = bench.retrieve if measure == "retrieval" else bench.describe
+            table = score(model, items, rows, **how)
     return LongVideoScores(task=options.task, measure=measure, split=split, by=by, table=table, missing=missing)
 
 
-def _options(model: Any, questions: "list[Question]", rows: "Rows", options: LongVideoEvalOptions, how: Any) -> dict[str, Any]:
-    import numpy as np
-
-    from tapetum.bench.longvideo import answer_questions, option_scores
+def _write_predictions(file: File, task: str, questions: "Sequence[Question]", scores: Mapping[Any, Any]) -> None:
     from tapetum.data.entries import write_items, write_mapping
     from tapetum.data.long_video import official_predictions
 
-    scores = answer_questions(model, questions, rows, blind=options.blind, **how)
-    if options.save_predictions is not None:
-        predictions = {each.key: int(np.argmax(scores[each.key]["scores"])) for each in questions}
-        made = official_predictions(options.task, questions, predictions)
-        if isinstance(made, dict):
-            write_mapping(options.save_predictions, made.items())
-        else:
-            write_items(options.save_predictions, made)
-    return option_scores(questions, scores)
+    chosen = {each.key: max(range(len(each.options)), key=scores[each.key]["scores"].__getitem__) for each in questions}
+    made = official_predictions(task, questions, chosen)
+    if isinstance(made, dict):
+        write_mapping(file, made.items())
+    else:
+        write_items(file, made)
 
 
 def _words(options: LongVideoEvalOptions, listener: Listener) -> dict[str, Any]:
@@ -201,44 +185,18 @@ def _words(options: LongVideoEvalOptions, listener: Listener) -> dict[str, Any]:
     return {"wordnet": WordNet(options.wordnet), "stop_words": stop_words}
 
 
-def _way(model: Any) -> str:
-    """How answer options are chosen."""
-    from tapetum.systems.longvideo.captioner import Captioner
-
-    return "likelihood" if isinstance(model, Captioner) else "similarity"
-
-
 def _there(items: Sequence[Any], options: LongVideoEvalOptions, listener: Listener) -> tuple[list[Any], int]:
     """Drop items without a video, then keep only the first ones."""
-    present = [each for each in items if each.video.is_file()]
-    missing = len(items) - len(present)
-    if not present:
-        raise BadInput(f"none of the videos is there, such as {items[0].video}; put them into {Path(options.data) / 'videos'}")
-    if missing:
-        listener.note(f"{missing} of {len(items)} have no video, such as {_absent(items)}; they are left out")
-    return present[: options.limit], missing
+    lost = [each.video for each in items if not each.video.is_file()]
+    if len(lost) == len(items):
+        raise BadInput(f"none of the videos is there, such as {lost[0]}; put them into {Path(options.data) / 'videos'}")
+    if lost:
+        listener.note(f"{len(lost)} of {len(items)} have no video, such as {lost[0]}; they are left out")
+    absent = set(lost)
+    return [each for each in items if each.video not in absent][: options.limit], len(lost)
 
 
-def _absent(items: Sequence[Any]) -> Path:
-    return next(each.video for each in items if not each.video.is_file())
-
-
-def _first(listing: Any, limit: int | None) -> Any:
-    if limit is None:
-        return listing
-    return replace(listing, files={"video": listing.files["video"][:limit]}, truth=listing.truth[:limit])
-
-
-def _identity(model: Any) -> str:
-    from tapetum.systems.longvideo.video_text import identity_of
-
-    return identity_of(model)
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _interval(row: Mapping[str, Any], key: str) -> str:
+def _number(row: Mapping[str, Any], key: str) -> str:
     ends = row.get(f"{key}_interval")
-    return "" if ends is None else f" ({ends[0]:.3f} to {ends[1]:.3f})"
+    interval = "" if ends is None else f" ({ends[0]:.3f} to {ends[1]:.3f})"
+    return (f"{row[key]:.3f}" if isinstance(row[key], float) else str(row[key])) + interval

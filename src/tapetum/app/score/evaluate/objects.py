@@ -1,6 +1,6 @@
 """`tapetum.evaluate_objects`: evaluates unsupervised object discovery."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,7 +57,6 @@ class ObjectScores(Result):
     """Scores from 0 to 1; means over images."""
 
     model: str
-    """What looked."""
     images: int
     """How many have an object."""
     corloc: float
@@ -67,11 +66,8 @@ class ObjectScores(Result):
     object_recovery: float | None
     """Share of objects with a best overlap above 0.5; None without masks."""
     proposals: int
-    """Proposals of an image."""
 
     def as_json(self) -> dict[str, Any]:
-        from dataclasses import asdict
-
         return {"benchmark": "objects", **asdict(self)}
 
     def as_text(self) -> str:
@@ -90,19 +86,18 @@ def evaluate_objects(options: ObjectsOptions, listener: Listener) -> ObjectScore
     """
     options.check()
     from tapetum.bench.image_jobs import image_features_of
-    from tapetum.bench.objects import coco_objects, evaluate, summary, voc_objects
+    from tapetum.bench.objects import coco_objects, evaluate, voc_objects
 
     if options.voc is not None:
         sought = voc_objects(Path(options.voc), options.split)
     else:
         sought = coco_objects(Path(str(options.annotations)), Path(str(options.images)))
+    sought = sought[: options.most]
     look = image_features_of(options.model, options.short_side, device=options.device)
-    how = {"most": options.proposals, "clusters": options.clusters, "seed": options.seed}
-    results = list(evaluate(sought[: options.most], look, **how, progress=listener.counting("images")))
-    scores = summary(results)
+    scores = evaluate(sought, look, options.proposals, options.clusters, options.seed, listener.counting("images"))
     return ObjectScores(
         model=options.model,
-        images=len(results),
+        images=len(sought),
         corloc=scores["corloc"],
         abo=scores.get("abo"),
         object_recovery=scores.get("object_recovery"),

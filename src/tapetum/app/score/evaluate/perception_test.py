@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tyro
 
-from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import stamp
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tapetum.systems.perception_test.scores import TaskScores
     from tapetum.systems.perception_test.types import AnnotatedVideo
 
-Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "joint", "localisation"]
+Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "joint"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,7 @@ class PerceptionTestOptions:
 
     task: Annotated[tuple[Task, ...], tyro.conf.arg(metavar="TASK ...")]
     """object or point tracking, action or sound in time, mcqa (multiple-choice questions), grounded (questions that tracks
-    answer), joint (objects and points in one file, as in 2025), localisation (actions and sounds in one file); several are
-    predicted in one pass over the videos."""
+    answer), joint (objects and points in one file, as in 2025); several are predicted in one pass over the videos."""
     annotations: Annotated[File, tyro.conf.arg(metavar="FILE.json")]
     """Annotations of the benchmark, such as object_tracking_valid_subset.json, or of tapetum scenes episodes."""
     predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
@@ -63,9 +62,9 @@ class PerceptionTestOptions:
     """With --model, what works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
     device: str = "auto"
     """With --model, where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
-    reading: Literal["default", "notebook", "tapvid-first"] = "default"
+    reading: Literal["default", "notebook"] = "default"
     """How rules are read of which the public notebooks make something else: default, the right way; notebook, theirs, to the
-    last digit; tapvid-first, for points, TAP-Vid's own."""
+    last digit."""
 
     def check(self) -> dict[str, str]:
         """Choose the model of each task; none if predictions are given. Raises BadInput for options that conflict."""
@@ -77,18 +76,15 @@ class PerceptionTestOptions:
             raise BadInput("--videos and --out are for a model, and --predictions is scored without one; give one of the two")
         if min(self.size - 15, self.workers, self.frames) < 1:
             raise BadInput(f"--size {self.size}, --workers {self.workers}, --frames {self.frames}; wanted 16, 1, 1 or more")
-        return self._models() if self.model else {}
-
-    def _models(self) -> dict[str, str]:
         models: dict[str, str] = {}
         for given in self.model:
             task, _, name = given.rpartition("=")
             if task and task not in get_args(Task):
                 raise BadInput(f"--model {given}: {task} is no task; it is one of {', '.join(get_args(Task))}")
             models |= {task: name} if task else {each: name for each in self.task if each not in models}
-        if lacking := [task for task in self.task if task not in models]:
+        if self.model and (lacking := [task for task in self.task if task not in models]):
             raise BadInput(f"no --model is named for the task {lacking[0]}; add {lacking[0]}=NAME")
-        return {task: models[task] for task in self.task}
+        return {task: models[task] for task in self.task if self.model}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +98,7 @@ class PerceptionTestScores(Result):
     model: str | None = None
     """What predicted; None for predictions that were there."""
     predictions: Path | None = None
-    """File of what it predicted."""
     others: "tuple[PerceptionTestScores, ...]" = ()
-    """Of further tasks."""
 
     def as_json(self) -> dict[str, Any]:
         if self.others:
@@ -138,11 +132,9 @@ def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener)
     annotations = read_annotations(options.annotations)
     for task in options.task:
         check_annotated(task, annotations)
-    files: dict[str, Path] = (
-        _predicted(options, models, annotations, listener)
-        if models
-        else {task: Path(options.predictions or "") for task in options.task}
-    )
+    files = dict.fromkeys(options.task, Path(options.predictions or ""))
+    if models:
+        files = _predicted(options, models, annotations, listener)
     results: list[PerceptionTestScores] = []
     for task, file in files.items():
         predictions = read_predictions(task, read_json(file), annotations)
@@ -167,17 +159,16 @@ def _predicted(
     from tapetum.systems.perception_test.annotations import read_annotations
     from tapetum.systems.perception_test.predicting import predict_videos
 
-    features = None if options.features is None else Path(options.features)
-    how = ModelOptions(
-        train=None if options.train is None else read_annotations(options.train),
-        shots=options.shots,
-        frames=options.frames,
+    features, train = (None if each is None else Path(each) for each in (options.features, options.train))
+    how = narrowed(
+        ModelOptions,
+        options,
+        train=None if train is None else read_annotations(train),
         features=features,
-        seed=options.seed,
         device=choose_device(options.device),
     )
     known = {name: getattr(options, name) for name in ("shots", "frames", "size", "seed")}
-    known |= stamp(train=None if options.train is None else Path(options.train), features=features)
+    known |= stamp(train=train, features=features)
     return predict_videos(
         annotations,
         partial(load_predictors, models, how),

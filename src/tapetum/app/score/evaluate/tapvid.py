@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -145,13 +146,7 @@ def _scores(
     data = located(options.data) or options.data
     tracker = load_tracker(model, options.device) if model is not None else TapVidPredictions(predictions or "")
     predicted: dict[str, Prediction] = {}
-    scored = 0
-
-    def show(name: str, scores: dict[str, float]) -> None:
-        nonlocal scored
-        scored += 1
-        listener.progress(options.data, scored, None)
-
+    scored = count(1)
     listener.progress(options.data, 0, None)
     result = evaluate(
         tracker,
@@ -159,7 +154,7 @@ def _scores(
         options.mode,
         size=options.size,
         redetection={"no": None, "published": PUBLISHED, "strict": STRICT}[options.redetection],
-        progress=show,
+        progress=lambda name, scores: listener.progress(options.data, next(scored), None),
         keep=None if save is None else predicted.__setitem__,
     )
     if save is not None:
@@ -169,12 +164,10 @@ def _scores(
             error.add_note("the scores are " + ", ".join(f"{name} {result[name]:.4f}" for name in HEADLINES))
             raise
     if any(result["dropped"].values()):
-        counts = ", ".join(f"{name} {count}" for name, count in result["dropped"].items() if count)
+        counts = ", ".join(f"{name} {dropped}" for name, dropped in result["dropped"].items() if dropped)
         listener.note(f"videos in which nothing could be counted, left out of the mean: {counts}")
     return TapVidScores(
         model=model and reference_label(model),
-        average_jaccard=result["average_jaccard"],
-        average_pts_within_thresh=result["average_pts_within_thresh"],
-        occlusion_accuracy=result["occlusion_accuracy"],
+        **{name: result[name] for name in HEADLINES},
         table=result,
     )

@@ -49,7 +49,6 @@ class TapVid3DScores(Result):
     model: str | None
     """The tracker that was scored; None where predictions were read."""
     depth: str | None
-    """What lifted it."""
     average: dict[str, dict[str, float]]
     """For each scaling the means over sources of the thirteen numbers: average_jaccard (3D-AJ) and the others."""
     table: dict[str, Any]
@@ -109,6 +108,7 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
     true_depth = options.depth == "true"
     load = None if options.model is None else partial(load_tracker3d, options.model, None if true_depth else options.depth)
     out = None if options.out is None else Path(options.out)
+    made_by = {"model": options.model, "weights": weights_fingerprint(options.model or ""), "depth": options.depth}
     listener.progress(str(options.gt), 0, None)
     result = evaluate(
         options.gt,
@@ -119,21 +119,14 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
         scalings=options.scaling,
         workers=options.workers,
         rows=None if out is None else out.with_name(f"{out.stem}.clips.jsonl"),
-        settings={
-            "model": options.model,
-            "weights": weights_fingerprint(options.model or ""),
-            "depth": options.depth,
-            "version": __version__,
-        },
+        settings={**made_by, "version": __version__},
         note=listener.note,
         progress=lambda row, done, every: listener.progress(str(options.gt), done, every),
     )
     if len(result["failed"]) == result["clips"]:
         first = result["failed"][0]
-        raise BadInput(
-            f"none of {result['clips']} clips has a prediction that can be scored; the first is {first['source']}/"
-            f"{first['name']}: {first['reason']}"
-        )
+        why = f"{first['source']}/{first['name']}: {first['reason']}"
+        raise BadInput(f"none of {result['clips']} clips has a prediction that can be scored; the first is {why}")
     averages = {scaling: table["average"] for scaling, table in result["scalings"].items()}
     scores = TapVid3DScores(model=options.model, depth=options.depth, average=averages, table=result)
     if out is not None:

@@ -39,9 +39,8 @@ class VotspScores(Result):
     """Scores on VOTSp from 0 to 1, or the tracks that were written for the toolkit."""
 
     model: str
-    """What was scored."""
     table: dict[str, Any] | None = None
-    """All that `tapetum.bench.votsp.evaluate` returns, with a row for each sequence."""
+    """`d_avg`, `d_1` ... `d_16` (0..1), `frames` that count, `seconds` of tracking, and `sequences`, a row for each."""
     outputs: tuple[Path, ...] = ()
     """Files that were written for the toolkit."""
 
@@ -74,7 +73,7 @@ def evaluate_votsp(options: VotspOptions, listener: Listener) -> VotspScores:
     """
     options.check()
     from tapetum.bench.baselines import load_tracker
-    from tapetum.bench.votsp import evaluate, track_task
+    from tapetum.bench.votsp import Votsp, track_task
     from tapetum.core.plugins import reference_label
     from tapetum.tracks.votsp import read_task, write_outputs
 
@@ -84,11 +83,10 @@ def evaluate_votsp(options: VotspOptions, listener: Listener) -> VotspScores:
         tracker = load_tracker(options.model, options.device)
         listener.status("tracking")
         return VotspScores(model=model, outputs=tuple(write_outputs(options.folder, task, track_task(tracker, task))))
-    done = 0
-
-    def show(name: str) -> None:
-        nonlocal done
-        done += 1
+    tracker, benchmark, rows = load_tracker(options.model, options.device), Votsp(), []
+    for done, (name, place) in enumerate(benchmark.items(Path(str(options.data))).items(), 1):
+        rows.append({"name": name, **benchmark.score(tracker, place)})
         listener.progress("sequences", done, None)
-
-    return VotspScores(model=model, table=evaluate(load_tracker(options.model, options.device), str(options.data), show))
+    table = dict(benchmark.summary(rows))
+    listed = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+    return VotspScores(model=model, table={**table, "sequences": listed})

@@ -31,9 +31,9 @@ from torch.nn.functional import interpolate
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
+from tapetum.encoders.tables import rows
 from tapetum.hub.headed import load_headed, save_headed
 from tapetum.hub.registry import known, resolve
-from tapetum.hub.state_dicts import check_numbers
 from tapetum.systems.paligemma.locations import MASK_TOKENS
 from tapetum.systems.paligemma.masks.config import SIDE, MaskCodecConfig
 
@@ -43,7 +43,7 @@ OFFICIAL = "paligemma-masks-official"
 """Name of the one whose codes the official models speak."""
 HEADER = "mask-codec"
 """Entry in the header of a file of ours."""
-_OFFICIAL = {"codebook": "_vq_vae._embedding"}
+_CODEBOOK = "_vq_vae._embedding"
 _PASSED_OVER = "_vq_vae._ema_cluster_size", "_vq_vae._ema_w"
 
 
@@ -56,7 +56,6 @@ class Residual(nn.Module):
         self.net = nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(width, width, 1))
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Add the convolutions' output."""
         return x + self.net(x)
 
 
@@ -139,46 +138,24 @@ def cut_out(mask: Bool[np.ndarray, "h w"], box: Any = None) -> Float[np.ndarray,
     return interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)[0, 0].numpy()
 
 
-def official_names(model: MaskCodec) -> dict[str, str]:
-    """Map our tensors' names to those of `vae-oid.npz`; only the codebook's differs.
-
-    >>> names = official_names(MaskCodec(MaskCodecConfig()))
-    >>> len(names), names["codebook"], names["decoder.4.weight"]
-    (47, '_vq_vae._embedding', 'decoder.4.weight')
-    """
-    return {name: _OFFICIAL.get(name, name) for name in model.state_dict()}
-
-
-def to_official(model: MaskCodec) -> dict[str, np.ndarray]:
-    """Convert the tensors to those of `vae-oid.npz`, float32."""
-    state = model.state_dict()
-    return {theirs: state[ours].float().cpu().numpy() for ours, theirs in official_names(model).items()}
-
-
 def from_official(arrays: Mapping[str, np.ndarray], name: str = "the file") -> MaskCodec:
     """Build a codec from the tensors of `vae-oid.npz`; sizes are read from them. Tensors only used in training are skipped.
 
     Raises BadInput, naming the tensor, if one is missing, unknown, not finite or of the wrong shape.
     """
-    arrays = {key: value for key, value in arrays.items() if key not in _PASSED_OVER}
+    state = {key: torch.as_tensor(value) for key, value in arrays.items() if key not in _PASSED_OVER}
     try:
         up: Any = tuple(int(arrays[f"encoder.{k}.weight"].shape[0]) for k in (0, 2, 4, 6))
-        codes, width = arrays["_vq_vae._embedding"].shape
+        codes, width = arrays[_CODEBOOK].shape
         residuals = sum(f"encoder.{k}.net.0.weight" in arrays for k in range(8, 16))
         model = MaskCodec(MaskCodecConfig(channels=up, residuals=residuals, code_width=width, codes=codes))
     except (KeyError, ValueError, IndexError) as error:
         raise BadInput(f"{name} holds no codec of masks ({error} is missing or odd); give vae-oid.npz") from error
-    names, state = official_names(model), {}
-    for ours, tensor in model.state_dict().items():
-        array = arrays.get(names[ours])
-        if array is None or array.shape != tuple(tensor.shape):
-            actual = "missing" if array is None else array.shape
-            raise BadInput(f"{names[ours]} in {name} is {actual}; wanted {tuple(tensor.shape)}: get the file again")
-        state[ours] = torch.as_tensor(array)
-        check_numbers(names[ours], state[ours], tensor, f" in {name}")
-    model.load_state_dict(state)
-    if extra := sorted(arrays.keys() - set(names.values())):
-        raise BadInput(f"{name} holds {extra[0]}, which is no part of a codec of masks; give vae-oid.npz")
+    names = {ours: _CODEBOOK if ours == "codebook" else ours for ours in model.state_dict()}
+    try:
+        rows.from_official(model, state, rows.same(names), "the codec of masks")
+    except BadInput as error:
+        raise BadInput(f"{name}: {error}") from error
     return model
 
 

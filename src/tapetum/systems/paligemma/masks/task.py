@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, one_hot
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe, read_json
-from tapetum.data.rle import decode_mask
+from tapetum.data.rle import segmentation_mask
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.masks.codec import MaskCodec, cut_out
@@ -125,19 +125,9 @@ def _of_coco(path: Path) -> Iterator[np.ndarray]:
         ) from error
     for entry in annotations:
         if entry.get("segmentation") and not entry.get("iscrowd"):
-            mask = _decoded(entry["segmentation"], sizes[entry["image_id"]])
+            mask = segmentation_mask(entry["segmentation"], sizes[entry["image_id"]])
             if mask.any():
                 yield _tight(mask)
-
-
-def _decoded(segmentation: Mapping[str, Any] | list, size: tuple[int, int]) -> np.ndarray:
-    if isinstance(segmentation, Mapping):
-        return decode_mask(segmentation)
-    image = Image.new("L", (size[1], size[0]))
-    for polygon in segmentation:
-        if len(polygon) >= 6:
-            ImageDraw.Draw(image).polygon([float(v) for v in polygon], fill=1)
-    return np.asarray(image).astype(bool)
 
 
 def _tight(mask: np.ndarray) -> np.ndarray:
@@ -203,11 +193,9 @@ class MaskCodecTask(Task):
         self.run, self.masks, self.checks = run, masks, checks
 
     def model(self) -> nn.Module:
-        """Make a new codec."""
         return LearningCodec(self.run)
 
     def dataset(self) -> MaskCrops:
-        """Build the data set of masks by number."""
         return self.masks
 
     def loss(self, model: nn.Module, batch: Float[Tensor, "n 64 64"], context: StepContext) -> tuple[Tensor, dict[str, Any]]:
@@ -230,7 +218,6 @@ class MaskCodecTask(Task):
         return {"iou": float(torch.cat(compute_shared(compute, -(-len(self.checks) // 256))).mean())}
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe the run, for checkpoints."""
         return {**asdict(self.run), "masks": len(self.masks), "checks": len(self.checks)}
 
 
@@ -245,7 +232,13 @@ def train_masks(run: MaskCodecRun, launch: Launch, say: Callable[[str], None] = 
 
     Returns None if there is more to do. Raises BadInput for data that is missing or has no masks.
     """
-    task = MaskCodecTask(run, *_masks(run))
+    crops: Sequence[np.ndarray] = read_crops(run.data)
+    if run.check:
+        checks: Sequence[np.ndarray] = read_crops(run.check)
+    else:
+        order, kept = np.random.default_rng(run.seed).permutation(len(crops)), max(1, len(crops) // 20)
+        checks, crops = ([crops[k] for k in sorted(part)] for part in (order[:kept], order[kept:]))
+    task = MaskCodecTask(run, MaskCrops(crops, run.seed), MaskCrops(checks, varied=False))
     say(f"train: {len(task.masks):,} masks; check: {len(task.checks):,}")
     config = train_config(
         run, launch, micro_batch=run.micro_batch, weight_decay=0.0, clip_norm=1.0, eval_every=max(1, run.steps // 10)
@@ -259,15 +252,3 @@ def train_masks(run: MaskCodecRun, launch: Launch, say: Callable[[str], None] = 
         assert isinstance(model, LearningCodec)
         mask_codec.save(model.codec, path)
     return path, result.scores
-
-
-def _masks(run: MaskCodecRun) -> tuple[MaskCrops, MaskCrops]:
-    crops: Sequence[np.ndarray] = read_crops(run.data)
-    if run.check:
-        checks: Sequence[np.ndarray] = read_crops(run.check)
-    else:
-        order = np.random.default_rng(run.seed).permutation(len(crops))
-        kept = max(1, len(crops) // 20)
-        checks = [crops[k] for k in sorted(order[:kept])]
-        crops = [crops[k] for k in sorted(order[kept:])]
-    return MaskCrops(crops, run.seed), MaskCrops(checks, varied=False)

@@ -12,23 +12,24 @@ axis; kernels are (inputs, outputs), heads have their own axes:
     llm/layers/mlp/linear            (layers, hidden, width)
 """
 
-import ast
 import math
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from tokenize import TokenError
 from types import TracebackType
 from typing import IO
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
+from tapetum.encoders.config import DecoderConfig, ViTConfig
 from tapetum.encoders.tables.rows import NameRow, part_row
 from tapetum.hub.state_dicts import read_into
 from tapetum.systems.paligemma.config import PaliGemmaConfig
-
-_LAYERS, _BLOCKS = "img/Transformer/encoderblock", "llm/layers"
 
 
 def plain_name(name: str) -> str:
@@ -42,79 +43,66 @@ def plain_name(name: str) -> str:
 
 def table(config: PaliGemmaConfig) -> list[NameRow]:
     """List the names, without optional prefixes."""
-    return _vision_encoder(config) + _language(config)
-
-
-def _vision_encoder(config: PaliGemmaConfig) -> list[NameRow]:
-    vision_encoder = config.vision_encoder
-    width, patch, out = vision_encoder.width, vision_encoder.patch, config.language.width
-    pieces = [
-        part_row("img/embedding/kernel", "vision_encoder.patches.weight", (patch, patch, 3, width), order=(3, 2, 0, 1)),
-        part_row("img/embedding/bias", "vision_encoder.patches.bias", (width,)),
-        part_row("img/pos_embedding", "vision_encoder.positions", (config.image_tokens, width), index=(0,)),
-        part_row("img/Transformer/encoder_norm/scale", "vision_encoder.norm.weight", (width,)),
-        part_row("img/Transformer/encoder_norm/bias", "vision_encoder.norm.bias", (width,)),
-        part_row("img/head/kernel", "projector.weight", (width, out), order=(1, 0)),
-        part_row("img/head/bias", "projector.bias", (out,)),
+    rows = [
+        part_row("img/embedding/kernel", "vision_encoder.patches.weight", order=(3, 2, 0, 1)),
+        part_row("img/embedding/bias", "vision_encoder.patches.bias"),
+        part_row("img/pos_embedding", "vision_encoder.positions", index=(0,)),
+        part_row("img/Transformer/encoder_norm/scale", "vision_encoder.norm.weight"),
+        part_row("img/Transformer/encoder_norm/bias", "vision_encoder.norm.bias"),
+        part_row("img/head/kernel", "projector.weight", order=(1, 0)),
+        part_row("img/head/bias", "projector.bias"),
+        part_row("llm/embedder/input_embedding", "language.token_embedding.weight"),
+        part_row("llm/final_norm/scale", "language.norm.weight"),
     ]
-    return pieces + [piece for i in range(vision_encoder.depth) for piece in _vision_layer(config, i)]
+    rows += [row for i in range(config.vision_encoder.depth) for row in _vision_layer(config.vision_encoder, i)]
+    return rows + [row for i in range(config.language.depth) for row in _language_layer(config.language, i)]
 
 
-def _vision_layer(config: PaliGemmaConfig, i: int) -> list[NameRow]:
-    vision_encoder, ours = config.vision_encoder, f"vision_encoder.blocks.{i}"
-    width, mlp, heads = vision_encoder.width, vision_encoder.mlp_width, vision_encoder.heads
-    head = width // heads
-
-    def piece(theirs: str, own: str, shape: tuple[int, ...], order: tuple[int, ...] = ()) -> NameRow:
-        return part_row(f"{_LAYERS}/{theirs}", f"{ours}.{own}", shape, index=(i,), order=order)
-
-    pieces = []
-    for theirs, own in (("LayerNorm_0", "attention_norm"), ("LayerNorm_1", "mlp_norm")):
-        pieces += [piece(f"{theirs}/scale", f"{own}.weight", (width,)), piece(f"{theirs}/bias", f"{own}.bias", (width,))]
-    for k, own, inward, outward in ((0, "mlp.hidden", width, mlp), (1, "mlp.out", mlp, width)):
-        pieces.append(piece(f"MlpBlock_0/Dense_{k}/kernel", f"{own}.weight", (inward, outward), (1, 0)))
-        pieces.append(piece(f"MlpBlock_0/Dense_{k}/bias", f"{own}.bias", (outward,)))
-    attention = "MultiHeadDotProductAttention_0"
+def _vision_layer(c: ViTConfig, i: int) -> list[NameRow]:
+    heads, attention = (c.heads, c.width // c.heads), "MultiHeadDotProductAttention_0"
+    rows: list[tuple[str, str, tuple[int, ...], tuple[int, ...]]] = [
+        ("LayerNorm_0/scale", "attention_norm.weight", (), ()),
+        ("LayerNorm_0/bias", "attention_norm.bias", (), ()),
+        ("LayerNorm_1/scale", "mlp_norm.weight", (), ()),
+        ("LayerNorm_1/bias", "mlp_norm.bias", (), ()),
+        ("MlpBlock_0/Dense_0/kernel", "mlp.hidden.weight", (), (1, 0)),
+        ("MlpBlock_0/Dense_0/bias", "mlp.hidden.bias", (), ()),
+        ("MlpBlock_0/Dense_1/kernel", "mlp.out.weight", (), (1, 0)),
+        ("MlpBlock_0/Dense_1/bias", "mlp.out.bias", (), ()),
+        (f"{attention}/out/kernel", "attention.out.weight", (*heads, c.width), (2, 0, 1)),
+        (f"{attention}/out/bias", "attention.out.bias", (), ()),
+    ]
     for name in ("query", "key", "value"):
-        pieces.append(piece(f"{attention}/{name}/kernel", f"attention.{name}.weight", (width, heads, head), (1, 2, 0)))
-        pieces.append(piece(f"{attention}/{name}/bias", f"attention.{name}.bias", (heads, head)))
-    pieces.append(piece(f"{attention}/out/kernel", "attention.out.weight", (heads, head, width), (2, 0, 1)))
-    pieces.append(piece(f"{attention}/out/bias", "attention.out.bias", (width,)))
-    return pieces
-
-
-def _language(config: PaliGemmaConfig) -> list[NameRow]:
-    c = config.language
-    pieces = [
-        part_row("llm/embedder/input_embedding", "language.token_embedding.weight", (c.vocabulary, c.width)),
-        part_row("llm/final_norm/scale", "language.norm.weight", (c.width,)),
+        rows.append((f"{attention}/{name}/kernel", f"attention.{name}.weight", (c.width, *heads), (1, 2, 0)))
+        rows.append((f"{attention}/{name}/bias", f"attention.{name}.bias", heads, ()))
+    ours = f"vision_encoder.blocks.{i}"
+    return [
+        part_row(f"img/Transformer/encoderblock/{their}", f"{ours}.{our}", shape, (i,), order)
+        for their, our, shape, order in rows
     ]
-    return pieces + [piece for i in range(c.depth) for piece in _language_layer(config, i)]
 
 
-def _language_layer(config: PaliGemmaConfig, i: int) -> list[NameRow]:
-    c, ours = config.language, f"language.blocks.{i}"
+def _language_layer(c: DecoderConfig, i: int) -> list[NameRow]:
+    ours = f"language.blocks.{i}"
     queries, keys = c.heads * c.head_width, c.key_value_heads * c.head_width
-    rows = queries + 2 * keys
+    total, pair = queries + 2 * keys, (c.key_value_heads, c.width, c.head_width)
     joined, gated = f"{ours}.attention.query_key_value.weight", f"{ours}.mlp.gate_up.weight"
-    one, several = (c.width, c.mlp_width), (c.key_value_heads, c.width, c.head_width)
-    query = c.heads, c.width, c.head_width
-    pieces = [
-        part_row(f"{_BLOCKS}/attn/q_einsum/w", joined, query, (i,), (0, 2, 1), part=(0, queries, rows)),
-        part_row(f"{_BLOCKS}/attn/kv_einsum/w", joined, several, (i, 0), (0, 2, 1), part=(queries, queries + keys, rows)),
-        part_row(f"{_BLOCKS}/attn/kv_einsum/w", joined, several, (i, 1), (0, 2, 1), part=(queries + keys, rows, rows)),
-        part_row(f"{_BLOCKS}/mlp/gating_einsum", gated, one, (i, 0), (1, 0), part=(0, 1, 2)),
-        part_row(f"{_BLOCKS}/mlp/gating_einsum", gated, one, (i, 1), (1, 0), part=(1, 2, 2)),
-    ]
-    out = c.heads, c.head_width, c.width
-    pieces.append(part_row(f"{_BLOCKS}/attn/attn_vec_einsum/w", f"{ours}.attention.out.weight", out, (i,), (2, 0, 1)))
-    pieces.append(part_row(f"{_BLOCKS}/mlp/linear", f"{ours}.mlp.out.weight", (c.mlp_width, c.width), (i,), (1, 0)))
+    parts = (0, queries), (queries, queries + keys), (queries + keys, total)
+    query, key, value = ((*part, total) for part in parts)
     norms = {"pre_attention_norm": "attention_norm", "pre_ffw_norm": "mlp_norm"}
     if c.post_norms:
         norms |= {"post_attention_norm": "attention_after", "post_ffw_norm": "mlp_after"}
-    return pieces + [
-        part_row(f"{_BLOCKS}/{their}/scale", f"{ours}.{our}.weight", (c.width,), (i,)) for their, our in norms.items()
+    rows = [
+        part_row("attn/q_einsum/w", joined, (c.heads, c.width, c.head_width), (i,), (0, 2, 1), query),
+        part_row("attn/kv_einsum/w", joined, pair, (i, 0), (0, 2, 1), key),
+        part_row("attn/kv_einsum/w", joined, pair, (i, 1), (0, 2, 1), value),
+        part_row("attn/attn_vec_einsum/w", f"{ours}.attention.out.weight", (c.heads, c.head_width, c.width), (i,), (2, 0, 1)),
+        part_row("mlp/gating_einsum", gated, (), (i, 0), (1, 0), (0, 1, 2)),
+        part_row("mlp/gating_einsum", gated, (), (i, 1), (1, 0), (1, 2, 2)),
+        part_row("mlp/linear", f"{ours}.mlp.out.weight", (), (i,), (1, 0)),
+        *(part_row(f"{their}/scale", f"{ours}.{our}.weight", (), (i,)) for their, our in norms.items()),
     ]
+    return [replace(row, theirs=f"llm/layers/{row.theirs}") for row in rows]
 
 
 _KINDS = {"<f4": torch.float32, "<f8": torch.float64, "<f2": torch.float16, "|V2": torch.bfloat16, "<V2": torch.bfloat16}
@@ -150,22 +138,18 @@ class NpzFile:
         self._archive.close()
 
     def _header(self, name: str, file: IO[bytes]) -> tuple[torch.dtype, tuple[int, ...]]:
-        """Type and shape of an array, from the header of a .npy file, which is a Python dict of plain values."""
-        start = file.read(8)
-        wide = start[6:7] in (b"\x02", b"\x03")
-        length = int.from_bytes(file.read(4 if wide else 2), "little")
+        """Type and shape of an array."""
         try:
-            if start[:6] != b"\x93NUMPY" or length > _LONGEST_HEADER:
-                raise ValueError("no header of an array")
-            header = ast.literal_eval(file.read(length).decode("latin1"))
-            kind, shape = _KINDS.get(header["descr"]), header["shape"]
-            if header["fortran_order"] or not all(type(side) is int and side >= 0 for side in shape):
-                raise ValueError("columns come first, or a side is no number")
-        except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError) as error:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, columns_first, kind = read(file, max_header_size=_LONGEST_HEADER)
+            if columns_first or min(shape, default=0) < 0:
+                raise ValueError("columns come first, or a side is below 0")
+        except (ValueError, TypeError, LookupError, SyntaxError, RecursionError, MemoryError, TokenError) as error:
             raise BadInput(f"the array {name} in {self.path} cannot be read ({str(error)[:60]}); get it again") from error
-        if kind is None:
-            raise BadInput(f"the array {name} in {self.path} is of kind {str(header['descr'])[:20]}; weights are float")
-        return kind, tuple(shape)
+        if kind.str not in _KINDS:
+            raise BadInput(f"the array {name} in {self.path} is of kind {kind.str[:20]}; weights are float")
+        return _KINDS[kind.str], shape
 
     def read(self, name: str, piece: NameRow, target: Tensor) -> None:
         """Read a piece of an array into our rows, in our order. Consecutive pieces cost one pass.
@@ -180,7 +164,7 @@ class NpzFile:
         begin = place * math.prod(piece.shape) * kind.itemsize
         try:
             file = self._at(name, begin)
-            if piece.order or hasattr(target, "own_rows"):
+            if piece.order:
                 buffer = torch.empty(piece.shape, dtype=kind)
                 read_into(file, kind, buffer, name, self.path)
                 target.copy_(piece.arranged(buffer).reshape(target.shape))

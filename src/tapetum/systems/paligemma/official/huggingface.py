@@ -23,7 +23,7 @@ from typing import Any
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_sizes
 from tapetum.encoders.config import DecoderConfig
-from tapetum.encoders.tables.rows import NameRow, part_row
+from tapetum.encoders.tables.rows import NameRow, layers, same
 from tapetum.systems.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig, siglip
 
 HEADS = ("language_model.lm_head.weight", "lm_head.weight")
@@ -54,64 +54,16 @@ def in_memory(name: str) -> str:
     return f"model.{name.replace('language_model.model.', 'language_model.', 1)}"
 
 
-def table(config: PaliGemmaConfig) -> list[NameRow]:
-    """List the names as transformers 5 writes them."""
-    return _vision_encoder(config) + _language(config)
-
-
-def _same(theirs: str, ours: str, *shape: int) -> NameRow:
-    return part_row(theirs, ours, shape)
-
-
-def _affine(theirs: str, ours: str, *shape: int) -> list[NameRow]:
-    return [_same(f"{theirs}.weight", f"{ours}.weight", *shape), _same(f"{theirs}.bias", f"{ours}.bias", shape[0])]
-
-
-def _vision_encoder(config: PaliGemmaConfig) -> list[NameRow]:
-    vision_encoder, tower = config.vision_encoder, "vision_tower"
-    width, mlp = vision_encoder.width, vision_encoder.mlp_width
-    pieces = _affine(
-        f"{tower}.embeddings.patch_embedding", "vision_encoder.patches", width, 3, vision_encoder.patch, vision_encoder.patch
-    )
-    pieces.append(
-        _same(f"{tower}.embeddings.position_embedding.weight", "vision_encoder.positions", config.image_tokens, width)
-    )
-    for i in range(vision_encoder.depth):
-        theirs, ours = f"{tower}.encoder.layers.{i}", f"vision_encoder.blocks.{i}"
-        pieces += _affine(f"{theirs}.layer_norm1", f"{ours}.attention_norm", width)
-        pieces += _affine(f"{theirs}.layer_norm2", f"{ours}.mlp_norm", width)
-        for their, our in (("q_proj", "query"), ("k_proj", "key"), ("v_proj", "value"), ("out_proj", "out")):
-            pieces += _affine(f"{theirs}.self_attn.{their}", f"{ours}.attention.{our}", width, width)
-        pieces += _affine(f"{theirs}.mlp.fc1", f"{ours}.mlp.hidden", mlp, width)
-        pieces += _affine(f"{theirs}.mlp.fc2", f"{ours}.mlp.out", width, mlp)
-    pieces += _affine(f"{tower}.post_layernorm", "vision_encoder.norm", width)
-    return pieces + _affine("multi_modal_projector.linear", "projector", config.language.width, width)
-
-
-def _language(config: PaliGemmaConfig) -> list[NameRow]:
-    c, model = config.language, "language_model.model"
-    pieces = [_same(f"{model}.embed_tokens.weight", "language.token_embedding.weight", c.vocabulary, c.width)]
-    for i in range(c.depth):
-        theirs, ours = f"{model}.layers.{i}", f"language.blocks.{i}"
-        pieces += _joined(
-            f"{ours}.attention.query_key_value.weight",
-            c.width,
-            {
-                f"{theirs}.self_attn.q_proj.weight": c.heads * c.head_width,
-                f"{theirs}.self_attn.k_proj.weight": c.key_value_heads * c.head_width,
-                f"{theirs}.self_attn.v_proj.weight": c.key_value_heads * c.head_width,
-            },
-        )
-        rows = {f"{theirs}.mlp.gate_proj.weight": c.mlp_width, f"{theirs}.mlp.up_proj.weight": c.mlp_width}
-        pieces += _joined(f"{ours}.mlp.gate_up.weight", c.width, rows)
-        out = c.width, c.heads * c.head_width
-        pieces.append(_same(f"{theirs}.self_attn.o_proj.weight", f"{ours}.attention.out.weight", *out))
-        pieces.append(_same(f"{theirs}.mlp.down_proj.weight", f"{ours}.mlp.out.weight", c.width, c.mlp_width))
-        norms = _NORMS_2 if c.post_norms else _NORMS
-        pieces += [_same(f"{theirs}.{their}.weight", f"{ours}.{our}.weight", c.width) for our, their in norms.items()]
-    return [*pieces, _same(f"{model}.norm.weight", "language.norm.weight", c.width)]
-
-
+_VISION_LAYER = {
+    "attention_norm": "layer_norm1",
+    "mlp_norm": "layer_norm2",
+    "attention.query": "self_attn.q_proj",
+    "attention.key": "self_attn.k_proj",
+    "attention.value": "self_attn.v_proj",
+    "attention.out": "self_attn.out_proj",
+    "mlp.hidden": "mlp.fc1",
+    "mlp.out": "mlp.fc2",
+}
 _NORMS = {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm"}
 _NORMS_2 = {
     "attention_norm": "input_layernorm",
@@ -121,14 +73,73 @@ _NORMS_2 = {
 }
 
 
-def _joined(ours: str, width: int, parts: dict[str, int]) -> list[NameRow]:
-    pieces, first, whole = [], 0, sum(parts.values())
-    for theirs, rows in parts.items():
-        pieces.append(part_row(theirs, ours, (rows, width), part=(first, first + rows, whole)))
-        first += rows
-    return pieces
+def table(config: PaliGemmaConfig) -> list[NameRow]:
+    """List the names as transformers 5 writes them."""
+    tower, model = "vision_tower", "language_model.model"
+    rows = layers(
+        {
+            "vision_encoder.patches": f"{tower}.embeddings.patch_embedding",
+            "vision_encoder.norm": f"{tower}.post_layernorm",
+            "projector": "multi_modal_projector.linear",
+        }
+    )
+    rows += same(
+        {
+            "vision_encoder.positions": f"{tower}.embeddings.position_embedding.weight",
+            "language.token_embedding.weight": f"{model}.embed_tokens.weight",
+            "language.norm.weight": f"{model}.norm.weight",
+        }
+    )
+    for i in range(config.vision_encoder.depth):
+        ours, theirs = f"vision_encoder.blocks.{i}", f"{tower}.encoder.layers.{i}"
+        rows += layers({f"{ours}.{our}": f"{theirs}.{their}" for our, their in _VISION_LAYER.items()})
+    return rows + _language_layers(config)
 
 
+def _language_layers(config: PaliGemmaConfig) -> list[NameRow]:
+    c, rows = config.language, list[NameRow]()
+    queries, keys = c.heads * c.head_width, c.key_value_heads * c.head_width
+    parts = {
+        "attention.query_key_value": {"self_attn.q_proj": queries, "self_attn.k_proj": keys, "self_attn.v_proj": keys},
+        "mlp.gate_up": {"mlp.gate_proj": c.mlp_width, "mlp.up_proj": c.mlp_width},
+    }
+    whole = {"attention.out": "self_attn.o_proj", "mlp.out": "mlp.down_proj", **(_NORMS_2 if c.post_norms else _NORMS)}
+    for i in range(c.depth):
+        ours, theirs = f"language.blocks.{i}", f"language_model.model.layers.{i}"
+        for our, counts in parts.items():
+            first, total = 0, sum(counts.values())
+            for their, count in counts.items():
+                part = first, first + count, total
+                rows.append(NameRow(f"{theirs}.{their}.weight", (f"{ours}.{our}.weight",), part=part))
+                first += count
+        rows += layers({f"{ours}.{our}": f"{theirs}.{their}" for our, their in whole.items()}, bias=False)
+    return rows
+
+
+_TEXT = {
+    "width": "hidden_size",
+    "depth": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "key_value_heads": "num_key_value_heads",
+    "head_width": "head_dim",
+    "mlp_width": "intermediate_size",
+    "vocabulary": "vocab_size",
+    "norm_eps": "rms_norm_eps",
+}
+_TEXT_2 = {
+    "attention_soft_cap": "attn_logit_softcapping",
+    "logit_soft_cap": "final_logit_softcapping",
+    "window": "sliding_window",
+}
+_VISION = {
+    "width": "hidden_size",
+    "depth": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "mlp_width": "intermediate_size",
+    "patch": "patch_size",
+    "norm_eps": "layer_norm_eps",
+}
+"""Fields of our configs, and their names in a config.json."""
 _GEMMA: dict[str, Any] = {"hidden_size": 3072, "num_hidden_layers": 28, "intermediate_size": 24_576, "num_attention_heads": 16}
 _GEMMA |= {"num_key_value_heads": 16, "head_dim": 256, "vocab_size": 256_000, "rms_norm_eps": 1e-6}
 _GEMMA_2: dict[str, Any] = {"hidden_size": 2304, "num_hidden_layers": 26, "intermediate_size": 9216, "num_attention_heads": 8}
@@ -174,34 +185,17 @@ def write_config(config: PaliGemmaConfig, image_token: int) -> dict[str, Any]:
         )
     text: dict[str, Any] = {
         "model_type": "gemma2" if c.post_norms else "gemma",
-        "hidden_size": c.width,
-        "num_hidden_layers": c.depth,
-        "intermediate_size": c.mlp_width,
-        "num_attention_heads": c.heads,
-        "num_key_value_heads": c.key_value_heads,
-        "head_dim": c.head_width,
-        "vocab_size": c.vocabulary,
-        "rms_norm_eps": c.norm_eps,
+        **{theirs: getattr(c, ours) for ours, theirs in (_TEXT | (_TEXT_2 if c.post_norms else {})).items()},
         "rope_theta": c.rope_wavelength,
         "hidden_activation": "gelu_pytorch_tanh",
         "num_image_tokens": config.image_tokens,
     }
     if c.post_norms:
-        text |= {
-            "query_pre_attn_scalar": round(c.scale**-2),
-            "sliding_window": c.window or _CONTEXT,
-            "attn_logit_softcapping": c.attention_soft_cap,
-            "final_logit_softcapping": c.logit_soft_cap,
-        }
+        text |= {"query_pre_attn_scalar": round(c.scale**-2), "sliding_window": c.window or _CONTEXT}
     vision = {
         "model_type": "siglip_vision_model",
-        "hidden_size": vision_encoder.width,
-        "num_hidden_layers": vision_encoder.depth,
-        "intermediate_size": vision_encoder.mlp_width,
-        "num_attention_heads": vision_encoder.heads,
-        "patch_size": vision_encoder.patch,
+        **{theirs: getattr(vision_encoder, ours) for ours, theirs in _VISION.items()},
         "image_size": config.image_size,
-        "layer_norm_eps": vision_encoder.norm_eps,
         "projection_dim": c.width,
         "vision_use_head": False,
     }
@@ -226,7 +220,7 @@ _CONTEXT = 8192
 def lora_names(name: str, config: PaliGemmaConfig) -> list[tuple[str, slice]]:
     """List the layers of transformers that make up a linear layer of our decoder's blocks, each with its rows."""
     state = f"language.blocks.{name}.weight"
-    pieces = [piece for piece in _language(config) if piece.ours == (state,)]
+    pieces = [piece for piece in _language_layers(config) if piece.ours == (state,)]
     rows = (slice(*piece.part[:2]) if piece.part[2] > 1 else slice(None) for piece in pieces)
     return [(in_memory(piece.theirs).removesuffix(".weight"), part) for piece, part in zip(pieces, rows, strict=True)]
 
@@ -252,25 +246,10 @@ def _decoder_config(given: Mapping[str, Any]) -> DecoderConfig:
             f"the text_config has attention_bias {bool(c.get('attention_bias'))}, rotary positions {kind!r} and activation"
             f" {activation!r}; tapetum's decoder has no biases, the default positions, and gelu_pytorch_tanh"
         )
-    more: dict[str, Any] = {}
-    if second:
-        more = {
-            "query_scale": c["query_pre_attn_scalar"] ** -0.5,
-            "post_norms": True,
-            "attention_soft_cap": c["attn_logit_softcapping"],
-            "logit_soft_cap": c["final_logit_softcapping"],
-            "window": c["sliding_window"],
-        }
+    more = {"query_scale": c["query_pre_attn_scalar"] ** -0.5, "post_norms": True} if second else {}
     config = DecoderConfig(
-        width=c["hidden_size"],
-        depth=c["num_hidden_layers"],
-        heads=c["num_attention_heads"],
-        key_value_heads=c["num_key_value_heads"],
-        head_width=c["head_dim"],
-        mlp_width=c["intermediate_size"],
-        vocabulary=c["vocab_size"],
+        **{ours: c[theirs] for ours, theirs in (_TEXT | (_TEXT_2 if second else {})).items()},
         rope_wavelength=float(rope.get("rope_theta", c.get("rope_theta", 10_000.0))),
-        norm_eps=c["rms_norm_eps"],
         **more,
     )
     kinds = [("sliding_attention" if config.local(i) else "full_attention") for i in range(config.depth)]
@@ -288,13 +267,5 @@ def _vit_config(given: Mapping[str, Any]) -> Any:
             f"the vision_config has activation {c.get('hidden_act')!r} and {c.get('num_channels', 3)} channels; "
             "PaliGemma's vision encoder has gelu_pytorch_tanh and 3"
         )
-    return siglip(
-        c["image_size"],
-        width=c["hidden_size"],
-        depth=c["num_hidden_layers"],
-        heads=c["num_attention_heads"],
-        mlp_width=c["intermediate_size"],
-        patch=c["patch_size"],
-        ragged=c["image_size"] % c["patch_size"] != 0,
-        norm_eps=c["layer_norm_eps"],
-    )
+    ragged = c["image_size"] % c["patch_size"] != 0
+    return siglip(c["image_size"], ragged=ragged, **{ours: c[theirs] for ours, theirs in _VISION.items()})

@@ -4,7 +4,8 @@ Tasks whose files have a reader (`tapetum.data.vision_language`) are read in the
 DIR/SPLIT.jsonl, are read from its lines of JSON, next to the images:
 
     {"id": 7, "image": "a.jpg", "question": "how many?", "answers": ["2", "two"]}       image: from DIR on, or a list
-    {"id": 8, "video": "a.mp4", "answers": ["a man cooks"]}                             of a task of videos
+    {"id": 8, "video": "a.mp4", "answers": ["a man cooks"]}                             of a task of videos; start_s and stop_s
+                                                                                        where a part of one is meant
     {"id": 9, "image": "b.jpg", "answers": ["..."], "language": "de"}                   of a task in several languages
     {"id": 3, "image": "c.jpg", "question": "which?", "options": ["a", "b"], "right": 1}
     {"id": 4, "image": "d.jpg", "width": 640, "height": 480, "boxes": [[x1, y1, x2, y2]], "labels": ["stop"]}     spotting
@@ -22,10 +23,11 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.core.errors import BadInput
+from tapetum.data import vision_language
 from tapetum.data.coco import InstanceAnnotation, Instances, read_instances
 from tapetum.data.entries import JsonEntry, line_entries
 from tapetum.data.questions import CaptionedImage, Key, Question, ReferredObject, check_unique
-from tapetum.data.vision_language import CAPTIONS, QUESTIONS, read_refcoco
+from tapetum.data.vision_language import read_refcoco
 from tapetum.systems.paligemma.transfer.form import Transfer
 
 UNREAD = "###"
@@ -70,7 +72,8 @@ def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | No
         raise BadInput(f"there is no folder {folder}; give that of the files of {task.title}")
     examples: list[TransferExample] = []
     for split in splits or task.scored:
-        records = _reader(task, folder, split)(folder, split)
+        ours = (folder / f"{split}.jsonl").is_file()  # lines of ours come before official files
+        records = READERS["lines" if ours else task.reader](folder, split)
         part = [example for record in records for example in _examples(task, record, split)]
         if task.kinds:
             part = [example for example in part if example.kind in task.kinds]
@@ -78,12 +81,6 @@ def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | No
     if not examples:
         raise BadInput(f"{folder} has nothing for {task.title} ({', '.join(task.kinds)}); give its official files")
     return examples
-
-
-def _reader(task: Transfer, folder: Path, split: str) -> Callable[[Path, str], list]:
-    """Find what reads a split: lines of ours come before official files, but for VSR, whose official files are so called."""
-    ours = task.reader != "vsr" and (folder / f"{split}.jsonl").is_file()
-    return READERS["lines" if ours else task.reader]
 
 
 def split_names(task: Transfer, splits: str, default: Sequence[str]) -> Sequence[str]:
@@ -125,22 +122,32 @@ def shuffled(task: Transfer, example: TransferExample, rng: np.random.Generator)
 def _examples(
     task: Transfer, record: Question | CaptionedImage | ReferredObject | Instances, split: str
 ) -> Iterator[TransferExample]:
-    if isinstance(record, ReferredObject):
+    if isinstance(record, Question):
+        _check_form(task, record, split)
+        yield TransferExample(
+            id=(split, record.key),
+            images=record.images,
+            video=record.video,
+            prefix=task.prompt_of(record),
+            references=answers_of(task, record),
+            kind=record.kind,
+            question=record,
+        )
+    elif isinstance(record, CaptionedImage):
+        yield from _examples(
+            task, Question(key=record.key, images=(record.image,), question="", answers=record.captions), split
+        )
+    elif isinstance(record, ReferredObject):
         for k, expression in enumerate(record.expressions):
             question = Question(key=f"{record.key}/{k}", question=expression)
-            yield TransferExample(
-                id=(split, question.key), images=(record.image,), prefix=task.prompt_of(question), referred=record
-            )
-    elif isinstance(record, Instances):
-        question = Question(key=record.key, question=getattr(record, "prompt", ""))
-        yield TransferExample(id=(split, record.key), images=(record.image,), prefix=task.prompt_of(question), things=record)
+            prefix = task.prompt_of(question)
+            yield TransferExample(id=(split, question.key), images=(record.image,), prefix=prefix, referred=record)
     else:
-        if isinstance(record, CaptionedImage):
-            record = Question(key=record.key, images=(record.image,), question="", answers=record.captions)
-        yield _of_question(task, record, split)
+        prefix = task.prompt_of(Question(key=record.key, question=getattr(record, "prompt", "")))
+        yield TransferExample(id=(split, record.key), images=(record.image,), prefix=prefix, things=record)
 
 
-def _of_question(task: Transfer, question: Question, split: str) -> TransferExample:
+def _check_form(task: Transfer, question: Question, split: str) -> None:
     where = f"example {question.key!r} of {split}"
     if question.video is None and len(question.images) != task.images:
         raise BadInput(f"{where} has {len(question.images)} images; {task.title} wants {task.images} of each")
@@ -148,15 +155,6 @@ def _of_question(task: Transfer, question: Question, split: str) -> TransferExam
         raise BadInput(f"{where} has {'a video' if question.video else 'no video'}; that is another form than {task.title}'s")
     if task.prompt in ("choose", "letter") and not question.options:
         raise BadInput(f"{where} has no options to choose from; give them")
-    return TransferExample(
-        id=(split, question.key),
-        images=question.images,
-        video=question.video,
-        prefix=task.prompt_of(question),
-        references=answers_of(task, question),
-        kind=question.kind,
-        question=question,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,26 +177,29 @@ def read_lines_of(folder: Path, split: str) -> list[Question | Instances]:
 
 
 def _line(key: Key, entry: JsonEntry, folder: Path) -> Question | Instances:
-    question = entry.text("question") if "question" in entry else ""
+    question = entry.optional_text("question")
     if "boxes" in entry:
         return _words(key, entry, folder, question)
-    names = entry.texts("image") if isinstance(entry.fields.get("image"), list) else None
-    if names is None and "video" not in entry:
+    names: Sequence[str] = ()
+    if isinstance(entry.fields.get("image"), list):
+        names = [JsonEntry({"image": name}, entry.where).file_name("image") for name in entry.texts("image")]
+    elif "video" not in entry:
         names = (entry.file_name("image"),)
-    options = entry.texts("options") if "options" in entry else ()
-    right = entry.whole("right") if "right" in entry else None
+    options, right = entry.optional_texts("options"), entry.whole("right") if "right" in entry else None
     if right is not None and not 0 <= right < len(options):
         raise BadInput(f"right of {entry.where} is {right}, of {len(options)} options; write the number of one, from 0")
     return Question(
         key=key,
-        images=tuple(folder / _inside(name, entry) for name in names or ()),
+        images=tuple(folder / name for name in names),
         video=folder / entry.file_name("video") if "video" in entry else None,
+        start_s=entry.seconds("start_s"),
+        stop_s=entry.seconds("stop_s"),
         question=question,
-        answers=entry.texts("answers") if "answers" in entry else (),
+        answers=entry.optional_texts("answers"),
         kind=entry.text("language", "kind") if "language" in entry or "kind" in entry else "",
         options=options,
         right=right,
-        context=entry.text("context") if "context" in entry else "",
+        context=entry.optional_text("context"),
     )
 
 
@@ -211,15 +212,10 @@ def _words(key: Key, entry: JsonEntry, folder: Path, prompt: str) -> Words:
         if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) for v in box):
             raise BadInput(f"a box of {entry.where} is {str(box)[:60]}; wanted x1, y1, x2, y2 in pixels")
         x1, y1, x2, y2 = map(float, box)
-        things.append(
-            InstanceAnnotation(label=label, xyxy=(x1, y1, x2, y2), area=(x2 - x1) * (y2 - y1), crowd=False, segmentation=None)
-        )
+        area = (x2 - x1) * (y2 - y1)
+        things.append(InstanceAnnotation(label=label, xyxy=(x1, y1, x2, y2), area=area, crowd=False, segmentation=None))
     size = entry.whole("height"), entry.whole("width")
     return Words(key=key, image=folder / entry.file_name("image"), size=size, things=tuple(things), prompt=prompt)
-
-
-def _inside(name: str, entry: JsonEntry) -> str:
-    return JsonEntry({"image": name}, entry.where).file_name("image")
 
 
 _EXPRESSIONS = {
@@ -241,20 +237,11 @@ def read_expressions(folder: Path, split: str) -> list[ReferredObject]:
     return [referred for referred in every if referred.image not in reserved]
 
 
-def _coco_instances(folder: Path, split: str) -> list[Instances]:
-    return read_instances(folder / "annotations" / f"instances_{split}.json", folder / split)
-
-
-def _doclaynet(folder: Path, split: str) -> list[Instances]:
-    return read_instances(folder / "COCO" / f"{split}.json", folder / "PNG")
-
-
 READERS: Mapping[str, Callable[[Path, str], list]] = {
-    **QUESTIONS,
-    **CAPTIONS,
+    **vision_language.READERS,
     "refcoco": read_expressions,
-    "coco-instances": _coco_instances,
-    "doclaynet": _doclaynet,
+    "coco-instances": lambda folder, split: read_instances(folder / "annotations" / f"instances_{split}.json", folder / split),
+    "doclaynet": lambda folder, split: read_instances(folder / "COCO" / f"{split}.json", folder / "PNG"),
     "lines": read_lines_of,
 }
 """By name: what reads a split of a folder."""

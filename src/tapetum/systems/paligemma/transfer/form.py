@@ -82,7 +82,7 @@ class Recipe:
 class FrameSampling:
     """Sampling of the frames of a video."""
 
-    count: int
+    count: int = 16
     stride: int
     """Every `stride`-th frame is used: from a random one on in training, from the first in evaluation."""
 
@@ -94,8 +94,8 @@ class Transfer:
     name: str
     title: str
     """Name in the papers."""
-    prompt: Prompt
-    metric: Metric
+    prompt: Prompt = "answer"
+    metric: Metric = "exact"
     length: int | None = None
     """Maximum number of text tokens in training (BOS, prefix, newline, suffix, EOS), and of an answer. None: not published."""
     recipes: Mapping[int, Recipe]
@@ -104,7 +104,7 @@ class Transfer:
     """Task whose model is evaluated on this one."""
     reader: str = "lines"
     """Name in `transfer.data.READERS`; lines: our own layout, for data sets without a reader here."""
-    train: tuple[str, ...] = ()
+    train: tuple[str, ...] = ("train",)
     """Training splits, as the reader calls them."""
     evaluate: tuple[str, ...] = ("test",)
     """Splits of the published scores."""
@@ -137,11 +137,6 @@ class Transfer:
     remark: str = ""
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """List the image sizes that have a recipe."""
-        return tuple(sorted(self.recipes))
-
-    @property
     def scored(self) -> tuple[str, ...]:
         """List the splits that can be scored here."""
         return self.local or self.evaluate
@@ -158,8 +153,7 @@ class Transfer:
         """
         if not self.recipes:
             raise BadInput(f"{self.name} is not learned: a model that learned {self.start} is tried on it; give that task")
-        fitting = [each for each in self.sizes if size is not None and each <= size]
-        return self.recipes[max(fitting, default=self.sizes[0])]
+        return self.recipes[max((each for each in self.recipes if each <= (size or 0)), default=min(self.recipes))]
 
     def changes(self, size: int | None = None) -> dict[str, Any]:
         """List the fields of `PaliGemmaTransfer` that the recipe changes, except its `learning`."""
@@ -193,4 +187,6 @@ def tried(
     name: str, title: str, start: str, metric: Any = "exact", prompt: Any = "answer", length: int | None = 32, **more: Any
 ) -> Transfer:
     """Build a task without training: a model of the task `start` is evaluated on it."""
-    return Transfer(name=name, title=title, start=start, metric=metric, prompt=prompt, length=length, recipes={}, **more)
+    return Transfer(
+        name=name, title=title, start=start, metric=metric, prompt=prompt, length=length, recipes={}, train=(), **more
+    )

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from tapetum.account.plan import Memory, measure_step, process_memory
 from tapetum.core.errors import BadInput
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
@@ -25,10 +24,12 @@ from tapetum.systems.paligemma.decoding import PrefixDecodingState
 from tapetum.systems.paligemma.locations import parse
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.recipes import PaliGemmaTransfer
-from tapetum.systems.paligemma.run import TOKENIZER, TrainedPaliGemma
+from tapetum.systems.paligemma.run import TrainedPaliGemma, save_trained
 from tapetum.systems.paligemma.task import Checks, PaliGemmaTask, Start, rows_loss
 from tapetum.systems.paligemma.tokens import Tokens
-from tapetum.systems.paligemma.transfer.samples import TaskChecks, detection_pair, task_samples
+from tapetum.systems.paligemma.transfer.data import read_examples, there
+from tapetum.systems.paligemma.transfer.samples import TaskChecks, codec_of, detection_pair, task_samples
+from tapetum.systems.paligemma.transfer.tasks import task_named
 from tapetum.train import TrainConfig, fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
@@ -43,7 +44,7 @@ PROBE = 1000.0
 def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], None] = print) -> TrainedPaliGemma | None:
     """Train on a task in the folder `launch.out`; None if there is more to do.
 
-    `say` is called with the data and the memory that a step takes. Raises BadInput for data and weights that do not fit.
+    `say` is called with the numbers of examples and steps. Raises BadInput for data and weights that do not fit.
     """
     tokens, start = tokens_of(run), TransferStart(run)
     config = start.config()
@@ -51,30 +52,20 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
     samples = samples_of(run, config)
     if run.noise_boxes:
         samples = WithNoise(samples, run.noise_boxes)
-    task = TransferTask(
-        config,
-        tokens,
-        samples,
-        run.seed,
-        run.learning,
-        start=start,
-        checks=_checks(run, config, tokens),
-        prefix_too=run.loss_on_prefix,
-    )
+    checks = _checks(run, config, tokens)
+    task = TransferTask(config, tokens, samples, run.seed, run.learning, start=start, checks=checks)
+    task.prefix_too = run.loss_on_prefix
     loop = transfer_config(run, launch, len(samples))
-    say(f"{len(samples):,} examples, {loop.steps:,} steps; a step takes {predicted_memory(task, run, config)}")
+    say(f"{len(samples):,} examples, {loop.steps:,} steps")
     result = fit(task, loop.of_phase("stage-3"), launch.out / "stage-3", began=launch.began)
     if result.state == "stopped":
         return None
-    path = launch.out / "model.safetensors"
     if is_main():
         model = result.model.eval()
         if run.lora_rank and not (launch.out / "peft").exists():
             weights.write_peft(model, launch.out / "peft", run.start)  # pyright: ignore[reportArgumentType]
         merge_lora(model)
-        weights.save(model, path, tokenizer=tokens.identity)  # pyright: ignore[reportArgumentType]
-        tokens.save(launch.out / TOKENIZER)
-    return TrainedPaliGemma(path, result.scores)
+    return save_trained(result, launch.out, task)
 
 
 def samples_of(run: PaliGemmaTransfer, config: PaliGemmaConfig, *, masks: bool = True) -> SampleSource:
@@ -88,7 +79,9 @@ def _checks(run: PaliGemmaTransfer, config: PaliGemmaConfig, tokens: Tokens) -> 
     if not run.checks:
         return None
     if run.task:
-        return TaskChecks.read(run, config, tokens)
+        task = task_named(run.task)
+        some = there(read_examples(task, run.checks))
+        return TaskChecks(task, some, tokens, codec_of(run, config), noise_boxes=run.noise_boxes)
     return ExactChecks(JsonLinesSamples(run.checks, config.image_size, 1 << 30), tokens)
 
 
@@ -133,22 +126,18 @@ class TransferStart(Start):
 
     @property
     def trained(self) -> bool:
-        """Check whether they are trained weights."""
         return not self.run.scratch
 
     def config(self) -> PaliGemmaConfig:
         """Make the config of the model: that of the weights, with the run's changes."""
-        theirs = weights.load(self.run.start)
+        theirs, size = weights.load(self.run.start), self.run.image_size
         if is_quantised(theirs):
             raise BadInput(f"{self.run.start} was rounded to 8 bits, which learn nothing; begin with the weights before that")
         stored = theirs.config
-        vision_encoder, size = stored.vision_encoder, self.run.image_size
-        changed = replace(
-            stored,
-            vision_encoder=vision_encoder if size is None else replace(vision_encoder, image_size=(size, size)),
-            language=replace(stored.language, dropout=self.run.dropout),
-        )
-        return changed if self.run.prefix_mask is None else replace(changed, prefix_mask=self.run.prefix_mask)
+        sight = stored.vision_encoder if size is None else replace(stored.vision_encoder, image_size=(size, size))
+        language = replace(stored.language, dropout=self.run.dropout)
+        mask = self.run.prefix_mask or stored.prefix_mask
+        return replace(stored, vision_encoder=sight, language=language, prefix_mask=mask)
 
     def check(self, tokens: Tokens, config: PaliGemmaConfig) -> None:
         """Raise BadInput for a tokenizer of another model, which would make the trained model unusable."""
@@ -177,9 +166,7 @@ def low_rank(model: PaliGemma, run: PaliGemmaTransfer) -> None:
 class TransferTask(PaliGemmaTask):
     """As `PaliGemmaTask`; can learn the prefix too."""
 
-    def __init__(self, *about: Any, prefix_too: bool = False, **more: Any):
-        super().__init__(*about, **more)
-        self.prefix_too = prefix_too
+    prefix_too = False
 
     def loss(self, model: nn.Module, batch: Any, context: Any) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss of the suffixes, or of all text as next-token prediction."""
@@ -190,7 +177,6 @@ class TransferTask(PaliGemmaTask):
         return rows_loss(model, model.embed_images(batch.batch.pixels), replace(batch.batch, groups=groups), self.learning)
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe the run, for checkpoints."""
         return {**super().describe(), "prefix_too": self.prefix_too}
 
 
@@ -200,20 +186,14 @@ def all_text(rows: TextRows) -> TextRows:
     >>> rows = TextRows(torch.tensor([0]), torch.tensor([[2, 9, 4, 0]]), torch.tensor([[7, 1]]), torch.ones(1, 2).bool())
     >>> moved = all_text(rows)
     >>> moved.prefix.tolist(), moved.suffix.tolist()
-    ([[2]], [[9, 4, 7, 1, 0]])
+    ([[2]], [[9, 4, 7, 1]])
     """
-    joined = [torch.cat((p[1:][p[1:] != 0], s[s != 0])) for p, s in zip(rows.prefix, rows.suffix, strict=True)]
-    marks = [
-        torch.cat((torch.ones(int((p[1:] != 0).sum()), dtype=torch.bool), m[s != 0].cpu()))
-        for p, s, m in zip(rows.prefix, rows.suffix, rows.learned, strict=True)
-    ]
-    width = rows.prefix.shape[1] - 1 + rows.suffix.shape[1]
-    suffix, learned = (torch.stack([_widened(row, width) for row in part]) for part in (joined, marks))
-    return TextRows(rows.of, rows.prefix[:, :1], suffix, learned.to(suffix.device))
-
-
-def _widened(row: Int[Tensor, " n"], width: int) -> Int[Tensor, " w"]:
-    return nn.functional.pad(row, (0, width - len(row)))
+    every = torch.cat((rows.prefix[:, 1:], rows.suffix), 1)
+    marks = torch.cat((rows.prefix[:, 1:] != 0, rows.learned), 1)
+    suffix, learned = (
+        pad_sequence([row[ids != 0] for row, ids in zip(part, every, strict=True)], batch_first=True) for part in (every, marks)
+    )
+    return TextRows(rows.of, rows.prefix[:, :1], suffix, learned)
 
 
 class WithNoise:
@@ -235,7 +215,6 @@ class WithNoise:
         return replace(detection_pair(boxes, int(PROBE), int(PROBE), self.count, rng), prefix=pair.prefix)
 
     def about(self) -> dict[str, Any]:
-        """Describe, for checkpoints."""
         return {**getattr(self.samples, "about", dict)(), "noise_boxes": self.count}
 
 
@@ -270,12 +249,6 @@ def answers_to(model: PaliGemma, tokens: Tokens, samples: Sequence[ImageTexts], 
     return [tokens.decode(ids) for ids in greedy(session, longest, (model.config.end,))]
 
 
-def predicted_memory(task: PaliGemmaTask, run: PaliGemmaTransfer, config: PaliGemmaConfig) -> Memory:
-    """Predict the memory of a step, from a forward pass on the device "meta", where nothing is computed."""
-    model, batch = unmade_model(run, config), run.micro_batch
-    return process_memory(measure_step(lambda: _meta_loss(model, task, run), {"model": model}, batch, bf16=run.bf16), batch)
-
-
 def unmade_model(run: PaliGemmaTransfer, config: PaliGemmaConfig) -> PaliGemma:
     """Make the model that a run trains on the device "meta": with its low-rank updates, and frozen where the run says so."""
     with torch.device("meta"):
@@ -284,15 +257,3 @@ def unmade_model(run: PaliGemmaTransfer, config: PaliGemmaConfig) -> PaliGemma:
             low_rank(model, run)
     freeze_where(model, lambda name: any(fnmatch(name, rule.pattern) for rule in run.rules()))
     return model
-
-
-def _meta_loss(model: nn.Module, task: PaliGemmaTask, run: PaliGemmaTransfer) -> Tensor:
-    """The loss of texts of the run's maximum length."""
-    config, count = task.config, run.micro_batch
-    size, text = config.image_size, run.learning.length or 64
-    pixels = torch.zeros(count, getattr(task.samples, "images", 1), 3, size, size, device="meta")
-    assert isinstance(model, PaliGemma)
-    images = model.embed_images(pixels)
-    x = torch.cat((images, model.language.embed(torch.zeros(count, text, dtype=torch.int64, device="meta"))), 1)
-    logits = model.language.logits(model.language(x)[:, -text // 2 :])
-    return logits.float().log_softmax(-1).mean()

@@ -7,18 +7,15 @@ answers at random; for RefCOCO one expression of an image; for ScienceQA and det
     detection   detect all classes      <loc>x4 cat ; <loc>x4 dog
     spotting    as a line says  <loc>x4 word ; <loc>x4 word; words that nobody could read are left out
 
-The detection transfer of PaliGemma 2 (arXiv 2412.03555, 4.2; as in Pix2Seq, arXiv 2109.10852) fills lists up with noise. A
-model trained on lists of boxes learns when to stop, and stops too early for COCO's average precision, which rewards many scored
-boxes. So every list is filled up to a fixed number with noise boxes whose class is `noise`:
+The detection transfer of PaliGemma 2 (arXiv 2412.03555, 4.2; as in Pix2Seq, arXiv 2109.10852) fills every list up to a fixed
+number with boxes of the class `noise`, since a model that learned when to stop stops too early for COCO's average precision:
 
     detect all classes \n   <loc>x4 cat ; <loc>x4 dog ; <loc>x4 noise ; <loc>x4 noise ... EOS
                             in random order             no loss on the places of noise, loss on its name
 
 At inference, `noise` and the end are forbidden: the model continues with boxes of the most likely classes, and a box's score is
-the probability of its class. Like the reference, this reports likelihoods from before forbidden tokens are removed.
-
-Differs: the noise class is an ordinary word, not a token of its own. It is forbidden by its first piece, which no class may
-begin with.
+the probability of its class, from before forbidden tokens are removed. Differs: the noise class is an ordinary word, forbidden
+by its first piece, which no class may begin with.
 """
 
 import math
@@ -32,7 +29,6 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
-from tapetum.data.questions import Question
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.layers.generate import SamplingConfig
 from tapetum.systems.paligemma.answers import OFFICIAL_ROWS, Answerer, Reply
@@ -53,7 +49,6 @@ from tapetum.systems.paligemma.transfer.scores import score
 from tapetum.systems.paligemma.transfer.tasks import task_named
 from tapetum.types import Boxes
 from tapetum.video.read import open_video
-from tapetum.video.types import Video
 
 NOISE = "noise"
 
@@ -143,22 +138,22 @@ def frames_of(
     Raises BadInput for a file that is missing or cannot be read.
     """
     if example.video is not None and task.frames is not None:
-        video, count, stride = open_video(example.video), task.frames.count, task.frames.stride
-        begin, end = _part(video, example.question)
+        video, count, stride, part = open_video(example.video), task.frames.count, task.frames.stride, example.question
+        begin, end = 0, len(video)
+        if part is not None and part.start_s is not None and part.stop_s is not None:  # at least one frame
+            begin = min(int(np.searchsorted(video.timestamps, part.start_s)), len(video) - 1)
+            end = max(int(np.searchsorted(video.timestamps, part.stop_s, side="right")), begin + 1)
         last = end - begin - (count - 1) * stride
         first = int(rng.integers(last)) if rng is not None and last > 1 else 0
-        frames = video[[begin + number for number in strided_frames(end - begin, count, stride, first)]]
-        return [frame[None] for frame in frames]
+        return list(video[[begin + number for number in strided_frames(end - begin, count, stride, first)]][:, None])
     images = [read_images(path) for path in example.images]
-    return [_squared(image) for image in images] if task.white_square else images
-
-
-def _part(video: Video, question: Question | None) -> tuple[int, int]:
-    """The first frame of the part that a question refers to, and the one after its last; at least one frame."""
-    if question is None or question.start_s is None or question.stop_s is None:
-        return 0, len(video)
-    begin = min(int(np.searchsorted(video.timestamps, question.start_s)), len(video) - 1)
-    return begin, max(int(np.searchsorted(video.timestamps, question.stop_s, side="right")), begin + 1)
+    if not task.white_square:
+        return images
+    sides = [max(image.shape[1:3]) - np.array(image.shape[1:3]) for image in images]
+    return [
+        np.pad(image, ((0, 0), (0, below), (0, right), (0, 0)), constant_values=255)
+        for image, (below, right) in zip(images, sides, strict=True)
+    ]
 
 
 def read_pixels(
@@ -185,7 +180,7 @@ def suffix_of(task: Transfer, example: TransferExample, rng: np.random.Generator
         boxes = Boxes(xyxy=np.array([t.xyxy for t in things], float).reshape(-1, 4), labels=[t.label for t in things])
         return suffix(boxes, example.things.size[1], example.things.size[0])
     if not example.references:
-        raise BadInput(f"the answer to {example.id[1]!r} of {example.id[0]} is hidden; learn from other splits (--splits)")
+        raise _hidden(example)
     return str(rng.choice(example.references))
 
 
@@ -197,39 +192,32 @@ class TaskSamples:
         self.task, self.size, self.codec = task, size, codec
         visits: dict[Any, list[TransferExample]] = {}
         for example in examples:
+            if not (example.references or example.referred or example.things):
+                raise _hidden(example)
             visits.setdefault(example.source if task.by_image else example.id, []).append(example)
         self.visits = list(visits.values())
         """Examples of which each visit takes one."""
         if not examples:
             raise BadInput(f"there is nothing to learn {task.title} from; give its files")
-        for example in examples:
-            if not (example.references or example.referred or example.things):
-                suffix_of(task, example, np.random.default_rng(0), codec)  # says that it is hidden
 
     def __len__(self) -> int:
         return len(self.visits)
 
-    @property
-    def images(self) -> int:
-        """Count the images or frames of a sample."""
-        return self.task.visible_objects
-
     def draw(self, seed: int, number: int) -> ImageTexts:
-        """Draw sample `number` of the endless shuffled stream of a seed."""
         rng = sample_generator(seed, number)
         several = self.visits[Shuffle(len(self), seed)(number)]
         example = shuffled(self.task, several[int(rng.integers(len(several)))], rng)
-        pair = TextPair(
-            prefix=example.prefix,
-            suffix=suffix_of(self.task, example, rng, self.codec),
-            long=example.things is not None,
-            kind=example.kind,
-        )
+        text = suffix_of(self.task, example, rng, self.codec)
+        pair = TextPair(prefix=example.prefix, suffix=text, long=example.things is not None, kind=example.kind)
         return ImageTexts(pixels=read_pixels(self.task, example, self.size, rng).numpy(), pairs=(pair,))
 
     def about(self) -> dict[str, Any]:
-        """Describe, for checkpoints."""
         return {"task": self.task.name, "examples": len(self), "size": self.size}
+
+
+def _hidden(example: TransferExample) -> BadInput:
+    split, key = example.id
+    return BadInput(f"the answer to {key!r} of {split} is hidden; learn from other splits (--splits)")
 
 
 def task_samples(run: PaliGemmaTransfer, config: PaliGemmaConfig, *, masks: bool = True) -> TaskSamples:
@@ -261,13 +249,6 @@ class TaskChecks(Checks):
     noise_boxes: int = 0
     """Boxes that each answer has, of a model that learned to fill lists up with noise."""
 
-    @classmethod
-    def read(cls, run: PaliGemmaTransfer, config: PaliGemmaConfig, tokens: Tokens) -> "TaskChecks":
-        """Read the task's locally scorable split from the folder `run.checks`."""
-        task = task_named(run.task)
-        some = there(read_examples(task, run.checks))
-        return cls(task, some, tokens, codec_of(run, config), noise_boxes=run.noise_boxes)
-
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
         """Generate answers, and score them; a task that is scored elsewhere has no scores."""
         assert isinstance(model, PaliGemma)
@@ -277,11 +258,10 @@ class TaskChecks(Checks):
         answerer = Answerer(model, self.tokens, self.codec)
         replies = answer_examples(answerer, self.task, some, beams=1, noise_boxes=self.noise_boxes)
         unpack = answerer.codec.unpack if self.task.metric == "referred" else None
-        chances = {key: chances_of(answerer, reply, self.noise_boxes) for key, reply in replies.items()}
         placed = self.task.metric in PLACED
+        chances = {key: chances_of(answerer, reply, self.noise_boxes) for key, reply in replies.items()} if placed else None
         texts = {key: reply.text for key, reply in replies.items()}
-        rows = score(self.task, some, texts, chances=chances if placed else None, unpack=unpack)
-        return {row.name: row.value for row in rows}
+        return {row.name: row.value for row in score(self.task, some, texts, chances=chances, unpack=unpack)}
 
 
 def spaced_subset(examples: Sequence[TransferExample], most: int | None) -> list[TransferExample]:
@@ -337,10 +317,3 @@ def chances_of(answerer: Answerer, reply: Reply, noise_boxes: int = 0) -> list[f
     if noise_boxes:
         return label_chances(answerer.tokens, reply.ids, reply.log_probabilities)
     return answerer.chances(reply)
-
-
-def _squared(image: UInt8[np.ndarray, "1 h w 3"]) -> UInt8[np.ndarray, "1 s s 3"]:
-    """The image padded with white on the right or below to a square."""
-    _, height, width, _ = image.shape
-    side = max(height, width)
-    return np.pad(image, ((0, 0), (0, side - height), (0, side - width), (0, 0)), constant_values=255)

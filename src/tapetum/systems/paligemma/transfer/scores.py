@@ -5,17 +5,17 @@ Sources: those of `tapetum.metrics`, which does the scoring, and the evaluators 
 reports it.
 
 Intervals of 95%: Wilson's if answers are right or wrong and no image is asked about twice; else a bootstrap over whole images.
-For CIDEr, word weights are kept fixed. Average precision, F1 of spotting and error rates have none.
+For CIDEr, word weights are kept fixed. Average precision, F1 of spotting and error rates have none. Differs from the reference:
+answers of MMVP are compared in lower case.
 
-Differs from the reference: answers of MMVP are compared in lower case.
-
-RefCOCO, as in the reference: the first four locations and sixteen codes of an answer count, whatever follows; fewer, an unknown
-number, or a box without a pixel give overlap 0 and count as invalid.
+RefCOCO, as in the reference: the first four locations and sixteen codes of an answer count; fewer, an unknown number, or a box
+without a pixel give overlap 0 and count as invalid.
 """
 
 import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,7 @@ class ScoreRow:
 class TaskAnswers:
     """Examples of one split, and the answers to them."""
 
+    task: Transfer
     examples: Sequence[TransferExample]
     texts: Mapping[Id, str]
     chances: Mapping[Id, Sequence[float]] = field(default_factory=dict)
@@ -63,19 +64,37 @@ class TaskAnswers:
     unpack: Unpack | None = None
     """Makes masks of codes."""
 
-    def of(self, part: Sequence[TransferExample]) -> "TaskAnswers":
-        """Select some of the examples."""
-        return TaskAnswers(examples=part, texts=self.texts, chances=self.chances, unpack=self.unpack)
+    @property
+    def references(self) -> dict[Any, str]:
+        """Look up the first right answer to each example."""
+        return {example.id: example.references[0] for example in self.examples}
 
+    @property
+    def answers(self) -> dict[Any, str]:
+        """Look up the answers to these examples alone."""
+        return {example.id: self.texts[example.id] for example in self.examples}
 
-def row_of(name: str, values: Sequence[float], examples: Sequence[TransferExample]) -> ScoreRow:
-    """Compute a mean over examples with its interval."""
-    sources = [example.source for example in examples]
-    if set(values) <= {0.0, 1.0} and len(set(sources)) == len(sources):
-        low, high = wilson_interval(int(sum(values)), len(values))
-    else:
-        low, high = bootstrap_interval(np.array(values, float), groups=sources)
-    return ScoreRow(name=name, value=float(np.mean(values)), low=low, high=high, count=len(values))
+    def judged(self, judge: Callable[[str, TransferExample], float]) -> list[float]:
+        """Score each answer."""
+        return [float(judge(self.texts[example.id], example)) for example in self.examples]
+
+    def row(self, name: str, values: Sequence[float]) -> ScoreRow:
+        """Compute a mean over the examples with its interval."""
+        sources = [example.source for example in self.examples]
+        if set(values) <= {0.0, 1.0} and len(set(sources)) == len(sources):
+            low, high = wilson_interval(int(sum(values)), len(values))
+        else:
+            low, high = bootstrap_interval(np.array(values, float), groups=sources)
+        return ScoreRow(name=name, value=float(np.mean(values)), low=low, high=high, count=len(values))
+
+    def grouped(self, values: Sequence[float], labels: Sequence[str], names: Sequence[str], word: str = "") -> list[ScoreRow]:
+        """Compute a row for the examples of each label."""
+        rows = []
+        for name in names:
+            at = [k for k, label in enumerate(labels) if label == name]
+            part = replace(self, examples=[self.examples[k] for k in at])
+            rows.append(part.row(f"{word}{name or 'of no kind'}", [values[k] for k in at]))
+        return rows
 
 
 def score(
@@ -102,163 +121,126 @@ def score(
         if not (example.references or example.referred or example.things):
             raise BadInput(f"the right answers of {example.id[0]} are hidden on a server; score {'+'.join(task.scored)} here")
         splits.setdefault(example.id[0], []).append(example)
-    whole = TaskAnswers(examples=examples, texts=texts, chances=chances or {}, unpack=unpack)
-    rows_by_split = {split: scorer(task, whole.of(part)) for split, part in splits.items()}
+    rows_by_split = {
+        split: scorer(TaskAnswers(task=task, examples=part, texts=texts, chances=chances or {}, unpack=unpack))
+        for split, part in splits.items()
+    }
     if len(rows_by_split) == 1:
         return next(iter(rows_by_split.values()))
     heads = [rows[0] for rows in rows_by_split.values()]
-    mean = ScoreRow(
-        name=f"{heads[0].name}, mean of {len(heads)} splits",
-        value=float(np.mean([r.value for r in heads])),
-        count=len(examples),
-    )
-    return [mean] + [
-        ScoreRow(name=f"{split}: {row.name}", value=row.value, low=row.low, high=row.high, count=row.count)
-        for split, rows in rows_by_split.items()
-        for row in rows
-    ]
+    name = f"{heads[0].name}, mean of {len(heads)} splits"
+    mean = ScoreRow(name=name, value=float(np.mean([row.value for row in heads])), count=len(examples))
+    return [mean] + [replace(row, name=f"{split}: {row.name}") for split, rows in rows_by_split.items() for row in rows]
 
 
-def _mean_of_kinds(values: Sequence[float], examples: Sequence[TransferExample]) -> ScoreRow:
-    scores, kinds = np.array(values, float), np.array([example.kind for example in examples])
+def _single(judge: Callable[[str, TransferExample], float], given: TaskAnswers, name: str = "accuracy") -> list[ScoreRow]:
+    """Score one answer at a time, also by kind."""
+    values, labels = given.judged(judge), [example.kind for example in given.examples]
+    rows, kinds = [given.row(name, values)], sorted(set(labels))
+    if len(kinds) == 1:
+        return rows
+    if given.task.mean_of_kinds:
+        scores, kind_of = np.array(values, float), np.array(labels)
 
-    def mean(numbers: np.ndarray) -> float:
-        some = numbers.astype(int)
-        return float(np.mean([scores[some][kinds[some] == kind].mean() for kind in sorted(set(kinds[some]))]))
+        def mean(numbers: np.ndarray) -> float:
+            some = numbers.astype(int)
+            return float(np.mean([scores[some][kind_of[some] == kind].mean() for kind in sorted(set(kind_of[some]))]))
 
-    every = np.arange(len(scores), dtype=float)
-    low, high = bootstrap_interval(every, groups=[e.source for e in examples], statistic=mean, draws=500)
-    return ScoreRow(name="accuracy, mean of kinds", value=mean(every), low=low, high=high, count=len(scores))
-
-
-def _single(
-    judge: Callable[[str, TransferExample], float], name: str = "accuracy"
-) -> Callable[[Transfer, TaskAnswers], list[ScoreRow]]:
-    """A score of one answer at a time, also by kind."""
-
-    def scored(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
-        values = [float(judge(predicted.texts[example.id], example)) for example in predicted.examples]
-        rows = [row_of(name, values, predicted.examples)]
-        kinds = sorted({example.kind for example in predicted.examples})
-        if task.mean_of_kinds and len(kinds) > 1:
-            rows.insert(0, _mean_of_kinds(values, predicted.examples))
-        return rows + (_by(kinds, [e.kind for e in predicted.examples], values, predicted.examples) if len(kinds) > 1 else [])
-
-    return scored
+        every = np.arange(len(scores), dtype=float)
+        low, high = bootstrap_interval(every, groups=[e.source for e in given.examples], statistic=mean, draws=500)
+        rows = [ScoreRow(name="accuracy, mean of kinds", value=mean(every), low=low, high=high, count=len(scores)), *rows]
+    return rows + given.grouped(values, labels, kinds)
 
 
-def _by(
-    names: Sequence[str], labels: Sequence[str], values: Sequence[float], examples: Sequence[TransferExample], word: str = ""
-) -> list[ScoreRow]:
-    rows = []
-    for name in names:
-        at = [k for k, label in enumerate(labels) if label == name]
-        rows.append(row_of(f"{word}{name or 'of no kind'}", [values[k] for k in at], [examples[k] for k in at]))
-    return rows
-
-
-def _simple(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
-    some = _single(lambda text, e: answers.simple_vqa_accuracy(text, e.references))(task, predicted)
-    any_of = _single(lambda text, e: answers.any_match(text, e.references), "any of the answers")(task, predicted)
+def _simple(given: TaskAnswers) -> list[ScoreRow]:
+    some = _single(lambda text, e: answers.simple_vqa_accuracy(text, e.references), given)
+    any_of = _single(lambda text, e: answers.any_match(text, e.references), given, "any of the answers")
     return [some[0], any_of[0], *some[1:]]
 
 
-def _letter(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
-    def right(text: str, example: TransferExample) -> float:
-        return float(answers.option_letter(text) == answers.option_letter(example.references[0]))
-
-    lost = [float(answers.option_letter(predicted.texts[e.id]) is None) for e in predicted.examples]
-    rows = _single(right)(task, predicted)
-    return [rows[0], row_of("without a letter", lost, predicted.examples), *rows[1:]]
+def _letter(given: TaskAnswers) -> list[ScoreRow]:
+    rows = _single(lambda text, e: answers.option_letter(text) == answers.option_letter(e.references[0]), given)
+    lost = given.judged(lambda text, e: answers.option_letter(text) is None)
+    return [rows[0], given.row("without a letter", lost), *rows[1:]]
 
 
-def _count(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
-    def right(text: str, example: TransferExample) -> float:
-        return float(answers.count_of(text) == answers.count_of(example.references[0]))
+def _count(given: TaskAnswers) -> list[ScoreRow]:
+    def right(text: str, example: TransferExample) -> bool:
+        return answers.count_of(text) == answers.count_of(example.references[0])
 
-    true = [answers.count_of(e.references[0]) for e in predicted.examples]
-    values = [right(predicted.texts[e.id], e) for e in predicted.examples]
+    true = [answers.count_of(reference) for reference in given.references.values()]
     names = sorted(set(true), key=lambda t: (not t.isdigit(), int(t) if t.isdigit() else 0, t))
-    return [*_single(right)(task, predicted), *_by(names, true, values, predicted.examples, "count ")]
+    return [*_single(right, given), *given.grouped(given.judged(right), true, names, "count ")]
 
 
-def _yes_no(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
-    texts = {e.id: predicted.texts[e.id] for e in predicted.examples}
-    scores = pope_scores(texts, {e.id: e.references[0] for e in predicted.examples})
-    right = [float(predicted.texts[e.id].lower() == e.references[0].lower()) for e in predicted.examples]
+def _yes_no(given: TaskAnswers) -> list[ScoreRow]:
+    scores = pope_scores(given.answers, given.references)
+    right = given.judged(lambda text, e: text.lower() == e.references[0].lower())
     more = ("f1", "precision", "recall", "yes", "valid")
-    rows = [ScoreRow(name=name, value=getattr(scores, name), count=scores.count) for name in more]
-    return [row_of("accuracy", right, predicted.examples), *rows]
+    return [given.row("accuracy", right)] + [
+        ScoreRow(name=name, value=getattr(scores, name), count=scores.count) for name in more
+    ]
 
 
-def _pairs(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
-    texts = {e.id: predicted.texts[e.id].lower() for e in predicted.examples}
-    truth = {e.id: e.references[0].lower() for e in predicted.examples}
-    scores = mmvp_scores(texts, truth, {e.id: e.kind for e in predicted.examples})
-    low, high = wilson_interval(round(scores.mean * scores.count), scores.count)
-    single = [float(texts[key] == truth[key]) for key in truth]
-    pairs = ScoreRow(name="accuracy of pairs", value=scores.mean, low=low, high=high, count=scores.count)
-    return [pairs, row_of("accuracy of questions", single, predicted.examples)]
+def _pairs(given: TaskAnswers) -> list[ScoreRow]:
+    texts, truth = ({key: text.lower() for key, text in part.items()} for part in (given.answers, given.references))
+    both = mmvp_scores(texts, truth, {e.id: e.kind for e in given.examples})
+    right, count = sum(both.values()), len(both)
+    low, high = wilson_interval(right, count)
+    pairs = ScoreRow(name="accuracy of pairs", value=right / count, low=low, high=high, count=count)
+    return [pairs, given.row("accuracy of questions", [float(texts[key] == truth[key]) for key in truth])]
 
 
-def _cider(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
-    kinds = sorted({e.kind for e in predicted.examples}, key=lambda kind: (kind != "en", kind))
+def _cider(given: TaskAnswers) -> list[ScoreRow]:
+    kinds = sorted({e.kind for e in given.examples}, key=lambda kind: (kind != "en", kind))
     if len(kinds) == 1:
-        return _captions(predicted, "")
-    parts = {kind: _captions(predicted.of([e for e in predicted.examples if e.kind == kind]), f"{kind} ") for kind in kinds}
-    heads = [rows[0] for kind, rows in parts.items() if kind != "en"]
-    others = ScoreRow(
-        name=f"CIDEr, mean of {len(heads)} languages but en",
-        value=float(np.mean([r.value for r in heads])),
-        count=len(predicted.examples),
-    )
+        return _captions(given, "")
+    by_kind = {kind: [e for e in given.examples if e.kind == kind] for kind in kinds}
+    parts = {kind: _captions(replace(given, examples=some), f"{kind} ") for kind, some in by_kind.items()}
+    heads = [rows[0].value for kind, rows in parts.items() if kind != "en"]
+    name = f"CIDEr, mean of {len(heads)} languages but en"
+    others = ScoreRow(name=name, value=float(np.mean(heads)), count=len(given.examples))
     first = [parts["en"][0], others] if "en" in parts else [others]
     return first + [row for rows in parts.values() for row in rows if row not in first]
 
 
-def _captions(predicted: TaskAnswers, word: str) -> list[ScoreRow]:
-    scores = caption_scores(
-        {e.id: predicted.texts[e.id] for e in predicted.examples}, {e.id: e.references for e in predicted.examples}
-    )
-    each = [float(scores.cider_each[e.id]) for e in predicted.examples]
-    rouge = [float(scores.rouge_each[e.id]) for e in predicted.examples]
+def _captions(given: TaskAnswers, word: str) -> list[ScoreRow]:
+    scores = caption_scores(given.answers, {e.id: e.references for e in given.examples})
     return [
-        row_of(f"{word}CIDEr", each, predicted.examples),
-        ScoreRow(name=f"{word}BLEU-4", value=scores.bleu[3], count=len(each)),
-        row_of(f"{word}ROUGE-L", rouge, predicted.examples),
+        given.row(f"{word}CIDEr", [float(scores.cider_each[e.id]) for e in given.examples]),
+        ScoreRow(name=f"{word}BLEU-4", value=scores.bleu[3], count=len(given.examples)),
+        given.row(f"{word}ROUGE-L", [float(scores.rouge_each[e.id]) for e in given.examples]),
     ]
 
 
-def _tables(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
-    rows = []
-    for name, structure in (("TEDS", False), ("TEDS of structure", True)):
-        values = [teds(predicted.texts[e.id], e.references[0], structure=structure) for e in predicted.examples]
-        rows.append(row_of(name, values, predicted.examples))
-    return rows
+def _tables(given: TaskAnswers) -> list[ScoreRow]:
+    return [
+        given.row(name, given.judged(lambda text, e, structure=structure: teds(text, e.references[0], structure=structure)))
+        for name, structure in (("TEDS", False), ("TEDS of structure", True))
+    ]
 
 
-def _music(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
-    texts: dict[Hashable, str] = {e.id: predicted.texts[e.id] for e in predicted.examples}
-    truth: dict[Hashable, str] = {e.id: e.references[0] for e in predicted.examples}
+def _music(given: TaskAnswers) -> list[ScoreRow]:
     units: Any = {"CER": "character", "SER": "symbol", "LER": "line"}
-    return [ScoreRow(name=name, value=error_rate(texts, truth, unit), count=len(truth)) for name, unit in units.items()]
+    rates = {name: error_rate(given.answers, given.references, unit) for name, unit in units.items()}
+    return [ScoreRow(name=name, value=value, count=len(given.examples)) for name, value in rates.items()]
 
 
-def _referred(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
-    if predicted.unpack is None:
-        raise BadInput(f"{task.title} is scored by masks, which need a codec; name it with --masks")
+def _referred(given: TaskAnswers) -> list[ScoreRow]:
+    if given.unpack is None:
+        raise BadInput(f"{given.task.title} is scored by masks, which need a codec; name it with --masks")
     overlaps, boxes, invalid = [], [], []
-    for example in predicted.examples:
+    for example in given.examples:
         assert example.referred is not None
         height, width = example.referred.size
-        read = first_mask(predicted.texts[example.id], width, height, predicted.unpack)
+        read = first_mask(given.texts[example.id], width, height, given.unpack)
+        mask, box = read or (np.zeros((height, width), bool), np.zeros((1, 4)))
         invalid.append(float(read is None))
-        mask, box = read if read is not None else (np.zeros((height, width), bool), np.zeros((1, 4)))
         overlaps.append(float(mask_iou(mask, example.referred.mask())))
         boxes.append(0.0 if read is None else float(paired_box_iou(box, np.array([example.referred.xyxy]))[0]))
-    rows = [row_of("mask IoU", overlaps, predicted.examples), row_of("box IoU", boxes, predicted.examples)]
-    rows += [row_of(f"box accuracy at {at}", [float(b >= at) for b in boxes], predicted.examples) for at in THRESHOLDS]
-    return [*rows, row_of("invalid", invalid, predicted.examples)]
+    rows = [given.row("mask IoU", overlaps), given.row("box IoU", boxes)]
+    rows += [given.row(f"box accuracy at {at}", [float(b >= at) for b in boxes]) for at in THRESHOLDS]
+    return [*rows, given.row("invalid", invalid)]
 
 
 def first_mask(text: str, width: int, height: int, unpack: Unpack) -> tuple[np.ndarray, np.ndarray] | None:
@@ -280,61 +262,51 @@ def first_mask(text: str, width: int, height: int, unpack: Unpack) -> tuple[np.n
     return paste(unpack(np.array([codes]))[0], places, (height, width)), box
 
 
-def _boxes(example: TransferExample, predicted: TaskAnswers) -> tuple[Boxes, int]:
-    """The boxes of an answer, and how many groups of tokens were malformed."""
-    assert example.things is not None
-    height, width = example.things.size
-    parsed = parse(predicted.texts[example.id], width, height, chances=predicted.chances.get(example.id))
-    return parsed.boxes, parsed.malformed
-
-
-def _detection(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
+def _boxes(given: TaskAnswers) -> tuple[dict[Any, TrueBoxes], dict[Any, Boxes], int]:
+    """Look up the true boxes and those of answers, and count malformed groups of tokens."""
     truths, boxes, malformed = {}, {}, 0
-    for example in predicted.examples:
-        things = example.things.things if example.things is not None else ()
+    for example in given.examples:
+        assert example.things is not None
+        things, (height, width) = example.things.things, example.things.size
         truths[example.id] = TrueBoxes(
             xyxy=np.array([t.xyxy for t in things], float).reshape(-1, 4),
             labels=[t.label for t in things],
             crowd=[t.crowd for t in things],
             area=[t.area for t in things],
         )
-        boxes[example.id], bad = _boxes(example, predicted)
-        malformed += bad
+        parsed = parse(given.texts[example.id], width, height, chances=given.chances.get(example.id))
+        boxes[example.id] = parsed.boxes
+        malformed += parsed.malformed
+    return truths, boxes, malformed
+
+
+def _detection(given: TaskAnswers) -> list[ScoreRow]:
+    truths, boxes, malformed = _boxes(given)
     scores = detection_scores(boxes, truths)
-    names = {
-        "AP": "ap",
-        "AP50": "ap50",
-        "AP75": "ap75",
-        "AP small": "ap_small",
-        "AP medium": "ap_medium",
-        "AP large": "ap_large",
-    }
-    rows = [ScoreRow(name=name, value=getattr(scores, of), count=len(truths)) for name, of in names.items()]
-    rows += [ScoreRow(name=f"recall, {most} boxes", value=value, count=len(truths)) for most, value in scores.recall.items()]
-    rows += [ScoreRow(name=f"AP {label}", value=value, count=len(truths)) for label, value in scores.ap_by_label.items()]
-    return [*rows, ScoreRow(name="malformed boxes an image", value=malformed / len(truths), count=len(truths))]
+    values = [("AP", scores.ap), ("AP50", scores.ap50), ("AP75", scores.ap75)]
+    values += [(f"AP {size}", getattr(scores, f"ap_{size}")) for size in ("small", "medium", "large")]
+    values += [(f"recall, {most} boxes", value) for most, value in scores.recall.items()]
+    values += [(f"AP {label}", value) for label, value in scores.ap_by_label.items()]
+    values.append(("malformed boxes an image", malformed / len(truths)))
+    return [ScoreRow(name=name, value=value, count=len(truths)) for name, value in values]
 
 
-def _spotting(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
-    truths, boxes = {}, {}
-    for example in predicted.examples:
-        things = example.things.things if example.things is not None else ()
-        truths[example.id] = Boxes(xyxy=np.array([t.xyxy for t in things]).reshape(-1, 4), labels=[t.label for t in things])
-        boxes[example.id] = _boxes(example, predicted)[0]
-    scores = spotting_f1(boxes, truths)
+def _spotting(given: TaskAnswers) -> list[ScoreRow]:
+    truths, boxes, _ = _boxes(given)
+    scores = spotting_f1(boxes, {key: Boxes(xyxy=true.xyxy, labels=true.labels) for key, true in truths.items()})
     counts = {"F1": scores.n_predictions + scores.n_targets, "precision": scores.n_predictions, "recall": scores.n_targets}
     return [ScoreRow(name=name, value=getattr(scores, name.lower()), count=count) for name, count in counts.items()]
 
 
-_SCORERS: Mapping[Metric, Callable[[Transfer, TaskAnswers], list[ScoreRow]]] = {
+_SCORERS: Mapping[Metric, Callable[[TaskAnswers], list[ScoreRow]]] = {
     "cider": _cider,
-    "vqa": _single(lambda texts, e: answers.vqa_accuracy(texts, e.references)),
+    "vqa": partial(_single, lambda text, e: answers.vqa_accuracy(text, e.references)),
     "vqa-simple": _simple,
-    "exact": _single(lambda texts, e: answers.exact_match(texts, e.references[0])),
-    "exact-lower": _single(lambda texts, e: answers.exact_match(texts, e.references[0], lower=True)),
-    "anls": _single(lambda texts, e: answers.anls(texts, e.references), "ANLS"),
-    "relaxed": _single(lambda texts, e: answers.relaxed_match(texts, e.references[0])),
-    "rsvqa": _single(lambda texts, e: answers.any_match(texts, e.references, lower=True)),
+    "exact": partial(_single, lambda text, e: answers.exact_match(text, e.references[0])),
+    "exact-lower": partial(_single, lambda text, e: answers.exact_match(text, e.references[0], lower=True)),
+    "anls": partial(_single, lambda text, e: answers.anls(text, e.references), name="ANLS"),
+    "relaxed": partial(_single, lambda text, e: answers.relaxed_match(text, e.references[0])),
+    "rsvqa": partial(_single, lambda text, e: answers.any_match(text, e.references, lower=True)),
     "letter": _letter,
     "count": _count,
     "yes-no": _yes_no,

@@ -7,8 +7,7 @@ transfer configs, whose sweeps give the best values at each size.
     tapetum eval paligemma --task vqav2 --data DIR --model MODEL
 
 Unusual: the defaults written in the public configs are not the best ones (COCO 1e-4, RefCOCO 5 epochs); these are the best.
-DocVQA, ChartQA, ScienceQA and RefCOCO prompts have no added words. MSVD-QA uses 8 frames. xGQA and MaRVL say `en`, since their
-answers are English. PaliGemma 2's additions are only partly published: see `remark`.
+xGQA and MaRVL say `en`, since their answers are English. PaliGemma 2's additions are only partly published: see `remark`.
 
 None of the published scores was measured here. Sources: PaliGemma, table 1 (one run, answers of test servers), PaliGemma 2,
 table 13 and section 4 (means of five runs, often on validation splits, "val"), and at 896 pixels Gemma 3 (2503.19786, table
@@ -43,13 +42,13 @@ def _documents(smooth: float) -> dict[int, Recipe]:
 # fmt: off
 _QUESTIONS = (
     Transfer(
-        name="vqav2", title="VQAv2", prompt="answer", metric="vqa", length=32, examples=658_000, reader="vqav2",
-        recipes={**at((224,), 10, 256, 1e-5, 1e-6), **at((448,), 10, 256, 1e-5)}, train=("train", "val"),
-        evaluate=("test",), local=("val",), resize="reference",
+        name="vqav2", title="VQAv2", metric="vqa", length=32, examples=658_000, reader="vqav2",
+        recipes={**at((224,), 10, 256, 1e-5, 1e-6), **at((448,), 10, 256, 1e-5)}, train=("train", "val"), evaluate=("test",),
+        local=("val",), resize="reference",
     ),
-    tried("mmvp", "MMVP", "vqav2", "pairs", reader="mmvp", resize="reference"),
+    tried("mmvp", "MMVP", "vqav2", "pairs", resize="reference"),
     tried(
-        "pope", "POPE", "vqav2", "yes-no", length=48, reader="pope", evaluate=("random", "popular", "adversarial"),
+        "pope", "POPE", "vqav2", "yes-no", length=48, evaluate=("random", "popular", "adversarial"),
         remark="The public config says the bare question; the paper's numbers are those of answer en.",
     ),
     tried(
@@ -57,54 +56,52 @@ _QUESTIONS = (
         remark=NO_PROMPT + "4 prompts, 5 samples each, scored by cosines of the Universal Sentence Encoder.",
     ),
     Transfer(
-        name="okvqa", title="OK-VQA", prompt="answer", metric="vqa-simple", length=32, examples=9_000, reader="okvqa",
-        recipes=at(SMALL, 10, 128, 5e-6), train=("train",), evaluate=("val",), resize="reference",
+        name="okvqa", title="OK-VQA", metric="vqa-simple", length=32, examples=9_000,
+        recipes=at(SMALL, 10, 128, 5e-6), evaluate=("val",), resize="reference",
     ),
     Transfer(
-        name="aokvqa-mc", title="A-OKVQA, multiple choice", prompt="choose", metric="exact", length=128, examples=18_200,
-        reader="aokvqa", recipes=at(SMALL, 15, 128, 5e-6), train=("train", "val"), local=("val",), resize="reference",
+        name="aokvqa-mc", title="A-OKVQA, multiple choice", prompt="choose", length=128, examples=18_200,
+        recipes=at(SMALL, 15, 128, 5e-6), train=("train", "val"), local=("val",), resize="reference",
     ),
     Transfer(
-        name="aokvqa-da", title="A-OKVQA, direct answer", prompt="answer", metric="vqa-simple", length=32, examples=18_200,
-        reader="aokvqa", recipes=at(SMALL, 10, 128, 5e-6), train=("train", "val"), local=("val",), resize="reference",
+        name="aokvqa-da", title="A-OKVQA, direct answer", metric="vqa-simple", length=32, examples=18_200,
+        recipes=at(SMALL, 10, 128, 5e-6), train=("train", "val"), local=("val",), resize="reference",
     ),
     Transfer(
-        name="gqa", title="GQA", prompt="answer", metric="exact", length=32, examples=1_080_000, reader="gqa",
+        name="gqa", title="GQA", length=32, examples=1_080_000, reader="gqa",
         recipes={**at((224,), 1, 256, 1e-5), **at((448,), 1, 256, 1e-5, freeze=True)}, train=("train", "val"),
         evaluate=("testdev",),
     ),
     tried(
-        "xgqa", "xGQA", "gqa", reader="xgqa", mean_of_kinds=True,
+        "xgqa", "xGQA", "gqa", mean_of_kinds=True,
         remark="bn de id ko pt ru zh; questions in them, answers in English.",
     ),
     Transfer(
-        name="nlvr2", title="NLVR2", prompt="answer", metric="exact", length=64, images=2, examples=93_400, reader="nlvr2",
+        name="nlvr2", title="NLVR2", length=64, images=2, examples=93_400,
         recipes={**at((224,), 3, 256, 1e-5, 1e-6), **at((448,), 10, 256, 3e-6, 3e-7)}, train=("train", "dev"),
         evaluate=("test1",),
     ),
     tried(
-        "marvl", "MaRVL", "nlvr2", length=64, images=2, reader="marvl", mean_of_kinds=True,
+        "marvl", "MaRVL", "nlvr2", length=64, images=2, mean_of_kinds=True,
         remark="id sw ta tr zh; left, then right.",
     ),
     Transfer(
-        name="ai2d", title="AI2D", prompt="choose", metric="exact", length=128, examples=12_400,
-        recipes=at(SMALL, 10, 256, 1e-5, 1e-6), train=("train",), resize="reference", evaluation_resize="reference-plain",
+        name="ai2d", title="AI2D", prompt="choose", length=128, examples=12_400, recipes=at(SMALL, 10, 256, 1e-5, 1e-6),
+        resize="reference", evaluation_resize="reference-plain",
     ),
     Transfer(
         name="scienceqa", title="ScienceQA, with an image", prompt="letter", metric="letter", length=512, examples=8_300,
         reader="scienceqa", recipes=at(SMALL, 20, 128, 1e-5, freeze=True), train=("train", "val"), shuffle_options=True,
     ),
     Transfer(
-        name="rsvqa-lr", title="RSVQA-LR, without numbers", prompt="answer", metric="rsvqa", length=32, lower=True,
-        examples=47_200, reader="rsvqa-lr", recipes=at(SMALL, 3, 256, 3e-6, 0, 0, 0.2), train=("train", "val"),
-        resize="reference", evaluation_resize="reference-plain", kinds=("comp", "presence", "rural_urban"),
-        mean_of_kinds=True,
+        name="rsvqa-lr", title="RSVQA-LR, without numbers", metric="rsvqa", length=32, lower=True, examples=47_200,
+        recipes=at(SMALL, 3, 256, 3e-6, 0, 0, 0.2), train=("train", "val"), resize="reference",
+        evaluation_resize="reference-plain", kinds=("comp", "presence", "rural_urban"), mean_of_kinds=True,
     ),
     Transfer(
-        name="rsvqa-hr", title="RSVQA-HR, without numbers", prompt="answer", metric="rsvqa", length=32, lower=True,
-        examples=432_000, reader="rsvqa-hr", recipes=at(SMALL, 1, 256, 1e-5), train=("train", "val"),
-        evaluate=("test", "test_phili"), resize="reference", evaluation_resize="reference-plain", kinds=("comp", "presence"),
-        mean_of_kinds=True,
+        name="rsvqa-hr", title="RSVQA-HR, without numbers", metric="rsvqa", length=32, lower=True, examples=432_000,
+        recipes=at(SMALL, 1, 256, 1e-5), train=("train", "val"), evaluate=("test", "test_phili"),
+        resize="reference", evaluation_resize="reference-plain", kinds=("comp", "presence"), mean_of_kinds=True,
     ),
     Transfer(
         name="chartqa", title="ChartQA", prompt="bare", metric="relaxed", length=48, examples=30_200, reader="chartqa",
@@ -112,22 +109,21 @@ _QUESTIONS = (
         remark="The reference draws people's and made questions as 7,398 to 20,901: as often as there are of each in train.",
     ),
     Transfer(
-        name="vizwiz", title="VizWizVQA", prompt="answer", metric="vqa-simple", length=48, examples=24_800, reader="vizwiz",
+        name="vizwiz", title="VizWizVQA", metric="vqa-simple", length=48, examples=24_800,
         recipes=at(SMALL, 10, 256, 1e-5), train=("train", "val"), local=("val",), resize="reference",
         evaluation_resize="reference-plain",
     ),
     Transfer(
-        name="tallyqa", title="TallyQA", prompt="answer", metric="count", length=32, examples=249_000, reader="tallyqa",
-        recipes={**at((224,), 2, 256, 1e-5), **at((448,), 2, 256, 1e-5, 1e-6)}, train=("train",), resize="reference",
+        name="tallyqa", title="TallyQA", metric="count", length=32, examples=249_000,
+        recipes={**at((224,), 2, 256, 1e-5), **at((448,), 2, 256, 1e-5, 1e-6)}, resize="reference",
     ),
     tried("countbenchqa", "CountBenchQA", "tallyqa", "count", resize="reference", remark="540 questions; 490 are public."),
     Transfer(
-        name="ocr-vqa", title="OCR-VQA", prompt="answer", metric="exact-lower", length=32, examples=902_000,
-        reader="ocr-vqa", recipes={**at(SMALL, 3, 128, 3e-6), **at((896,), 3, 128, 1e-5)}, train=("train", "val"),
-        resize="reference",
+        name="ocr-vqa", title="OCR-VQA", metric="exact-lower", length=32, examples=902_000,
+        recipes={**at(SMALL, 3, 128, 3e-6), **at((896,), 3, 128, 1e-5)}, train=("train", "val"), resize="reference",
     ),
     Transfer(
-        name="textvqa", title="TextVQA", prompt="answer", metric="vqa", length=32, examples=39_600, reader="textvqa",
+        name="textvqa", title="TextVQA", metric="vqa", length=32, examples=39_600, reader="textvqa",
         recipes={**at((224,), 5, 256, 3e-6), **at((448,), 10, 256, 3e-6, 3e-7), **at((896,), 10, 256, 3e-6)},
         train=("train", "val"), local=("val",), resize="reference",
     ),
@@ -136,17 +132,16 @@ _QUESTIONS = (
         recipes=at(ALL, 10, 256, 1e-5, 1e-6), train=("train", "val"), local=("val",), resize="reference",
     ),
     Transfer(
-        name="infovqa", title="InfographicVQA", prompt="answer", metric="anls", length=48, lower=True, examples=26_700,
-        reader="infovqa", recipes=_documents(0.4), train=("train", "val"), local=("val",), resize="reference",
+        name="infovqa", title="InfographicVQA", metric="anls", length=48, lower=True, examples=26_700,
+        recipes=_documents(0.4), train=("train", "val"), local=("val",), resize="reference",
     ),
     Transfer(
-        name="st-vqa", title="ST-VQA", prompt="answer", metric="anls", length=48, lower=True, examples=26_100,
-        reader="st-vqa", recipes=_documents(0.1), train=("train",), local=("val",), resize="reference",
-        remark="The official train is all of train and val, which the reference parts by images; list them in val_images.txt.",
+        name="st-vqa", title="ST-VQA", metric="anls", length=48, lower=True, examples=26_100,
+        recipes=_documents(0.1), local=("val",), resize="reference",
+        remark="The official train is all of train and val, which the reference parts by images.",
     ),
     Transfer(
-        name="vsr", title="VSR", prompt="answer", metric="exact", length=18, reader="vsr",
-        recipes={224: Recipe(batch_size=1024)}, train=("train",),
+        name="vsr", title="VSR", length=18, recipes={224: Recipe(batch_size=1024)},
         remark="Epochs, rate and prompt are not known here; the prompt is that of NLVR2. Two splits are two folders.",
     ),
 )
@@ -162,23 +157,22 @@ _CAPTIONS = (
     ),
     Transfer(
         name="coco-35l", title="COCO-35L", prompt="caption-language", metric="cider", length=32, examples=113_000,
-        recipes=at(SMALL, 25, 256, 1e-5, 1e-6), reader="coco-35l", train=("train",), evaluate=("dev",), by_image=True,
-        mean_of_kinds=True,
+        recipes=at(SMALL, 25, 256, 1e-5, 1e-6), reader="coco-35l", evaluate=("dev",), by_image=True, mean_of_kinds=True,
         remark="35 languages, each drawn as often; 25 epochs are of images (5 x 566,435 visits).",
     ),
-    tried("xm3600", "Crossmodal-3600", "coco-35l", "cider", "caption-language", reader="xm3600", mean_of_kinds=True),
+    tried("xm3600", "Crossmodal-3600", "coco-35l", "cider", "caption-language", mean_of_kinds=True),
     Transfer(
         name="screen2words", title="Screen2Words", prompt="caption", metric="cider", length=24, examples=18_100,
-        recipes=at(SMALL, 10, 256, 1e-5, 0, 0.3, 0.2), reader="screen2words", train=("train", "dev"),
+        recipes=at(SMALL, 10, 256, 1e-5, 0, 0.3, 0.2), train=("train", "dev"),
     ),
     Transfer(
         name="textcaps", title="TextCaps", prompt="caption", metric="cider", length=32, beams=3, lower=True, examples=22_000,
-        recipes=at(SMALL, 5, 256, 1e-5, 1e-6), reader="textcaps", train=("train",), evaluate=("val",), by_image=True,
+        recipes=at(SMALL, 5, 256, 1e-5, 1e-6), reader="textcaps", evaluate=("val",), by_image=True,
         remark="The paper calls the evaluated split test, the public code val.",
     ),
     Transfer(
         name="scicap", title="SciCap", prompt="caption", metric="cider", length=96, examples=120_000,
-        recipes=at(SMALL, 80, 256, 3e-5, 0, 0.1, 0.1), reader="scicap", train=("train", "val"),
+        recipes=at(SMALL, 80, 256, 3e-5, 0, 0.1, 0.1), train=("train", "val"),
         remark="First sentences, figures without parts.",
     ),
     Transfer(
@@ -187,15 +181,15 @@ _CAPTIONS = (
         remark="A red box around the widget is drawn into the image beforehand, of a width not known here; 5 references.",
     ),
     Transfer(
-        name="docci", title="DOCCI", prompt="caption", metric="none", recipes={448: Recipe()}, reader="docci", train=("train",),
+        name="docci", title="DOCCI", prompt="caption", metric="none", recipes={448: Recipe()},
         remark="Its prompt is not known here; that of captions stands in. Scored by the sentences that a model finds not "
         "entailed; how it is learned is not known here.",
     ),
 )
 _PLACES = (
     Transfer(
-        name="refcoco", title="RefCOCO, RefCOCO+, RefCOCOg", prompt="expression", metric="referred", length=48,
-        examples=24_400, reader="refcoco", by_image=True, train=("train",),
+        name="refcoco", title="RefCOCO, RefCOCO+, RefCOCOg", prompt="expression", metric="referred", length=48, examples=24_400,
+        reader="refcoco", by_image=True,
         recipes={
             **at((224,), 100, 256, 3e-5, 0, 0.1, 0.3), **at((448,), 100, 256, 1e-5, 0, 0, 0.3),
             **at((896,), 100, 64, 1e-5, 0, 0, 0.3),
@@ -213,12 +207,12 @@ _PLACES = (
     ),
     Transfer(
         name="doclaynet", title="DocLayNet", prompt="detect-all", metric="detection",
-        recipes=dict.fromkeys(ALL, Recipe(epochs=50)), reader="doclaynet", train=("train",),
+        recipes=dict.fromkeys(ALL, Recipe(epochs=50)), reader="doclaynet",
         remark="Lists are filled up with noise (--noise-boxes).",
     ),
     *(
         Transfer(
-            name=name, title=title, prompt="bare", metric="spotting", length=2048, train=("train",),
+            name=name, title=title, prompt="bare", metric="spotting", length=2048,
             recipes={896: Recipe(steps=15_000, batch_size=256, lr=1e-5, smoothing=0.1)}, remark=NO_PROMPT.strip(),
         )
         for name, title in (("icdar15", "ICDAR 2015"), ("total-text", "Total-Text"))
@@ -228,57 +222,53 @@ _WRITTEN = (
     *(
         Transfer(
             name=name, title=title, prompt="bare", metric="tables", length=4096, recipes={896: Recipe(lr=1e-4)},
-            train=("train",), white_square=True, remark=NO_PROMPT + "Steps and size of images are not known here.",
+            white_square=True, remark=NO_PROMPT + "Steps and size of images are not known here.",
         )
         for name, title in (("fintabnet", "FinTabNet"), ("pubtabnet", "PubTabNet"))
     ),
     Transfer(
-        name="molecules", title="Molecules (SMILES)", prompt="bare", metric="exact", length=256, train=("train",),
-        white_square=True, recipes={448: Recipe(steps=30_000, lr=1e-4, smoothing=0.1)}, remark=NO_PROMPT.strip(),
+        name="molecules", title="Molecules (SMILES)", prompt="bare", length=256, white_square=True,
+        recipes={448: Recipe(steps=30_000, lr=1e-4, smoothing=0.1)}, remark=NO_PROMPT.strip(),
     ),
     Transfer(
         name="grandstaff", title="GrandStaff", prompt="bare", metric="music", length=1024, recipes={896: Recipe()},
-        train=("train",), remark=NO_PROMPT + "Nor is the recipe.",
+        remark=NO_PROMPT + "Nor is the recipe.",
     ),
     Transfer(
-        name="mimic-cxr", title="MIMIC-CXR", prompt="bare", metric="none", recipes={896: Recipe()}, train=("train",),
+        name="mimic-cxr", title="MIMIC-CXR", prompt="bare", metric="none", recipes={896: Recipe()},
         remark=NO_PROMPT + "Nor is the recipe. Scored by RadGraph F1, which needs a model of its own.",
     ),
 )
 _VIDEOS = (
     Transfer(
         name="msrvtt-cap", title="MSR-VTT captions", prompt="caption", metric="cider", length=32, examples=5_000,
-        reader="msrvtt-cap",
-        recipes=at(_VIDEO, 20, 128, 1e-5, freeze=True), train=("train", "val"), frames=FrameSampling(count=16, stride=9),
-        resize="reference-video",
+        reader="msrvtt-cap", recipes=at(_VIDEO, 20, 128, 1e-5, freeze=True), train=("train", "val"),
+        frames=FrameSampling(stride=9), resize="reference-video",
     ),
     Transfer(
-        name="msrvtt-qa", title="MSRVTT-QA", prompt="answer", metric="exact", length=64, examples=122_000, reader="msrvtt-qa",
-        recipes=at(_VIDEO, 1, 128, 1e-5, freeze=True), train=("train", "val"), frames=FrameSampling(count=16, stride=9),
+        name="msrvtt-qa", title="MSRVTT-QA", length=64, examples=122_000,
+        recipes=at(_VIDEO, 1, 128, 1e-5, freeze=True), train=("train", "val"), frames=FrameSampling(stride=9),
         resize="reference-video",
     ),
     Transfer(
         name="activitynet-cap", title="ActivityNet captions", prompt="caption", metric="cider", length=64, examples=44_800,
-        reader="activitynet-cap", recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6, freeze=True), train=("train",), evaluate=("val_1",),
-        frames=FrameSampling(count=16, stride=30), resize="reference-video",
+        recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6, freeze=True), evaluate=("val_1",),
+        frames=FrameSampling(stride=30), resize="reference-video",
         remark="An example is a part of a video. 44,800 are more than train has, so val was learned too; what was scored is not"
         " known here.",
     ),
     Transfer(
-        name="activitynet-qa", title="ActivityNet-QA", prompt="answer", metric="exact", length=64, examples=43_100,
-        reader="activitynet-qa", recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6), train=("train", "val"),
-        frames=FrameSampling(count=16, stride=70), resize="reference-video",
-        remark="43,100 examples are more than the 32,000 of train, so val is learned too.",
+        name="activitynet-qa", title="ActivityNet-QA", length=64, examples=43_100,
+        recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6), train=("train", "val"), frames=FrameSampling(stride=70),
+        resize="reference-video", remark="43,100 examples are more than the 32,000 of train, so val is learned too.",
     ),
     Transfer(
-        name="vatex", title="VATEX", prompt="caption", metric="cider", length=64, examples=24_900,
-        reader="vatex", recipes=at(_VIDEO, 10, 128, 3e-6, 3e-7), train=("train",), frames=FrameSampling(count=16, stride=7),
-        resize="reference-video",
+        name="vatex", title="VATEX", prompt="caption", metric="cider", length=64, examples=24_900, reader="vatex",
+        recipes=at(_VIDEO, 10, 128, 3e-6, 3e-7), frames=FrameSampling(stride=7), resize="reference-video",
     ),
     Transfer(
-        name="msvd-qa", title="MSVD-QA", prompt="answer", metric="exact", length=64, examples=29_700,
-        recipes=at(_VIDEO, 1, 128, 3e-6, 3e-7), train=("train",), frames=FrameSampling(count=8, stride=26),
-        resize="reference-video",
+        name="msvd-qa", title="MSVD-QA", length=64, examples=29_700, recipes=at(_VIDEO, 1, 128, 3e-6, 3e-7),
+        frames=FrameSampling(count=8, stride=26), resize="reference-video",
     ),
 )
 # fmt: on

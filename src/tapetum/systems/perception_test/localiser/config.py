@@ -31,8 +31,7 @@ class LocaliserConfig:
     levels: int = 5
     """Of the pyramid; each has half the anchors of the one before."""
     shortest: int = 4
-    """Steps from an anchor to the far end of a segment up to which it is of the first level; of each further one, twice as
-    many."""
+    """Steps to the far end of a segment up to which an anchor is of the first level; of each further one twice as many."""
     radius: float = 1.5
     """Strides from the middle of a segment within which anchors have it as their target."""
     dropout: float = 0.1
@@ -73,7 +72,7 @@ class LocaliserRun:
     """What is localised."""
     features: str = "efficientnet-lite0"
     """Features: of an encoder by name or file, of a model of video (mcvit-films), motion:TRACKER (how points move), log-mel
-    (the sound), a folder of VIDEO.npy of shape (t, d), or its address; several, with commas between, are put side by side."""
+    (the sound), or a folder of VIDEO.npy of shape (t, d); several, with commas between, are put side by side."""
     grid: int = 2
     """Rows and columns to which an encoder's last map is pooled, side by side; 0 takes its pooled vector."""
     frame_rate: float = 4.0

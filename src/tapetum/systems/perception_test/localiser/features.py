@@ -3,12 +3,9 @@
 Models of video, such as mcvit-films, and the motion of tracked points (motion:TRACKER) are handed in by the caller, since their
 systems are not known here: `tapetum.bench.perception_test`.
 
-The published features of the benchmark are folders with a file for each video. Whatever is a plain array (t, d) will do; arrays
-of Python objects are refused, so a file runs nothing.
-
-    ID.npy    action: TSP features of the video, (l, 512), one for every 16 frames at 15 frames a second
-              sound:  MMV features of the sound, (l, 256)
-    ID.npz    the same with one array in it
+The published features of the benchmark are folders of ID.npy: TSP features of the video, (l, 512), one for every 16 frames at
+15 frames a second (actions), or MMV features of the sound, (l, 256). Whatever is a plain array (t, d) will do; arrays of Python
+objects are refused, so a file runs nothing.
 
 Several kinds are put side by side, each resampled linearly to the length of the first, ends on ends, as the public ActionFormer
 does.
@@ -16,19 +13,16 @@ does.
 log-mel: 64 bands from 60 Hz to 7.6 kHz (HTK's scale) of windows of 32 ms every 16 ms, log(energy + 1e-6).
 """
 
-import zipfile
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from jaxtyping import Float, Float32
 
-from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
-from tapetum.data.remote_folder import local_place
 from tapetum.systems.perception_test.footage import SOUND_RATE, VideoContent
 
 if TYPE_CHECKING:
@@ -57,12 +51,12 @@ VideoModels = Callable[[str, int, float, str | None], FeatureSource | None]
 
 
 class FeatureFiles:
-    """ID.npy or ID.npz in a folder."""
+    """ID.npy in a folder."""
 
     def __init__(self, folder: str | Path):
         """Raises BadInput where there are none."""
         self.folder = Path(folder)
-        self.files = {p.stem: p for p in sorted(self.folder.glob("*.np[yz]")) if not p.name.startswith(".")}
+        self.files = {p.stem: p for p in sorted(self.folder.glob("*.npy")) if not p.name.startswith(".")}
         if not self.files:
             raise BadInput(f"there are no features (ID.npy) in {folder}; fetch them with --parts features")
 
@@ -77,7 +71,6 @@ class LogMel:
     """Log-mel spectrogram of the sound."""
 
     def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
-        """Compute the features of the video's sound."""
         return log_mel(content.sound)
 
 
@@ -89,7 +82,6 @@ class EncoderFeatures:
         self.encoder, self.grid, self.frame_rate = encoder.eval(), grid, frame_rate
 
     def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
-        """Compute the features of the video's frames."""
         import torch
         from torch.nn.functional import adaptive_avg_pool2d
 
@@ -109,25 +101,22 @@ class EncoderFeatures:
 
 
 class JoinedFeatures:
-    """Several kinds side by side."""
+    """Several kinds side by side, at the length of the first."""
 
     def __init__(self, sources: Sequence[FeatureSource]):
         self.sources = sources
 
     def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
-        """Read the features of each source, at the length of the first."""
-        first, *others = (source.read(name, content) for source in self.sources)
-        for other in others:
-            first = join_features(first, other)
-        return first
+        return reduce(join_features, (source.read(name, content) for source in self.sources))
 
 
 def read_features(path: str | Path) -> Float32[np.ndarray, "l c"]:
     """Read the features of a video. Raises BadInput for what is no array (l, c) of finite numbers; runs nothing."""
-    path = Path(path)
     try:
-        array = _array(path)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError) as error:
+        array = np.load(no_pipe(path), mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray) or array.nbytes > _MOST:
+            raise ValueError("it is no single array, or a huge one")
+    except (OSError, ValueError, EOFError) as error:
         raise BadInput(f"{path} cannot be read as features ({' '.join(str(error).split())[:120]}); fetch it again") from error
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
@@ -137,20 +126,6 @@ def read_features(path: str | Path) -> Float32[np.ndarray, "l c"]:
     if not np.isfinite(features).all():
         raise BadInput(f"{path} holds features that are no finite numbers; fetch it again [not-finite]")
     return features
-
-
-def _array(path: Path) -> np.ndarray:
-    if path.suffix.lower() != ".npz":
-        array = np.load(no_pipe(path), mmap_mode="r", allow_pickle=False)
-        if not isinstance(array, np.ndarray) or array.nbytes > _MOST:
-            raise ValueError("it is no single array, or a huge one")
-        return array
-    with zipfile.ZipFile(no_pipe(path)) as content:
-        members = content.infolist()
-        if len(members) != 1 or members[0].file_size > _MOST:
-            raise ValueError(f"it has {len(members)} arrays, or a huge one; wanted one")
-        with content.open(members[0]) as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def join_features(video: Float32[np.ndarray, "l c"], sound: Float32[np.ndarray, "m d"]) -> Float32[np.ndarray, "l cd"]:
@@ -176,14 +151,13 @@ def load_source(
 ) -> FeatureSource:
     """Load what `LocaliserRun.features` names; `folder` is where the features of a folder are now.
 
-    `video_models` is asked for each name first. Of an address a copy is made.
-    Raises BadInput for what is neither an encoder nor a folder.
+    `video_models` is asked for each name first. Raises BadInput for what is neither an encoder nor a folder.
     """
     from tapetum.encoders.references import load
     from tapetum.hub.loading import is_weights
 
     sources: list[FeatureSource] = []
-    for name in split_names(names) if folder is not None else local_names(names):
+    for name in split_names(names):
         if name == SOUND:
             sources.append(LogMel())
         elif folder is not None or (Path(name).is_dir() and not is_weights(Path(name))):
@@ -204,11 +178,6 @@ def split_names(names: str) -> list[str]:
     ['mcvit-films', 'log-mel']
     """
     return [name for part in names.split(",") if (name := part.strip())]
-
-
-def local_names(names: str) -> list[str]:
-    """List what `LocaliserRun.features` names, with copies of what lies at addresses, which are made first (`local_place`)."""
-    return [str(local_place(name)) if is_address(name) else name for name in split_names(names)]
 
 
 def log_mel(samples: Float[np.ndarray, " n"], sample_rate: int = SOUND_RATE) -> Float32[np.ndarray, "t d"]:

@@ -30,7 +30,7 @@ from tapetum.systems.perception_test.localiser.features import (
     FeatureSource,
     VideoModels,
     load_source,
-    local_names,
+    split_names,
 )
 from tapetum.systems.perception_test.localiser.model import Localiser, anchors, assign_targets, resample
 from tapetum.systems.perception_test.localiser.predict import LOCALISER_FILE, save
@@ -64,13 +64,11 @@ class LocaliserTask(Task, Dataset):
         self.at = anchors(run.network)
 
     def model(self) -> nn.Module:
-        """Make a new network that knows the scale of the features."""
         made = Localiser(self.run.network, self.examples[0].features.shape[1], len(self.classes))
         made.standardise(torch.from_numpy(np.concatenate([example.features for example in self.examples])))
         return made
 
     def dataset(self) -> "LocaliserTask":
-        """Make the videos by number."""
         return self
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
@@ -96,12 +94,10 @@ class LocaliserTask(Task, Dataset):
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the network's loss."""
         assert isinstance(model, Localiser)
         return model.loss(batch["features"], batch["targets"], batch["distances"])
 
     def describe(self) -> Mapping[str, Any]:
-        """List what the run depends on."""
         return {**asdict(self.run), "videos_seen": len(self.examples), "classes": list(self.classes)}
 
 
@@ -116,17 +112,16 @@ def train_localiser(
     """
     if not run.data:
         raise BadInput("there is no data; give --data with annotations of the train split")
-    annotations = {name: video for name, video in read_annotations(run.data).items() if video.segments(run.task)}
+    annotations = {name: video for name, video in read_annotations(run.data).items() if video.of(run.task)}
     if not annotations:
         raise BadInput(f"{run.data} has no segment of the task {run.task}; give the annotations of that task")
-    classes = sorted({segment.label_id for video in annotations.values() for segment in video.segments(run.task)})
-    features = local_names(run.features)
-    source = load_source(",".join(features), run.grid, run.frame_rate, video_models=video_models)
+    classes = sorted({segment.label_id for video in annotations.values() for segment in video.of(run.task)})
+    source = load_source(run.features, run.grid, run.frame_rate, video_models=video_models)
     cache = None if isinstance(source, FeatureFiles) else launch.out / "features"
     paths = find_videos(Path(run.videos), list(annotations)) if run.videos else {}
     say(f"{len(annotations)} videos, {len(classes)} classes of {run.task}s")
     made_by = stamp(
-        features=[weights_fingerprint(name.removeprefix(MOTION)) for name in features],
+        features=[weights_fingerprint(name.removeprefix(MOTION)) for name in split_names(run.features)],
         grid=run.grid,
         frame_rate=run.frame_rate,
     )
@@ -154,7 +149,7 @@ def train_localiser(
 
 def _example(run: LocaliserRun, classes: list[int], video: AnnotatedVideo, features: np.ndarray) -> LocaliserExample:
     places: Mapping[int, int] = {label: place for place, label in enumerate(classes)}
-    segments = video.segments(run.task)
+    segments = video.of(run.task)
     spans = np.array([[s.start_s, s.end_s] for s in segments]).reshape(-1, 2) / video.metadata.seconds
     return LocaliserExample(features, spans.clip(0, 1), np.array([places[s.label_id] for s in segments], np.int64))
 

@@ -24,18 +24,18 @@ from tapetum.systems.pretraining.task import PretrainTask
 
 @dataclass(frozen=True, kw_only=True)
 class MethodSettings:
-    """The table of methods: the name of each, its settings, which are its part of a run's, and its class."""
+    """The table of methods: the name of each, its settings, which a run of it has, and its class."""
 
-    supervised: Supervised = field(default_factory=Supervised, metadata={"task": SupervisedTask})
-    clip: Clip = field(default_factory=Clip, metadata={"task": ClipTask})
-    siglip: SigLip = field(default_factory=SigLip, metadata={"task": SigLipTask})
-    simclr: SimClr = field(default_factory=SimClr, metadata={"task": SimClrTask})
-    byol: Byol = field(default_factory=Byol, metadata={"task": ByolTask})
-    dino: Dino = field(default_factory=Dino, metadata={"task": DinoTask})
-    mae: Mae = field(default_factory=Mae, metadata={"task": MaeTask})
-    dinov2: DinoV2 = field(default_factory=DinoV2, metadata={"task": DinoV2Task})
-    lejepa: LeJepa = field(default_factory=LeJepa, metadata={"task": LeJepaTask})
-    ijepa: IJepa = field(default_factory=IJepa, metadata={"task": IJepaTask})
+    supervised: Supervised | None = field(default=None, metadata={"task": SupervisedTask})
+    clip: Clip | None = field(default=None, metadata={"task": ClipTask})
+    siglip: SigLip | None = field(default=None, metadata={"task": SigLipTask})
+    simclr: SimClr | None = field(default=None, metadata={"task": SimClrTask})
+    byol: Byol | None = field(default=None, metadata={"task": ByolTask})
+    dino: Dino | None = field(default=None, metadata={"task": DinoTask})
+    mae: Mae | None = field(default=None, metadata={"task": MaeTask})
+    dinov2: DinoV2 | None = field(default=None, metadata={"task": DinoV2Task})
+    lejepa: LeJepa | None = field(default=None, metadata={"task": LeJepaTask})
+    ijepa: IJepa | None = field(default=None, metadata={"task": IJepaTask})
 
 
 METHODS: Mapping[str, type[PretrainTask]] = {each.name: each.metadata["task"] for each in fields(MethodSettings)}

@@ -53,10 +53,10 @@ class ByolTask(PretrainTask):
     help = "Prediction of what a slow average says of another view; no negatives."
     Settings = Byol
     presets: ClassVar = {
-        "small": {"byol": Byol(hidden=1024)},
+        "small": {"byol": {"hidden": 1024}},
         # BYOL (arXiv 2006.07733), 3.3 and its public code for 1,000 epochs
-        "resnet": {**RESNET, **LARS, "base_lr": 0.2, "weight_decay": 1.5e-6, "epochs": 1000, "byol": Byol(decay=0.996)},
-        "vit": {**VIT, **MOCO_V3, "byol": Byol(decay=0.99, layers=3)},
+        "resnet": {**RESNET, **LARS, "base_lr": 0.2, "weight_decay": 1.5e-6, "epochs": 1000, "byol": {"decay": 0.996}},
+        "vit": {**VIT, **MOCO_V3, "byol": {"decay": 0.99, "layers": 3}},
     }
     unpublished: ClassVar = {"vit": FOR_MOCO_V3}
     least_batch = 2

@@ -78,9 +78,9 @@ class ClipTask(PretrainTask):
             "batch_size": 256,
             "micro_batch": 256,
             "weight_decay": 0.1,
-            "clip": Clip(width=128, depth=4, heads=4, projection=128),
+            "clip": {"width": 128, "depth": 4, "heads": 4, "projection": 128},
         },
-        "resnet": {**RESNET, **_PUBLISHED, "betas": (0.9, 0.999), "clip": Clip(projection=1024)},
+        "resnet": {**RESNET, **_PUBLISHED, "betas": (0.9, 0.999), "clip": {"projection": 1024}},
         "vit": {**VIT, **_PUBLISHED, "encoder": "clip-base-16", "betas": (0.9, 0.98), "eps": 1e-6},
     }
     unpublished: ClassVar = {"resnet": _TEXTS, "vit": _TEXTS}

@@ -95,7 +95,7 @@ class DinoTask(PretrainTask):
         "small": {
             "base_lr": 5e-4,
             "clip_norm": 3.0,
-            "dino": Dino(local_views=6, prototypes=4096, hidden=1024, decay=0.99),
+            "dino": {"local_views": 6, "prototypes": 4096, "hidden": 1024, "decay": 0.99},
         },
         # the command for a ResNet-50 in the public code of DINO (arXiv 2104.14294): 8 GPUs of 64 images, 100 epochs
         "resnet": {
@@ -107,7 +107,7 @@ class DinoTask(PretrainTask):
             "warmup_epochs": 10,
             "clip_norm": 3.0,
             "clip_each": True,
-            "dino": Dino(global_area=(0.14, 1.0), local_area=(0.05, 0.14)),
+            "dino": {"global_area": (0.14, 1.0), "local_area": (0.05, 0.14)},
         },
         # DINO, section 3.2
         "vit": {
@@ -120,7 +120,7 @@ class DinoTask(PretrainTask):
             "final_weight_decay": 0.4,
             "clip_norm": 3.0,
             "clip_each": True,
-            "dino": Dino(final_teacher_temperature=0.07),
+            "dino": {"final_teacher_temperature": 0.07},
         },
     }
     unpublished: ClassVar = {"vit": {"epochs": "of its ablations; the longer run of its public weights could not be read"}}

@@ -105,7 +105,7 @@ class DinoV2Task(DinoTask):
             "final_weight_decay": 0.4,
             "base_lr": 5e-4,
             "clip_norm": 3.0,
-            "dinov2": DinoV2(local_views=6, prototypes=4096, hidden=1024, decay=0.99, koleo=0.0),
+            "dinov2": {"local_views": 6, "prototypes": 4096, "hidden": 1024, "decay": 0.99, "koleo": 0.0},
         },
         # the public code's vitl16_short: 32 GPUs of 64 images; 4e-3 for 1,024 images, in proportion to the root of the batch;
         # its epochs are of 1,250 steps, two of ImageNet's at this batch
@@ -121,7 +121,7 @@ class DinoV2Task(DinoTask):
             "final_weight_decay": 0.4,
             "clip_norm": 3.0,
             "clip_each": True,
-            "dinov2": DinoV2(teacher_warmup_epochs=60, frozen_epochs=2),
+            "dinov2": {"teacher_warmup_epochs": 60, "frozen_epochs": 2},
         },
     }
     unpublished: ClassVar = {"vit": {"batch_size": "of the public command, 4 machines of 8 GPUs"}}
@@ -281,9 +281,8 @@ class DinoV2Task(DinoTask):
             metrics["gram"] = unlike.detach()
             loss = loss + settings.gram * unlike
         if settings.koleo:
-            spread = torch.stack(
-                [losses.koleo(part, joint=True) for part in classes[0].chunk(2)]
-            ).sum()  # two crops never repel each other
+            first, second = map(losses.koleo, classes[0].chunk(2))  # two crops never repel each other
+            spread = first + second
             metrics["koleo"] = spread.detach()
             loss = loss + settings.koleo * spread
         if settings.centring == "centre":

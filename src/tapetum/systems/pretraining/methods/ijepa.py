@@ -74,7 +74,7 @@ class IJepaTask(PretrainTask):
             "weight_decay": 0.04,
             "final_weight_decay": 0.4,
             "base_lr": 5e-4,
-            "ijepa": IJepa(width=96, depth=4, heads=4, decay=0.99),
+            "ijepa": {"width": 96, "depth": 4, "heads": 4, "decay": 0.99},
         },
         # configs/in1k_vith14_ep300.yaml of the public code: 16 GPUs of 128 images
         "vit": {

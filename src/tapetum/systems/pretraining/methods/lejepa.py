@@ -60,15 +60,15 @@ class LeJepaTask(PretrainTask):
         "small": {
             "weight_decay": 0.05,
             "base_lr": 5e-4,
-            "lejepa": LeJepa(local_views=4, slices=256, hidden=512, projection=64),
+            "lejepa": {"local_views": 4, "slices": 256, "hidden": 512, "projection": 64},
         },
         # the public code's read-me: learning rate 5e-4, weight decay by family
         "resnet": {**RESNET, "optimizer": "adamw", "base_lr": 5e-4, "weight_decay": 5e-4, "batch_size": 512},
         "vit": {**VIT, "base_lr": 5e-4, "weight_decay": 0.05, "batch_size": 512},
     }
     unpublished: ClassVar = {
-        preset: {"epochs": "100 in its tables of ImageNet", "batch_size": "512 of its ablations"}
-        for preset in ("resnet", "vit")
+        "resnet": {"epochs": "100 in its tables of ImageNet", "batch_size": "512 of its ablations"},
+        "vit": {"epochs": "100 in its tables of ImageNet", "batch_size": "512 of its ablations"},
     }
     least_batch = 2
 

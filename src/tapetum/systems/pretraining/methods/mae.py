@@ -63,7 +63,7 @@ class MaeTask(PretrainTask):
             "weight_decay": 0.05,
             "base_lr": 5e-4,
             "betas": (0.9, 0.95),
-            "mae": Mae(width=128, depth=4, heads=4),
+            "mae": {"width": 128, "depth": 4, "heads": 4},
         },
         # MAE (arXiv 2111.06377), A.1
         "vit": {

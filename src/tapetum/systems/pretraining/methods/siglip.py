@@ -57,7 +57,7 @@ class SigLipTask(ClipTask):
             "micro_batch": 256,
             "weight_decay": 0.1,
             "betas": (0.9, 0.95),
-            "siglip": SigLip(width=128, depth=4, heads=4, projection=128),
+            "siglip": {"width": 128, "depth": 4, "heads": 4, "projection": 128},
         },
         # SigLIP (arXiv 2303.15343): ViT-B/16 with attention pooling and a text tower of the same size
         "vit": {

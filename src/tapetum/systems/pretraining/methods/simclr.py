@@ -54,10 +54,10 @@ class SimClrTask(PretrainTask):
     help = "Two views of an image that find each other among all others."
     Settings = SimClr
     presets: ClassVar = {
-        "small": {"batch_size": 256, "micro_batch": 256, "simclr": SimClr(temperature=0.2, hidden=512, strength=0.5)},
+        "small": {"batch_size": 256, "micro_batch": 256, "simclr": {"temperature": 0.2, "hidden": 512, "strength": 0.5}},
         # SimCLR (arXiv 2002.05709), 2.1 and its longest runs
         "resnet": {**RESNET, **LARS, "base_lr": 0.3, "weight_decay": 1e-6, "epochs": 1000},
-        "vit": {**VIT, **MOCO_V3, "simclr": SimClr(temperature=0.2, layers=3, hidden=4096, projection=256)},
+        "vit": {**VIT, **MOCO_V3, "simclr": {"temperature": 0.2, "layers": 3, "hidden": 4096, "projection": 256}},
     }
     unpublished: ClassVar = {"vit": FOR_MOCO_V3}
     least_batch = 2

@@ -56,7 +56,7 @@ class SupervisedTask(PretrainTask):
             "batch_size": 1024,
             "epochs": 90,
             "weight_decay": 1e-4,
-            "supervised": Supervised(smoothing=0.0),
+            "supervised": {"smoothing": 0.0},
         },
         # the decay of ViT's own run (arXiv 2010.11929); rate, length and warm-up of DeiT's (arXiv 2012.12877, table 9)
         "vit": {**VIT, "base_lr": 2.5e-4, "weight_decay": 0.3, "epochs": 300, "warmup_epochs": 5},

@@ -5,6 +5,5 @@ data      the images that a plan names, in memory: read, or made on the spot; cu
 point     one run with a full schedule of its own: pre-train, probe, fine-tune for pixels -> a row
 sweep     all points of a plan, each done once, whatever is killed
 fronts    Pareto fronts with bootstrap membership; where small and large networks cross
-claims    the claims F1 to F10, each held, falsified or undecided
-results   all that was found, also as one HTML file, with charts as SVG
+results   all of it so far: JSON and a table
 """

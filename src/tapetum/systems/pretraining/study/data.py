@@ -6,7 +6,7 @@ only on the part and k.
 
 Variants of one pool have equal size and different quality, for the study of curation, after the question of arXiv 2209.15589,
 whether methods without labels need curated data; its own data sets are not available, so they are emulated from one pool.
-Which images are used, and how they are changed, depends only on the seed and their number.
+Which images are used, and how they are changed, depends only on their number.
 
     curated      every class equally often
     long_tailed  classes from frequent to rare by a factor of 100, as in CIFAR-10-LT (arXiv 1901.05555)
@@ -44,11 +44,7 @@ _IMAGES, _PIXELS = 2711, 2712
 
 
 def inside(shape: str, x: np.ndarray, y: np.ndarray) -> Bool[np.ndarray, "h w"]:
-    """Check which points of a plane lie in a shape that fills -1..1.
-
-    >>> inside("ring", np.array([[0.0, 0.8]]), np.zeros((1, 2))).tolist()
-    [[False, True]]
-    """
+    """Check which points of a plane lie in a shape that fills -1..1."""
     radius, box = np.hypot(x, y), np.maximum(abs(x), abs(y))
     tests = {
         "disc": radius < 1,
@@ -98,11 +94,7 @@ class ShapeImages:
         return f"shape {k}"
 
 
-KEPT = 4096
-"""Images that are kept in memory once they are drawn."""
-
-
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=4096)
 def _image(part: str, k: int, size: int) -> UInt8[np.ndarray, "h w 3"]:
     return drawn(np.random.default_rng([_IMAGES, PARTS.index(part), k]), (size, size), [k % len(SHAPE_NAMES)])[0]
 
@@ -139,43 +131,39 @@ WRONG = 0.4
 """Share of noisy labels that are wrong."""
 STRANGE = 0.5
 """Share of images off the domain."""
+_SEED = 0
 _ORDER, _RANK, _WRONG, _STRANGE, _MOVED, _TEXTURE = range(2701, 2707)
 
 
-def varied(source: ImageSource, variant: str, count: int, seed: int = 0) -> ImageSource:
-    """Make a variant with `count` images. Raises BadInput for an unknown one, and if required labels are missing."""
+def varied(source: ImageSource, variant: str, count: int) -> ImageSource:
+    """Make a variant with `count` images. Raises BadInput for an unknown one, and where labels or images are missing."""
     if variant not in VARIANTS:
         raise BadInput(f"there is no variant {variant!r} of the data; it is one of {', '.join(VARIANTS)}")
     if variant in ("long_tailed", "noisy") and source.labels is None:
         raise BadInput(f"data become {variant} by their classes, and these have none; put images into a folder a class")
-    places = chosen(source, variant, count, seed)
+    if variant == "long_tailed" and source.labels is not None:
+        places = long_tailed(source.labels, len(source.classes), count)
+    elif variant == "duplicated":
+        places = np.repeat(balanced(source, -(-count // COPIES)), COPIES)[:count]
+    else:
+        places = balanced(source, count)
     labels = None if source.labels is None else source.labels[places].astype(np.int64)
-    strange = np.zeros(len(places), bool)
     if variant == "noisy" and labels is not None:
-        labels = mislabelled(labels, len(source.classes), seed)
+        labels = mislabelled(labels, len(source.classes))
+    strange = np.zeros(len(places), bool)
     if variant == "off_domain":
-        strange[_generator(_STRANGE, seed).permutation(len(places))[: round(STRANGE * len(places))]] = True
-    images = VariedImages(source.images, places, seed, variant == "duplicated", strange)
+        strange[_generator(_STRANGE).permutation(len(places))[: round(STRANGE * len(places))]] = True
+    images = VariedImages(source.images, places, variant == "duplicated", strange)
     captions = None if source.captions is None else [source.captions[k] for k in places.tolist()]
-    about = {**source.about, "variant": variant, "images": len(places), "variant_seed": seed}
+    about = {**source.about, "variant": variant, "images": len(places), "variant_seed": _SEED}
     return replace(source, images=images, labels=labels, captions=captions, about=about)
 
 
-def chosen(source: ImageSource, variant: str, count: int, seed: int) -> Int64[np.ndarray, " n"]:
-    """List the pool images of a variant, some repeatedly. Raises BadInput for more than there are."""
-    if variant == "long_tailed" and source.labels is not None:
-        return long_tailed(source.labels, len(source.classes), count, seed)
-    if variant == "duplicated":
-        few = balanced(source, -(-count // COPIES), seed)
-        return np.repeat(few, COPIES)[:count]
-    return balanced(source, count, seed)
-
-
-def balanced(source: ImageSource, count: int, seed: int) -> Int64[np.ndarray, " n"]:
+def balanced(source: ImageSource, count: int) -> Int64[np.ndarray, " n"]:
     """List images of all classes in turn, shuffled within each class."""
     if not 2 <= count <= len(source):
         raise BadInput(f"the plan wants {count} images of {len(source)}; give a count of 2 up to that")
-    rng = _generator(_ORDER, seed)
+    rng = _generator(_ORDER)
     if source.labels is None:
         return rng.permutation(len(source))[:count].astype(np.int64)
     own = [rng.permutation(np.flatnonzero(source.labels == k)) for k in range(len(source.classes))]
@@ -183,7 +171,7 @@ def balanced(source: ImageSource, count: int, seed: int) -> Int64[np.ndarray, " 
     return np.concatenate(own)[np.argsort(turn, kind="stable")][:count].astype(np.int64)
 
 
-def long_tailed(labels: np.ndarray, classes: int, count: int, seed: int) -> Int64[np.ndarray, " n"]:
+def long_tailed(labels: np.ndarray, classes: int, count: int) -> Int64[np.ndarray, " n"]:
     """List images whose classes, in shuffled order, become rarer by a constant factor.
 
     Raises BadInput if the pool has too few of the most frequent class.
@@ -191,7 +179,7 @@ def long_tailed(labels: np.ndarray, classes: int, count: int, seed: int) -> Int6
     shares = IMBALANCE ** -(np.arange(classes) / max(classes - 1, 1))
     counts = np.maximum(1, np.floor(shares / shares.sum() * count)).astype(int)
     counts[0] += count - counts.sum()
-    rng = _generator(_RANK, seed)
+    rng = _generator(_RANK)
     ranks, chosen_rows = rng.permutation(classes), []
     for k, want in zip(ranks.tolist(), counts.tolist(), strict=True):
         rows = rng.permutation(np.flatnonzero(labels == k))
@@ -204,14 +192,9 @@ def long_tailed(labels: np.ndarray, classes: int, count: int, seed: int) -> Int6
     return rng.permutation(np.concatenate(chosen_rows)).astype(np.int64)
 
 
-def mislabelled(labels: Int64[np.ndarray, " n"], classes: int, seed: int) -> Int64[np.ndarray, " n"]:
-    """Replace a fraction of the labels by those of other classes.
-
-    >>> labels = np.repeat(np.arange(4), 25)
-    >>> float((mislabelled(labels, 4, 0) != labels).mean())
-    0.4
-    """
-    rng = _generator(_WRONG, seed)
+def mislabelled(labels: Int64[np.ndarray, " n"], classes: int) -> Int64[np.ndarray, " n"]:
+    """Replace a fraction of the labels by those of other classes."""
+    rng = _generator(_WRONG)
     which = rng.permutation(len(labels))[: round(WRONG * len(labels))]
     other = labels.copy()
     other[which] = (labels[which] + rng.integers(1, max(classes, 2), len(which))) % classes
@@ -225,7 +208,6 @@ class VariedImages:
     images: ImageSequence
     places: Int64[np.ndarray, " n"]
     """Which images of the pool."""
-    seed: int
     moved: bool
     """Each is moved by up to two pixels, and its brightness changed by up to 8 of 255."""
     strange: Bool[np.ndarray, " n"]
@@ -237,16 +219,16 @@ class VariedImages:
     def __getitem__(self, k: int) -> UInt8[np.ndarray, "h w 3"]:
         image = self.images[int(self.places[k])]
         if self.strange[k]:
-            return _texture(self.seed, k, image.shape[:2])
-        return _moved(image, self.seed, k) if self.moved else image
+            return _texture(k, image.shape[:2])
+        return _moved(image, k) if self.moved else image
 
     def name(self, k: int) -> str:
         """Name image k."""
         return f"texture {k}" if self.strange[k] else self.images.name(int(self.places[k]))
 
 
-def _moved(image: UInt8[np.ndarray, "h w 3"], seed: int, k: int) -> UInt8[np.ndarray, "h w 3"]:
-    rng = _generator(_MOVED, seed, k)
+def _moved(image: UInt8[np.ndarray, "h w 3"], k: int) -> UInt8[np.ndarray, "h w 3"]:
+    rng = _generator(_MOVED, k)
     (down, right), level = rng.integers(-2, 3, 2).tolist(), int(rng.integers(-8, 9))
     rows, columns = image.shape[:2]
     y = np.clip(np.arange(rows) + down, 0, rows - 1)
@@ -255,13 +237,13 @@ def _moved(image: UInt8[np.ndarray, "h w 3"], seed: int, k: int) -> UInt8[np.nda
 
 
 @lru_cache(maxsize=4096)
-def _texture(seed: int, k: int, size: Sequence[int]) -> UInt8[np.ndarray, "h w 3"]:
-    made = procedural(_generator(_TEXTURE, seed, k), max(size))
+def _texture(k: int, size: Sequence[int]) -> UInt8[np.ndarray, "h w 3"]:
+    made = procedural(_generator(_TEXTURE, k), max(size))
     return np.ascontiguousarray(made[: size[0], : size[1]])
 
 
-def _generator(stream: int, seed: int, *numbers: int) -> np.random.Generator:
-    return np.random.default_rng([stream, seed, *numbers])
+def _generator(stream: int, *numbers: int) -> np.random.Generator:
+    return np.random.default_rng([stream, _SEED, *numbers])
 
 
 _POOL = 4
@@ -308,24 +290,23 @@ def pixels(plan: PixelsPlan, part: Literal["train", "test"]) -> Segmented:
 
 
 def _part(plan: PixelsPlan, part: Literal["train", "test"]) -> Segmented:
+    split = "train" if part == "train" else "val"  # of most layouts the truth of test is not public
     if plan.data == SHAPES:
-        return ShapePixels("train" if part == "train" else "val", _SHAPE_PIXELS[part], plan.kept)
-    place = Path(plan.data)
+        return ShapePixels(split, _SHAPE_PIXELS[part], plan.kept)
     if plan.layout == "parquet":
-        return _Listed(place, part)
+        return _Listed(Path(plan.data), split)
     if plan.layout not in SEGMENTED:
         raise BadInput(f"there is no layout {plan.layout!r} of pixels; it is one of parquet, {', '.join(SEGMENTED)}")
-    if not place.is_dir():
-        raise BadInput(f"there is no folder {place}; give one laid out as {plan.layout}")
-    held_out = "test" if plan.layout == "camvid" else "val"  # of the others the truth of test is not public
-    return SEGMENTED[plan.layout](place, "train" if part == "train" else held_out)
+    if not Path(plan.data).is_dir():
+        raise BadInput(f"there is no folder {plan.data}; give one laid out as {plan.layout}")
+    return SEGMENTED[plan.layout](Path(plan.data), part if plan.layout == "camvid" else split)
 
 
 class _Listed:
     """Tables with the columns image and mask."""
 
-    def __init__(self, place: Path, part: str):
-        dataset = listing("parquet", place, "train" if part == "train" else "val")
+    def __init__(self, place: Path, split: Literal["train", "val"]):
+        dataset = listing("parquet", place, split)
         if dataset.asks != "elements":
             raise BadInput(f"{place} has no column mask; give tables with a class for each pixel")
         self.files, self.classes = dataset.files, dataset.classes

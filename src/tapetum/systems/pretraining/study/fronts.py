@@ -12,7 +12,7 @@ A setting is on the Pareto front if its score is above that of everything that c
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,6 @@ from tapetum.core.errors import BadInput
 DRAWS = 2000
 """Of the bootstrap."""
 _SEED = 27
-_TOGETHER = 1 << 22
 
 
 def mean_iou(counts: Int64[np.ndarray, "*n k k"]) -> Float[np.ndarray, "*n"]:
@@ -40,7 +39,7 @@ def mean_iou(counts: Int64[np.ndarray, "*n k k"]) -> Float[np.ndarray, "*n"]:
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Rows that differ by their seed alone."""
+    """Rows of one setting, which differ by their seed alone."""
 
     rows: tuple[Mapping[str, Any], ...]
     by_seed: Float[np.ndarray, "rows draws"]
@@ -66,58 +65,26 @@ class RunGroup:
         if name.startswith("__") or name not in self.rows[0]:
             raise AttributeError(name)
         first = self.rows[0][name]
-        if isinstance(first, bool | str) or name in ("budget", "flops", "steps", "parameters", "forward_flops"):
+        if isinstance(first, bool | str) or name in ("budget", "flops", "forward_flops"):
             return first
         values = [row[name] for row in self.rows if row[name] is not None]
         return float(np.mean(values)) if values else None
 
-    @property
-    def key(self) -> tuple[str, str, float, str]:
-        """Get the key that identifies the setting."""
-        return key_of(self.rows[0])
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Compute the 95 % interval of the samples."""
-        return interval(self.samples)
-
-
-def key_of(row: Mapping[str, Any]) -> tuple[str, str, float, str]:
-    """Read the setting of a row: size, method, budget, variant."""
-    return str(row["size"]), str(row["method"]), float(row["budget"]), str(row["variant"])
-
 
 def interval(samples: Float[np.ndarray, " draws"], questions: int = 1) -> tuple[float, float]:
     """Compute the ends of the 95 % interval of samples; for several questions, 95 % jointly (Bonferroni)."""
-    out = 0.025 / max(questions, 1)
-    low, high = np.quantile(samples, (out, 1 - out)).tolist()
+    low, high = np.quantile(samples, (0.025 / questions, 1 - 0.025 / questions)).tolist()
     return low, high
 
 
-@dataclass(frozen=True)
-class Settings:
-    """All settings of a study."""
-
-    groups: tuple[RunGroup, ...]
-    seed_deviation: float | None
-    """Of scores between seeds, in common; None where no setting has two."""
-    index: Mapping[tuple[str, str, float, str], RunGroup] = field(default_factory=dict)
-    own_deviation: float | None = None
-    """What is left of `seed_deviation` once the seeds' means over the settings of a size are taken away."""
-
-    def get(self, size: str, method: str, budget: float, variant: str = "curated") -> RunGroup | None:
-        """Find a setting, if it was run."""
-        return self.index.get((size, method, float(budget), variant))
-
-    def curated(self) -> list[RunGroup]:
-        """List the settings on curated data, which are compared by budget."""
-        return [setting for setting in self.groups if setting.variant == "curated"]
+SettingKey = tuple[str, str, float, str]
+"""Size, method, budget and variant."""
 
 
-def settings_of(
+def group_rows(
     rows: Sequence[Mapping[str, Any]], counts: Sequence[Int64[np.ndarray, "n k k"]] = (), draws: int = DRAWS
-) -> Settings:
-    """Make settings from rows and the counts on each scored image; without counts, samples only reflect seeds.
+) -> dict[SettingKey, RunGroup]:
+    """Group rows by setting, with the counts on each scored image; without counts, samples only reflect seeds.
 
     Raises BadInput if rows were scored on different images.
     """
@@ -127,19 +94,24 @@ def settings_of(
         raise BadInput("points of the study were scored on different images; run it anew")
     rng = np.random.default_rng(_SEED)
     scores = resampled(counts, rng, draws) if counts else np.array([[row["miou"]] * draws for row in rows])
-    groups: dict[tuple[str, str, float, str], list[int]] = {}
-    for k, row in enumerate(rows):
-        groups.setdefault(key_of(row), []).append(k)
-    deviation = pooled_deviation([[rows[k]["miou"] for k in which] for which in groups.values()])
-    own = own_deviation(rows)
-    shared = np.sqrt(max((deviation or 0.0) ** 2 - (own or 0.0) ** 2, 0.0))
+    pooled, own = (deviation or 0.0 for deviation in seed_deviations(rows))
+    shared = np.sqrt(max(pooled**2 - own**2, 0.0))
     luck = {key: shared * rng.standard_normal(draws) for key in dict.fromkeys((row["size"], row["seed"]) for row in rows)}
-    made = []
-    for which in groups.values():
-        noise = rng.standard_normal((len(which), draws)) * (own or 0.0)
+    groups = {}
+    for key, which in _places(rows).items():
+        noise = rng.standard_normal((len(which), draws)) * own
         noise += np.stack([luck[rows[k]["size"], rows[k]["seed"]] for k in which])
-        made.append(RunGroup(tuple(rows[k] for k in which), scores[which] + noise))
-    return Settings(tuple(made), deviation, {setting.key: setting for setting in made}, own)
+        groups[key] = RunGroup(tuple(rows[k] for k in which), scores[which] + noise)
+    return groups
+
+
+def _places(rows: Sequence[Mapping[str, Any]]) -> dict[SettingKey, list[int]]:
+    """The numbers of the rows of each setting."""
+    places: dict[SettingKey, list[int]] = {}
+    for k, row in enumerate(rows):
+        key = str(row["size"]), str(row["method"]), float(row["budget"]), str(row["variant"])
+        places.setdefault(key, []).append(k)
+    return places
 
 
 def resampled(
@@ -151,44 +123,30 @@ def resampled(
     return np.stack([mean_iou((weights @ one.reshape(images, -1)).reshape(draws, *one.shape[1:])) for one in counts])
 
 
-def pooled_deviation(groups: Sequence[Sequence[float]]) -> float | None:
-    """Compute the pooled standard deviation within groups of two or more values.
-
-    >>> pooled_deviation([[1.0, 3.0], [5.0], [2.0, 4.0]])
-    1.4142135623730951
-    """
-    several = [np.array(values) for values in groups if len(values) > 1]
-    if not several:
-        return None
-    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in several)
-    return float(np.sqrt(squares / sum(len(values) - 1 for values in several)))
-
-
-def own_deviation(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    """Compute the deviation of scores from an additive model of setting and seed effects, separately for each size.
-
-    With too few rows to separate the two, it is that of `pooled_deviation`; None if no setting has two seeds.
+def seed_deviations(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float] | tuple[None, None]:
+    """Compute the standard deviation of scores between seeds: pooled over settings, and of an additive model of setting and
+    seed effects, separately for each size; with too few rows to separate the two they are equal. None if no setting has two.
 
     >>> rows = [{"size": "s", "method": m, "budget": 1, "variant": "curated", "seed": k, "miou": y}
     ...         for m, k, y in (("a", 1, 1.0), ("a", 2, 3.0), ("b", 1, 2.0), ("b", 2, 6.0))]
-    >>> round(own_deviation(rows), 6)
-    1.0
+    >>> [round(deviation, 6) for deviation in seed_deviations(rows)]
+    [2.236068, 1.0]
     """
-    groups: dict[Any, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(key_of(row), []).append(row)
-    several = [group for group in groups.values() if len(group) > 1]
+    several = [which for which in _places(rows).values() if len(which) > 1]
     if not several:
-        return None
-    repeated = [row for group in several for row in group]
-    columns = [[key_of(row) == key_of(group[0]) for row in repeated] for group in several]
-    seeds = {(row["size"], row["seed"]) for row in repeated}
-    columns += [[key == (row["size"], row["seed"]) for row in repeated] for key in seeds]
-    design, scores = np.array(columns, float).T, np.array([row["miou"] for row in repeated], float)
+        return None, None
+    scores = np.array([row["miou"] for row in rows], float)
+    squares = sum(float(((scores[which] - scores[which].mean()) ** 2).sum()) for which in several)
+    pooled = float(np.sqrt(squares / sum(len(which) - 1 for which in several)))
+    repeated = [k for which in several for k in which]
+    seeds = [(row["size"], row["seed"]) for row in rows]
+    columns = [[k in which for k in repeated] for which in several]
+    columns += [[seeds[k] == seed for k in repeated] for seed in {seeds[k] for k in repeated}]
+    design, scores = np.array(columns, float).T, scores[repeated]
     fit, _, rank, _ = np.linalg.lstsq(design, scores, rcond=None)
     if len(repeated) <= rank:
-        return pooled_deviation([[row["miou"] for row in group] for group in several])
-    return float(np.sqrt(((scores - design @ fit) ** 2).sum() / (len(repeated) - rank)))
+        return pooled, pooled
+    return pooled, float(np.sqrt(((scores - design @ fit) ** 2).sum() / (len(repeated) - rank)))
 
 
 def front(costs: Float[np.ndarray, " n"], scores: Float[np.ndarray, "*b n"]) -> Bool[np.ndarray, "*b n"]:
@@ -197,23 +155,12 @@ def front(costs: Float[np.ndarray, " n"], scores: Float[np.ndarray, "*b n"]) -> 
     >>> front(np.array([1.0, 2.0, 2.0, 4.0]), np.array([0.3, 0.2, 0.5, 0.5])).tolist()
     [True, False, True, False]
     """
-    order = np.lexsort((np.arange(len(costs)), costs))
-    ranked = np.take(scores, order, axis=-1)
-    ahead = np.concatenate([np.full((*ranked.shape[:-1], 1), -np.inf), np.maximum.accumulate(ranked, -1)[..., :-1]], axis=-1)
-    on = ranked > ahead
-    same = costs[order][:-1] == costs[order][1:]
-    for k in np.flatnonzero(same)[::-1]:  # one of equal cost that is beaten by the next is on no front
-        better = np.max(np.where(costs[order] == costs[order][k], ranked, -np.inf), axis=-1)
-        on[..., k] &= ranked[..., k] >= better
-    result = np.zeros_like(on)
-    result[..., order] = on
-    return result
-
-
-def membership(settings: Sequence[RunGroup], costs: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Compute the share of samples in which each setting is on the front."""
-    samples = np.stack([setting.samples for setting in settings], axis=1)
-    return front(costs, samples).mean(0)
+    order, on = np.arange(len(costs)), np.empty(scores.shape, bool)
+    for k, cost in enumerate(costs):
+        own = scores[..., k, None]
+        first = (costs < cost) | ((costs == cost) & (order < k))
+        on[..., k] = (scores[..., costs <= cost] <= own).all(-1) & (scores[..., first] < own).all(-1)
+    return on
 
 
 def crossing(

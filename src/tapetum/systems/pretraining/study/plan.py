@@ -16,10 +16,11 @@ Methods and encoders of your own are named as elsewhere, FILE.py:CLASS: methods 
 """
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import source_label
@@ -76,8 +77,8 @@ class PixelsPlan:
     """Rows and columns that the network sees."""
     kept: tuple[int, int] = (96, 128)
     """Rows and columns of images in memory, of which crops are made; 0 and 0: they are read from their files each time."""
-    head: str = "linear"
-    """linear or upernet."""
+    head: Literal["linear", "upernet"] = "linear"
+    """Head on the encoder."""
     learning_rates: tuple[float, ...] = (1e-3,)
     """Learning rates; all are tried for every network, and the best on a held-out tenth counts."""
     layer_decay: float = 0.75
@@ -173,17 +174,19 @@ class StudyPlan:
     """Points, the first ones that are pre-trained, whose energy codecarbon measures too, where it is installed."""
 
     def __post_init__(self) -> None:
+        if self.pixels.head not in ("linear", "upernet"):
+            raise BadInput(f"the plan has the head {self.pixels.head!r}; it is linear or upernet")
         if clash := [name for name in self.sources if name in VARIANTS]:
             raise BadInput(f"the plan names a source {clash[0]!r}, which is a variant of [images]; give another name")
         for grid in self.grids:
             _known(grid.sizes, self.sizes, "size")
-            _known(_of_ours(grid.methods), (*METHODS, UNTRAINED), "method")
+            _known(grid.methods, (*METHODS, UNTRAINED), "method")
             _known(grid.variants, (*VARIANTS, *self.sources), "variant or source")
             if min(grid.budgets) <= 0 and set(grid.methods) != {UNTRAINED}:
                 raise BadInput(
                     f"a grid of {', '.join(grid.methods)} has the budget {min(grid.budgets):g}; wanted FLOPs above 0"
                 )
-        _known(_of_ours(self.methods), METHODS, "method")
+        _known(self.methods, METHODS, "method")
         for size in self.sizes.values():
             encoder_architecture(size.encoder, self.images.size, size.change)
         points = self.points()
@@ -194,9 +197,20 @@ class StudyPlan:
 
     def points(self) -> list[StudyPoint]:
         """List all points in order, without duplicates."""
-        every = dict.fromkeys(point for grid in self.grids for point in _points(grid))
         unlabelled = {name for name, source in self.sources.items() if not source.labelled}
-        return [point for point in every if point.variant not in unlabelled or point.method not in _LABELLED]
+        points: dict[StudyPoint, None] = {}
+        for grid in self.grids:
+            for seed, budget, variant, size, method in product(
+                grid.seeds, grid.budgets, grid.variants, grid.sizes, grid.methods
+            ):
+                if method == UNTRAINED:
+                    point = StudyPoint(size=size, method=method, budget=0.0, variant="curated", seed=seed)
+                elif (variant in unlabelled) if method in _LABELLED else (variant == "noisy"):
+                    continue
+                else:
+                    point = StudyPoint(size=size, method=method, budget=float(budget), variant=variant, seed=seed)
+                points[point] = None
+        return [*points]
 
     def learned_from(self, variant: str) -> tuple[ImagesPlan, str]:
         """Choose the images of a point's variant or source, and the variant made from them."""
@@ -204,10 +218,6 @@ class StudyPlan:
             return self.images, variant
         source = self.sources[variant]
         return replace(self.images, data=source.data, count=source.count or self.images.count), "curated"
-
-    def cross_checked(self) -> list[StudyPoint]:
-        """List the points whose energy a second tracker measures."""
-        return [point for point in self.points() if point.method != UNTRAINED][: self.cross_check]
 
     def run(self, point: StudyPoint, steps: int = 1) -> PretrainRun | None:
         """Make the run of a point's pre-training; None if nothing is trained. Raises BadInput for unknown settings."""
@@ -250,11 +260,10 @@ class PlanSource:
         for part, kind in (("sizes", Mapping), ("grids", list)):
             if not isinstance(parsed.get(part), kind) or not parsed[part]:
                 raise BadInput(f"the plan has no {'[sizes.NAME]' if part == 'sizes' else '[[grids]]'}; it needs one or more")
-        sources = parsed.get("sources", {})
-        if not isinstance(sources, Mapping):
+        if not isinstance(parsed.setdefault("sources", {}), Mapping):
             raise BadInput("the plan has sources that are no tables; give [sources.NAME] with data")
-        parsed["sources"] = {key: _made(DataSource, value, f"sources.{key}") for key, value in sources.items()}
-        parsed["sizes"] = {key: _made(Size, value, f"sizes.{key}") for key, value in parsed["sizes"].items()}
+        for part, kind in (("sources", DataSource), ("sizes", Size)):
+            parsed[part] = {key: _made(kind, value, f"{part}.{key}") for key, value in parsed[part].items()}
         parsed["grids"] = tuple(_made(Grid, value, "grids") for value in parsed["grids"])
         return _made(StudyPlan, parsed, "")
 
@@ -264,7 +273,14 @@ def load_plan(name: str, images: str | None = None, pixels: str | None = None, l
 
     Raises BadInput for an unknown plan.
     """
-    source = PlanSource(plan=plan_text(name), images=images, pixels=pixels, layout=layout)
+    path = _PLANS / f"{name}.toml" if name in bundled() else Path(name)
+    if not path.is_file():
+        raise BadInput(f"there is no plan {name}; it is one of {', '.join(bundled())}, or a TOML file")
+    try:
+        text = read_text(path, most=MOST_SETTINGS)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"the plan {name} cannot be read ({error}); give a TOML file") from error
+    source = PlanSource(plan=text, images=images, pixels=pixels, layout=layout)
     return replace(source, contents=data_contents(source.read()))
 
 
@@ -279,44 +295,14 @@ def data_contents(plan: StudyPlan) -> str:
     return ", ".join(filter(None, [*named, *(" ".join(record.values()) for record in records)]))
 
 
-def plan_text(name: str) -> str:
-    """Read the text of a plan."""
-    if name in bundled():
-        return read_text(_PLANS / f"{name}.toml")
-    path = Path(name)
-    if not path.is_file():
-        raise BadInput(f"there is no plan {name}; it is one of {', '.join(bundled())}, or a TOML file")
-    try:
-        return read_text(path, most=MOST_SETTINGS)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"the plan {name} cannot be read ({error}); give a TOML file") from error
-
-
 def bundled() -> tuple[str, ...]:
     """List the names of the bundled plans."""
     return tuple(sorted(path.stem for path in _PLANS.glob("*.toml")))
 
 
-def _points(grid: Grid) -> Iterator[StudyPoint]:
-    for seed in grid.seeds:
-        for budget in grid.budgets:
-            for variant in grid.variants:
-                for size in grid.sizes:
-                    for method in grid.methods:
-                        if method == UNTRAINED:
-                            yield StudyPoint(size=size, method=method, budget=0.0, variant="curated", seed=seed)
-                        elif variant != "noisy" or method in _LABELLED:
-                            yield StudyPoint(size=size, method=method, budget=float(budget), variant=variant, seed=seed)
-
-
-def _of_ours(methods: Iterable[str]) -> list[str]:
-    """The methods that are no class of the user's own."""
-    return [method for method in methods if not is_reference(method, "method")]
-
-
 def _known(given: Any, allowed: Any, what: str) -> None:
     for name in given:
-        if name not in allowed:
+        if name not in allowed and not (what == "method" and is_reference(name, "method")):
             raise BadInput(f"the plan names the {what} {name!r}; it is one of {', '.join(allowed)}")
 
 
@@ -346,7 +332,9 @@ def _replaced(config: Any, changes: Mapping[str, Any], place: str) -> Any:
     for key, value in changes.items():
         _refuse_unknown(key, names, place)
         if isinstance(value, Mapping):
-            value = _replaced(getattr(config, key), value, f"{place}.{key}")
+            if (inner := getattr(config, key)) is None:  # another method's
+                continue
+            value = _replaced(inner, value, f"{place}.{key}")
         values[key] = tuple(value) if isinstance(value, list) else value
     return replace(config, **values)
 

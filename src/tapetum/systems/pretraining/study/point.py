@@ -19,19 +19,18 @@ from jaxtyping import Int64
 from tapetum.account.config import LedgerConfig
 from tapetum.account.flops import count_on_meta
 from tapetum.account.ledger import read as read_ledger
-from tapetum.account.ledger import write_json_atomic
 from tapetum.core.errors import BadInput
+from tapetum.core.finished import write_settings
 from tapetum.core.reading import parse_json, read_json, read_text
 from tapetum.encoders.architectures import Architecture
 from tapetum.encoders.factory import load, make
 from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining.cost import count_step
 from tapetum.systems.pretraining.methods import task_of
-from tapetum.systems.pretraining.recipes import encoder_architecture
+from tapetum.systems.pretraining.recipes import PretrainRun, encoder_architecture
 from tapetum.systems.pretraining.run import run_task
-from tapetum.systems.pretraining.study.claims import OWN_ESTIMATE
 from tapetum.systems.pretraining.study.data import balanced, pixels, pool, shape_source, varied
-from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, StudyPlan, StudyPoint
+from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, PixelsPlan, StudyPlan, StudyPoint
 from tapetum.train.config import ParameterRule
 from tapetum.train.launch_config import Launch
 from tapetum.train.process_group import pick_device
@@ -43,6 +42,8 @@ from tapetum.transfer.segmentation import Segmenter, pixel_loss
 
 ROW, COUNTS = "row.json", "counts.npz"
 _PRETRAIN, _TRANSFER = "pretrain", "transfer"
+OWN_ESTIMATE = "CPU seconds x watts"
+"""Name of the ledger's own estimate beside a tracker's; its watts are a guess, so it is no independent tracker."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +65,14 @@ class PredictedPoint:
 
 def predicted(plan: StudyPlan, point: StudyPoint) -> PredictedPoint:
     """Predict the number of steps in a point's budget, and their cost. Raises BadInput for a method that does not fit."""
-    transfer = _transfer_flops(plan, point.size)
+    transfer = _transfer_flops(plan.pixels, _architecture(plan, point.size))
     run = plan.run(point)
     if run is None:
         return PredictedPoint(point=point, steps=0, flops_per_step=0, transfer_flops=transfer)
     images, _ = plan.learned_from(point.variant)
     if len(pool(images)) < images.count:
         raise BadInput(f"the plan wants {images.count} images of {images.data}, which has {len(pool(images))}; give it a count")
-    per_step = _step_flops(plan, point.size, point.method)
+    per_step = _step_flops(replace(run, data=(), seed=1), len(pool(plan.images).classes) or 1000)
     steps = max(1, round(point.budget / per_step))
     return PredictedPoint(point=point, steps=steps, flops_per_step=per_step, transfer_flops=transfer)
 
@@ -91,15 +92,21 @@ def run_point(plan: StudyPlan, point: StudyPoint, out: Path) -> dict[str, Any] |
         launch = Launch(
             out=folder / _PRETRAIN, workers=plan.workers, threads=torch.get_num_threads(), save_minutes=plan.save_minutes
         )
-        check = point in plan.cross_checked() and find_spec("codecarbon") is not None
+        checked = [each for each in plan.points() if each.method != UNTRAINED][: plan.cross_check]
+        check = point in checked and find_spec("codecarbon") is not None
         made = run_task(task, launch, None, tensorboard=False, ledger=LedgerConfig(cross_check=check))
         if made is None:
             return None
         encoder_file = made.encoder
-        costs = _costs(folder / _PRETRAIN) | {"collapsed_at": made.collapsed_at, **_last(folder / _PRETRAIN / "log.jsonl")}
+        last = parse_json(read_text(folder / _PRETRAIN / "log.jsonl").splitlines()[-1])
+        costs = _costs(folder / _PRETRAIN) | {"collapsed_at": made.collapsed_at, "loss": last["loss"]}
+        costs["spread"] = last["metrics"].get("feature_std")
     encoder = encoder_of(plan, point, encoder_file)
     neighbours, linear = probed(plan, encoder)
-    task = PixelTask(partial(encoder_of, plan, point, encoder_file), plan, point.seed)
+    parts = pixels(plan.pixels, "train"), pixels(plan.pixels, "test")
+    common = {name: getattr(plan.pixels, name) for name in ("learning_rates", "layer_decay", "steps", "batch_size", "size")}
+    config = FineTuneConfig(**common, seed=point.seed)
+    task = PixelTask(partial(encoder_of, plan, point, encoder_file), *parts, config, plan.pixels.head)
     rules = (ParameterRule(pattern="*encoder.*", frozen=True),) if plan.pixels.frozen else ()
     tuned = fine_tune(task, folder / _TRANSFER, tensorboard=False, checkpoint_minutes=plan.save_minutes, rules=rules)
     if tuned is None:
@@ -124,7 +131,7 @@ def run_point(plan: StudyPlan, point: StudyPoint, out: Path) -> dict[str, Any] |
         "transfer_cpu_seconds": sum(each["cpu_seconds"] for each in transfers),
     }
     np.savez_compressed(folder / COUNTS, counts=task.counts)
-    write_json_atomic(folder / ROW, row)
+    write_settings(folder / ROW, row)
     for left in (*folder.rglob("checkpoints"), *folder.rglob("tensorboard")):
         shutil.rmtree(left, ignore_errors=True)
     return row
@@ -144,25 +151,9 @@ class PixelTask(SegmentationTask):
 
     counts: Int64[np.ndarray, "n k k"]
 
-    def __init__(self, encoder: Any, plan: StudyPlan, seed: int):
-        settings = plan.pixels
-        if settings.head not in ("linear", "upernet"):
-            raise BadInput(f"the plan has the head {settings.head!r}; it is linear or upernet")
-        config = FineTuneConfig(
-            learning_rates=settings.learning_rates,
-            layer_decay=settings.layer_decay,
-            steps=settings.steps,
-            batch_size=settings.batch_size,
-            size=settings.size,
-            seed=seed,
-        )
-        super().__init__(encoder, pixels(settings, "train"), pixels(settings, "test"), config, settings.head)  # type: ignore[arg-type]
-
-    def count(
-        self, model: torch.nn.Module, part: Literal["validation", "test"], most: int | None = None
-    ) -> Int64[np.ndarray, "n k k"]:
+    def count(self, model: torch.nn.Module, part: Literal["validation", "test"]) -> Int64[np.ndarray, "n k k"]:
         """Count, and record the counts."""
-        counts = super().count(model, part, most)
+        counts = super().count(model, part)
         if part == "test":
             self.counts = counts
         return counts
@@ -179,36 +170,31 @@ def _architecture(plan: StudyPlan, size: str) -> Architecture:
 
 
 def probed(plan: StudyPlan, encoder: Encoder) -> tuple[float | None, float | None]:
-    """Score nearest neighbours and a linear probe on labelled images; None if there are no labels."""
+    """Score nearest neighbours and a linear probe on labelled images that no curated variant uses: those after them in the
+    order of `balanced`; None if there are no labels.
+    """
     config, source = plan.probes, pool(plan.images)
     if source.labels is None:
         return None, None
-    rows = _unseen(plan)
-    known, queries = rows[: config.known], rows[config.known : config.known + config.queries]
-    images = shape_source(len(rows), plan.images.size, "val").images if plan.images.data == SHAPES else source.images
-    parts = []
-    encoder = encoder.to(pick_device("auto", 0))
-    for which in (known, queries):
-        features = features_of(encoder, [images[int(k)] for k in which])
-        parts.append(Labelled(features, torch.from_numpy(np.asarray(source.labels)[which]).long()))
-    config = NeighboursConfig(neighbours=min(20, len(known)))
-    near = knn_accuracy(parts[0].features, parts[0].labels, parts[1].features, parts[1].labels, config)
-    return near, linear_probe(parts[0], parts[1], len(source.classes), ProbeConfig(decays=(1e-3, 1e-2))).accuracy
-
-
-def _unseen(plan: StudyPlan) -> np.ndarray:
-    """Images of the pool that no curated variant uses: those after them in the order of `balanced`."""
-    source, config = pool(plan.images), plan.probes
+    count = config.known + config.queries
     if plan.images.data == SHAPES:
-        return np.arange(config.known + config.queries)
-    every = balanced(source, len(source), seed=0)
-    left = every[plan.images.count :]
-    if len(left) < config.known + config.queries:
+        rows, images = np.arange(count), shape_source(count, plan.images.size, "val").images
+    else:
+        rows, images = balanced(source, len(source))[plan.images.count :][:count], source.images
+    if len(rows) < count:
         raise BadInput(
             f"the plan learns from {plan.images.count} of {len(source)} images, and probes with {config.known} + "
             f"{config.queries}; give smaller numbers"
         )
-    return left[: config.known + config.queries]
+    parts = []
+    encoder = encoder.to(pick_device("auto", 0))
+    for which in (rows[: config.known], rows[config.known :]):
+        features = features_of(encoder, [images[int(k)] for k in which])
+        parts.append(Labelled(features, torch.from_numpy(np.asarray(source.labels)[which]).long()))
+    known, queries = parts
+    neighbours = NeighboursConfig(neighbours=min(20, config.known))
+    near = knn_accuracy(known.features, known.labels, queries.features, queries.labels, neighbours)
+    return near, linear_probe(known, queries, len(source.classes), ProbeConfig(decays=(1e-3, 1e-2))).accuracy
 
 
 _NOTHING: Mapping[str, Any] = {
@@ -228,34 +214,16 @@ def _costs(folder: Path) -> dict[str, Any]:
     return known
 
 
-def _last(log: Path) -> dict[str, Any]:
-    record = parse_json(read_text(log).splitlines()[-1])
-    return {"loss": record["loss"], "spread": record["metrics"].get("feature_std")}
-
-
 @lru_cache(maxsize=512)
-def _counted(
-    architecture: Architecture, batch: int, size: tuple[int, int], classes: int, head: Any, frozen: bool
-) -> tuple[int, int]:
-    """FLOPs of a training step on pixels, and of its forward."""
-    with torch.device("meta"):
-        model = Segmenter(make(architecture).requires_grad_(not frozen), classes, head).train()
-        images, truth = torch.empty(batch, 3, *size), torch.zeros(batch, *size, dtype=torch.int64)
-
-    def loss() -> torch.Tensor:
-        return pixel_loss(model(images), truth)
-
-    cost = count_on_meta(loss)
-    return cost.total, cost.forward
-
-
-def _transfer_flops(plan: StudyPlan, size: str) -> int:
-    config = plan.pixels
+def _transfer_flops(config: PixelsPlan, architecture: Architecture) -> int:
     train, test, batch = pixels(config, "train"), pixels(config, "test"), config.batch_size
-    architecture, classes = _architecture(plan, size), len(train.classes)
-    step, forward = _counted(architecture, batch, config.size, classes, config.head, config.frozen)
-    validation = forward * len(train) // 10 // batch
-    return len(config.learning_rates) * (config.steps * step + validation) + forward * len(test) // batch
+    head: Any = config.head
+    with torch.device("meta"):
+        model = Segmenter(make(architecture).requires_grad_(not config.frozen), len(train.classes), head).train()
+        images, truth = torch.empty(batch, 3, *config.size), torch.zeros(batch, *config.size, dtype=torch.int64)
+    step = count_on_meta(lambda: pixel_loss(model(images), truth))
+    validation = step.forward * len(train) // 10 // batch
+    return len(config.learning_rates) * (config.steps * step.total + validation) + step.forward * len(test) // batch
 
 
 def _forward_flops(plan: StudyPlan, size: str) -> int:
@@ -266,15 +234,6 @@ def _forward_flops(plan: StudyPlan, size: str) -> int:
     return count_on_meta(lambda: encoder(image).pooled).forward
 
 
-_STEPS: dict[tuple[Any, ...], int] = {}
-
-
-def _step_flops(plan: StudyPlan, size: str, method: str) -> int:
-    point = StudyPoint(size=size, method=method, budget=1.0, variant="curated", seed=1)
-    run = plan.run(point)
-    assert run is not None
-    classes = len(pool(plan.images).classes) or 1000
-    key = (repr(replace(run, data="")), classes)
-    if key not in _STEPS:
-        _STEPS[key] = count_step(run, classes=classes).total
-    return _STEPS[key]
+@lru_cache(maxsize=512)
+def _step_flops(run: PretrainRun, classes: int) -> int:
+    return count_step(run, classes=classes).total

@@ -1,9 +1,8 @@
 """TAPIR in self-training: its networks, and pseudo-labels with the losses on them.
 
-Pseudo-labels are a teacher's tracks: polished, mapped to the student's frames, and masked where they are unreliable.
-
-Source: BootsTAP (arXiv 2402.00847, section 3) for the labels, the cycle and proximity; the teacher's final estimate supervises
-all iterates of the student. Polishing, confidence, the second pass and the matching loss are ours.
+Source: BootsTAP (arXiv 2402.00847, section 3) for the labels, the cycle and proximity; the teacher's final estimate, mapped to
+the student's frames, supervises all iterates of the student. Polishing, confidence, the second pass and the matching loss are
+ours.
 """
 
 from collections.abc import Mapping
@@ -62,10 +61,8 @@ def judged_estimate(
     video: Float[Tensor, "1 t h w 3"],
     queries: Float[Tensor, "1 n 3"],
 ) -> TrackEstimate:
-    """Polish a teacher's tracks of a clip, and where they are visible be as sure of them as an error model of its network is.
-
-    Cues of the way back are left out. The network may have learned since its errors were.
-    """
+    """Polish a teacher's tracks of a clip, and where they are visible be as sure of them as an error model of its network is,
+    without the cues of the way back."""
     frames, last = ((video[0].float() + 1) * 127.5).round().byte().cpu().numpy(), passes[-1]
     count, length, height, width = last.occlusion.shape[1], *frames.shape[:3]
     cues = TrackCues(count, length, (height, width))
@@ -115,8 +112,7 @@ def teach(family: TrackerFamily, teacher: nn.Module, batch: FootageSample) -> Po
 
 
 def pseudo_labels(estimate: PointEstimate, queries: Tensor, draw: Tensor, size: int, settings: Ingredients) -> PseudoLabels:
-    """Make labels from the teacher's final estimate; the student's frame is drawn uniformly from those where the point is
-    visible."""
+    """Make labels from the teacher's final estimate; the student's frame is drawn from those where the point is visible."""
     xy, occluded = estimate.tracks.float(), estimate.occlusion > 0
     hidden, far = estimate.occlusion.float().sigmoid(), estimate.expected_dist.float().sigmoid()
     sure = torch.maximum((1 - hidden) * (1 - far), hidden) >= settings.confident
@@ -135,8 +131,7 @@ def keep_mask(
 ) -> Float[Tensor, "b n t"]:
     """Compute the mask of entries that count in the loss, as set by `settings`; `student` is in pixels of the clean clip.
 
-    A `causal` student predicts nothing before its query's frame: those frames do not count, and a cycle that would end there is
-    not checked.
+    A `causal` student predicts nothing before its query's frame: those frames, and a cycle that would end there, do not count.
     """
     first, frames = queries[..., 0].long(), torch.arange(labels.sure.shape[-1], device=labels.sure.device)
     kept = labels.usable[..., None] & labels.sure
@@ -217,8 +212,8 @@ class TapirFamily(TrackerFamily):
         return compute_clip_loss(network, batch, self.run.size, self.matching_weight)
 
     def estimate(self, network: nn.Module, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> PointEstimate:
-        """Track points, with a second pass and polishing if the run asks for them; then the error model of the network that it
-        starts from, if there is one, says how sure they are."""
+        """Track points, with a second pass and polishing if the run asks for them, and the error model of the start, if there
+        is one."""
         settings = self.run.settings
         errors = self.errors if settings.polish and settings.confident else None
         if errors is not None and isinstance(network, Tapir):
@@ -243,7 +238,6 @@ class TapirFamily(TrackerFamily):
         return track_passes(network, video, queries)
 
     def final(self, predictions: tuple[Trajectories, ...]) -> PointEstimate:
-        """Select the final estimate of the last pass."""
         return _read(predictions[-1])
 
     def footage_loss(
@@ -268,7 +262,6 @@ class TapirFamily(TrackerFamily):
     def track(
         self, network: nn.Module, video: Float[Tensor, "1 t h w 3"], queries: Float[Tensor, "1 n 3"]
     ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-        """Compute positions and confidence, in two passes if the network has them."""
         return track_confidently(network, video, queries)
 
     def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
@@ -290,7 +283,6 @@ class TapirFamily(TrackerFamily):
         weights.save(final, file)
 
     def load(self, name_or_path: str | Path, device: torch.device | None) -> TapirTracker:
-        """Load a tracker."""
         return tracker.load(name_or_path, device)
 
 

@@ -5,10 +5,9 @@
                                        OUT/list.json             which videos these are now
                                        OUT/footage.json          the settings that all were made with
 
-A video's json is written last and atomically, so preparation can be killed at any time, resumes where it stopped, and can run
-on many machines (`prepare_all` on Ray). Frames are squashed to squares, as TAPIR sees all its videos. A clip is part of one
-shot; shots that are too short and clips that are static, dark or blank are left out and counted. Shots and clips are judged on
-copies of 64x36 pixels, with values from 0 to 255.
+A video's json is written last, so preparation can be killed, resumes where it stopped, and can run on many machines. Frames are
+squashed to squares. A clip is part of one shot; short, static, dark and blank ones are left out and counted, judged on copies
+of 64x36 pixels with values 0..255.
 
 Source: BootsTAP (arXiv 2402.00847) requires 24 frames of one shot with motion; all thresholds are ours.
 """
@@ -32,7 +31,7 @@ from tapetum.core.jobs import Engine, run_jobs
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.systems.tap.bootstrap.config import FootageConfig
 from tapetum.video import open_video
-from tapetum.video.images import find_videos, relative_name
+from tapetum.video.images import find_videos
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,9 @@ def claim(out: Path, config: FootageConfig) -> None:
 
 
 def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[str, Any]:
-    """Make clips of one video unless they exist already; returns the outcome recorded in its json.
+    """Make clips of one video unless they exist already; returns the outcome recorded in its json, under its `name`.
 
-    `name` identifies the video in the report. An unreadable video is not an error: its record says why. Raises BadInput if the
-    clips cannot be written; then the video's record is not written either, so the next run retries it.
+    The record of an unreadable video says why. Raises BadInput if clips cannot be written; then the next run retries the video.
     """
     stat = video.stat()
     identity = f"{name}\n{stat.st_size}\n{stat.st_mtime_ns}".encode(errors="surrogateescape")  # names need not be UTF-8
@@ -159,17 +157,16 @@ def prepare_all(
     progress: Callable[[int, int], None] = lambda done, total: None,
     engine: Engine = "local",
 ) -> FootageDataset:
-    """Make clips of all videos in a folder, locally or on Ray, where all machines must see `source` and `out`.
-
-    `progress` as in `run_jobs`. Raises BadInput if there is not a single clip.
-    """
+    """Make clips of all videos in a folder, locally or on Ray, where all machines must see `source` and `out`. Raises BadInput
+    if there is not a single clip."""
     if engine == "ray":
         source, out = Path(os.path.realpath(source)), Path(os.path.realpath(out))
     videos = find_videos(source)
     claim(out, config)
 
     def work(video: Path, _: None) -> str:
-        return prepare(video, relative_name(video, source), out, config)["key"]
+        name = video.name if video == source else video.relative_to(source).as_posix()
+        return prepare(video, name, out, config)["key"]
 
     keys = dict(run_jobs(work, videos, engine=engine, progress=progress))
     with whole_file(out / "list.json", own=True) as temporary:
@@ -189,10 +186,8 @@ def prepare_all(
 
 
 def write_report(footage: FootageDataset, file: Path) -> list[str]:
-    """Write the outcome of each video to a text file, one line per video and a total; returns the lines worth showing.
-
-    These are one line for each video that could not be read to its end, and the last line of the file.
-    """
+    """Write the outcome of each video to a text file, a line each and a total; returns the lines of those not read to their
+    end, and the total."""
     lines, trouble = [], []
     for record in footage.records:
         parts = [f"{len(record['clips'])} clips of {record['shots']} shots, {record['frames']} frames"]
@@ -234,11 +229,10 @@ class FootageShot:
 
 
 def shots(frames: Iterator[UInt8[np.ndarray, "h w 3"]], config: FootageConfig) -> Iterator[FootageShot]:
-    """Resize frames and split them into shots. From a long one, `config.longest` frames are split off while enough remain for a
-    clip.
+    """Resize frames and split them into shots; of a long shot, `config.longest` frames are split off while enough remain.
 
-    This bounds memory. A cut is where the change from one frame to the next is both large and far above that of its neighbours
-    (two on each side), which takes a look-ahead of two frames.
+    A cut is where the change from one frame to the next is large and far above that of its neighbours (two on each side), which
+    takes a look-ahead of two frames.
     """
     buffer: list[tuple[np.ndarray, np.ndarray]] = []
     changes: list[float] = []  # changes[i]: from frame i - 1 to frame i of `buffer`
@@ -287,11 +281,7 @@ def cut(
 
 
 def unfit(small: Float[np.ndarray, "t 36 64 3"], config: FootageConfig, frames: int) -> str | None:
-    """Say why a clip is unfit for training: short, dark, blank or still; None if it is fit.
-
-    >>> unfit(np.zeros((24, 36, 64, 3)), FootageConfig(), 24)
-    'dark'
-    """
+    """Say why a clip is unfit for training: short, dark, blank or still; None if it is fit."""
     if frames < config.shortest:
         return "short"
     if small.mean() < config.dark:

@@ -77,68 +77,42 @@ def bootstrap(
     prepare: Prepare = prepare_all,
     say: Callable[[str], None] = lambda text: None,
 ) -> Outcome | None:
-    """Train on the videos in the folder `source`, writing to `launch.out`; the same call resumes a stopped run.
+    """Train on the videos in the folder `source`, writing to `launch.out`; the same call resumes a stopped run, under torchrun
+    in every process. Returns None if `launch.minutes` ended first.
 
-    Under torchrun every process makes the same call. Returns None if `launch.minutes` ended before the run did.
-
-    Args:
-        family: networks and losses of the tracker's family; by default TAPIR's.
-        footage: how videos become clips; by default, settings that suit the run.
-        prepare: makes clips of a folder; by default, one video after another in this process.
-        say: called with progress messages, one line at a time.
-
-    Raises:
-        BadInput: there is no video, or no usable clip; `launch.out` belongs to another run; the disk is full.
+    `family` has networks and losses of the tracker's family, by default TAPIR's; `footage` says how videos become clips, and
+    `prepare` makes them; `say` is called with lines of progress. Raises BadInput if there is no video, or no usable clip; if
+    `launch.out` belongs to another run; if the disk is full.
     """
     source, out = Path(source), launch.out
     footage, config = footage or run.footage, bootstrap_config(run, launch)
     task = FootageTask(run, out / "footage", out, family)
-    if is_main():
-        _check(source, task)
+    if is_main():  # everything that can be refused before anything is written
+        find_videos(source)
+        task.family.start()
+        if run.textures:
+            open_textures(run.textures, run.part)
+        if run.clips % (processes := world_size()):
+            several = f"{run.clips} clips a step do not divide into {processes} processes"
+            raise BadInput(f"{several}; give --clips a multiple of that")
     if launch.threads:
         torch.set_num_threads(launch.threads)
     with join_process_group(launch.device) as processes, lock_folder(out) if processes.main else nullcontext():
         if processes.main:
             saved = checkpoint_parent(out / "run", config.checkpoint_folder)
-            _prepare(task, source, footage, prepare, saved, processes.device, say)
+            claim_run(out, "run", run_identity(run), saved)
+            dataset = prepare(source, task.footage, footage)
+            claim_run(out, "footage", footage_identity(dataset), saved)
+            write_stills(dataset, out)
+            if not (out / "before.json").exists():
+                say(f"scoring {run.model} on {run.checks} clips made of frames that are left out")
+                with torch.no_grad():
+                    write_json(out / "before.json", task.evaluate(task.model().eval().to(processes.device), 0))
         processes.barrier(PREPARING)
         result = fit(task, config, out / "run", began=launch.began)
         if result.state == "stopped":
             return None
         return _finish(task, out, processes.device) if processes.main else None
-
-
-def _check(source: Path, task: FootageTask) -> None:
-    """Everything that can be refused before anything is written."""
-    run = task.run
-    find_videos(source)
-    task.family.start()
-    if run.textures:
-        open_textures(run.textures, run.part)
-    processes = world_size()
-    if run.clips % processes:
-        raise BadInput(f"{run.clips} clips a step do not divide into {processes} processes; give --clips a multiple of that")
-
-
-def _prepare(
-    task: FootageTask,
-    source: Path,
-    footage: FootageConfig,
-    prepare: Prepare,
-    saved: Path,
-    device: torch.device,
-    say: Callable[[str], None],
-) -> None:
-    """Clips, stills and the scores of the start, which the first process makes."""
-    run, out = task.run, task.out
-    claim_run(out, "run", run_identity(run), saved)
-    dataset = prepare(source, task.footage, footage)
-    claim_run(out, "footage", footage_identity(dataset), saved)
-    write_stills(dataset, out)
-    if not (out / "before.json").exists():
-        say(f"scoring {run.model} on {run.checks} clips made of frames that are left out")
-        with torch.no_grad():
-            write_json(out / "before.json", task.evaluate(task.model().eval().to(device), 0))
 
 
 def bootstrap_config(run: BootstrapRun, launch: Launch) -> TrainConfig:

@@ -5,9 +5,8 @@
 
 Source: BootsTAP (arXiv 2402.00847, section 3); strides, and queries placed where something moves, are ours.
 
-A tracker is scored on unlabelled footage by two measures, which fail differently: clips made from the footage's own frames by
-known warps (`check_clips`), with exact tracks but artificial motion; and the cycle error on the real motion (`cycle_errors`),
-which needs no ground truth but forgives a tracker that gets lost and still finds its way back.
+A tracker is scored by clips made from the footage's own frames by known warps (`check_clips`), and by the cycle error on the
+real motion (`cycle_errors`), which needs no ground truth but forgives a tracker that gets lost and finds its way back.
 """
 
 from collections.abc import Callable, Sequence
@@ -80,8 +79,8 @@ class FootageSamples(torch.utils.data.Dataset[FootageSample]):
 def show_clip(
     rng: np.random.Generator, clip: np.ndarray, settings: Ingredients, size: int, frames: int, stride: int
 ) -> FootageSample:
-    """Make a sample of a clip, uint8 (t, size, size, 3), forwards or backwards, maybe mirrored: every `stride`-th frame,
-    `frames` of them, for the student, and those between as well for the teacher."""
+    """Make a sample of a clip, uint8 (t, size, size, 3): every `stride`-th frame, `frames` of them, for the student, and those
+    between as well for the teacher; maybe reversed and mirrored."""
     stride = max(1, min(stride, (len(clip) - 1) // max(frames - 1, 1)))
     count = stride * (frames - 1) + 1
     begin = int(rng.integers(len(clip) - count + 1))
@@ -153,10 +152,8 @@ Track = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def split(footage: FootageDataset) -> tuple[list[int], list[int]]:
-    """Split clip numbers into training clips and held-out clips: every eighth, or the last of at least two.
-
-    A single clip is used for both.
-    """
+    """Split clip numbers into training clips and held-out ones: every eighth, or the last of at least two; a single clip is
+    used for both."""
     every = list(range(len(footage)))
     if len(every) == 1:
         return every, every
@@ -195,11 +192,7 @@ class CycleErrors:
         return np.isfinite(self.error)
 
     def summary(self) -> dict[str, float]:
-        """Compute median, mean and fraction of judged points, and the fraction of all points that came back within 4 pixels.
-
-        >>> CycleErrors(np.array([1.0, 3.0, 8.0, np.nan])).summary()
-        {'median_px': 3.0, 'mean_px': 4.0, 'judged': 0.75, 'back_within_4px': 0.5}
-        """
+        """Compute median, mean and fraction of judged points, and the fraction of all points that came back within 4 pixels."""
         judged = self.error[self.judged]
         return {
             "median_px": float(np.median(judged)) if len(judged) else float("nan"),

@@ -67,8 +67,8 @@ from tapetum.tracks.training.clips import JoinedClips, TrackedClip, open_clips
 from tapetum.tracks.training.data import FEW_CLIPS, TapSample, TapSamples, collate
 from tapetum.tracks.training.image_clips import ImageClips
 from tapetum.tracks.training.recipes import SceneRun
-from tapetum.tracks.training.scores import score_clips
 from tapetum.tracks.training.self_training import FootageTargets, TrackerFamily
+from tapetum.tracks.training.tracker_task import score_clips
 from tapetum.train import StepContext, Task
 from tapetum.train.checkpoint import checkpoints
 
@@ -84,7 +84,6 @@ class BootstrapTask(Task):
         self._start: nn.Module | None = None
 
     def model(self) -> nn.Module:
-        """Make the network to train, with the starting weights."""
         return self.family.learner()
 
     def samples(self) -> tuple[FootageSamples, torch.utils.data.Dataset[TapSample] | None]:
@@ -96,7 +95,6 @@ class BootstrapTask(Task):
         return PairedSamples(*self.samples())
 
     def collate(self, items: Sequence[Mapping[str, TapSample | FootageSample]]) -> dict[str, TapSample | FootageSample]:  # type: ignore[override]
-        """Collate samples of both kinds into a batch of each kind."""
         batch: dict[str, TapSample | FootageSample] = {}
         for name in items[0]:
             samples = [item[name] for item in items]
@@ -165,7 +163,6 @@ class FootageTask(BootstrapTask):
         self._checks: list[TrackedClip] | None = None
 
     def samples(self) -> tuple[FootageSamples, TapSamples | None]:
-        """Open training clips and scenes."""
         run, footage = self.run, FootageDataset(self.footage)
         shown = FootageSamples(footage, split(footage)[0], run.settings, size=run.size, frames=run.frames, seed=run.seed)
         if not run.settings.synthetic:
@@ -186,12 +183,10 @@ class FootageTask(BootstrapTask):
         )
 
     def checks(self) -> list[TrackedClip]:
-        """Make clips with known tracks from held-out footage."""
         run, footage = self.run, FootageDataset(self.footage)
         return check_clips(footage, split(footage)[1], run.checks, size=run.size, frames=run.frames, seed=run.seed)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Make the optimiser's groups."""
         return self.family.parameter_groups(model)
 
     evaluates_whole = True
@@ -209,7 +204,6 @@ class FootageTask(BootstrapTask):
         return scores
 
     def describe(self) -> Mapping[str, Any]:
-        """Collect everything that determines the result."""
         with_config = "steps", "clips", "lr", "seed", "bf16"
         run = {k: v for k, v in run_identity(self.run).items() if k not in with_config}
         return {"run": run, "footage": footage_identity(FootageDataset(self.footage))}
@@ -246,10 +240,8 @@ def footage_identity(footage: FootageDataset) -> dict[str, Any]:
 
 
 def claim_run(out: Path, part: str, content: Mapping[str, Any], saved: Path) -> None:
-    """Record this run's identity in run.json; scores of another run in `out` are deleted.
-
-    Raises BadInput if that run already has checkpoints in `saved`.
-    """
+    """Record this run's identity in run.json and delete scores of another run in `out`. Raises BadInput if that has checkpoints
+    in `saved`."""
     file = out / "run.json"
     known = read_json(file) if file.exists() else {}
     before = known.get(part, {})
@@ -289,10 +281,8 @@ def read_best(out: Path) -> dict[str, Any] | None:
 
 
 def write_stills(footage: FootageDataset, out: Path) -> None:
-    """Write three frames of every training clip, and nothing else, as images to paint scenes with.
-
-    Their names follow the order of the clips, not the names of the shards, which come from the videos' times.
-    """
+    """Write three frames of every training clip, and nothing else, as images to paint scenes with, named by the order of the
+    clips."""
     folder = out / "stills"
     folder.mkdir(parents=True, exist_ok=True)
     expected = {}

@@ -1,14 +1,13 @@
 """Calibrated confidence of tracks: of the positions with 0.8, about eight in ten are correct.
 
-Not part of TAPIR, whose confidence ranks positions well but is not the fraction that is correct. A position is correct if the
-point is visible and at most 8 pixels away, in a frame of 256x256. The inputs are the confidence and, as points drift, the
-number of frames since the nearest click:
+Not part of TAPIR. A position is correct if the point is visible and at most 8 pixels away, in a frame of 256x256. Inputs are
+the confidence and the number of frames since the nearest click:
 
     log-odds of being right  =  bias  +  a piecewise linear, rising function of the confidence's log-odds
                                       -  age * log(1 + frames)
 
-`python evidence/tapir-nano/calibration.py` fits the numbers on training episodes and prints how well they fit others. Only
-tapir-nano has them. Where errors are predicted (`error_model`), 1 - `chance_wrong` takes their place at points called visible.
+`python evidence/tapir-nano/calibration.py` fits the numbers. Only tapir-nano has them. Where errors are predicted
+(`error_model`), 1 - `chance_wrong` takes their place at points called visible.
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +20,6 @@ from tapetum.types import Tracks
 KNOTS = (-2.0, 0.0, 2.0, 4.0)
 """Log-odds at which the slope changes."""
 _LEAST = 1e-4
-"""Least distance of a confidence from 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,6 @@ class Calibration:
 CALIBRATIONS: dict[str, Calibration] = {
     "tapir-nano": Calibration(bias=2.231, slopes=(1.065, 0.384, 0.79, 0.0, 0.334), age=0.364)
 }
-"""Calibration by name of the weights."""
 
 
 def features_of(confidence: Float[np.ndarray, "*s"], frames: Float[np.ndarray, "*s"]) -> Float[np.ndarray, "*s 7"]:
@@ -59,8 +56,8 @@ def features_of(confidence: Float[np.ndarray, "*s"], frames: Float[np.ndarray, "
 
 
 def calibrated_confidence(tracks: Tracks, model: str | None) -> Float32[np.ndarray, "n t"] | None:
-    """Compute the probability that each position is correct; 1 at clicks. None if no errors are predicted and `model` has no
-    calibration."""
+    """Compute the probability that each position is correct, 1 at clicks; None without predicted errors and a calibration of
+    `model`."""
     calibration = CALIBRATIONS.get(str(model))
     if calibration is None and tracks.chance_wrong is None:
         return None
@@ -73,8 +70,8 @@ def calibrated_confidence(tracks: Tracks, model: str | None) -> Float32[np.ndarr
 
 
 def mark_visible(tracks: Tracks, model: str | None, least: float) -> Tracks:
-    """Mark points as visible where their probability of being correct is at least `least`, and as hidden elsewhere; without a
-    calibration of `model`, the tracker's own confidence counts. Clicks and queries are visible."""
+    """Mark points as visible where their probability of being correct, or else the tracker's confidence, is at least `least`;
+    clicks and queries always are."""
     chance = calibrated_confidence(tracks, model)
     if chance is None:
         chance = np.where(_clicked(tracks), np.float32(1), tracks.confidence)

@@ -1,6 +1,6 @@
 """Several clicks of one point: user input on a point in more than one frame, combined into one track.
 
-Not part of TAPIR, whose query is one position in one frame. Each click is tracked in both directions, but not independently:
+Not part of TAPIR. Each click is tracked in both directions, but not independently:
 
     clicks of a point --+--> coarse features: their mean    --> each click seeks with what all of them look like
                         +--> places: known to all of them   --> matching has nothing to seek in a clicked frame
@@ -10,12 +10,10 @@ Not part of TAPIR, whose query is one position in one frame. Each click is track
              [<------ a ------>]                           blended: the nearer the click and the surer the track, the
                       [<----- b ------------->]            more it weighs; farther apart than `AGREE`, the heavier wins
 
-In a second pass (`tap.second_pass`) the clicks of a point share what all their first passes saw. For the gain see
-docs/evidence/clicks.md.
+In a second pass the clicks of a point share what all their first passes saw. For the gain see docs/evidence/clicks.md.
 """
 
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 import torch
@@ -31,15 +29,13 @@ POWER = 3
 """Of the confidence in a weight, that of nearness being 1."""
 
 
-def number_points(ids: Sequence[Hashable], clicks: Float[Tensor, "k 3"]) -> Int[Tensor, " k"]:
-    """Number the points that clicks (t, x, y) belong to, in the order in which their ids first appear.
-
-    Raises BadInput unless each click has one id, and if a point is clicked twice in one frame.
-
-    >>> number_points(["nose", "tail", "nose"], torch.tensor([[0.0, 1, 1], [0, 5, 5], [4, 2, 1]])).tolist()
-    [0, 1, 0]
-    """
-    named = [name.item() if isinstance(name, np.generic) else name for name in ids]
+def number_points(ids: Iterable[Hashable], clicks: Float[Tensor, "k 3"]) -> Int[Tensor, " k"]:
+    """Number the points that clicks (t, x, y) belong to, in the order of their ids. Raises BadInput unless each click has one
+    id, and if a point is clicked twice in one frame."""
+    try:
+        named = [name.item() if isinstance(name, np.generic) else name for name in ids]
+    except TypeError as error:
+        raise BadInput(f"ids are {type(ids).__name__}; give one for each query") from error
     if len(named) != len(clicks):
         raise BadInput(f"there are {len(named)} ids for {len(clicks)} queries; give each query the id of its point")
     order = {name: number for number, name in enumerate(dict.fromkeys(named))}
@@ -72,18 +68,12 @@ def share_features(points: QueryFeatures, numbers: Int[Tensor, " k"]) -> QueryFe
 
 
 def share_places(known: Float[Tensor, "b k t 2"], numbers: Int[Tensor, " k"]) -> Float[Tensor, "b k t 2"]:
-    """Share the positions (NaN: unknown) of all clicks of a point among its clicks.
-
-    >>> known = torch.tensor([[[[1.0, 1.0], [torch.nan] * 2]], [[[torch.nan] * 2, [7.0, 8.0]]]]).transpose(0, 1)
-    >>> share_places(known, torch.tensor([0, 0]))[0].tolist()
-    [[[1.0, 1.0], [7.0, 8.0]], [[1.0, 1.0], [7.0, 8.0]]]
-    """
+    """Share the positions (NaN: unknown) of all clicks of a point among its clicks."""
     numbers = numbers.to(known.device)
     return (_sums(known.nan_to_num(), numbers) / _sums((~known.isnan()).to(known), numbers))[:, numbers]  # 0 / 0 is NaN
 
 
 def _sums(x: Float[Tensor, "b k *s"], numbers: Int[Tensor, " k"]) -> Float[Tensor, "b n *s"]:
-    """Sums over the clicks of each point."""
     return x.new_zeros(x.shape[0], int(numbers.max()) + 1, *x.shape[2:]).index_add(1, numbers, x)
 
 
@@ -96,19 +86,8 @@ def blend(
 ) -> tuple[Float[np.ndarray, "n t 2"], Float[np.ndarray, "n t"], Bool[np.ndarray, "n t"]]:
     """Join the tracks of the clicks of each point: positions, confidences, and which frames were clicked.
 
-    A track passes exactly through its clicks, visible there; clicks between two frames (fractional t) only guide it.
-
-    Args:
-        clicks: (t, x, y) in raster pixels.
-        numbers: the point of each click, counted from 0.
-        xy: the track of each click.
-        confidence: its confidences.
-        shorter: length of the video's shorter side in pixels.
-
-    >>> xy = np.float32([[[0, 0], [1, 0], [2, 0]], [[9, 0], [3, 0], [4, 0]]])  # the second lost its way back in frame 0
-    >>> sure = np.ones((2, 3), np.float32)
-    >>> blend(np.float32([[0, 0, 0], [2, 4, 0]]), np.array([0, 0]), xy, sure, 256)[0].tolist()
-    [[[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]]]
+    A track passes exactly through its clicks (t, x, y), visible there; those between two frames only guide it. `numbers` is the
+    point of each click; `shorter` the length of the video's shorter side in pixels.
     """
     frames, count = xy.shape[1], int(numbers.max()) + 1
     joined, sure = np.empty((count, frames, 2), np.float32), np.empty((count, frames), np.float32)
@@ -156,11 +135,3 @@ def nearest(
         first = np.lexsort((values[rows], away[rows]), axis=0)[0]
         joined.append(np.take_along_axis(values[rows], first[None], 0)[0])
     return np.stack(joined)
-
-
-def as_ids(ids: Any) -> Sequence[Hashable]:
-    """Convert ids to a list, from a list or a column of an array. Raises BadInput for anything without a length."""
-    try:
-        return list(ids)
-    except TypeError as error:
-        raise BadInput(f"ids are {type(ids).__name__}; give one for each query") from error

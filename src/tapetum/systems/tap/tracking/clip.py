@@ -3,8 +3,7 @@
     clicks' own frames -----> query features of each click -+    (from a reference, if there is one)
     frames, window by window -> grids of their features ----+--> positions, confidences --> polished --> clicks joined
 
-A reference is another image or clip that shows the points. If its aspect ratio differs, it is padded at the right or lower
-edge, so that nothing is stretched when both are resized for the network.
+A reference, another image or clip that shows the points, is padded to the video's aspect ratio, so that nothing is stretched.
 """
 
 from collections.abc import Callable
@@ -37,10 +36,7 @@ class Reference:
     """An image or clip that shows points, of any size, for a video of (height, width) `size`."""
 
     def __init__(self, source: Any, size: Size):
-        """`source` is what `open_video` takes, or one image, uint8 (h, w, 3).
-
-        Raises BadInput if its shape is too different.
-        """
+        """Open what `open_video` takes, or one image, uint8 (h, w, 3). Raises BadInput if its shape is too different."""
         if isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[-1] == 3:
             source = source[None]
         self.video = open_video(source)
@@ -48,7 +44,6 @@ class Reference:
         self.padded = padded_size(self.size, size)
 
     def __len__(self) -> int:
-        """Number of frames."""
         return len(self.video)
 
     def frames(self, begin: int, end: int) -> UInt8[np.ndarray, "t h w 3"]:
@@ -59,9 +54,8 @@ class Reference:
 
 
 def padded_size(size: Size, like: Size) -> Size:
-    """Compute the smallest height and width, at least `size`, whose ratio is that of `like`, up to rounding.
-
-    Raises BadInput if that would be more than MOST times as large.
+    """Compute the smallest height and width, at least `size`, with the ratio of `like`. Raises BadInput if that is over MOST
+    times as large.
 
     >>> padded_size((100, 100), (480, 640)), padded_size((480, 640), (200, 200)), padded_size((240, 320), (480, 640))
     ((100, 133), (640, 640), (240, 320))
@@ -71,12 +65,6 @@ def padded_size(size: Size, like: Size) -> Size:
     if padded[0] * padded[1] > MOST * height * width:
         raise BadInput(f"the reference has {width}x{height} pixels, the video {wide}x{tall}; cut it to a more similar shape")
     return padded
-
-
-def most_confident_places(xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> Float[Tensor, "n 3"]:
-    """Find (t, x, y) of each point in the frame of its highest confidence."""
-    best = confidence.argmax(1)
-    return torch.cat([best[:, None].to(xy), xy[torch.arange(len(xy)), best]], 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,14 +84,12 @@ class VideoTracking:
     frame_chunk: int
     query_chunk: int | None
     half: bool
-    """Keep features in float16 where they are many."""
     second_pass: bool
     polish: bool
     progress: Callable[[int, int], None] | None = field(compare=False)
     partial: Callable[[np.ndarray, np.ndarray], None] | None = field(default=None, compare=False)
     kept: dict[Any, Any] | None = field(default=None, compare=False)
     sizes: tuple[Size, ...] = ()
-    """Resolutions of the features."""
     error_model: "ErrorModel | None" = field(default=None, compare=False)
     """Predicts how far tracks are off, if they have a second pass, are polished and begin in the video."""
 
@@ -111,10 +97,11 @@ class VideoTracking:
         """Track all points through the whole video."""
         if self.reference is not None:
             return self._tracks_from_reference(*self._track_reference_points(self.reference))
-        cues = None if self.error_model is None else TrackCues(len(self.clicks), len(self.video), self._size)
+        size = self.video.height, self.video.width
+        cues = None if self.error_model is None else TrackCues(len(self.clicks), len(self.video), size)
         xy, confidence = self._track_clicks(cues)
         if self.polish:
-            xy, confidence = polished(self._frames, self.clicks, xy, confidence, self._device, cues)
+            xy, confidence = polished(lambda a, b: self.video[a:b], self.clicks, xy, confidence, self._device, cues)
         places, sure, clicked = self._joined(xy, confidence)
         clicks = self.clicks if self.numbers is None else self.clicks[first_of_each(self.numbers)]
         predicted: dict[str, Any] = {}
@@ -133,15 +120,8 @@ class VideoTracking:
         return blend(self.clicks.numpy(), self.numbers.numpy(), xy.numpy(), confidence.numpy(), shorter)
 
     @property
-    def _size(self) -> Size:
-        return self.video.height, self.video.width
-
-    @property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
-
-    def _frames(self, begin: int, end: int) -> np.ndarray:
-        return self.video[begin:end]
 
     def _reel(self) -> Reel:
         """Features of the video, computed on demand; `progress` is called as frames are finished."""
@@ -213,11 +193,11 @@ class VideoTracking:
         return track_in_windows(self.model, reel, points, queries, self.windows, numbers, chunk, again, parts, cues)
 
     def _tracks_from_reference(self, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> Tracks:
-        queries, matched = most_confident_places(xy, confidence), confidence
+        matched, best, row = confidence, confidence.argmax(1), torch.arange(len(xy))
+        queries = torch.cat([best[:, None].to(xy), xy[row, best]], 1)  # where each point is seen best
         if self.polish:
             begun = torch.where(confidence.amax(1, keepdim=True) > 0.5, queries, -1.0)
-            xy, confidence = polished(self._frames, begun, xy, confidence, self._device)
-        row, best = torch.arange(len(queries)), queries[:, 0].long()
+            xy, confidence = polished(lambda a, b: self.video[a:b], begun, xy, confidence, self._device)
         confidence[row, best] = matched[row, best]  # a patch correlates with itself, which says nothing of the reference
         sure = confidence.numpy()
         clicked = np.zeros(sure.shape, np.bool_)

@@ -5,7 +5,6 @@ Those of saved tracks come from `tapetum track`: `--correct id,frame,x,y --track
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from tapetum.video import Video
 
 Correction = tuple[int, float, float, float]
-"""Number of a point, frame, x, y in raster pixels."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +40,6 @@ def gather_clicks(tracks: Tracks, corrections: Sequence[Sequence[float]]) -> Cli
 
     A correction replaces an earlier click or query in the same frame. Raises BadInput for a point or frame that the tracks do
     not have, a fractional frame, and two corrections of a point in one frame.
-
-    >>> tracks = Tracks(xy=np.ones((2, 4, 2)), visible=np.ones((2, 4), bool), confidence=np.ones((2, 4)),
-    ...                 queries=[[0, 1, 1], [0, 5, 5]])
-    >>> gather_clicks(tracks, [(1, 3, 7.5, 8)]).queries.tolist()
-    [[0.0, 5.0, 5.0], [3.0, 7.5, 8.0]]
     """
     if not len(corrections):
         raise BadInput("there is nothing to correct; give the number of a point, frame, x and y")
@@ -58,7 +51,13 @@ def gather_clicks(tracks: Tracks, corrections: Sequence[Sequence[float]]) -> Cli
         corrected[point][frame] = (float(frame), *place)
     rows, points = [], []
     for point, new in sorted(corrected.items()):
-        clicks = {**_before(tracks, point), **new}  # a dict keeps the place of what is replaced
+        clicks = {}  # earlier ones first, that of the query before all; a dict keeps the place of what is replaced
+        t, x, y = (float(number) for number in tracks.queries[point])
+        if tracks.clicked is None or t != round(t) or tracks.clicked[point, round(t)]:
+            clicks[round(t)] = (t, x, y)
+        for frame in () if tracks.clicked is None else np.flatnonzero(tracks.clicked[point]).tolist():
+            clicks.setdefault(frame, (float(frame), *(float(number) for number in tracks.xy[point, frame])))
+        clicks |= new
         rows += clicks.values()
         points += [point] * len(clicks)
     return Clicks(np.array(rows, np.float32), np.array(points))
@@ -70,9 +69,7 @@ def _checked(tracks: Tracks, correction: Sequence[float]) -> tuple[int, int, tup
     except (TypeError, ValueError):
         raise BadInput(f"the correction {correction!r} is not four numbers; give point, frame, x and y") from None
     if point != int(point if np.isfinite(point) else -1) or not 0 <= point < tracks.points:
-        raise BadInput(
-            f"there is no point {point:g} to correct; the tracks have {tracks.points}, from 0 to {tracks.points - 1}"
-        )
+        raise BadInput(f"there is no point {point:g} to correct; the tracks have 0 to {tracks.points - 1}")
     if frame != int(frame if np.isfinite(frame) else -1) or not 0 <= frame < tracks.frames:
         raise BadInput(f"point {point:g} is corrected in frame {frame:g}; give a whole number from 0 to {tracks.frames - 1}")
     if not np.isfinite([x, y]).all():
@@ -80,26 +77,13 @@ def _checked(tracks: Tracks, correction: Sequence[float]) -> tuple[int, int, tup
     return int(point), int(frame), (x, y)
 
 
-def _before(tracks: Tracks, point: int) -> dict[int, tuple[float, float, float]]:
-    """Earlier clicks, by frame: the query's first."""
-    t, x, y = (float(number) for number in tracks.queries[point])
-    clicks = {}
-    if tracks.clicked is None or t != round(t) or tracks.clicked[point, round(t)]:
-        clicks[round(t)] = (t, x, y)
-    if tracks.clicked is not None:
-        for frame in np.flatnonzero(tracks.clicked[point]).tolist():
-            clicks.setdefault(frame, (float(frame), *(float(number) for number in tracks.xy[point, frame])))
-    return clicks
-
-
 def put_in_place(tracks: Tracks, clicks: Clicks, tracked: Tracks) -> Tracks:
-    """Replace the corrected points of tracks by `tracked`, a row for each point in the order of `clicks`.
-
-    All other points stay bit-identical. The clicks of the corrected points are recorded for later corrections.
-    """
+    """Replace the corrected points of tracks by `tracked`, in the order of `clicks`, which are recorded; all others stay
+    bit-identical."""
     predicted = ("error_px", "chance_wrong") if tracks.error_px is not None and tracked.error_px is not None else ()
     arrays = {name: np.array(getattr(tracks, name)) for name in ("xy", "visible", "confidence", "queries", *predicted)}
-    clicked = np.array(_clicked(tracks))
+    at_queries = np.arange(tracks.frames) == tracks.queries[:, :1]
+    clicked = np.array(at_queries if tracks.clicked is None else tracks.clicked)
     firsts = clicks.firsts()
     rows = list(firsts)
     for name, array in arrays.items():
@@ -112,23 +96,9 @@ def put_in_place(tracks: Tracks, clicks: Clicks, tracked: Tracks) -> Tracks:
     return replace(tracks, **{"error_px": None, "chance_wrong": None, **arrays}, clicked=clicked)
 
 
-def _clicked(tracks: Tracks) -> np.ndarray:
-    """bool (n, t): where the points were clicked; if that was not recorded, at their queries."""
-    if tracks.clicked is not None:
-        return tracks.clicked
-    return np.arange(tracks.frames) == tracks.queries[:, :1]
-
-
 def numbers_of(names: Sequence[str], tracks: Tracks) -> list[int]:
-    """Look up the numbers of points given by number or name; a name takes precedence over a number.
-
-    Raises BadInput for a name that no point has, or that several have.
-
-    >>> tracks = Tracks(xy=np.ones((2, 1, 2)), visible=np.ones((2, 1), bool), confidence=np.ones((2, 1)),
-    ...                 queries=np.zeros((2, 3)), names=("nose", "tail"))
-    >>> numbers_of(["tail", "0"], tracks)
-    [1, 0]
-    """
+    """Look up the numbers of points by number or name, which takes precedence. Raises BadInput for names of no point, or of
+    several."""
     known: Mapping[str, list[int]] = {}
     for number, name in enumerate(tracks.names or ()):
         known.setdefault(name, []).append(number)  # type: ignore[attr-defined]
@@ -144,21 +114,9 @@ def numbers_of(names: Sequence[str], tracks: Tracks) -> list[int]:
     return numbers
 
 
-def read_corrected(path: str | Path, video: "Video") -> "tuple[Tracks, Video]":
-    """Read the tracks to correct and the video frames they cover. Raises BadInput if they do not belong together."""
-    from tapetum.tracks.exchange import check_video, read_tracks, tracked_part
-
-    tracks = read_tracks(path, video=video)
-    part = tracked_part(video, tracks)
-    check_video(tracks, part)
-    return tracks, part
-
-
 def corrections_of(given: Sequence[str | Sequence[Any]], tracks: "Tracks", video: "Video") -> "list[Correction]":
-    """Read corrections, each a point's number or name, a frame of the whole video, x and y.
-
-    Frames are returned as indices among the tracked ones. Raises BadInput for anything malformed or out of range.
-    """
+    """Read corrections, each a point's number or name, a frame of the whole video, x and y, with frames counted among the
+    tracked ones. Raises BadInput for anything malformed or out of range."""
     corrections = []
     numbers = range(tracks.frames) if tracks.numbers is None else tracks.numbers.tolist()
     for one in given:
@@ -177,7 +135,6 @@ def corrections_of(given: Sequence[str | Sequence[Any]], tracks: "Tracks", video
 
 
 def _parts(text: str) -> list[str]:
-    """A name, which may contain commas, and three numbers."""
     sign = next((sign for sign in ";\t" if sign in text), ",")
     name, *numbers = text.rsplit(sign, 3)
     return [name, *cells_of(sign.join(numbers))]

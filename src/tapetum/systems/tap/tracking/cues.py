@@ -26,7 +26,6 @@ from tapetum.systems.tap.types import FeatureGrids, Size, Trajectories
 from tapetum.tracks.patches import PointRows
 
 PASS = 10
-"""Cues of one pass."""
 NETWORK = 2 * PASS + 5
 """Cues of the network, the last 4 of them those of the way back."""
 FEW = 39
@@ -51,7 +50,6 @@ class TrackCues:
     correlation: Float[Tensor, "n t"] = field(init=False)
     """Of the patch, -1 where it was not aligned; NaN where it was not followed."""
     stretch: Float[Tensor, "n t"] = field(init=False)
-    """Logarithm of the area of its warp."""
     hold: Float[Tensor, " n"] = field(init=False)
     """Logarithm of how far noise moves the patch at most; 1 for a patch without contrast."""
     sharpness: Float[Tensor, " t"] = field(init=False)
@@ -98,8 +96,8 @@ def network_cues(
     queries: Float[Tensor, "b n 3"],
     pixel: float,
 ) -> Float[Tensor, "n t c"]:
-    """Compute the cues of both passes through the frames of `features`, without which nothing is matched back; `queries` are
-    (t, x, y), t counted in them."""
+    """Compute the cues of both passes, matched back only if there are `features`; `queries` are (t, x, y), t counted in these
+    frames."""
     first, last = passes
     apart = _length(first.tracks - last.tracks, pixel)
     cues = [*pass_cues(model, first, pixel), *pass_cues(model, last, pixel), apart]
@@ -165,7 +163,6 @@ NEAR = 3
 NEIGHBOURS, TRIPLES = 12, 24
 """Points around a query, and the triples of them that carry it along."""
 AT_A_TIME = 64
-"""Points whose triples are moved at a time."""
 
 
 def cue_array(
@@ -266,10 +263,8 @@ class LiveCues(PointRows):
         xy: Float[Tensor, "n 2"],
         size: Size,
     ) -> tuple["LiveCues", Float[Tensor, "n c"]]:
-        """Compute the cues of one more frame of (height, width) `size`, in which the points are at `xy`.
-
-        `network` are the cues of its one pass, and `patch` the correlation, the stretch and the hold of the patches.
-        """
+        """Compute the cues of one more frame of (height, width) `size`, in which the points are at `xy`, given the `network`
+        cues of its one pass, and the correlation, stretch and hold of the patches."""
         (correlation, stretch, hold), pixel = patch, min(size) / 256
         here, (query, before, last) = xy / pixel, self.places.unbind(1)
         step, bend = (torch.log1p(each.norm(dim=-1)) for each in (here - last, here - 2 * last + before))

@@ -66,10 +66,8 @@ class ErrorModel(nn.Module):
         return self.inward.in_features == FEW
 
     def forward(self, cues: Float[Tensor, "n t c"]) -> Float[Tensor, "n t 2"]:
-        """Compute log(1 + median error in pixels of 256) and the log-odds of an error above `WRONG`; a NaN cue is no cue.
-
-        It looks at as many of the last cues as it knows.
-        """
+        """Compute log(1 + median error in pixels of 256) and the log-odds of an error above `WRONG`, from as many of the last
+        cues as it knows; a NaN cue is no cue."""
         cues = cues[..., -len(self.centre) :]
         x = F.gelu(self.inward(((cues - self.centre) / self.scale).clamp(-5, 5).nan_to_num(0.0)))
         for taps, mix in zip(self.taps, self.mix, strict=True):
@@ -108,18 +106,14 @@ class ErrorModel(nn.Module):
 
 
 def load_error_model(path: Path, weights: str, live: bool = False) -> ErrorModel:
-    """Load the error model of the tracker whose weights have the SHA-256 `weights`, of which the first 16 digits count.
-
-    Raises BadInput if the file holds none, or that of another tracker.
-    """
+    """Load the error model of the tracker whose weights have the SHA-256 `weights` (16 digits count). Raises BadInput for any
+    other file."""
 
     def maker(about: Mapping[str, Any]) -> Any:
         if str(about["weights"])[:16] != weights[:16]:
             raise BadInput(f"{path} predicts errors of another tracker; remove it, or make one: tapetum bootstrap --calibrate")
         if about["cues"] not in ((LIVE,) if live else (FEW, NETWORK + FEW)):
-            raise BadInput(
-                f"{path} looks at {about['cues']} cues, and there are {LIVE if live else NETWORK + FEW}; make it again"
-            )
+            raise BadInput(f"{path} looks at {about['cues']} cues, and there are {LIVE if live else NETWORK + FEW}")
         return lambda: ErrorModel(str(about["weights"]), int(about["cues"]), int(about["width"]))
 
     model = load_headed(path, _KEY, "error model", maker)
@@ -128,17 +122,12 @@ def load_error_model(path: Path, weights: str, live: bool = False) -> ErrorModel
 
 
 def errors_file(weights: Path, live: bool = False) -> Path:
-    """Name the file of the error model that lies beside a tracker's weights, or of that for live frames.
-
-    >>> errors_file(Path("run/tracker.safetensors")).name
-    'tracker-errors.safetensors'
-    """
+    """Name the file of the error model that lies beside a tracker's weights, or of that for live frames."""
     return weights.with_name(f"{weights.stem}{'-live' * live}-errors.safetensors")
 
 
 def with_errors(tracker: Any, weights: Path) -> Any:
-    """Let a tracker predict its errors if there is an error model beside its weights, or its code. Raises BadInput for that of
-    another tracker."""
+    """Let a tracker predict its errors if an error model lies beside its weights, which must be of this tracker."""
     if tracker.error_model is None and errors_file(weights).is_file():
         tracker.error_model = load_error_model(errors_file(weights), fingerprint(weights))
     if getattr(tracker, "live_error_model", tracker) is None and errors_file(weights, True).is_file():
@@ -147,7 +136,6 @@ def with_errors(tracker: Any, weights: Path) -> Any:
 
 
 POINTS = 64
-"""Points of a clip from which errors are learned."""
 FEWEST_CLIPS = 4
 CLIPS, AVERAGED = 3, 0.98
 """Clips of a step of training, and the share of earlier weights in the moving average, which is what is checked and kept."""
@@ -166,8 +154,8 @@ def learn_errors(
     """Train the error model of a tracker on clips with exact tracks; every fourth only ends the training and is scored.
 
     Returns the model, and of the scored clips the number of `places`, the share of `wrong` ones, and the shares of these among
-    the tenth of the places that the model doubts most (`caught`), and the confidence (`by_confidence`). Raises BadInput for
-    fewer than four clips, and if none of the places is wrong.
+    the tenth of the places doubted most by the model (`caught`) and by the confidence (`by_confidence`). Raises BadInput for
+    fewer than four clips, and if no place is wrong.
     """
     rng, examples, confidences = np.random.default_rng(0), [], []
     for clip in clips:
@@ -213,10 +201,8 @@ def example_of(
     truth: Float[np.ndarray, "n t 2"],
     live: bool = False,
 ) -> Example:
-    """Make an example of what was collected and found in a clip, and its exact tracks; NaN where they are not known.
-
-    With `live` it is one of live frames, from each point's query on.
-    """
+    """Make an example of a clip's cues and exact tracks (NaN: unknown); with `live`, one of live frames, from each point's
+    query on."""
     arrays = torch.from_numpy(xy), torch.from_numpy(confidence), torch.from_numpy(queries)
     error = (arrays[0] - torch.from_numpy(truth)).norm(dim=-1) / cues.pixel
     at_query = torch.arange(xy.shape[1]) == arrays[2][:, :1].round()
@@ -260,22 +246,13 @@ def _left_out(cues: Float[Tensor, "n t c"], rng: np.random.Generator) -> Float[T
 
 
 def fit_errors(
-    train: list[Example],
-    check: list[Example],
-    weights: str,
-    *,
-    steps: int = 1500,
-    rate: float = 3e-3,
-    width: int = 64,
-    seed: int = 0,
+    train: list[Example], check: list[Example], weights: str, *, steps: int = 1500, width: int = 64
 ) -> tuple[ErrorModel, list[dict[str, float]]]:
-    """Train the error model of the tracker whose weights have the SHA-256 `weights`.
-
-    Returns the model after the step that is best on the places of `check` that count, and the losses there as it went.
-    """
-    rng = np.random.default_rng(seed)
+    """Train the error model of the tracker whose weights have the SHA-256 `weights`; returns the model after the step that is
+    best on the places of `check` that count, and the losses there as it went."""
+    rng, rate = np.random.default_rng(0), 3e-3
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         model = ErrorModel(weights, train[0][0].shape[-1], width)
     every = torch.cat([cues[counted] for cues, _, counted in train])
     model.centre.copy_(every.nanmean(0).nan_to_num(0.0))

@@ -1,11 +1,11 @@
-"""Cache of a video's frame features in a file, so that tracking more points does not compute them again.
+"""Cache of a video's frame features in a file, on which tracking a few points spends nearly all its time.
 
-Tracking a few points spends nearly all its time on these features. A file is a header (a line of JSON) and a record per frame:
+A file is a header (a line of JSON) and a record per frame:
 
     {"format": 1, "network": ..., "shapes": ...}\n   digest of frame 0, CRC-32 and maps as float16   digest of frame 1, ...
 
-A frame is identified by its pixels, and the network by its weights, config and sizes. Values are rounded to float16 (none is
-above 1, so by 0.0003 at most), which moves positions by a few thousandths of a pixel.
+A frame is identified by its pixels, and the network by its weights, config and sizes. Rounding to float16 moves positions by a
+few thousandths of a pixel.
 """
 
 import hashlib
@@ -31,16 +31,14 @@ _DIGEST = 16
 """Bytes by which a frame is known."""
 _LONGEST_HEADER = 1 << 16
 Compute = Callable[[np.ndarray], FeatureGrids]
-"""Computes features of frames, uint8 (t, h, w, 3)."""
 
 
 class FeatureFile:
     """A file of features: those in `source` are read, others are computed and written to `target`, within `room` bytes and half
-    of the free disk space.
+    of the free disk space. A source with errors is not used.
 
-    `kept` also keeps those of the last `Video` object in memory for calls to come, if they fit in one window. Either path may
-    be None. The target begins as a copy of the source if both are of the same network; without new features no target is
-    written. A source with errors is simply not used.
+    `kept` also keeps those of the last `Video` in memory, if they fit in one window. The target begins as a copy of a source of
+    the same network; without new features none is written.
     """
 
     def __init__(self, source: Path | None, target: Path | None, room: int, kept: dict[Any, Any] | None = None):
@@ -97,7 +95,6 @@ class FeatureFile:
             target.unlink(missing_ok=True)
 
     def _open(self, key: str) -> None:
-        """Reads the source, if it is of this network."""
         if self.source is None or not self.source.is_file():
             return
         try:
@@ -199,7 +196,6 @@ def _header_of(key: str, features: FeatureGrids) -> dict[str, Any]:
 
 
 def _summed(header: dict[str, Any]) -> dict[str, Any]:
-    """The header with a checksum."""
     plain = {name: value for name, value in header.items() if name != "sum"}
     return {**plain, "sum": zlib.crc32(json.dumps(plain).encode())}
 

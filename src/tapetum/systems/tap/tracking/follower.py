@@ -1,15 +1,13 @@
 """Online point tracking: points are tracked frame by frame, as the frames of a live video arrive.
 
 `OnlineTracker` holds the network and computes features of frames; its subclass `tracker.TapirTracker` also tracks whole videos.
-
-Each position has a 2x2 covariance, which is not part of TAPIR. Of two sources, the one that gave the position counts:
+Each position has a 2x2 covariance, not part of TAPIR, of the source that gave the position:
 
     network   the expected-distance head says how likely an error above 6 pixels (of 256) is. A round Gaussian of variance s^2
               errs by more than d with the probability exp(-d^2 / 2 s^2), which gives s^2 = 18 / -ln p.
     patch     where a patch was aligned (`polish`), that of `patches.patch_covariance`.
 
-Each source has a factor, fitted on training scenes so that 68 of 100 ellipses of one standard deviation contain the true
-position; `python evidence/live/covariance.py` prints them.
+Each source's factor is fitted so that 68 of 100 ellipses contain the true position (`python evidence/live/covariance.py`).
 """
 
 from collections.abc import Sequence
@@ -31,7 +29,7 @@ from tapetum.systems.tap.tracking.cues import LiveCues, pass_cues, patch_cues
 from tapetum.systems.tap.tracking.polish import Anchors, prefer_polished
 from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, Size, State, join_states, select_state
 from tapetum.tracks.patches import grey, map_tensors, patch_covariance, reduced
-from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, is_flat
+from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, check_stream, chosen_points, is_flat
 from tapetum.types.checks import unmasked
 
 if TYPE_CHECKING:
@@ -72,26 +70,20 @@ class OnlineState:
     """Points on their way through a live video; never changed in place. See `TapirTracker.start`."""
 
     size: Size
-    """Height and width of the frames."""
     resolutions: tuple[Size, ...]
     points: QueryFeatures
     mixer: State | None
-    """None before the first frame."""
     query_xy: Float[Tensor, "1 n 2"] | None = None
     """Where points are in the next frame, since it is there that they were asked for; NaN for the others."""
     anchors: Anchors | None = None
-    """Their patches, if places are polished."""
     ids: tuple[int, ...] = ()
     """Of each point: 0, 1, ... in the order in which points were asked for; `keep` gives none of them to another point."""
     next_id: int = 0
-    """Of the next point that is added."""
     weights: float = 0.0
     """Checksum of the network's weights: the state is of no use to another network."""
     cues: LiveCues | None = None
-    """Of how far points may be off, if places are polished."""
 
     def __len__(self) -> int:
-        """Number of points."""
         return self.points.initial.shape[1]
 
 
@@ -128,15 +120,11 @@ class OnlineTracker:
             stream = tracker.start(frame, points)
             stream, seen = tracker.step(stream, frame)
 
-        With a `reference`, another image of any size, the points refer to that image and are searched for in every frame. Such
-        a stream is not polished, as no frame is known to show the points.
-
-        Raises BadInput for a network that is not causal, since it needs future frames, and for points outside the frame.
+        With a `reference`, another image of any size, points refer to that, and are not polished. Raises BadInput for a network
+        that is not causal, and for points outside the frame.
         """
         if not self.model.config.causal:
-            raise BadInput(
-                "this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano"
-            )
+            raise BadInput("this network needs the future; frames one by one need a causal one, such as causal-tapir-nano")
         frame = check_frame(frame)
         size = (frame.shape[0], frame.shape[1])
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
@@ -154,13 +142,11 @@ class OnlineTracker:
     @full_precision()
     @torch.inference_mode()
     def step(self, stream: OnlineState, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[OnlineState, FrameTracks]:
-        """Track the stream's points into one more frame: gives the updated stream and the points in that frame.
+        """Track the stream's points into one more frame: the updated stream and the points in that frame.
 
-        Frame by frame this gives the same as `track` on the whole clip, if all queries are on its first frame; points queried
-        later have a past in `track`, and none here. In a frame of a single colour, such as black, all points are hidden, with
-        confidence 0.
-
-        Raises BadInput for a frame of another size, and for a stream of another tracker.
+        This gives the same as `track` on the whole clip for queries on its first frame; later ones have a past in `track`, and
+        none here. In a frame of a single colour all points are hidden, with confidence 0. Raises BadInput for a frame of
+        another size, and for a stream of another tracker.
         """
         self._check_weights(stream)
         frame = check_frame(frame, stream.size)
@@ -203,10 +189,8 @@ class OnlineTracker:
     @full_precision()
     @torch.inference_mode()
     def add(self, stream: OnlineState, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> OnlineState:
-        """Add further points, (x, y) in raster pixels of `frame`; they come after those of the stream.
-
-        Call it before the `step` with the same frame. The new points have no past.
-        """
+        """Add points without a past, (x, y) in raster pixels of `frame`, after those of the stream; call it before the `step`
+        with that frame."""
         self._check_weights(stream)
         frame = check_frame(frame, stream.size)
         new, query_xy = self._points_on(frame, points, stream.resolutions)
@@ -223,16 +207,9 @@ class OnlineTracker:
     @full_precision()
     @torch.inference_mode()
     def keep(self, stream: OnlineState, index: Sequence[int] | np.ndarray) -> OnlineState:
-        """Select some points of the stream, by position in it (not by id), in that order; they keep their ids.
-
-        `index` may also be a boolean mask over the points, such as `seen.visible`. A stream without points is valid; use `add`.
-        """
-        places = np.asarray(index)
-        if places.dtype == np.bool_:
-            if places.shape != (len(stream),):
-                raise BadInput(f"truths of shape {places.shape} were given for a stream of {len(stream)} points; give one each")
-            places = np.flatnonzero(places)
-        places = places.astype(np.int64)
+        """Select points of the stream by position in it (not by id), in that order, or by a boolean mask; they keep their ids,
+        and may be none."""
+        places = chosen_points(index, len(stream))
         chosen = send_to_device(torch.as_tensor(places), self.device)
         mixer = None if stream.mixer is None or not len(chosen) else select_state(stream.mixer, chosen, len(stream))
         query_xy = None if stream.query_xy is None else stream.query_xy[:, chosen]
@@ -246,10 +223,7 @@ class OnlineTracker:
         return float(self.model.mixer.outward.weight.double().sum())
 
     def _check_weights(self, stream: OnlineState) -> None:
-        if not isinstance(stream, OnlineState):
-            raise BadInput(f"this stream is a {type(stream).__name__}, of another kind of tracker; start one with this tracker")
-        if stream.weights != self._weights():
-            raise BadInput("this stream is of a tracker of other weights or another precision; start one with this tracker")
+        check_stream(stream, OnlineState, self._weights())
 
     def _polishes(self, chosen: bool | None) -> bool:
         return self.model.config.polish if chosen is None else chosen

@@ -1,10 +1,9 @@
 """Sub-pixel polishing of tracks, by aligning the patch around each query with every other frame.
 
-Not part of TAPIR: a small network locates a point only to about a pixel; alignment (`tapetum.tracks.patches`) is exact, but
-needs a starting position. From frame to frame, away from the query, a patch of grey around the query is warped onto the frame
-from three positions: the network's estimate, the previous position plus the network's motion, and the previous position plus
-the last motion. The best correlation wins. If none is high, the point stays at the network's estimate, and the next frame
-starts from the last warp that fitted. The patch is always the query's, so errors do not accumulate.
+Not part of TAPIR. From frame to frame, away from the query, a patch of grey around the query (`tapetum.tracks.patches`) is
+warped onto the frame from three positions: the network's, and the previous one plus the network's or the last motion. The best
+correlation wins; if none is high, the point stays at the network's estimate. The patch is always the query's, so errors do not
+accumulate.
 
     query frame            frame t-1                      frame t
     [patch] - - - - - - -> [warp, place] + motions  ->  3 places -> aligned -> correlates? patch's place : network's place
@@ -31,11 +30,9 @@ ACCEPTED = 0.9
 SURELY_SEEN = 0.95
 """Minimum correlation for a point to count as visible."""
 AT_A_TIME = 256
-"""Number of points processed at a time."""
 IMAGES = 64
 """Grey images held at a time, since a video is read onwards only, and backwards in stretches."""
 READ = 4
-"""Number of frames read at a time."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +46,9 @@ class Anchors(PointRows):
     xy: Float[Tensor, "n 2"]
     """Position where each point was last found."""
     affine: Float[Tensor, "n 2 2"]
-    """The warp of its patch there."""
     motion: Float[Tensor, "n 2"]
     """Since the frame before, if it was found in both."""
     aligned: Bool[Tensor, " n"]
-    """Whether the patch was aligned in the last frame."""
     rough: Float[Tensor, "n 2"]
     """The network's position in the last frame; NaN before the first."""
 
@@ -70,17 +65,13 @@ class Anchors(PointRows):
         )
 
     def __len__(self) -> int:
-        """Number of points."""
         return len(self.xy)
 
     def follow(
         self, image: Float[Tensor, "y x"], rough: Float[Tensor, "n 2"]
     ) -> tuple["Anchors", Float[Tensor, "n 2"], Float[Tensor, " n"]]:
-        """Advance by one frame: gives the updated points, their positions in it, and each patch's correlation there (-1: not
-        found).
-
-        `rough` holds the network's positions.
-        """
+        """Advance by one frame, given the network's positions in it: the updated points, their positions, and each patch's
+        correlation (-1: not found)."""
         if len(self) > AT_A_TIME:
             parts = [slice(k, k + AT_A_TIME) for k in range(0, len(self), AT_A_TIME)]
             done = [self.select(part).follow(image, rough[part]) for part in parts]
@@ -109,15 +100,11 @@ def polished(
     device: torch.device | str = "cpu",
     cues: "TrackCues | None" = None,
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-    """Align a network's tracks with the images: gives positions in raster pixels, and confidences, raised to the correlation
-    where it is high.
+    """Align a network's tracks with the images: positions in raster pixels, and confidences, raised to the correlation where it
+    is high.
 
-    Points queried between two frames stay unchanged.
-
-    Args:
-        frames_of: frames begin..end-1 of the video, read twice in total.
-        queries: (t, x, y) in raster pixels.
-        cues: where to note how the patches fitted.
+    Points queried between two frames stay unchanged. `frames_of` reads frames begin..end-1, each twice in total; `queries` are
+    (t, x, y) in raster pixels; how the patches fitted is noted in `cues`.
     """
     frames = xy.shape[1]
     xy, confidence = xy.clone(), confidence.clone()

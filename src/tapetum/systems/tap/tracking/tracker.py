@@ -24,7 +24,7 @@ from tapetum.hub.registry import resolve
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import ARCHITECTURES
 from tapetum.systems.tap.model import Tapir
-from tapetum.systems.tap.tracking.clicks import as_ids, number_points
+from tapetum.systems.tap.tracking.clicks import number_points
 from tapetum.systems.tap.tracking.clip import Reference, VideoTracking
 from tapetum.systems.tap.tracking.follower import OnlineState, OnlineTracker
 from tapetum.systems.tap.tracking.windows import frames_at_a_time, plan_windows
@@ -51,10 +51,8 @@ class TapirTracker(OnlineTracker):
         return self
 
     def compile(self, **options: Any) -> "TapirTracker":
-        """Compile the image network and the mixer, which take most of the time, with `torch.compile(**options)`.
-
-        The first clip of each size takes a minute or so; for the CPU a C++ compiler must be installed. Returns this tracker.
-        """
+        """Compile the image network and the mixer with `torch.compile(**options)`, a minute or so for each size; returns this
+        tracker."""
         self.model.backbone.compile(**options)
         self.model.mixer.compile(**options)
         return self
@@ -85,31 +83,24 @@ class TapirTracker(OnlineTracker):
         Args:
             video: anything that `tapetum.video.open_video` takes.
             queries: (t, x, y) of each point: frame number (fractional between two frames) and raster pixels.
-            ids: the point that each query is a click of, if points are clicked more than once. A track then passes exactly
-                through its point's clicks and uses all of them (`tap.tracking.clicks`); points are in the order of their first
-                click, which is their query in the result.
-            reference: another image or clip that the queries refer to, as `open_video` takes it. Each point's query in the
-                result is then where the video shows it best.
-            window: frames processed at a time; None takes the whole video if its features fit in 1 GiB, else as many frames as
-                fit. A video in a single window of features in float32 gives exactly the network's own result; so does a causal
-                network with any windows.
+            ids: the point that each query is a click of, if points are clicked more than once: its track then passes through
+                all its clicks (`tap.tracking.clicks`), and points are in the order of their first.
+            reference: another image or clip that the queries refer to. Each point's query in the result is where the video
+                shows it best.
+            window: frames processed at a time; None takes as many as fit in 1 GiB of features. A single window in float32, or
+                any of a causal network, gives exactly the network's own result.
             overlap: frames that two windows share; None takes a third of a window, at most 24.
-            query_chunk: points processed at a time.
-            frame_chunk: frames that go through the image network at a time; None bounds its memory to some tens of MB.
-            half_features: a network that is not causal stores features in float16 if those of a window would take more than
-                1 GiB in float32. This changes positions by a few thousandths of a pixel; False takes twice the memory, or
-                shorter windows.
+            query_chunk, frame_chunk: points, and frames of the image network, processed at a time; None bounds memory to some
+                tens of MB.
+            half_features: store features in float16 where those of a window take more than 1 GiB in float32, unless the network
+                is causal; changes positions by a few thousandths of a pixel.
             refinement_resolutions: (height, width) of each refinement, multiples of 8; None goes up to the video's size.
-            second_pass: match each point again, by features averaged over where it was visible (`tap.second_pass`); not for
-                causal networks; None follows the network's config: yes for tapir-nano.
-            polish: align each point's query patch with every frame (`polish`); None follows the network's config: yes for the
-                bundled networks, no for the published ones.
-            features: file that stores frame features between calls (`tap.tracking.feature_file`): those in it are not computed
-                again, which saves nearly all the time that a few points take.
+            second_pass: match each point again (`tap.second_pass`), not for causal networks; None follows the network's config.
+            polish: align each point's patch with every frame (`polish`); None follows the network's config.
+            features: file that stores frame features between calls (`tap.tracking.feature_file`).
             progress: called with the number of frames processed and the total.
-            partial: called now and then with the positions and confidences so far, from the first frames on: NaN where nothing
-                is known yet, and less exact than the result, which also uses later frames and is polished. Not for points of
-                a reference.
+            partial: called now and then with positions and confidences so far, NaN where nothing is known yet; not for a
+                reference.
 
         Raises:
             BadInput: the video cannot be read, a query lies outside it or is not a number, or a point is clicked twice in one
@@ -119,12 +110,10 @@ class TapirTracker(OnlineTracker):
         config, size = self.model.config, (video.height, video.width)
         shown = None if reference is None else Reference(reference, size)
         clicks = check_queries(queries, len(video), size) if shown is None else check_queries(queries, len(shown), shown.size)
-        numbers = None if ids is None else number_points(as_ids(ids), clicks)
+        numbers = None if ids is None else number_points(ids, clicks)
         again = config.second_pass if second_pass is None else second_pass
         if again and config.causal:
-            raise BadInput(
-                "a second pass needs the future, and this network is causal; leave second_pass out, or take tapir-nano"
-            )
+            raise BadInput("a second pass needs the future, and this network is causal; leave it out, or take tapir-nano")
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         half = half_features and not config.causal
         model = None if shown is not None else self.error_model
@@ -156,20 +145,11 @@ class TapirTracker(OnlineTracker):
         return model.complete(tracks, size) if model is not None and model.few else tracks
 
     def correct(self, video: Any, tracks: Tracks, corrections: Sequence[Sequence[float]], **options: Any) -> Tracks:
-        """Track some points again, through corrected positions, and leave all others bit-identical.
+        """Track some points of the result of `track` or `correct` again, through corrected positions and all earlier clicks,
+        and leave all others bit-identical.
 
-        A track passes exactly through its corrections and all earlier clicks: its query, and earlier corrections, which
-        `Tracks.clicked` records.
-
-        Args:
-            video: the video of the tracks.
-            tracks: the result of `track` or `correct`.
-            corrections: each (number of the point, frame, x, y), in raster pixels.
-            options: those of `track`.
-
-        Raises:
-            BadInput: as `track` does; for other points or frames than the tracks have; for two corrections of a point in one
-                frame.
+        `corrections` are each (number of the point, frame, x, y), in raster pixels; `options` those of `track`. Raises BadInput
+        as `track` does; for other points or frames than the tracks have; for two corrections of a point in one frame.
         """
         from tapetum.systems.tap.tracking.corrections import gather_clicks, put_in_place
 
@@ -181,11 +161,8 @@ class TapirTracker(OnlineTracker):
 
 
 def build(name: str, seed: int = 0) -> TapirTracker:
-    """Build a tracker of a known architecture with random weights, the same for the same seed.
-
-    Names: tapir, causal-tapir, bootstapir, causal-bootstapir, tapir-nano, causal-tapir-nano.
-    Raises BadInput for others.
-    """
+    """Build a tracker of an architecture (`config.ARCHITECTURES`) with random weights, the same for the same seed. Raises
+    BadInput for other names."""
     if name not in ARCHITECTURES:
         raise BadInput(f"there is no architecture named {name!r}; known names are {', '.join(ARCHITECTURES)}")
     with torch.random.fork_rng(devices=[]):
@@ -196,16 +173,11 @@ def build(name: str, seed: int = 0) -> TapirTracker:
 def load(
     name_or_path: str | PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> TapirTracker:
-    """Load a tracker with weights, by a known name (`tapetum weights list`) or from a file.
+    """Load a tracker with weights, by a known name (`tapetum weights list`) or from a file: ours (.safetensors) or published
+    (.pt, or .npy of JAX), which is taken to be causal if its name says so.
 
-    Args:
-        name_or_path: `tapir-nano` and `causal-tapir-nano` come with the package. A file may be ours (.safetensors) or a
-            published checkpoint (.pt, or .npy of JAX); a published one is assumed causal if its name says so.
-        device: where to put it; None is the CPU.
-        dtype: of the weights and most computation; None is float32. Positions stay float32.
-
-    Raises:
-        BadInput: the name is unknown, the file is missing, or it does not hold such a network.
+    `dtype` is that of the weights and most computation, by default float32; positions stay float32. Raises BadInput if the name
+    is unknown, the file is missing, or it does not hold such a network.
     """
     path, known = resolve(name_or_path, "track")
     if known and known.architecture not in ARCHITECTURES:

@@ -1,21 +1,19 @@
 """Tracking of long videos in windows, so that memory does not grow with their length, and the choice of window lengths.
 
-TAPIR matches a point in each frame separately, by the features of its query; only the refinement uses neighbouring frames. So a
-query's features, read once from its own frame, are reused in every window, and appearance does not drift. Neighbouring windows
-overlap, to give the refinement a past and a future:
+TAPIR matches a point in each frame separately, by the features of its query, which are reused in every window: appearance does
+not drift. Neighbouring windows overlap, to give the refinement a past and a future:
 
     frames    0 . . . . . . . . . . . . . . . . . . T
     window 0  [- - - - - - -|- -]
     window 1            [- -|- - - - - -|- -]              | cut: the middle of an overlap. Each frame's answer comes from the
     window 2                        [- -|- - - - - - -]      window in which it is farther from the edge.
 
-A causal network needs no overlap: its mixer's state is carried over, and the result is exactly that of one pass. Replacing
-matching in the next window by the positions found in the overlap scored slightly worse.
+A causal network needs no overlap: its mixer's state is carried over, and the result is exactly that of one pass.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -32,9 +30,7 @@ from tapetum.systems.tap.tracking.cues import TrackCues, network_cues
 from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, Size, State
 
 MATCHED_AT_A_TIME = 8
-"""Number of frames in which a chunk of queries is matched at a time."""
 FeaturesOf = Callable[[int, int], FeatureGrids]
-"""Computes the features of frames begin..end-1 of a video."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +43,8 @@ class Window:
 
 
 def plan(frames: int, window: int, overlap: int) -> list[Window]:
-    """Plan windows of `window` frames that share at least `overlap`; the last one is moved back to end with the video.
-
-    Without overlap the last one is shorter instead, since a causal network must not see a frame twice.
-
-    >>> plan(10, 6, 2)
-    [Window(begin=0, end=6, cut=0), Window(begin=4, end=10, cut=5)]
-    >>> plan(10, 6, 0)
-    [Window(begin=0, end=6, cut=0), Window(begin=6, end=10, cut=6)]
-    """
+    """Plan windows of `window` frames that share at least `overlap`; the last one is moved back to end with the video, or is
+    shorter without overlap, since a causal network must not see a frame twice."""
     if overlap == 0:
         return [Window(begin, min(begin + window, frames), begin) for begin in range(0, frames, window)]
     begins = [0]
@@ -70,10 +59,8 @@ class Reel:
     """Features of a moving section of a video, in one reused buffer."""
 
     def __init__(self, features_of: FeaturesOf, chunk: int, capacity: int, half: bool = False):
-        """`features_of` is called with `chunk` frames at a time; a section is at most `capacity` frames long.
-
-        With `half`, float32 features of a section that take more than FEATURE_BYTES are stored in float16.
-        """
+        """Call `features_of` with `chunk` frames at a time; a section has at most `capacity` frames, in float16 with `half`
+        above FEATURE_BYTES."""
         self._features_of, self.chunk, self._capacity, self._half = features_of, chunk, capacity, half
         self._buffer: FeatureGrids | None = None
         self._begin = self.end = 0
@@ -99,7 +86,6 @@ class Reel:
 
 
 _STEP = 12
-"""Number of frames between two parts."""
 _SHARE = 0.2
 """Maximum share of the time spent on parts."""
 
@@ -114,10 +100,9 @@ class Parts:
     frames: int
     tell: Callable[[Float[Tensor, "n t 2"], Float[Tensor, "n t"]], None]
     """Hears positions and confidences in all frames, NaN where none are known yet."""
-    _next: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        """Start without any."""
+        self._next = 0.0
         self.xy = torch.full((len(self.queries), self.frames, 2), torch.nan)
         self.confidence = torch.full((len(self.queries), self.frames), torch.nan)
 
@@ -153,12 +138,11 @@ def track_in_windows(
     parts: Parts | None = None,
     cues: TrackCues | None = None,
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-    """Track points window by window: gives positions and confidences in all frames, on the CPU.
+    """Track points window by window: positions and confidences in all frames, on the CPU.
 
-    `points` are the features of `queries`, which are (t, x, y) in raster pixels of the video; a t below 0 means that the
-    position is in no frame of it. With `numbers`, queries of one number are clicks of one point, and share their positions.
-    With `second_pass`, each window is tracked twice, the second time with features from the first. `cues` are collected if they
-    are given.
+    `points` are the features of `queries`, (t, x, y) in raster pixels of the video; a t below 0 is in no frame of it. With
+    `numbers`, queries of one number are clicks of one point. With `second_pass`, each window is tracked twice. Cues are
+    collected in `cues`.
     """
     frames = windows[-1].end
     # Filled, so that the system gives their memory now or never: all that grows with the length of the video.
@@ -196,8 +180,7 @@ def track_in_windows(
 FEATURE_BYTES = 1 << 30
 """Features of at most this size are held at a time, if no window is asked for; more are stored in float16 where allowed."""
 ACTIVATION_BYTES = 1 << 24
-"""So many frames go through the image network at a time that neither they nor its largest activation, in float32, take more,
-if nothing else is asked for."""
+"""Most that the frames, or the largest activation, of the image network may take in float32, if nothing else is asked for."""
 LEAST_WINDOW = 48
 """Frames; a window is not made shorter than this to save memory."""
 MOST_OVERLAP = 24
@@ -207,10 +190,8 @@ MOST_OVERLAP = 24
 def plan_windows(
     config: TapirConfig, resolutions: tuple[Size, ...], frames: int, half: bool, window: int | None, overlap: int | None
 ) -> list[Window]:
-    """Plan the requested windows, or windows as long as memory allows; a causal network needs no overlap.
-
-    Raises BadInput for windows that have no frame of their own, or share none where they must.
-    """
+    """Plan the requested windows, or as long ones as memory allows; a causal network needs no overlap. Raises BadInput for
+    windows that have no frame of their own, or share none where they must."""
     window = window or affordable(config, resolutions, frames, half)
     if overlap is None:
         overlap = min(MOST_OVERLAP, window // 3)

@@ -35,7 +35,6 @@ from tapetum.systems.tapvid3d.makers.common import (
     fails,
     generator,
     pixel_centres,
-    whole_chunks,
 )
 from tapetum.systems.tapvid3d.npz import Npz
 from tapetum.video.images import encode_jpeg
@@ -81,7 +80,7 @@ def chunks(scene: AriaScene, frames: AriaFrames, length: int = FRAMES) -> list[I
     A shorter run at the end is left out, as the benchmark's files imply.
     """
     inside = _with_truth(scene, frames)
-    return [inside[part] for part in whole_chunks(len(inside), length)]
+    return [inside[first : first + length] for first in range(0, len(inside) - length + 1, length)]
 
 
 def _with_truth(scene: AriaScene, frames: AriaFrames) -> I64:
@@ -170,17 +169,12 @@ def upright(tracks: F64) -> F64:
 def hide_people(visible: Bool, tracks: F64, person: ArrayLike) -> Bool:
     """Clear `visible` (t, n) for points on a person, who is in the image but not in the synthetic depth map.
 
-    Args:
-        seen: visibility so far.
-        tracks: (t, n, 3) in the upright camera.
-        person: probabilities (t, h, w) of upright images of any size. The generator takes the class "person" of torchvision's
-            FCN-ResNet50 (softmax), at 520x520.
+    `tracks` (t, n, 3) are in the upright camera, `person` probabilities (t, h, w) of upright images of any size. The generator
+    takes the class "person" of torchvision's FCN-ResNet50 (softmax), at 520x520.
     """
     mask = np.asarray(person) > PERSON
     if mask.ndim != 3 or len(mask) != len(visible):
-        raise BadInput(
-            f"probabilities of people are {np.shape(person)}; wanted ({len(visible)}, height, width), a map for each frame"
-        )
+        raise BadInput(f"probabilities of people are {np.shape(person)}; wanted ({len(visible)}, height, width), a map a frame")
     out = visible.copy()
     frame, track = np.nonzero(visible)
     xy = np.floor(project(tracks[frame, track], INTRINSICS))  # a pixel of the image takes that of the map at its centre
@@ -219,9 +213,7 @@ def add_images(annotations: Arrays, moments: Moments) -> Arrays:
     means = np.stack([image.mean((0, 1)) for image in images(moments)])
     expected = np.asarray(annotations["video_means"])
     if expected.shape != means.shape:
-        raise BadInput(
-            f"the frames that were read have {means.shape} means, the annotation {expected.shape}; is the sequence whole?"
-        )
+        raise BadInput(f"the frames that were read have {means.shape} means, the annotation {expected.shape}; is it whole?")
     same = np.isclose(means, expected, atol=1e-3).all(1)
     if not same.all():
         frame = int(same.argmin())

@@ -142,9 +142,7 @@ def _table(path: Path, columns: dict[str, Callable[[str], Any]]) -> list[tuple[A
             at = [(header.index(name), read) for name, read in columns.items()]
             return [tuple(read(row[i]) for i, read in at) for row in rows if row]
     except OSError as error:
-        raise BadInput(
-            f"cannot read {path} ({error.strerror}); give a folder of Aria Digital Twin's main_groundtruth"
-        ) from error
+        raise BadInput(f"cannot read {path} ({error.strerror}); give Aria Digital Twin's main_groundtruth") from error
     except (ValueError, IndexError) as error:
         raise BadInput(f"{path} is damaged ({error}); get the ground truth of this sequence again") from error
 
@@ -160,9 +158,7 @@ class RectifiedFrames:
         self.timestamps = np.array(sorted(map(int, names)), np.int64)
         self.device_from_camera: F64 = self._read(int(self.timestamps[0]))["device_from_camera"].astype(np.float64)
         if self.device_from_camera.shape != (4, 4) or not is_rigid(self.device_from_camera):
-            raise BadInput(
-                f"{self._path(int(self.timestamps[0]))}: device_from_camera is no pose (4, 4); write the frames again"
-            )
+            raise BadInput(f"{self._path(int(self.timestamps[0]))}: device_from_camera is no pose (4, 4); write it again")
 
     def frame(self, timestamp: int) -> AriaFrame | None:
         """Read the frame; None if its images are empty."""

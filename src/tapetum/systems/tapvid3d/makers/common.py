@@ -27,15 +27,6 @@ I64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
 
-def whole_chunks(count: int, length: int) -> list[slice]:
-    """List consecutive runs of `length` out of `count` frames; the remainder at the end is left out.
-
-    >>> whole_chunks(700, 300)
-    [slice(0, 300, None), slice(300, 600, None)]
-    """
-    return [slice(start, start + length) for start in range(0, count - length + 1, length)]
-
-
 def pixel_centres(mask: ArrayLike, n: int, rng: np.random.Generator) -> F64:
     """Sample seeds (m, 3) as (x, y, t): centres of n different random pixels where `mask` (t, h, w); all, if fewer."""
     mask = np.asarray(mask, bool)
@@ -46,12 +37,9 @@ def pixel_centres(mask: ArrayLike, n: int, rng: np.random.Generator) -> F64:
 
 
 def random_queries(tracks: F64, visible: Bool, intrinsics: ArrayLike, rng: np.random.Generator) -> tuple[F64, I64]:
-    """Choose one query for each track, uniformly among the frames where it is visible.
+    """Choose queries (m, 3) as (x, y, t), one for each track, uniformly among its visible frames, and give the tracks' numbers.
 
-    Source: one query a trajectory, uniform over its visible frames (an author, in issue 116 of google-deepmind/tapnet).
-
-    Returns:
-        Queries (m, 3) as (x, y, t) and the numbers (m,) of their tracks: one that is never visible gets none.
+    A track that is never visible gets none. Source: an author, in issue 116 of google-deepmind/tapnet.
     """
     track = np.flatnonzero(visible.any(0))
     chance = np.where(visible[:, track], rng.random((len(visible), len(track))), -1.0)
@@ -70,14 +58,9 @@ def clip_arrays(
 ) -> Arrays:
     """Assemble the arrays of one file, with a query for each track that is ever visible; the others are left out."""
     queries, kept = random_queries(tracks, visible, intrinsics, rng)
-    return {
-        "images_jpeg_bytes": images,
-        "queries_xyt": queries,
-        "tracks_XYZ": tracks[:, kept],
-        "visibility": visible[:, kept],
-        "fx_fy_cx_cy": np.array(intrinsics),
-        **({} if extrinsics_w2c is None else {"extrinsics_w2c": extrinsics_w2c}),
-    }
+    arrays = {"images_jpeg_bytes": images, "queries_xyt": queries, "fx_fy_cx_cy": np.array(intrinsics)}
+    arrays |= {"tracks_XYZ": tracks[:, kept], "visibility": visible[:, kept]}
+    return arrays | ({} if extrinsics_w2c is None else {"extrinsics_w2c": extrinsics_w2c})
 
 
 def bilinear(image: ArrayLike, xy: ArrayLike) -> F64:
@@ -148,10 +131,9 @@ def is_rigid(matrices: ArrayLike) -> bool:
     if matrices.shape[-2:] != (4, 4) or not np.isfinite(matrices).all():
         return False
     rotation = matrices[..., :3, :3]
-    square = np.allclose(rotation @ rotation.swapaxes(-1, -2), np.eye(3), atol=1e-3) and bool(
-        (np.linalg.det(rotation) > 0).all()
-    )
-    return square and np.allclose(matrices[..., 3, :], [0, 0, 0, 1], atol=1e-6)
+    square = np.allclose(rotation @ rotation.swapaxes(-1, -2), np.eye(3), atol=1e-3)
+    proper = bool((np.linalg.det(rotation) > 0).all())
+    return square and proper and np.allclose(matrices[..., 3, :], [0, 0, 0, 1], atol=1e-6)
 
 
 @dataclass(frozen=True)

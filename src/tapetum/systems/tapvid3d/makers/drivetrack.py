@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.geometry import F64, project, transform
 from tapetum.systems.tapvid3d.makers.common import I64, Arrays, Bool, ClipJob, clip_arrays, fails, generator
-from tapetum.systems.tapvid3d.makers.waymo import VehicleBoxes, WaymoCamera, WaymoSegment, segments, yawed
+from tapetum.systems.tapvid3d.makers.waymo import WaymoCamera, WaymoSegment, segments, yawed
 
 CAMERAS = (1, 2, 3)
 """Front, front left, front right."""
@@ -57,6 +57,11 @@ class Vehicle:
     world_from_vehicle: F64
     """(t, 4, 4) poses of the vehicle that carries the camera."""
 
+    def at(self, frames: ArrayLike) -> "Vehicle":
+        """Select some of the frames."""
+        part = {name: getattr(self, name)[frames] for name in ("times", "frames", "boxes", "world_from_vehicle")}
+        return replace(self, **part)
+
     @cached_property
     def world_from_object(self) -> F64:
         """Compute the poses (t, 4, 4) of the boxes in the world: yaw and place only."""
@@ -67,18 +72,14 @@ class Vehicle:
 
 def candidates(segment: WaymoSegment) -> Iterator[Vehicle]:
     """Yield every vehicle in every front camera that shows it best in some frame."""
+    video = np.array(sorted(segment.vehicle), np.int64)
     for boxes in segment.vehicles:
         if boxes.camera in CAMERAS and boxes.camera in segment.cameras:
-            yield _vehicle(segment, boxes)
-
-
-def _vehicle(segment: WaymoSegment, boxes: VehicleBoxes) -> Vehicle:
-    video = np.array(sorted(segment.vehicle), np.int64)
-    known = np.isin(boxes.times, video)
-    times = boxes.times[known]
-    poses = np.array([segment.vehicle[int(time)] for time in times]).reshape(-1, 4, 4)
-    camera = segment.cameras[boxes.camera]
-    return Vehicle(camera, boxes.uid, times, np.searchsorted(video, times), boxes.boxes[known], poses)
+            known = np.isin(boxes.times, video)
+            times = boxes.times[known]
+            poses = np.array([segment.vehicle[int(time)] for time in times]).reshape(-1, 4, 4)
+            camera = segment.cameras[boxes.camera]
+            yield Vehicle(camera, boxes.uid, times, np.searchsorted(video, times), boxes.boxes[known], poses)
 
 
 def corners(boxes: F64) -> F64:
@@ -134,15 +135,10 @@ def transport(vehicle: Vehicle, points: F64) -> F64:
 
 
 def visible(tracks: F64, camera: WaymoCamera, ranges: list[F64]) -> Bool:
-    """Find where tracks (t, n, 3), in the vehicle's coordinates, are seen.
+    """Find where tracks (t, n, 3), in the vehicle's coordinates, are seen; `ranges` are of each frame `ranges_in`.
 
     A point must be in the image. It is hidden where the largest of the ranges at the four pixels around it is less than
     0.95 of its own. The range at a pixel is that of the lidar point nearest to it in the image.
-
-    Args:
-        tracks: in the vehicle's coordinates.
-        camera: of the image.
-        ranges: for each frame the lidar points (k, 3) of the image as x, y and range.
     """
     from scipy.spatial import KDTree
 
@@ -178,11 +174,11 @@ def make_clip(segment: WaymoSegment, vehicle: Vehicle, rng: np.random.Generator,
     camera = vehicle.camera
     images = segment.images(camera.name)
     whole = np.array([time in segment.sweeps and time in images for time in vehicle.times])
-    vehicle = _at(vehicle, whole)
+    vehicle = vehicle.at(whole)
     shown = kept(vehicle)
     times = [int(time) for time in vehicle.times]
     points = object_points(vehicle, [segment.sweeps[time].points for time in times])
-    clip = _at(vehicle, np.zeros(len(times), bool) if shown is None else shown)
+    clip = vehicle.at(np.zeros(len(times), bool) if shown is None else shown)
     ranges = [ranges_in(segment, camera.name, int(time)) for time in clip.times]
     tracks, visibility = _some_visible(clip, points[rng.permutation(len(points))], ranges, n)
     xyz = to_opencv(tracks, camera)
@@ -203,11 +199,6 @@ def _some_visible(clip: Vehicle, points: F64, ranges: list[F64], n: int, block: 
         if visibility.shape[1] >= n:
             break
     return tracks[:, :n], visibility[:, :n]
-
-
-def _at(vehicle: Vehicle, frames: ArrayLike) -> Vehicle:
-    part = {name: getattr(vehicle, name)[frames] for name in ("times", "frames", "boxes", "world_from_vehicle")}
-    return replace(vehicle, **part)
 
 
 def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS) -> Iterator[ClipJob]:

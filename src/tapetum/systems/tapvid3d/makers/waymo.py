@@ -219,17 +219,10 @@ def inclinations(rows: int, low: float, high: float, beams: Sequence[float] | No
 def lidar_points(
     ranges: ArrayLike, vehicle_from_lidar: F64, pitch: F64, world_from_pixel: ArrayLike, world_from_vehicle: F64
 ) -> F64:
-    """Compute the points of a range image, row by row, where it has a return.
+    """Compute the points (k, 3) of a range image in metres, in the vehicle's coordinates at the frame's pose, row by row.
 
-    Args:
-        ranges: (h, w) metres; 0 or less is no return. Columns go from behind, over the left side, once around the lidar.
-        vehicle_from_lidar: (4, 4).
-        pitch: (h,) radians, see `inclinations`.
-        world_from_pixel: (h, w, 6) roll, pitch, yaw, x, y, z: the vehicle's pose at the moment of each pixel.
-        world_from_vehicle: (4, 4), the pose of the frame.
-
-    Returns:
-        (k, 3) metres in the vehicle's coordinates at the frame's pose.
+    `ranges` (h, w) are metres, where 0 or less is no return; columns go from behind, over the left side, once around the lidar.
+    `pitch` (h,) is of `inclinations`; `world_from_pixel` (h, w, 6) roll, pitch, yaw, x, y, z: the vehicle's pose at each pixel.
     """
     ranges = np.asarray(ranges, np.float64)
     row, column = np.nonzero(ranges > 0)

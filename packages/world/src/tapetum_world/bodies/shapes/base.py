@@ -169,13 +169,11 @@ class Revolved(Shape):
 
     @cached_property
     def bounds(self) -> F64:
-        """Compute both corners (2, 3) of what the profile is turned into."""
         r, z = self.profile().T
         return np.array([(-r.max(), -r.max(), z.min()), (r.max(), r.max(), z.max())])
 
     @cached_property
     def mass_properties(self) -> MassProperties:
-        """Integrate rings around the axis."""
         low, high = self.bounds[:, 2]
         step = (high - low) / RINGS
         z = low + (np.arange(RINGS) + 0.5) * step
@@ -189,7 +187,6 @@ class Revolved(Shape):
         return volume, centre, (across, across, around)
 
     def distance(self, p: Floats, *, filled: bool = False) -> Floats:
-        """Compute the signed distance to the profile, turned around the axis."""
         return _distance_to_profile(np.stack([np.hypot(p[0], p[1]), p[2]], -1), self.profile(filled=filled))
 
     def _normals(self, p: Floats, part: NDArray[Any], slope: float) -> Floats:

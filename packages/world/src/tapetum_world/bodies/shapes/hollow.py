@@ -33,7 +33,6 @@ class Hollow(Revolved):
 
     @cached_property
     def opening(self) -> Disc:
-        """Select the rim."""
         rim = self.faces[-1]
         assert isinstance(rim, Disc)
         return rim
@@ -68,7 +67,6 @@ class Cup(Hollow):
 
     @cached_property
     def faces(self) -> tuple[Face, ...]:
-        """List the outer side, the wall of the cavity, the bottom, the floor, the rim."""
         slope, middle, half, floor = self.slope, self.radius_middle, self.height / 2, self.wall - self.height / 2
         return (
             Lateral(middle, slope, -half, half, 0),
@@ -80,16 +78,13 @@ class Cup(Hollow):
 
     @cached_property
     def outline(self) -> F64:
-        """List points (64, 3) of both edges."""
         return np.concatenate([ring(self.radius_bottom, -self.height / 2), ring(self.radius_top, self.height / 2)])
 
     def radii(self, z: F64) -> tuple[F64, F64]:
-        """Compute outer and inner radii (r,) at heights z (r,)."""
         outer = self.radius_bottom + (self.radius_top - self.radius_bottom) * np.clip(z / self.height + 0.5, 0, 1)
         return outer, np.where(z < -self.height / 2 + self.wall, 0.0, outer - self.wall)
 
     def profile(self, *, filled: bool = False) -> F64:
-        """List the corners (4, 2), or (6, 2) with the cavity, as (radius, z)."""
         b, t, h, w = self.radius_bottom, self.radius_top, self.height, self.wall
         outside = [[0, -h / 2], [b, -h / 2], [t, h / 2]]
         if filled:
@@ -98,7 +93,6 @@ class Cup(Hollow):
         return np.array([*outside, [t - w, h / 2], [inner, -h / 2 + w], [0, -h / 2 + w]])
 
     def hull_distance(self, p: Floats, *, filled: bool = False) -> Floats:
-        """Compute the larger of the distances (...,) to side and ends, less the cavity."""
         x, y, z = p
         half, wall = self.height / 2, self.wall
         along = float(1 / np.hypot(1, self.slope))
@@ -110,23 +104,19 @@ class Cup(Hollow):
         return np.maximum(outer, -hollow)
 
     def normals(self, p: Floats, part: NDArray[Any]) -> Floats:
-        """Compute the outward directions (3, n)."""
         return self._normals(p, part, self.slope)
 
     @property
     def filled_volume(self) -> float:
-        """Compute the volume of the frustum in m^3."""
         a, b = self.radius_bottom, self.radius_top
         return np.pi * self.height * (a * a + a * b + b * b) / 3
 
     def in_cavity(self, p: Floats, slack: float = 0.0) -> Bool:
-        """Find which points (3, ...) lie between wall, floor and rim."""
         x, y, z = p
         inner = z * self.slope + (self.radius_middle - self.wall + slack)
         return (x * x + y * y < inner * inner) & (abs(z) < self.height / 2) & (z > self.wall - self.height / 2 - slack)
 
     def shows_cavity(self, point: Triple) -> bool:
-        """Check whether a point is above the rim or closer to the axis than the wall."""
         x, y, z = point
         return z > self.height / 2 or bool(np.hypot(x, y) < self.radius_middle + self.slope * z - self.wall)
 
@@ -146,28 +136,23 @@ class Bowl(Hollow):
 
     @cached_property
     def faces(self) -> tuple[Face, ...]:
-        """List the outer side, the inner one, the rim."""
         r, inner = self.radius, self.radius - self.wall
         return Cap(r, 0.0, -inf, 0.0, 0), Cap(inner, 0.0, -inf, 0.0, 3, inner=True), Disc(0.0, inner, r, 1, up=True)
 
     @cached_property
     def bounds(self) -> F64:
-        """Compute both corners (2, 3)."""
         r = self.radius
         return np.array([(-r, -r, -r), (r, r, 0.0)])
 
     @cached_property
     def outline(self) -> F64:
-        """List rings of points (288, 3) from the lowest to the rim."""
         return ball()[: 9 * 32] * self.radius
 
     def radii(self, z: F64) -> tuple[F64, F64]:
-        """Compute outer and inner radii (r,) at heights z (r,)."""
         outer, inner = (np.sqrt(np.maximum(a**2 - z**2, 0)) for a in (self.radius, self.radius - self.wall))
         return outer, inner
 
     def distance(self, p: Floats, *, filled: bool = False) -> Floats:
-        """Compute the signed distance (...,): to the shell below the rim, to the ring of the rim above."""
         outer, inner = self.radius, 0.0 if filled else self.radius - self.wall
         around, z = np.hypot(p[0], p[1]), p[2]
         middle, half = (outer + inner) / 2, (outer - inner) / 2
@@ -177,13 +162,11 @@ class Bowl(Hollow):
         return np.where(z > 0, above, np.where(shell > 0, shell, np.maximum(shell, z)))
 
     def hull_distance(self, p: Floats, *, filled: bool = False) -> Floats:
-        """Compute the larger of the distances (...,) to the shell and to the plane of the rim."""
         away, r, wall = length(p), self.radius, self.wall
         shell = away - r if filled else abs(away - (r - wall / 2)) - wall / 2
         return np.maximum(shell, p[2])
 
     def normals(self, p: Floats, part: NDArray[Any]) -> Floats:
-        """Compute directions (3, n) away from the centre, towards it on the inner side, up on the rim."""
         n = unit(p)
         n[:, part == 3] *= -1
         n[:, part == 1] = np.array([[0], [0], [1]])
@@ -191,11 +174,9 @@ class Bowl(Hollow):
 
     @property
     def filled_volume(self) -> float:
-        """Compute the volume of the half ball in m^3."""
         return 2 / 3 * np.pi * self.radius**3
 
     def in_cavity(self, p: Floats, slack: float = 0.0) -> Bool:
-        """Find which points (3, ...) lie in the inner half ball."""
         x, y, z = p
         return (x * x + y * y + z * z < (self.radius - self.wall + slack) ** 2) & (z < 0)
 
@@ -236,18 +217,15 @@ class Sheet(Shape):
 
     @cached_property
     def bounds(self) -> F64:
-        """Compute both corners (2, 3) of the flat sheet."""
         return box_around((self.size[0] / 2, self.size[1] / 2, 0.0))
 
     @cached_property
     def outline(self) -> F64:
-        """List the corners (4, 3) of the flat sheet."""
         a, b = self.size
         return np.array([[x * a / 2, y * b / 2, 0] for x in (-1, 1) for y in (-1, 1)], float)
 
     @cached_property
     def mass_properties(self) -> MassProperties:
-        """Compute volume, centre and inertia of the flat sheet, a millimetre thick."""
         a, b = self.size
         return a * b * 0.001, 0.0, (b * b / 12, a * a / 12, (a * a + b * b) / 12)
 
@@ -262,30 +240,24 @@ class Ground(Shape):
 
     @cached_property
     def faces(self) -> tuple[Face, ...]:
-        """List the plane."""
         return (Disc(0.0, 0.0, np.inf, 0, up=True),)
 
     @cached_property
     def bounds(self) -> F64:
-        """Compute both corners (2, 3)."""
         return box_around((np.inf, np.inf, 0.0))
 
     @cached_property
     def outline(self) -> F64:
-        """List the origin alone (1, 3)."""
         return np.zeros((1, 3))
 
     @cached_property
     def mass_properties(self) -> MassProperties:
-        """Set all to 1: the ground never moves."""
         return 1.0, 0.0, (1.0, 1.0, 1.0)
 
     def distance(self, p: Floats, *, filled: bool = False) -> Floats:
-        """Compute the height (...,)."""
         return p[2].copy()
 
     def normals(self, p: Floats, part: NDArray[Any]) -> Floats:
-        """Compute the upward direction (3, n)."""
         n = np.zeros_like(p)
         n[2] = 1
         return n

@@ -39,31 +39,25 @@ class Sphere(Shape):
 
     @cached_property
     def faces(self) -> tuple[Face, ...]:
-        """List the one face."""
         return (Cap(self.radius, 0.0, -inf, inf, 0),)
 
     @cached_property
     def bounds(self) -> F64:
-        """Compute both corners (2, 3)."""
         return box_around((self.radius, self.radius, self.radius))
 
     @cached_property
     def outline(self) -> F64:
-        """List rings of points (544, 3)."""
         return ball() * self.radius
 
     @cached_property
     def mass_properties(self) -> MassProperties:
-        """Compute volume, centre and inertia by their formulas."""
         r = self.radius
         return 4 / 3 * np.pi * r**3, 0.0, (0.4 * r * r, 0.4 * r * r, 0.4 * r * r)
 
     def distance(self, p: Floats, *, filled: bool = False) -> Floats:
-        """Compute the signed distance (...,)."""
         return length(p) - self.radius
 
     def normals(self, p: Floats, part: NDArray[Any]) -> Floats:
-        """Compute directions (3, n) away from the centre."""
         return p / self.radius
 
 
@@ -75,22 +69,18 @@ class Ellipsoid(Shape):
 
     @cached_property
     def faces(self) -> tuple[Face, ...]:
-        """List the one face."""
         return (Oval(self.radii),)
 
     @cached_property
     def bounds(self) -> F64:
-        """Compute both corners (2, 3)."""
         return box_around(self.radii)
 
     @cached_property
     def outline(self) -> F64:
-        """List rings of points (544, 3)."""
         return ball() * np.array(self.radii)
 
     @cached_property
     def mass_properties(self) -> MassProperties:
-        """Compute volume, centre and inertia by their formulas."""
         a, b, c = self.radii
         return 4 / 3 * np.pi * a * b * c, 0.0, ((b * b + c * c) / 5, (a * a + c * c) / 5, (a * a + b * b) / 5)
 
@@ -108,7 +98,6 @@ class Ellipsoid(Shape):
         return f * (f - 1) / np.maximum(length(q / radii), 1e-6)
 
     def normals(self, p: Floats, part: NDArray[Any]) -> Floats:
-        """Compute the directions (3, n) of the gradient."""
         return unit(p / (np.array(self.radii, p.dtype)[:, None] ** 2))
 
 
@@ -122,34 +111,28 @@ class Capsule(Revolved):
 
     @cached_property
     def faces(self) -> tuple[Face, ...]:
-        """List the side and both ends, one part: no edge lies between them."""
         r, end = self.radius, self.length / 2
         return Lateral(r, 0.0, -end, end, 0), Cap(r, end, end, inf, 0), Cap(r, -end, -inf, -end, 0)
 
     @cached_property
     def bounds(self) -> F64:
-        """Compute both corners (2, 3)."""
         return box_around((self.radius, self.radius, self.length / 2 + self.radius))
 
     @cached_property
     def outline(self) -> F64:
-        """List rings of points (1088, 3) of both ends."""
         points, shift = ball() * self.radius, np.array([0, 0, self.length / 2])
         return np.concatenate([points + shift, points - shift])
 
     def radii(self, z: F64) -> tuple[F64, F64]:
-        """Compute outer and inner radii (r,) at heights z (r,)."""
         beyond = np.maximum(np.abs(z) - self.length / 2, 0)
         return np.sqrt(np.maximum(self.radius**2 - beyond**2, 0)), np.zeros_like(z)
 
     def distance(self, p: Floats, *, filled: bool = False) -> Floats:
-        """Compute the signed distance (...,): that to the line between the ends, less the radius."""
         x, y, z = p
         z = z - np.clip(z, -self.length / 2, self.length / 2)
         return np.sqrt(x * x + y * y + z * z) - self.radius
 
     def normals(self, p: Floats, part: NDArray[Any]) -> Floats:
-        """Compute directions (3, n) away from the line between the ends."""
         n = p.copy()
         n[2] -= np.clip(p[2], -self.length / 2, self.length / 2)
         return unit(n)
@@ -164,31 +147,25 @@ class Cylinder(Revolved):
 
     @cached_property
     def faces(self) -> tuple[Face, ...]:
-        """List side, top and bottom."""
         r, h = self.radius, self.height
         return Lateral(r, 0.0, -h / 2, h / 2, 0), Disc(h / 2, 0.0, r, 1, up=True), Disc(-h / 2, 0.0, r, 2, up=False)
 
     @cached_property
     def outline(self) -> F64:
-        """List points (64, 3) of both edges."""
         return np.concatenate([ring(self.radius, -self.height / 2), ring(self.radius, self.height / 2)])
 
     def radii(self, z: F64) -> tuple[F64, F64]:
-        """Compute outer and inner radii (r,) at heights z (r,)."""
         return np.full_like(z, self.radius), np.zeros_like(z)
 
     def profile(self, *, filled: bool = False) -> F64:
-        """List the corners (4, 2) as (radius, z)."""
         r, h = self.radius, self.height
         return np.array([[0, -h / 2], [r, -h / 2], [r, h / 2], [0, h / 2]])
 
     def hull_distance(self, p: Floats, *, filled: bool = False) -> Floats:
-        """Compute the larger of the distances (...,) to side and ends."""
         x, y, z = p
         return np.maximum(np.sqrt(x * x + y * y) - self.radius, abs(z) - self.height / 2)
 
     def normals(self, p: Floats, part: NDArray[Any]) -> Floats:
-        """Compute the outward directions (3, n)."""
         return self._normals(p, part, 0.0)
 
 
@@ -201,33 +178,27 @@ class Cone(Revolved):
 
     @cached_property
     def faces(self) -> tuple[Face, ...]:
-        """List side and bottom."""
         r, h = self.radius, self.height
         return Lateral(r / 2, -r / h, -h / 2, h / 2, 0), Disc(-h / 2, 0.0, r, 2, up=False)
 
     @cached_property
     def outline(self) -> F64:
-        """List points (33, 3) of the edge, and the tip."""
         return np.concatenate([ring(self.radius, -self.height / 2), [[0, 0, self.height / 2]]])
 
     def radii(self, z: F64) -> tuple[F64, F64]:
-        """Compute outer and inner radii (r,) at heights z (r,)."""
         return self.radius * (0.5 - z / self.height), np.zeros_like(z)
 
     def profile(self, *, filled: bool = False) -> F64:
-        """List the corners (3, 2) as (radius, z)."""
         r, h = self.radius, self.height
         return np.array([[0, -h / 2], [r, -h / 2], [0, h / 2]])
 
     def hull_distance(self, p: Floats, *, filled: bool = False) -> Floats:
-        """Compute the larger of the distances (...,) to side and base."""
         x, y, z = p
         r, h = self.radius, self.height
         side = (np.sqrt(x * x + y * y) - (h / 2 - z) * (r / h)) * float(h / np.hypot(r, h))
         return np.maximum(side, -z - h / 2)
 
     def normals(self, p: Floats, part: NDArray[Any]) -> Floats:
-        """Compute the outward directions (3, n)."""
         return self._normals(p, part, -self.radius / self.height)
 
 
@@ -249,19 +220,16 @@ class RoundedBox(Shape):
 
     @cached_property
     def faces(self) -> tuple[Face, ...]:
-        """List the one face that stands for all sides."""
         x, y, z = self.size
         return (BoxSides((x / 2, y / 2, z / 2), self.rounding),)
 
     @cached_property
     def bounds(self) -> F64:
-        """Compute both corners (2, 3)."""
         x, y, z = self.size
         return box_around((x / 2, y / 2, z / 2))
 
     @cached_property
     def outline(self) -> F64:
-        """List the corners (8, 3), or points on round ones."""
         corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
         core = corners * (np.array(self.size) / 2 - self.rounding)
         return core if self.rounding == 0 else (core[:, None] + ball()[::5] * self.rounding).reshape(-1, 3)
@@ -273,14 +241,12 @@ class RoundedBox(Shape):
         return a * b * c, 0.0, ((b * b + c * c) / 12, (a * a + c * c) / 12, (a * a + b * b) / 12)
 
     def distance(self, p: Floats, *, filled: bool = False) -> Floats:
-        """Compute the signed distance (...,): that to the box within the rounding, less the rounding."""
         q = [abs(v) - (s / 2 - self.rounding) for v, s in zip(p, self.size, strict=True)]
         inside = np.minimum(np.maximum(np.maximum(q[0], q[1]), q[2]), 0)
         q = [np.maximum(v, 0) for v in q]
         return np.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2]) + inside - self.rounding
 
     def normals(self, p: Floats, part: NDArray[Any]) -> Floats:
-        """Compute directions (3, n) across the sides, or away from the box within the rounding."""
         n = np.zeros_like(p)
         if self.rounding == 0:
             columns = np.arange(p.shape[1])

@@ -28,7 +28,7 @@ Distances to edges can be predicted without knowing the token's position, but a 
 positions are predicted too, and the positions above give the vision encoder a signal to read them from.
 
 Differs from the paper, which initialises embeddings of locations at random, whose vision encoder learned positions from forty
-billion images, and which has no such stage; `tapetum.systems.paligemma.contrastive` has the paper's.
+billion images, and which has no such stage; `tapetum pretrain siglip` has its loss.
 """
 
 from collections.abc import Mapping, Sequence
@@ -224,7 +224,6 @@ class DenseTask(Task):
         self.position_init, self.encoder = position_init, encoder
 
     def model(self) -> DenseModel:
-        """Build a vision encoder with random weights, or load those of another run."""
         from safetensors.torch import load_file
 
         model = DenseModel(self.config)
@@ -248,19 +247,15 @@ class DenseTask(Task):
         return model
 
     def dataset(self) -> Any:
-        """Build the data set of images, mirrored and shifted."""
         return _SceneDataset(cast(SceneFolder, self.train), self.seed)
 
     def collate(self, items: Sequence[SceneImage]) -> CellTargets:
-        """Build a batch of images."""
         return collate_cells(items)
 
     def loss(self, model: nn.Module, batch: CellTargets, context: StepContext) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Compute the dense loss."""
         return dense_loss(model(batch.pixels), batch)
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score cells of held-out images: accuracies, and errors of edges in pixels."""
         if not isinstance(self.checks, SceneFolder):
             return {}
         right: dict[str, list[float]] = {name: [] for name in ("noun", "colour", "material")}
@@ -283,7 +278,6 @@ class DenseTask(Task):
         return {name: float(np.mean(values)) for name, values in right.items()}
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe the run, for checkpoints."""
         return {
             "vision_encoder": asdict(self.config),
             "images": len(self.train),

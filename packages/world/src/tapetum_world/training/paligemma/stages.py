@@ -1,30 +1,24 @@
 """Stages 0, 1 and 2 of PaliGemma on images of `scenes/`, from a config of `recipes` to a weights file; stages as phases of one
 run, each in its folder, which produces the weights of paligemma-nano-2.
-
-On captioned images the dense loss of stage 0 (`dense_task`) is combined with SigLIP's loss.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.encoders.config import ViTConfig
 from tapetum.systems.paligemma import prompts, weights
 from tapetum.systems.paligemma.config import LOCATIONS
-from tapetum.systems.paligemma.contrastive import CaptionedBatch, ContrastiveHead, ContrastiveTask, collate_captions
-from tapetum.systems.paligemma.data import ImageTexts, SampleDataset, SampleSource
 from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.recipes import PaliGemmaStage, TextMixture
+from tapetum.systems.paligemma.recipes import PaliGemmaStage
 from tapetum.systems.paligemma.run import (
     TOKENIZER,
     TrainedPaliGemma,
@@ -33,93 +27,19 @@ from tapetum.systems.paligemma.run import (
     fit_vision_encoder,
     save_trained,
     sized,
-    train_on_pairs,
     vision_encoder_config,
 )
 from tapetum.systems.paligemma.task import Start, StartFrom, StartFromEncoder
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.systems.paligemma.transfer.samples import NOISE
-from tapetum.train import StepContext
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch
 from tapetum.train.process_group import join_process_group
 from tapetum_world.physics.props import COLOURS, PROPS, WORDS
-from tapetum_world.training.paligemma.dense_task import (
-    CELL,
-    CellTargets,
-    DenseModel,
-    DenseTask,
-    add_position_waves,
-    collate_cells,
-    dense_loss,
-    location_embeddings,
-    unfold_cells,
-)
+from tapetum_world.training.paligemma.dense_task import CELL, DenseTask, location_embeddings
 from tapetum_world.training.paligemma.recipes import NanoRun
-from tapetum_world.training.paligemma.scene_images import Encode, SceneFolder, SceneSample, SceneTexts
+from tapetum_world.training.paligemma.scene_images import Encode, SceneFolder, SceneTexts
 from tapetum_world.training.paligemma.task import AnswerChecks, SceneTextTask
-
-
-@dataclass(frozen=True)
-class CaptionedCells(CaptionedBatch):
-    """Images and their captions, with the targets of cells."""
-
-    cells: CellTargets
-
-
-class DenseContrastiveTask(DenseTask):
-    """Trains a vision encoder on images, the content of their cells, and their captions."""
-
-    joint_batch = True
-
-    def __init__(self, *about: Any, weight: float):
-        """`weight`: of the sigmoid loss; the rest as for `DenseTask`, with images that have texts, the caption last."""
-        super().__init__(*about)
-        self.weight = weight
-
-    def model(self) -> DenseModel:
-        """Build a vision encoder as `DenseTask` does, with the heads of both losses."""
-        model = super().model()
-        model.contrastive = ContrastiveHead(self.config)
-        return model
-
-    def dataset(self) -> SampleDataset:
-        """Build the data set of samples by number."""
-        return SampleDataset(cast(SampleSource, self.train), self.seed)
-
-    def collate(self, items: Sequence[ImageTexts]) -> CaptionedCells:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Build a micro-batch."""
-        cells = collate_cells([item.image for item in items if isinstance(item, SceneSample)])
-        return CaptionedCells(**vars(collate_captions(items)), cells=cells)
-
-    def loss(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, model: nn.Module, batch: CaptionedCells, context: StepContext
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Compute the dense loss and the sigmoid loss."""
-        assert isinstance(model, DenseModel)
-        features = model.vision_encoder(batch.pixels)
-        contrastive, logged = cast(ContrastiveHead, model.contrastive).loss(features.tokens, batch)
-        cells = unfold_cells(model.dense_head(features.tokens), features.grid, model.each)
-        loss, parts = dense_loss(cells, batch.cells, joint=True)
-        return loss + self.weight * contrastive, {**logged, **parts}
-
-    def describe(self) -> Mapping[str, Any]:
-        """Describe the run, for checkpoints."""
-        return {**super().describe(), "contrastive_weight": self.weight}
-
-
-class WaveContrastiveTask(ContrastiveTask):
-    """The contrastive task on pairs, starting with positions written into the vision encoder."""
-
-    def model(self) -> Any:
-        """Build the model, and add waves to its positions."""
-        model = super().model()
-        add_position_waves(model.vision_encoder.positions, self.config.grid)
-        return model
-
-
-CAPTIONS = TextMixture(answers=0, regions=0, captions=1, descriptions=1, detect_all=0, detect=0)
-"""Captions of an image, the long one last, where there is one."""
 
 
 def train_stage(
@@ -132,8 +52,6 @@ def train_stage(
     """
     if run.stage == "2" and not run.start:
         raise BadInput("stage 2 goes on from weights of stage 1; name them with --weights")
-    if run.stage == "0" and Path(run.data).is_file():
-        return train_on_pairs(run, launch, say, phase, WaveContrastiveTask if run.position_init else ContrastiveTask)
     train = SceneFolder(run.data, run.limit)
     checks = SceneFolder(run.checks, 256) if run.checks else None
     say(f"{len(train):,} images to learn from, {len(checks) if checks else 0} to check")
@@ -160,8 +78,7 @@ def train_stage(
 def cell_encoder_config(run: PaliGemmaStage) -> ViTConfig:
     """Build the config of the vision encoder. Raises BadInput for patches that the dense loss cannot divide into cells."""
     config = vision_encoder_config(run)
-    dense = run.dense_weight if run.stage == "1" else not Path(run.data).is_file()
-    if run.encoder and config.patch % CELL and dense:
+    if run.encoder and config.patch % CELL and (run.stage == "0" or run.dense_weight):
         other = "give another encoder" if run.stage == "0" else "give --dense-weight 0"
         raise BadInput(f"{run.encoder} has patches of {config.patch}, which do not consist of cells of {CELL} pixels; {other}")
     return config
@@ -169,11 +86,7 @@ def cell_encoder_config(run: PaliGemmaStage) -> ViTConfig:
 
 def _vision_encoder_task(run: PaliGemmaStage, train: SceneFolder, checks: SceneFolder | None) -> DenseTask:
     start = Path(run.start) if run.start else None
-    rest = checks, run.seed, start, run.position_init, run.encoder
-    config = cell_encoder_config(run)
-    if not run.contrastive_weight:
-        return DenseTask(config, train, *rest)
-    return DenseContrastiveTask(config, SceneTexts(train, CAPTIONS), *rest, weight=run.contrastive_weight)
+    return DenseTask(cell_encoder_config(run), train, checks, run.seed, start, run.position_init, run.encoder)
 
 
 @dataclass(frozen=True)

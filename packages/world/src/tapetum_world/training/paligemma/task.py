@@ -186,7 +186,6 @@ class SceneTextTask(PaliGemmaTask):
         self.dense_weight, self.attention_weight = dense_weight, attention_weight
 
     def model(self) -> PaliGemma:
-        """Build a model, with a dense head if the loss needs one."""
         model = PaliGemma(self.config)
         if self.dense_weight:
             model.dense_head = dense_head(self.config.vision_encoder)
@@ -195,7 +194,6 @@ class SceneTextTask(PaliGemmaTask):
         return model
 
     def collate(self, items: Sequence[ImageTexts]) -> SceneStep:
-        """Build a micro-batch."""
         plain = super().collate(items)
         images = [item.image for item in items if isinstance(item, SceneSample)]
         attention = None
@@ -206,7 +204,6 @@ class SceneTextTask(PaliGemmaTask):
         return SceneStep(plain.batch, plain.packed, collate_cells(images) if self.dense_weight else None, attention)
 
     def loss(self, model: nn.Module, batch: SceneStep, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the text loss and the dense losses."""
         assert isinstance(model, PaliGemma)
         pixels = batch.batch.pixels
         features = model.vision_encoder(pixels.flatten(0, 1))
@@ -226,7 +223,6 @@ class SceneTextTask(PaliGemmaTask):
         return loss + self.dense_weight * loss_of_cells, {**logged, **parts}
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe the run, for checkpoints."""
         return {**super().describe(), "dense_weight": self.dense_weight, "attention_weight": self.attention_weight}
 
 

@@ -1,4 +1,4 @@
-"""Claims on made-up studies in which the answer is known; those of cost on the real arithmetic."""
+"""Claims of the study of FLOPs on made-up studies in which the answer is known; those of cost on the real arithmetic."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
-from tapetum.systems.pretraining.study.claims import OWN_ESTIMATE, _trackers, judged, measured, overheads, ratios
-from tapetum.systems.pretraining.study.fronts import RunGroup, Settings
-from tapetum.systems.pretraining.study.plan import PlanSource
-from tapetum.systems.pretraining.study.questions import NONE, Claim
-from tapetum.systems.pretraining.study.results import StudyResults, crossings, on_front, write_report, write_results
+from support.scripts import script
+from tapetum.systems.pretraining.study.fronts import RunGroup, SettingKey
+from tapetum.systems.pretraining.study.plan import PlanSource, StudyPlan
+from tapetum.systems.pretraining.study.point import OWN_ESTIMATE
+from tapetum.systems.pretraining.study.results import StudyResults, find_crossings, on_front
 
 COMPARED = "supervised", "clip", "simclr", "byol", "dino", "mae"
 BUDGETS = 1e9, 1e10, 1e11
@@ -21,9 +22,10 @@ PLAN_TEXT = (
     + f'[[grids]]\nsizes = ["small", "large"]\nmethods = {list(COMPARED)}\nbudgets = {list(BUDGETS)}\n'
 )
 PLAN = PlanSource(plan=PLAN_TEXT).read()
+Groups = dict[SettingKey, RunGroup]
 
 
-def study(score: Callable[[str, str, int, str], float], spread: float = 1e-4, knn: dict[str, float] | None = None) -> Settings:
+def study(score: Callable[[str, str, int, str], float], spread: float = 1e-4, knn: dict[str, float] | None = None) -> Groups:
     """A finished study in which a score is a function of size, method, place of the budget, and variant."""
     rng, found = np.random.default_rng(0), []
     for size in ("small", "large"):
@@ -32,7 +34,11 @@ def study(score: Callable[[str, str, int, str], float], spread: float = 1e-4, kn
                 for variant in ("curated", "long_tailed", "duplicated", "off_domain") if place == 1 else ("curated",):
                     value = score(size, method, place, variant)
                     found.append(setting(size, method, budget, variant, rng.normal(value, spread, SEEDS), knn or {}))
-    return Settings(tuple(found), 1e-4, {one.key: one for one in found})
+    return grouped(found)
+
+
+def grouped(groups: list[RunGroup]) -> Groups:
+    return {(one.size, one.method, one.budget, one.variant): one for one in groups}
 
 
 def setting(size: str, method: str, budget: float, variant: str, scores: np.ndarray, knn: dict[str, float]) -> RunGroup:
@@ -57,13 +63,22 @@ def as_published(size: str, method: str, place: int, variant: str) -> float:
     return base + gain * place + cross - poor
 
 
-def by_name(settings: Settings, trackers: Any = ()) -> dict[str, Claim]:
-    return {claim.name: claim for claim in measured(PLAN, settings, trackers)}
+def by_name(groups: Groups, plan: StudyPlan = PLAN) -> dict[str, Any]:
+    return {claim.name: claim for claim in script("evidence/flops-study/claims.py").judge_measured(plan, groups)}
+
+
+def with_trackers(groups: Groups, *trackers: dict[str, float]) -> Groups:
+    """As if the first runs had measured their energy by these."""
+    first, *others = groups.values()
+    rows = tuple({**row, "trackers": kwh} for row, kwh in zip(first.rows, trackers, strict=False))
+    return grouped([replace(first, rows=(*rows, *first.rows[len(rows) :])), *others])
+
+
+KNN: dict[str, float] = dict(zip(COMPARED, (0.9, 0.8, 0.7, 0.6, 0.5, 0.1), strict=True))
 
 
 def test_a_study_like_the_papers_holds_what_the_paper_says() -> None:
-    knn = dict(zip(COMPARED, (0.9, 0.8, 0.7, 0.6, 0.5, 0.1), strict=True))
-    claims = by_name(study(as_published, knn=knn), [{"a": 1e-5, "b": 3e-5}])
+    claims = by_name(with_trackers(study(as_published, knn=KNN), {"a": 1e-5, "b": 3e-5}))
     assert list(claims) == ["F2", *(f"F{k}" for k in range(4, 11))]
     assert {name: claim.verdict for name, claim in claims.items()} == dict.fromkeys(claims, "held")
     assert "supervised minus others" in claims["F4"].finding
@@ -71,28 +86,26 @@ def test_a_study_like_the_papers_holds_what_the_paper_says() -> None:
 
 
 def test_a_dense_probe_says_nothing_of_fine_tuning() -> None:
-    settings = study(as_published, knn=dict(zip(COMPARED, (0.9, 0.8, 0.7, 0.6, 0.5, 0.1), strict=True)))
-    claims = {each.name: each for each in measured(replace(PLAN, pixels=replace(PLAN.pixels, frozen=True)), settings)}
+    claims = by_name(study(as_published, knn=KNN), replace(PLAN, pixels=replace(PLAN.pixels, frozen=True)))
     assert {name for name, claim in claims.items() if claim.verdict == "held"} == {"F2", "F4", "F6", "F7", "F8"}
-    assert claims["F5"].finding == claims["F10"].finding == NONE
+    assert claims["F5"].finding == claims["F10"].finding == script("evidence/flops-study/claims.py").NONE
 
 
 def test_our_own_estimate_is_no_independent_tracker() -> None:
     """It is 10 W a core by a guess; that another tracker differs from a guess says nothing of trackers."""
+    judge = script("evidence/flops-study/claims.py").judge_trackers
     ours = {OWN_ESTIMATE: 1e-6, "codecarbon": 1e-4}
     for trackers, words in (([], "none"), ([ours], "codecarbon 1.00e-04 kWh")):
-        found = _trackers(trackers)
-        assert (found.name, found.verdict) == ("F9", "undecided")
-        assert words in found.finding
-    assert _trackers([ours | {"carbontracker": 2e-5}]).verdict == "held"
-    assert "5.0 times" in _trackers([ours, ours | {"carbontracker": 2e-5}]).finding
-    assert _trackers([ours | {"carbontracker": 8e-5}]).verdict == "falsified"
+        assert judge(trackers).verdict == "undecided"
+        assert words in judge(trackers).finding
+    assert judge([ours | {"carbontracker": 2e-5}]).verdict == "held"
+    assert "5.0 times" in judge([ours, ours | {"carbontracker": 2e-5}]).finding
+    assert judge([ours | {"carbontracker": 8e-5}]).verdict == "falsified"
 
 
 def test_other_sources_are_poor_data_too() -> None:
     """Supervised is compared on those alone that it learned from: here it lost 0.01 on scenes, and the others 0.05 and 0.02."""
     sources = "".join(f'[sources.{name}]\ndata = "{name}"\n' for name in ("streets", "scenes"))
-    plan = PlanSource(plan=PLAN_TEXT + sources).read()
     lost = {"streets": 0.02, "scenes": 0.05, "curated": 0.0}
     groups = [
         setting("small", method, 1e9, variant, np.random.default_rng(0).normal(0.5 - worse, 1e-4, SEEDS), {})
@@ -101,8 +114,7 @@ def test_other_sources_are_poor_data_too() -> None:
         if (worse := min(most, 0.01) if method == "supervised" else most) is not None
         and (method, variant) != ("supervised", "streets")
     ]
-    settings = Settings(tuple(groups), 1e-4, {one.key: one for one in groups})
-    [claim] = [claim for claim in measured(plan, settings) if claim.name == "F8"]
+    claim = by_name(grouped(groups), PlanSource(plan=PLAN_TEXT + sources).read())["F8"]
     assert claim.verdict == "held"
     assert claim.finding.startswith("lost, mean of streets, scenes, points of mIoU: SimCLR and BYOL +3.5 ")
     assert "beyond supervised on scenes +4.0 " in claim.finding
@@ -115,8 +127,7 @@ def test_the_contrary_is_falsified() -> None:
         worse = {"supervised": 0.2, "clip": 0.5, "mae": 0.1}.get(method, 0.4) + cross
         return worse + (0.0 if variant == "curated" or method == "supervised" else 0.02) - 0.03 * (method == "clip") * place
 
-    knn = dict(zip(COMPARED, (0.9, 0.8, 0.7, 0.6, 0.5, 0.95), strict=True))
-    claims = by_name(study(contrary, knn=knn), [{"a": 1e-5, "b": 1.1e-5}])
+    claims = by_name(with_trackers(study(contrary, knn=KNN | {"mae": 0.95}), {"a": 1e-5, "b": 1.1e-5}))
     verdicts = {name: claim.verdict for name, claim in claims.items() if name != "F2"}
     assert verdicts == dict.fromkeys(verdicts, "falsified")
 
@@ -127,39 +138,28 @@ def test_noise_decides_nothing() -> None:
     assert verdicts == dict.fromkeys(verdicts, "undecided")
 
 
-def test_a_study_that_has_just_begun_decides_nothing() -> None:
-    few = [RunGroup(one.rows[:1], one.by_seed[:1]) for one in study(as_published).groups[:2]]
-    claims = by_name(Settings(tuple(few), 1e-4, {one.key: one for one in few}))
-    assert {claim.verdict for name, claim in claims.items()} == {"undecided"}
-    assert claims["F2"].finding == "2 runs; wanted 5 or more"
-
-
-def test_nothing_is_decided_without_seeds() -> None:
-    claims = by_name(replace(study(as_published), seed_deviation=None))
-    assert {claims[f"F{k}"].verdict for k in (4, 5, 6, 7, 8, 10)} == {"undecided"}
-    assert claims["F4"].finding.endswith("no setting has two seeds yet, so nothing is decided")
-
-
 def test_time_in_proportion_and_not() -> None:
-    settings = study(as_published)
-    assert by_name(settings)["F2"].verdict == "held"
-    assert "R² 1.000" in by_name(settings)["F2"].finding
-    rows = settings.groups[0].rows[0]
-    slow = replace(settings.groups[0], rows=({**rows, **{key: 1.3 * rows[key] for key in ("cpu_seconds", "wall_seconds")}},))
-    claim = by_name(replace(settings, groups=(slow, *settings.groups[1:])))["F2"]
+    groups = study(as_published)
+    assert by_name(groups)["F2"].verdict == "held"
+    assert "R² 1.000" in by_name(groups)["F2"].finding
+    first, *others = groups.values()
+    slow = {**first.rows[0], **{key: 1.3 * first.rows[0][key] for key in ("cpu_seconds", "wall_seconds")}}
+    claim = by_name(grouped([replace(first, rows=(slow,)), *others]))["F2"]
     assert claim.verdict == "falsified"
     assert "off by 30%" in claim.finding
-    waited = replace(settings.groups[0], rows=({**rows, "wall_seconds": 1.2 * rows["cpu_seconds"]},))
-    claim = by_name(replace(settings, groups=(waited, *settings.groups[1:])))["F2"]
+    waited = {**first.rows[0], "wall_seconds": 1.2 * first.rows[0]["cpu_seconds"]}
+    claim = by_name(grouped([replace(first, rows=(waited,)), *others]))["F2"]
     assert claim.verdict == "undecided"
     assert "others used the machine too (a run took 1.2 times its CPU time)" in claim.finding
+    few = grouped([replace(one, rows=one.rows[:1], by_seed=one.by_seed[:1]) for one in (first, others[0])])
+    assert {claim.verdict for claim in by_name(few).values()} == {"undecided"}
+    assert by_name(few)["F2"].finding == "2 runs; wanted 5 or more"
 
 
-def test_one_seed_decides_nothing_whatever_others_know() -> None:
-    """How much all settings scatter is known, and F4's supervised are far ahead; but each was done once."""
-    whole = study(as_published)
-    once = [RunGroup(one.rows[:1], one.by_seed[:1]) for one in whole.groups]
-    claims = by_name(Settings(tuple(once), 1e-4, {one.key: one for one in once}))
+def test_one_seed_decides_nothing() -> None:
+    """F4's supervised are far ahead; but each was done once."""
+    once = [RunGroup(one.rows[:1], one.by_seed[:1]) for one in study(as_published).values()]
+    claims = by_name(grouped(once))
     assert {claims[f"F{k}"].verdict for k in (4, 5, 6, 7, 8, 10)} == {"undecided"}
     assert "(one seed)" in claims["F4"].finding
 
@@ -170,11 +170,7 @@ def test_seeds_that_happen_to_lie_together_decide_nothing() -> None:
     noise = np.random.default_rng(0).normal(0.0, 0.02, (4, 3, 500))
     groups = [setting("large", method, BUDGETS[-1], "curated", np.array(each), {}) for method, each in scores.items()]
     wide = [RunGroup(one.rows, one.by_seed + off) for one, off in zip(groups, noise, strict=True)]
-
-    def verdict(groups: list[RunGroup]) -> str:
-        return by_name(Settings(tuple(groups), 0.02, {one.key: one for one in groups}))["F5"].verdict
-
-    assert [verdict(groups), verdict(wide)] == ["held", "undecided"]
+    assert [by_name(grouped(each))["F5"].verdict for each in (groups, wide)] == ["held", "undecided"]
 
 
 def test_more_seeds_decide_what_two_do_not() -> None:
@@ -186,35 +182,37 @@ def test_more_seeds_decide_what_two_do_not() -> None:
             setting("large", method, BUDGETS[-1], "curated", 0.4 + gains[:seeds] * (method == "mae"), {})
             for method in ("mae", "simclr", "byol", "dino")
         ]
-        return by_name(Settings(tuple(groups), 0.01, {one.key: one for one in groups}))["F5"].verdict
+        return by_name(grouped(groups))["F5"].verdict
 
     assert [verdict(seeds) for seeds in (2, 5)] == ["undecided", "held"]
 
 
 @pytest.mark.slow
 def test_costs_are_those_of_the_notes() -> None:
-    for right, words in (ratios(), overheads()):
-        assert right, words
-    claims = judged(PLAN, study(as_published))
-    assert [claim.name for claim in claims] == [f"F{k}" for k in range(1, 11)]
-    assert "clip 1.65, 1.17, 1.05; mae 1.41, 0.56, 0.34" in overheads()[1]
+    first, third = script("evidence/flops-study/claims.py").judge_arithmetic()
+    assert (first.verdict, third.verdict) == ("held", "held")
+    assert "clip 1.65, 1.17, 1.05; mae 1.41, 0.56, 0.34" in third.finding
 
 
-def test_fronts_crossings_and_the_page(tmp_path: Any) -> None:
-    settings = study(as_published)
-    rows = tuple(row for one in settings.groups for row in one.rows)
-    found = StudyResults(plan=PLAN, rows=rows, settings=settings, claims=tuple(measured(PLAN, settings)), planned=99)
-    on = [(s.size, s.method, s.budget) for s, share, member in on_front(settings) if member and share > 0.9]
+def test_fronts_and_crossings() -> None:
+    groups = study(as_published)
+    found = StudyResults(plan=PLAN, rows=tuple(row for one in groups.values() for row in one.rows), groups=groups)
+    on = [(s.size, s.method, s.budget) for s, share, member in on_front(groups) if member and share > 0.9]
     assert on == [("small", "supervised", 1e9), ("large", "clip", 1e11)]  # at 1e10 four are equal, and none is sure
-    places = {place.method: place for place in crossings(found)}
+    places = {place["method"]: place for place in find_crossings(found)}
     assert set(places) == set(COMPARED)
-    assert all(place.flops is not None and 0.9e10 < place.flops < 1.1e10 for place in places.values())
-    assert all(place.ends is not None and place.ends[0] > 5e9 and place.ends[1] < 2e10 for place in places.values())
-    assert all(place.share > 0.9 for place in places.values())
-    write_results(found, tmp_path / "results.json")
-    page = write_report(found, tmp_path / "report.html").read_text()
-    assert page.count("<svg") == 3 + 1 + 1  # mIoU against three costs, neighbours, variants
-    assert page.count("</svg>") == 5
-    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")  # nothing from elsewhere
-    assert all(f"<td>{claim.name}<" in page for claim in found.claims)
-    assert f"{len(rows)} of 99 points" in page
+    assert all(0.9e10 < place["flops"] < 1.1e10 for place in places.values())
+    assert all(place["ends"][0] > 5e9 and place["ends"][1] < 2e10 for place in places.values())
+    assert all(place["share"] > 0.9 for place in places.values())
+
+
+def test_power_is_that_of_published_tables() -> None:
+    """Cohen's d of a t test of one sample with power 0.8 at 0.05: 3.264 of 3, 0.749 of 16, 0.996 of 10."""
+    plus_minus = script("benchmarks/plus_minus.py")
+    detectable, needed = plus_minus.detectable_difference, plus_minus.seeds_needed
+    assert detectable(1.0, 0.0, 3) == pytest.approx(3.264, abs=1e-3)
+    assert detectable(2.0, 1.2, 16) == pytest.approx(4 * 0.749 * 1.3, abs=4e-3)  # 0.5, 1.2, 1.3
+    assert detectable(1.0, 0.0, 1) == float("inf")
+    assert [needed(1.0, 1.0, 0.0), needed(0.99, 1.0, 0.0), needed(2.8, 2.0, 1.0), needed(100.0, 2.0, 0.0)] == [10, 11, None, 2]
+    factor = norm.ppf(1 - 0.025 / 3) + norm.ppf(0.8)
+    assert detectable(0.7, 0.3, 5000, 3) == pytest.approx(factor * (0.09 + 0.49 / 5000) ** 0.5, rel=2e-3)
