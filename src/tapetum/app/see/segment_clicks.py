@@ -36,13 +36,13 @@ class ClickSettings:
     """Clicks on objects and boxes around them, and the files of their masks."""
 
     click: tyro.conf.UseAppendAction[tuple[Annotated[Any, one_text("frame,x,y[,out][,OBJECT]")], ...]] = ()
-    """Outline the object at this place, through a whole video; with ,out, a place beside it; with a number, that object (1). May
-    be repeated, on any frame: clicks on further frames correct the mask there."""
+    """Outline the object at this place, through a whole video; with ,out, a place beside it; with a number, that object (1).
+    May be repeated, on any frame: clicks on further frames correct the mask there."""
     box: tyro.conf.UseAppendAction[tuple[Annotated[Any, one_text("frame,x1,y1,x2,y2[,OBJECT]")], ...]] = ()
     """A box around an object, with clicks or in their place."""
     format: Literal["coco", "png", "davis"] = "coco"
-    """With clicks, what is written beside overlay.mp4: masks.json for pycocotools; or 00000.png and so on, whose pixels have the
-    number of their object, plain or with the palette of DAVIS."""
+    """With clicks, what is written beside overlay.mp4: masks.json for pycocotools; or 00000.png and so on, whose pixels have
+    the number of their object, plain or with the palette of DAVIS."""
 
 
 @dataclass(frozen=True, kw_only=True)
