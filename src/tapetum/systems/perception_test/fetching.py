@@ -110,7 +110,7 @@ def _unpacked(file: Public, out: Path, packed: Path, progress: Progress) -> dict
         if not str(error).endswith("[other-file]"):  # the archive is good, and what is in the way may be moved
             discard(packed)
         raise
-    return {each.path.relative_to(out).as_posix(): each.size for each in made}
+    return {path.relative_to(out).as_posix(): path.stat().st_size for path in made}
 
 
 def _note(file: Public, out: Path) -> dict[str, Any]:
