@@ -117,11 +117,6 @@ def test_commands_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             pytest.fail(f"{name_of(page)}: tapetum {shlex.join(arguments)}\n{error}{capsys.readouterr().err}")
 
 
-def test_an_option_that_is_not_there_is_noticed() -> None:
-    with pytest.raises(BadInput, match="has no option --no-such-option"):
-        parse(["track", "clip.mp4", "--no-such-option"])
-
-
 def test_few_blocks_are_left_out() -> None:
     left_out = [(name_of(p), b.line) for p in PAGES for b in blocks(p) if b.words[0] == "python" and not runs(b)]
     assert len(left_out) <= MOST_NOT_RUN, left_out

@@ -120,7 +120,6 @@ OPTIONS = (
     ("embed", "CLIP", "--out", "e.npz", "--batch-size", HUGE),
     ("track", "CLIP", "--model", "static", "--resize", HUGE),
     ("pretrain", "mae", "--data", "IMAGES", "--out", "OUT", "--change", f"depth={HUGE}"),
-    ("classify", "CLIP", "--top", "9" * 40),
 )
 """Commands with an option that sets a size, which is absurd."""
 

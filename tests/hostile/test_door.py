@@ -202,18 +202,6 @@ def test_a_stream_of_no_points(tmp_path: Path) -> None:
     assert np.array_equal(seen.xy, alone.xy)
 
 
-def test_a_word_in_a_table_is_named_with_its_line(run: Run, clip: Path, tmp_path: Path) -> None:
-    tapetum.track(clip, model="static", grid=1, out=tmp_path / "out")
-    table = tmp_path / "words.csv"
-    lines = (tmp_path / "out" / "tracks.csv").read_text().splitlines()
-    x = lines[0].split(",").index("x")
-    cells = lines[3].split(",")
-    table.write_text("\n".join([*lines[:3], ",".join([*cells[:x], "True", *cells[x + 1 :]]), *lines[4:]]))
-    code, _, err = run("show", table, clip, "--out", tmp_path / "o.mp4")
-    assert code == 2
-    assert "line 4 has 'True' for x, which must be a number" in err
-
-
 def test_what_systems_put_beside_images_is_passed_over(run: Run, tmp_path: Path) -> None:
     from PIL import Image
 

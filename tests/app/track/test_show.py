@@ -100,10 +100,8 @@ def test_ticks_stand_where_the_pixels_begin() -> None:
     ("words", "message"),
     [
         (("--frame", 6), "give one from 0 to 5"),
-        (("--frame", -1), "give one from 0 to 5"),
         (("--frame", 0, "--out", "f.gif"), "ends in .png or .jpg"),
         (("--frame", 0, "--plot"), "--frame shows a video"),
-        (("--ruler",), "--ruler belongs to --frame"),
     ],
 )
 def test_what_cannot_be_is_said(words: tuple[object, ...], message: str, clip: Path, run: Run) -> None:
