@@ -18,7 +18,6 @@ from PIL import Image
 import tapetum
 import tapetum.app
 from support.files import listed
-from tapetum.app.score.evaluate.tapvid import TapVidScores
 from tapetum.app.see.embed import EmbedOptions
 from tapetum.app.shell.main import command
 from tapetum.app.track.convert import ConvertOptions
@@ -33,8 +32,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 class Heard(Listener):
-    """Keeps what it hears."""
-
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.tasks: dict[str, list[tuple[int, int | None]]] = {}
@@ -158,18 +155,6 @@ def test_a_file_followed_live_gives_what_the_command_line_writes(clip: Path, tmp
     np.testing.assert_array_equal(done.tracks.xy, Tracks.load(tmp_path / "out" / "tracks.npz").xy)
     short = tapetum.track_live(str(clip), grid=2, viewer=lambda frame: False)
     assert short.tracks.frames == 1
-
-
-@pytest.mark.slow
-def test_scores_are_those_of_the_command_line(tmp_path: Path, run: Run) -> None:
-    made = tapetum.app.make.scenes.make(tmp_path, n=2, size=64, frames=4)
-    scores = tapetum.evaluate_tapvid(data=str(made.tapvid), model="static")
-    assert isinstance(scores, TapVidScores)
-    code, out, _ = run("eval", "tapvid", "--data", made.tapvid, "--model", "static", "--json")
-    told = json.loads(out)
-    assert code == 0
-    assert scores.average_jaccard == told["average_jaccard"]
-    assert {**scores.as_json(), "seconds": 0} == {**told, "seconds": 0}
 
 
 def test_vectors_are_those_of_the_command_line(tmp_path: Path, run: Run) -> None:

@@ -199,8 +199,6 @@ def test_queries_just_outside_the_image_are_moved_to_its_edge(tmp_path: Path) ->
 
 
 class Shifted(Static):
-    """Static, off by two pixels and never hidden."""
-
     def track(self, video: Any, queries: Any, /, **options: Any) -> Tracks:
         still = super().track(video, queries, **options)
         return Tracks(xy=still.xy + 2, visible=still.visible, confidence=still.confidence, queries=still.queries)

@@ -47,16 +47,6 @@ def test_saved_predictions_have_the_scores_of_their_tracker(run: Run, data: Path
     assert scored == tracked
 
 
-@pytest.mark.slow
-def test_the_numbers_of_a_network_too(run: Run, data: Path, tmp_path: Path) -> None:
-    command = ["eval", "tapvid", "--data", data, "--json"]
-    tracked = json.loads(run(*command, "--size", 64, "--save-predictions", tmp_path / "p.npz")[1])
-    scored = json.loads(run(*command, "--predictions", tmp_path / "p.npz")[1])
-    assert tracked["model"] == "tapir-nano"
-    assert scored["model"] is None
-    assert scored["per_video"] == tracked["per_video"]
-
-
 def test_truth_as_prediction_is_perfect(run: Run, data: Path, tmp_path: Path) -> None:
     """Made by hand, as another program would: no queries, points in pixels of 256x256."""
     videos = {}

@@ -42,8 +42,6 @@ def make_data(folder: Path) -> str:
 
 
 class Started:
-    """A queue in a process of its own."""
-
     def __init__(self, toml: Path, out: Path):
         self.out = out
         words = [toml, "--out", out, "--code", ROOT, "--nice", "0", "--poll", "0.5"]
@@ -55,7 +53,6 @@ class Started:
         )
 
     def wait_for(self, what: Callable[[], bool]) -> None:
-        """Wait until something is so while the queue runs."""
         while not what():
             assert self.process.poll() is None, self.process.communicate()[1]
             time.sleep(0.01)

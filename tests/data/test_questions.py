@@ -25,7 +25,6 @@ from tapetum.data.vision_language.questions import (
 
 
 def vqa(before: str, part: str, answers: list[str]) -> dict[str, Any]:
-    """As of the download page of VQA."""
     info = {"info": {}, "license": {}, "data_subtype": part, "data_type": "mscoco"}
     asked = {"image_id": 42, "question": "What color is it?", "question_id": 42000}
     given = [{"answer": a, "answer_confidence": "yes", "answer_id": k} for k, a in enumerate(answers, 1)]

@@ -66,7 +66,6 @@ def tar_of(path: Path, members: dict[str, bytes] | list[tuple[str, bytes]], form
 
 
 def many(count: int) -> list[dict[str, Any]]:
-    """Samples of many modalities."""
     rng = np.random.default_rng(1)
     wav, _ = sound()
     return [
@@ -190,7 +189,6 @@ def test_sources(tmp_path: Path) -> None:
 
 
 def bad_tars(folder: Path) -> dict[str, tuple[Any, str]]:
-    """What is refused, and what is said."""
     good = {"a.jpg": make_image(0, "jpeg"), "a.cls": b"0", "b.jpg": make_image(1, "jpeg"), "b.cls": b"1"}
     whole = tar_of(folder / "whole.tar", good).read_bytes()
 

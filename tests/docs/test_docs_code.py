@@ -30,7 +30,6 @@ MOST_NOT_RUN = 2
 
 
 def runs(block: Block) -> bool:
-    """Say whether a block is run here."""
     return block.words == ("python",) or block.words == ("console", "run")
 
 

@@ -56,7 +56,6 @@ def image(tmp_path: Path) -> Path:
 
 
 def vector(run: Run, image: Path, model: object) -> np.ndarray:
-    """What the command line gives."""
     out = image.with_name("vectors.npz")
     code, _, err = run("embed", image, "--model", model, "--dtype", "float32", "--out", out)
     assert code == 0, err

@@ -28,7 +28,6 @@ FILES = {name: location(entry) for name, entry in known().items() if entry.bundl
 
 
 def rewritten(source: Path, target: Path, change: Callable[[Any], Any]) -> Path:
-    """A file of weights whose config is another."""
     data = source.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])

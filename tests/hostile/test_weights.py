@@ -14,8 +14,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 class Evil:
-    """Makes a file when it is unpickled."""
-
     def __init__(self, path: Path):
         self.path = path
 

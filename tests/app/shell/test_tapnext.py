@@ -26,7 +26,6 @@ VIDEO = np.random.default_rng(0).integers(0, 255, (8, 48, 64, 3), dtype=np.uint8
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights and a clip."""
     made = tmp_path_factory.mktemp("tapnext")
     config = replace(TINY, image_size=(64, 64), video_size=(64, 64))
     save(from_official(public_state(config)), made / "tiny.safetensors")

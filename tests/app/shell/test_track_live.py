@@ -26,7 +26,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small causal network with random weights."""
     return save_tapir(tmp_path_factory.mktemp("model") / "causal.safetensors", causal=True)
 
 

@@ -108,29 +108,6 @@ def test_a_video_of_the_same_name_size_and_time_is_tracked_again(tmp_path: Path,
     assert "1 result that was kept there differs in video; it is computed again" in err
 
 
-def test_videos_without_an_overlay_are_told_of_each_time(tmp_path: Path, run: Run) -> None:
-    np.save(tmp_path / "wide.npy", np.zeros((2, 40, 20000, 3), np.uint8))
-    np.save(tmp_path / "sound.npy", np.zeros((2, 40, 48, 3), np.uint8))
-    words = [
-        "track",
-        tmp_path / "wide.npy",
-        tmp_path / "sound.npy",
-        "--model",
-        "static",
-        "--grid",
-        2,
-        "--out",
-        tmp_path / "out",
-    ]
-    for _ in range(2):
-        code, out, err = run(*words)
-        assert code == 0
-        assert "tracked in 2 of 2 videos" in out
-        assert f"1 of 2 videos have tracks but no overlay ({tmp_path / 'wide.npy'})" in err
-    assert Tracks.load(tmp_path / "out" / "wide.npy" / "tracks.npz").points == 4
-    assert "but no overlay" not in run(*words, "--no-overlay")[2]
-
-
 def test_what_nobody_expected_stops_no_other_video_and_leaves_its_traceback(folder: Path, tmp_path: Path, run: Run) -> None:
     videos = tmp_path / "in"
     shutil.copytree(folder, videos, ignore=shutil.ignore_patterns("broken.mp4"))

@@ -23,16 +23,6 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.slow
-def test_track_gives_what_the_library_gives(run: Run, clip: Path, nano: Path, tmp_path: Path) -> None:
-    code, stdout, stderr = run("track", clip, "--model", nano, "--query", "0,20,20", "--query", "3,30.5,10", "--out", tmp_path)
-    assert (code, stderr) == (0, "")
-    tracks = Tracks.load(tmp_path / "tracks.npz")
-    direct = tapetum.load(nano).track(str(clip), np.array([[0, 20, 20], [3, 30.5, 10]], np.float32))
-    np.testing.assert_allclose(tracks.xy, direct.xy, atol=1e-3)
-    assert "tracked 2 points through 6 frames" in stdout
-
-
 @pytest.mark.parametrize("shape", [(1, 16, 24, 3), (2, 1, 1, 3)])
 def test_one_frame_and_one_pixel(run: Run, nano: Path, tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.save(tmp_path / "clip.npy", np.full(shape, 100, np.uint8))

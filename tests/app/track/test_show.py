@@ -73,9 +73,6 @@ def test_what_is_no_png_or_has_no_points_is_refused(file: Path, tmp_path: Path, 
     assert not (tmp_path / "p.png").exists()
 
 
-Run = Callable[..., tuple[int, str, str]]
-
-
 def test_the_image_is_the_frame(clip: Path, tmp_path: Path, run: Run) -> None:
     code, out, _ = run("show", clip, "--frame", 4, "--out", tmp_path / "f.png", "--json")
     assert code == 0

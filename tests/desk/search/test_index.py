@@ -46,7 +46,6 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small network."""
     path = tmp_path_factory.mktemp("weights") / "many.safetensors"
     tapetum.encoders.save(tapetum.encoders.build("resnet-18", stem_width=8), path)
     return path

@@ -40,7 +40,6 @@ def web(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def vectors_of(index: Path) -> dict[str, list[float]]:
-    """Vectors by name and second."""
     with VectorIndex.open(index) as opened:
         pieces = opened.pieces(opened.rows())
         names = [f"{piece.path.rpartition('/')[2].replace('%20', ' ')} {piece.start_s}" for piece in pieces]

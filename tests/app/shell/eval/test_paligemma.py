@@ -13,7 +13,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def said(tmp_path: Path) -> list[str]:
-    """TallyQA, of which one question of two is right."""
     examples = make_set("tallyqa", tmp_path / "d")
     told = [{"id": e.id[1], "answer": text} for e, text in zip(examples, ("four", "7"), strict=True)]
     write(tmp_path, {"said.jsonl": lines(*told)})
