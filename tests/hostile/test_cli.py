@@ -100,9 +100,9 @@ def _interrupted(place: str, how: str, *arguments: object) -> tuple[int, str, st
     ("place", "how"),
     [
         ("tapetum.video.open_video", "swallowed"),
-        ("tapetum.app.track.track.save", "another_error"),
+        ("tapetum.app.track.track_files.save", "another_error"),
         ("tapetum.app.shell.parsing.parse", "unraisable"),
-        ("tapetum.app.track.track.save", "twice"),
+        ("tapetum.app.track.track_files.save", "twice"),
     ],
 )
 def test_an_interrupt_that_is_swallowed_or_comes_twice_is_heeded(tmp_path: Path, clip: Path, place: str, how: str) -> None:

@@ -14,7 +14,8 @@ from support.question_sets import make_set
 from support.scripts import GOLDEN
 from tapetum.app.shell.main import main
 from tapetum.data.coco import CocoImage, instance, write_instances
-from tapetum.data.video_language import EgoQuestion, write_egoschema
+from tapetum.data.questions import Question
+from tapetum.data.video_language import write_egoschema
 from tapetum.tracks.facets import SceneConfig, make_clip
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.kubric import write_sequence
@@ -153,7 +154,7 @@ def _voc_boxes(path: Path, k: int) -> None:
 
 def _benchmarks(folder: Path) -> None:
     write_davis(folder / "DAVIS", {"one": (4, 1), "two": (4, 2)})
-    question = EgoQuestion(uid="u", video="u", text="What falls?", options=("a", "b", "c", "d", "e"), answer=1)
+    question = Question(key="u", video=Path("u"), question="What falls?", options=("a", "b", "c", "d", "e"), right=1)
     (folder / "egoschema" / "videos").mkdir(parents=True)
     write_egoschema(folder / "egoschema", lambda: [question])
     shutil.copy(folder / "clip.mp4", folder / "egoschema" / "videos" / "u.mp4")
