@@ -43,7 +43,6 @@ def votsp(folder: Path) -> tuple[Path, str, float]:
 
 
 def davis(folder: Path) -> tuple[Path, str, float]:
-    """Places that carry the first masks."""
     data = write_davis(folder, {"one": (3, 1), "two": (3, 2)})
     return data, "xy", tapetum.evaluate_davis(data=data, model="xy").j_and_f
 

@@ -56,7 +56,6 @@ CLIPS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def spoil(name: str, path: Path) -> None:
-    """Damage that numpy would not write."""
     data = path.read_bytes()
     if name == "truncated":
         path.write_bytes(data[: len(data) // 2])
