@@ -16,9 +16,9 @@ import tapetum
 from support import encoder_folders
 from support.hub import serve
 from tapetum.core.errors import BadInput
+from tapetum.core.reading import sha256_of
 from tapetum.encoders import save
 from tapetum.encoders.towers import Towers
-from tapetum.hub.download import sha256_of
 
 TEXTS = ["a photo of 2 cats", "Ein rotes Fahrrad", "猫がソファにいる", ""]
 
