@@ -103,7 +103,7 @@ def test_processes_say_what_one_says(run: Run, places: Path, monkeypatch: pytest
     [
         ("", "there are no IMAGES"),
         ("bad.png bad.png --model few.safetensors", "none of 2 images could be read"),
-        ("empty --model few.safetensors", "the folder empty holds no images"),
+        ("empty --model few.safetensors", "the folder empty and those below hold no images"),
         ("one.png --top 0", "--top is 0; it must be 1 or more"),
         ("one.png --model efficientnet-lite9", "did you mean efficientnet-lite"),
         ("one.png --model hip-nano", "hip-nano is for tapetum embed, not for classify"),
