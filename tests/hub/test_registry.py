@@ -19,7 +19,7 @@ def test_every_entry_is_complete() -> None:
     for name, weights in known().items():
         assert weights.name == name
         licence = "LicenseRef-Gemma" if weights.gate else "Apache-2.0"
-        mixed = {"clip": weights.licence, "vjepa2": weights.licence}
+        mixed = {"clip": weights.licence, "vjepa2": weights.licence, "florence2": "MIT"}
         own = ({"dinov3": "LicenseRef-DINOv3"} | mixed).get(name.partition("-")[0], licence)
         assert weights.licence == ("LicenseRef-not-stated" if name == "paligemma-masks-official" else own)
         assert weights.licence in ("Apache-2.0", "MIT", "LicenseRef-Gemma", "LicenseRef-DINOv3", "LicenseRef-not-stated")
