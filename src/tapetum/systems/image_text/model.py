@@ -98,8 +98,8 @@ class ImageTextModel:
                 )
             return self.family.detect.format(text.replace(" ; ", ", "))
         own = {} if self.family is None else self.family.words
-        said = own.get(task) or {"caption": CAPTION, "describe": DESCRIPTION}.get(task, text)
-        return said if language == "en" else f"{said} Answer in the language {language}."
+        text_of_task = own.get(task) or {"caption": CAPTION, "describe": DESCRIPTION}.get(task, text)
+        return text_of_task if language == "en" else f"{text_of_task} Answer in the language {language}."
 
     def prefix(self, prompt: str, images: int = 1, max_new_tokens: int = 1) -> list[int]:
         """Encode the words of a prompt. Raises BadInput if they are none, or more than the model reads."""
@@ -250,8 +250,8 @@ class ImageTextModel:
         turn = self._turn(frames, question, video)
         begun = self._inputs([turn])["input_ids"][0].tolist()
         for option in options:
-            said = {"role": "assistant", "content": [{"type": "text", "text": option}]}
-            inputs = self._inputs([[*turn, said]], add_generation_prompt=False, continue_final_message=True)
+            answer = {"role": "assistant", "content": [{"type": "text", "text": option}]}
+            inputs = self._inputs([[*turn, answer]], add_generation_prompt=False, continue_final_message=True)
             ids = inputs["input_ids"][0]
             own = [k for k, (a, b) in enumerate(zip(ids.tolist(), [*begun, *[-1] * len(ids)], strict=False)) if a != b]
             if not own:
