@@ -60,14 +60,12 @@ class StillPoints:
     """Points that stay where they are."""
 
     xy: Float[np.ndarray, "n 2"]
-    """Raster pixels."""
     visible: Bool[np.ndarray, " n"]
     confidence: Float[np.ndarray, " n"]
     covariance: None = None
     chance_wrong: None = None
 
     def __len__(self) -> int:
-        """Number of points."""
         return len(self.xy)
 
 

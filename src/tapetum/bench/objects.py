@@ -28,7 +28,6 @@ class TargetImage:
 
     image: Path
     boxes: Float[np.ndarray, "n 4"]
-    """x1, y1, x2, y2 in raster pixels."""
     instances: Instances | None = None
     """Where they have masks too."""
 

@@ -60,7 +60,6 @@ class ModelOptions:
     shots: int = -1
     """Of frequency: right answers to the same question that are looked at; all for -1."""
     frames: int = FRAMES
-    """Frames that a model of images sees of a video."""
     features: Path | None = None
     """Folder of NAME.npy with the features (t, d) that a localiser wants, where it does not make them."""
     seed: int = 0

@@ -175,7 +175,6 @@ class TapVidClip:
     tracks: Float[np.ndarray, "n t 2"]
     """x, y in raster pixels of `video`; anything where occluded."""
     occluded: Bool[np.ndarray, "n t"]
-    """True where the point cannot be seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +184,6 @@ class Sampled:
     queries: Float[np.ndarray, "q 3"]
     tracks: Float[np.ndarray, "q t 2"]
     occluded: Bool[np.ndarray, "q t"]
-    """True where the point cannot be seen."""
 
 
 def sample_queries(tracks: Num[np.ndarray, "n t 2"], occluded: Bool[np.ndarray, "n t"], mode: Mode) -> Sampled:

@@ -145,7 +145,6 @@ class BatchedWork:
         tool: Any,
         failure: Callable[[Any, Exception], Any] | None,
     ) -> Iterator[tuple[int, Any]]:
-        """The results of items that have no more parts in the batch."""
         for item in [each for each in opened if each.whole and all(owner is not each for owner, _ in batch)]:
             opened.remove(item)
             try:
@@ -171,8 +170,6 @@ class _Item:
     content: Any
     outputs: list[Any] = field(default_factory=list)
     whole: bool = False
-    """All its parts are read."""
     alone: bool = False
     """A batch with a part of it failed."""
     error: Exception | None = None
-    """What reading it raised."""

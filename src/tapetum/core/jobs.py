@@ -121,7 +121,6 @@ class _Task:
     work: Callable[[Any, Any], Any]
     make_tool: Callable[[], Any]
     call: str
-    """Which call of `run_jobs` it is of."""
 
     def __call__(self, item: Any) -> Any:
         if self.call not in _tools:
@@ -166,7 +165,6 @@ def _over_processes(
 
 
 _task: list[Callable[[Any], Any]] = []
-"""What this worker process does."""
 
 
 def _begin_process(threads: int, task: Callable[[Any], Any]) -> None:

@@ -21,11 +21,9 @@ class Family(NamedTuple):
     """Where the parts of a family are, as `module:name`."""
 
     config: str
-    """The dataclass, a subclass of EncoderConfig."""
     model: str
     """The network, a subclass of Encoder that takes (config, preprocessing)."""
     named: str
-    """A dict from name to Architecture."""
 
 
 def _family(module: str, model: str, config: str, named: str) -> Family:

@@ -49,7 +49,6 @@ class ThingMap:
     """Where one thing is in an image."""
 
     size: tuple[int, int]
-    """Height and width of the image in pixels."""
     values: Float32[np.ndarray, "r c"]
     """Excess probability of the thing at each place of a grid, 0..1; see the module."""
     whole: float
@@ -74,9 +73,7 @@ class DenseProbabilities:
     """Probabilities of all classes at the places of an image, and in the whole."""
 
     size: tuple[int, int]
-    """Height and width of the image in pixels."""
     maps: tuple[Float[Tensor, "k _ _"], ...]
-    """Of each size."""
     whole: Float[Tensor, " k"]
 
     def of(self, classes: Sequence[int]) -> ThingMap:

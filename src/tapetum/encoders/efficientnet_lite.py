@@ -33,7 +33,6 @@ LITE0 = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-"""The seven stages of Lite0."""
 MAPPED = (1, 2, 4)
 """Stages whose outputs are maps, of strides 4, 8 and 16."""
 

@@ -59,7 +59,6 @@ class Output(NamedTuple):
     prefix: int | None = None
     """Tokens before the grid; None if not known."""
     finer: Sequence[Tensor] = ()
-    """Maps before the last."""
 
 
 class WrappedEncoder(Encoder):

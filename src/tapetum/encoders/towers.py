@@ -48,9 +48,7 @@ class TextFeatures:
     """What a text transformer reads in a batch of texts."""
 
     tokens: Float[Tensor, "b n d"]
-    """After the last norm."""
     pooled: Float[Tensor, "b e"]
-    """One vector a text."""
 
 
 torch.export.register_dataclass(TextFeatures)

@@ -56,14 +56,11 @@ class FitResult:
     """Loss of the last step; None if this call made none."""
     log: Path
     checkpoint: Path
-    """The newest checkpoint."""
     weights: Path
     """Folder of model.safetensors and one of each average by its name: the checkpoint itself; of one in parts, where the run is
     finished, the folder weights of the run."""
     read_model: Callable[[], nn.Module]
-    """Gets `model`."""
     read_averages: Callable[[], dict[str, dict[str, Tensor]]]
-    """Gets `averages`."""
 
     @cached_property
     def model(self) -> nn.Module:

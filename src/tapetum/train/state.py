@@ -94,7 +94,6 @@ class State:
     optimizers: dict[str, torch.optim.Optimizer]
     """One for each of `Task.parts`, or one named ''."""
     averages: dict[str, MovingAverage]
-    """By name."""
     step: int = 0
     skipped: int = 0
     """Steps skipped for non-finite gradients, in all."""

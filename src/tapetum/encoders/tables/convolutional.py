@@ -62,7 +62,6 @@ def norms(pairs: Mapping[str, str]) -> list[NameRow]:
 
 
 def _blocks(encoder: ResNet | NFNet | EfficientNetLite) -> Iterator[tuple[int, int, Any]]:
-    """Stage, index in the stage, and module of every block."""
     for i, stage in enumerate(encoder.stages.children()):
         for j, block in enumerate(stage.children()):
             yield i, j, block

@@ -47,7 +47,6 @@ def rows(encoder: ResNet) -> list[NameRow]:
 
 
 def _unit(conv: str, their_conv: str, norm: str, their_norm: str) -> dict[str, str]:
-    """Name the tensors of a convolution and its norm."""
     return {
         f"{conv}.weight": f"{their_conv}/w",
         f"{norm}.weight": f"{their_norm}/scale",

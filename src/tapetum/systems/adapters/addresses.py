@@ -39,7 +39,6 @@ class AdapterPlace:
     address: str
     section: Section
     where: Literal["after", "before", "pooled", "weight"] = "after"
-    """As in `Site.where`."""
     beside: bool = False
     """A 1x1 convolution stands beside the convolution at the address, not after it."""
 

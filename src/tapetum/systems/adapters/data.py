@@ -80,7 +80,6 @@ class OwnImages(ShuffledExamples):
     """Prepared images, each with a target of any shape."""
 
     examples: Sequence[tuple[Path, Any]]
-    """Files, and numbers or arrays."""
     preprocessing: Preprocessing
     seed: int = 0
     shift: int = 0

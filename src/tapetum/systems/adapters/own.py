@@ -30,7 +30,6 @@ class OwnTask(TargetTask):
     """What the head takes: the pooled vectors (b, width), standardised, or the maps, finest first, each (b, channels, h, w)."""
 
     def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder]):
-        """List the images, and describe the head."""
         preset = run.preset.removesuffix("-top") if self.reads == "maps" else run.preset  # the top changes pooled vectors alone
         super().__init__(replace(run, preset=preset), trunk)
         self.folder, made = Path(run.data), trunk()

@@ -287,7 +287,6 @@ class TargetTask(AdaptTask):
     """Images with a target each."""
 
     train: ListedImages | OwnImages
-    """To learn from."""
 
     def measure(self, model: Headed) -> None:
         """Measure features of the first training examples."""

@@ -53,7 +53,6 @@ class HipConfig:
     latents: tuple[int, ...]
     """Latents of each group."""
     channels: tuple[int, ...]
-    """Channels of each latent."""
     self_layers: tuple[int, ...]
     """Self-attention layers after the cross-attention."""
     self_heads: tuple[int, ...]

@@ -24,7 +24,6 @@ class ModalitySpan:
 
     name: str
     length: int
-    """Elements."""
     first: int
     """Number of its first group."""
     groups: int

@@ -21,7 +21,6 @@ from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.process_group import join_process_group
 
 MASKED, CLASSES = "1-masked", "2-classes"
-"""Folders of the phases."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,6 @@ def hip_config(run: HipRun, launch: Launch, steps: int) -> TrainConfig:
 def _train(
     run: HipRun, launch: Launch, train: HipSplit, checks: HipSplit, configs: Mapping[str, TrainConfig]
 ) -> FinishedHip | None:
-    """Phase after phase, each in its folder."""
     start: Path | None = None
     scores: dict[str, float] = {}
     task: MaskedTask | ClassTask

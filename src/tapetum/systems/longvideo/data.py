@@ -45,7 +45,6 @@ class CaptionedClip:
     """As many as the run has, or fewer."""
     text: str
     image: UInt8[np.ndarray, "h w 3"]
-    """One frame of it."""
     image_text: str
     wrong: tuple[str, ...] = ()
     """Of a question: it with each wrong answer."""
@@ -68,7 +67,6 @@ class ClipSource(Protocol):
     count: int | None
     """Training clips; None: without end."""
     validation_count: int
-    """Validation clips."""
 
     def training_clip(self, k: int, rng: np.random.Generator) -> CaptionedClip:
         """Make training clip k."""
@@ -185,13 +183,11 @@ def open_clips(run: VideoTextRun) -> ClipSource:
 
 
 def _number_videos(paths: list[Path]) -> list[int]:
-    """Number videos in order of first appearance."""
     known: dict[Path, int] = {}
     return [known.setdefault(path, len(known)) for path in paths]
 
 
 def _episodes(place: Path) -> list[_Listed]:
-    """Read the captions of each video of a folder."""
     return [_Listed(path, text) for path, entry in _lines(place, "captions.jsonl") for text in [entry.text("caption")]]
 
 

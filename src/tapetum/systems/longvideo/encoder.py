@@ -333,7 +333,6 @@ def build(name: str, seed: int = 0, **changes: Any) -> VideoEncoder:
 
 
 def _valid_frames(lengths: Tensor, batch: int, frames: int) -> Tensor:
-    """The valid frames, on the CPU."""
     lengths = torch.as_tensor(lengths).cpu()
     if lengths.shape != (batch,) or lengths.is_floating_point() or int(lengths.min()) < 1 or int(lengths.max()) > frames:
         raise BadInput(f"lengths are {lengths.tolist()}; give {batch} whole numbers of 1 to {frames} frames")

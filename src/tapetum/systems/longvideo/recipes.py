@@ -164,7 +164,6 @@ RECIPES: Mapping[Stage, VideoTextRun] = {
         batch_size=16,
     ),
 }
-"""Runs by stage, whose data is still to be named."""
 _LARGE: dict[str, Any] = {
     "preset": "paper",
     "model": "longvivit-l",  # LongViViT, section 4: ViT-L and BERT-base in the main results
@@ -231,7 +230,6 @@ UNPUBLISHED: Mapping[Stage, Mapping[str, str]] = {
 PRESETS: Mapping[tuple[str, str], VideoTextRun] = {
     (stage, preset): run for preset, runs in (("nano", RECIPES), ("paper", PAPER)) for stage, run in runs.items()
 }
-"""All runs, by stage and preset."""
 
 
 def recipe(stage: Stage, data: str, **changes: Any) -> VideoTextRun:

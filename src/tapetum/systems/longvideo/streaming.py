@@ -50,11 +50,9 @@ class FrameSelection:
     """Selection of the frames of a video that are encoded."""
 
     frame_rate: float = 1.0
-    """In a second."""
     start_s: float | None = None
     """From here on; None: from the beginning."""
     stop_s: float | None = None
-    """Up to here."""
     frames: int | None = None
     """At most this many, the first ones; None: all."""
     spread: bool = False

@@ -165,7 +165,6 @@ def _config(vit: ViTConfig, name: str, changes: dict[str, Any]) -> VideoConfig:
 
 
 def _patches(encoder: VideoEncoder, vit: ViT) -> None:
-    """Set patches and positions."""
     config, tubelets = encoder.config, encoder.tubelets
     if isinstance(vit.patches, ConvolutionalStem):  # they pad with 0, so other colour scales cannot be folded into them
         if {*vit.preprocessing.mean, *vit.preprocessing.std} != {127.5}:

@@ -116,7 +116,6 @@ LANGUAGES: dict[str, DecoderConfig] = {
 }
 """Decoders by family: Gemma 2B, Gemma 2 2B, 9B and 27B, with the tokens of places and masks."""
 IMAGE_SIZES = (224, 448, 896)
-"""Sides of the images of published weights."""
 
 NAMED: dict[str, PaliGemmaConfig] = {
     f"{family}-{size}": PaliGemmaConfig(vision_encoder=siglip(size), language=language)

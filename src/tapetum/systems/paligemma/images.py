@@ -30,7 +30,6 @@ from tapetum.video.images import ImageVideo
 from tapetum.video.read import in_memory, open_video, read_image
 
 Resize = Literal["reference", "reference-plain", "reference-video", "transformers"]
-"""A way to make an image square, as the module's docstring has it."""
 _F = np.float32
 RESIZES: tuple[Resize, ...] = ("reference", "reference-plain", "reference-video", "transformers")
 
@@ -128,7 +127,6 @@ def _between(x: np.ndarray, size: int) -> np.ndarray:
 
 
 def _along(x: np.ndarray, size: int) -> np.ndarray:
-    """Resize the first axis."""
     sources, weights = _spans(x.shape[0], size)
     out = np.zeros((size, *x.shape[1:]), _F)
     for k in range(sources.shape[1]):

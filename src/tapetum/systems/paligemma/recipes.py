@@ -306,7 +306,6 @@ PRESETS: Mapping[tuple[str, str], PaliGemmaStage] = {
     **{(stage, "nano"): run for stage, run in STAGES.items()},
     **{(stage, "paper"): published_stage(stage) for stage in ("1", "2")},
 }
-"""All runs, by stage and preset."""
 
 
 def stage0(data: str, **changes: Any) -> PaliGemmaStage:

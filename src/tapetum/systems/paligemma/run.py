@@ -32,7 +32,6 @@ class TrainedPaliGemma:
     weights: Path
     """A file for `tapetum.load`; of stage 0, the vision encoder's weights for stage 1."""
     scores: Mapping[str, float]
-    """On held-out data."""
 
 
 def fit_vision_encoder(task: Task, run: PaliGemmaStage, launch: Launch, phase: str) -> TrainedPaliGemma | None:

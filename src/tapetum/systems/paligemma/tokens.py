@@ -239,7 +239,6 @@ class Tokens:
 
 
 def _first(places: Sequence[Path], absent: str) -> Path:
-    """Choose the first file that is there."""
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise BadInput(absent)

@@ -34,7 +34,6 @@ class BenchmarkVideo:
     name: str
     truth: AnnotatedVideo
     folder: Path
-    """In which the videos are."""
     cut: bool = True
     """Whether a question sees its video only as far as it may."""
 

@@ -42,7 +42,6 @@ TASKS: Mapping[str, Callable[[Mapping[str, AnnotatedVideo], TaskPredictions, str
     "grounded": score_grounded,
     "joint": _score_joint,
 }
-"""Task to what scores it."""
 READINGS = "default", "notebook"
 """Ways to read the rules where the public notebooks part from them."""
 

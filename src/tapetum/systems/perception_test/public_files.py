@@ -17,7 +17,6 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import resource
 
 SOURCE = "https://storage.googleapis.com/dm-perception-test"
-"""Where the publisher keeps them."""
 LICENCE = "CC-BY-4.0"
 Split = Literal["train", "valid", "test", "sample"]
 Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "mcqa-2025"]

@@ -41,9 +41,7 @@ class TaskScores:
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """by_camera, by_area and so on: the first headline in each group."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """How much was scored."""
     table: Sequence[Mapping[str, Any]] = ()
-    """A row for each item."""
 
     def as_json(self) -> dict[str, Any]:
         """Convert headlines, groups and counts to JSON values, with None in place of NaN."""

@@ -46,7 +46,6 @@ class Metadata:
     video_id: str
     split: str
     frame_rate: float
-    """Frames a second."""
     frames: int
     size: tuple[int, int]
     """Height and width in pixels."""
@@ -55,7 +54,6 @@ class Metadata:
     cup_game: bool | None = None
     """None where it is not said, as of test videos; `moving` likewise."""
     moving: bool | None = None
-    """Whether the camera moves."""
 
     @property
     def seconds(self) -> float:

@@ -40,9 +40,7 @@ class ClipProblem(NamedTuple):
     file: str
     """The file, from the folder that was checked."""
     kind: Kind
-    """In a word."""
     text: str
-    """In a line."""
 
 
 def check(

@@ -45,7 +45,6 @@ class Clip3D:
     tracks_XYZ: Float[np.ndarray, "t n 3"]
     """float64, metres, in the camera of each frame."""
     visibility: Bool[np.ndarray, "t n"]
-    """True where the point can be seen."""
     queries_xyt: Float[np.ndarray, "n 3"]
     """float64: x, y in raster pixels and frame of the point that is asked for."""
     fx_fy_cx_cy: Float[np.ndarray, "4"]
@@ -132,7 +131,6 @@ class Prediction3D(NamedTuple):
     tracks_XYZ: Float[np.ndarray, "t n 3"]
     """Metres, or in a scale of its own, in the camera of each frame; numbers that are not finite count as wrong."""
     visibility: Bool[np.ndarray, "t n"]
-    """True where the model says that the point can be seen."""
 
 
 def read_clip(path: str | os.PathLike[str]) -> Clip3D:

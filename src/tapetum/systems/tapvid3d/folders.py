@@ -88,7 +88,6 @@ class ClipPath:
     source: str
     """adt, drivetrack, pstudio, or `OTHER`."""
     path: Path
-    """The npz file."""
 
     def within(self, folder: Path) -> Path:
         """Find the file of the same name in another folder of either layout; the official one if neither exists."""

@@ -162,7 +162,6 @@ PIXELS = 2**26
 """Most pixels of an image that is decoded."""
 
 _START = b"\xff\xd8\xff"
-"""The first bytes of every JPEG file."""
 
 
 def jpeg_size(data: bytes, where: str) -> tuple[int, int]:

@@ -79,7 +79,6 @@ class RobotEpisode:
 
 
 Actor = Callable[[Observation], Float64[np.ndarray, " a"]]
-"""What is done for what is seen."""
 
 
 def roll(

@@ -47,9 +47,7 @@ class TransferExample:
     references: tuple[str, ...] = ()
     """All right answers as the set has them; none where they are hidden, or where truth is places."""
     kind: str = ""
-    """Group of its scores."""
     question: Question | None = None
-    """The question, where there is one."""
     referred: ReferredObject | None = None
     """Object of an expression."""
     things: Instances | None = None
@@ -244,4 +242,3 @@ READERS: Mapping[str, Callable[[Path, str], list]] = {
     "doclaynet": lambda folder, split: read_instances(folder / "COCO" / f"{split}.json", folder / "PNG"),
     "lines": read_lines_of,
 }
-"""By name: what reads a split of a folder."""

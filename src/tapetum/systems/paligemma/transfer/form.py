@@ -62,11 +62,8 @@ class Recipe:
     weight_decay: float = 0.0
     """As in the reference: not multiplied by the learning rate."""
     dropout: float = 0.0
-    """Dropout of the decoder."""
     smoothing: float = 0.0
-    """Label smoothing."""
     freeze: bool = False
-    """Freeze the vision encoder and its projector."""
 
     @property
     def decay(self) -> float:

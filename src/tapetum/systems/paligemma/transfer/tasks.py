@@ -273,7 +273,6 @@ _VIDEOS = (
 )
 # fmt: on
 TASKS: Mapping[str, Transfer] = {task.name: task for task in (*_CAPTIONS, *_QUESTIONS, *_PLACES, *_WRITTEN, *_VIDEOS)}
-"""By name."""
 
 
 def task_named(name: str) -> Transfer:
@@ -314,4 +313,3 @@ def _read() -> dict[str, dict[str, str]]:
 
 
 RESULTS: Mapping[str, Mapping[str, str]] = _read()
-"""By task and model."""

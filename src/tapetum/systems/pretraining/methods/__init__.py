@@ -39,9 +39,7 @@ class MethodSettings:
 
 
 METHODS: Mapping[str, type[PretrainTask]] = {each.name: each.metadata["task"] for each in fields(MethodSettings)}
-"""By name."""
 TEXT_METHODS = tuple(name for name, task in METHODS.items() if task.captions)
-"""Those that learn from captions."""
 if TYPE_CHECKING:
     Method = str
 else:

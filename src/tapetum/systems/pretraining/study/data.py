@@ -38,7 +38,6 @@ from tapetum.transfer.fine_tune import Segmented
 from tapetum.transfer.segmentation import IGNORED
 
 SHAPE_NAMES = "disc", "square", "triangle", "ring", "cross", "bars"
-"""Names of the classes."""
 PARTS = "train", "val"
 _IMAGES, _PIXELS = 2711, 2712
 

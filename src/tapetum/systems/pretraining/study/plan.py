@@ -307,7 +307,6 @@ def _known(given: Any, allowed: Any, what: str) -> None:
 
 
 def _made(kind: Any, table: Any, place: str) -> Any:
-    """Make a dataclass from a TOML table; lists become tuples."""
     if not isinstance(table, Mapping):
         raise BadInput(f"the plan has {table!r} for {place}; give a table of {', '.join(f.name for f in fields(kind))}")
     types = get_type_hints(kind)

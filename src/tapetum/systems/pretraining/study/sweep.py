@@ -35,7 +35,6 @@ class StudyCost:
     out: Path
     points: tuple[PredictedPoint, ...]
     left: tuple[PredictedPoint, ...]
-    """Those that are not done."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,6 @@ from tapetum.train.process_group import join_process_group
 from tapetum.video.images import find_videos
 
 Prepare = Callable[[Path, Path, FootageConfig], FootageDataset]
-"""Function that makes clips of a folder of videos in another folder."""
 PREPARING = timedelta(days=7)
 """Seconds that other processes wait while the main one makes clips of the videos."""
 
