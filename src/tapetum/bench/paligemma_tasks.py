@@ -1,14 +1,12 @@
 """Evaluation of a PaliGemma, or of saved answers, on the papers' transfer tasks (arXiv 2407.07726, 2412.03555).
 
-The tasks are in `tapetum.systems.paligemma.transfer.tasks`, their metrics in `tapetum.systems.paligemma.transfer.scores`.
-Answers are appended to a JSON lines file as they arrive, so a stopped evaluation can resume, and can be scored again without
-the model:
+Answers are appended to a JSON lines file as they arrive, so a stopped evaluation resumes, or is scored again:
 
     {"split": "val", "id": 42000, "answer": "red"}
     {"split": "val2017", "id": 9, "answer": "<loc0012>... cat", "chances": [0.9, ...]}     of each token of a place or mask
 
-`split` may be omitted if only one split is scored. Such files from elsewhere are read too, and so are the lists that servers
-take: [{"question_id", "answer"}] of VQA and [{"image_id", "caption"}] of COCO.
+`split` may be omitted if only one is scored. The lists that servers take are read too: [{"question_id", "answer"}] of VQA and
+[{"image_id", "caption"}] of COCO.
 """
 
 import json

@@ -2,23 +2,13 @@
 
 The protocol: each frame is resized to 256x256 (Lanczos, aspect ratio not kept) and points are scaled with it. Mode `first`
 queries each track where it is first visible; `strided` queries every visible track at frames 0, 5, 10, ... A video's queries
-are tracked together but scored independently; the benchmark's numbers are means over videos.
+are tracked together but scored independently; the benchmark's numbers are means over videos with a visible point.
 
-Unusual: only one video of a file is in memory at a time, and is freed once scored. A video without any visible point has no
-score and is counted as dropped.
-
-The output of any tracker can be scored. Each video has, under its name in the benchmark's file:
+Predictions of any tracker are FOLDER/NAME.npz, or all videos in FILE.npz (NAME/tracks, ...) or FILE.pkl (a dict of dicts):
 
     tracks     (queries, frames, 2) numbers: x, y in raster pixels of an image of 256x256, whatever the size it was tracked at
     occluded   (queries, frames) bool: True where the point is said to be hidden
-    queries    (queries, 3) frame, x, y, of which the last two are in the same pixels; may be left out, else it is checked
-
-The order of the queries is that of `sample_queries`: in mode first, each track that is ever visible; in mode strided, frame by
-frame. There are three formats:
-
-    FOLDER     NAME.npz for each video, with these arrays
-    FILE.npz   all videos, whose arrays are named NAME/tracks, NAME/occluded, NAME/queries
-    FILE.pkl   a dict of name to a dict of these arrays
+    queries    (queries, 3) frame, x, y, in the order of `sample_queries`; may be left out, else it is checked
 """
 
 import math

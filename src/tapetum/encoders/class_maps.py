@@ -5,13 +5,11 @@
     region: places where e is above SHARE of its peak, of these the connected part with the largest sum
     score: logistic of log-odds of (e of the whole image) x (peak of e)
 
-W and b, fitted to the mean of the map, are applied to each of its cells (class activation maps: Zhou et al., arXiv 1512.04150).
-Sides are multiples of the stride plus 1: strided convolutions then pad both ends alike, so that the outer cells lie on the
-outer pixels. SHARE, sides and the score's constants are fitted for efficientnet-lite2 and photographs with one main thing
-(docs/evidence/photos.md).
+Sides are multiples of the stride plus 1: strided convolutions then pad both ends alike. SHARE, sides and the score's constants
+are fitted for efficientnet-lite2 and photographs with one main thing (docs/evidence/photos.md).
 
-Differs from the paper: probabilities instead of logits, several sizes, and the subtraction of q, without which a wide noun such
-as "dog", 118 of 1,000 classes, is a little everywhere.
+Differs from class activation maps (Zhou et al., arXiv 1512.04150): probabilities, several sizes, and q, without which a wide
+noun such as "dog", 118 of 1,000 classes, is a little everywhere.
 """
 
 import math

@@ -1,15 +1,11 @@
 """Encoders: built with random weights, loaded from our files, converted from other libraries, saved.
 
 Our files are safetensors files whose header has family, config and preprocessing as JSON under the key "encoder". No code
-in a file is run. For everything else that can stand for an encoder see `tapetum.encoders.references`.
+in a file is run. A table of `architectures.SOURCES` is a module, or an object, with two functions; some have a third:
 
-A table of `architectures.SOURCES` is a module, or an object, with two functions; some have a third:
-
-    describe(architecture, state) -> (Architecture, state) or None   what the weights are, with their usual names
+    describe(architecture, state) -> (Architecture, state) or None   what the weights are, with their usual names; None: unknown
     rows(encoder) -> list of NameRow                                 the table of names for what it describes
     candidates(state) -> iterator of str                             models that weights without a name may be of
-
-If the module does not know such a network, `describe` returns None and the next one is asked.
 """
 
 import json

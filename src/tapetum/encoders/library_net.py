@@ -1,9 +1,5 @@
 """Networks of others as encoders: any module from images to vectors; any model of timm, and some of transformers, by name.
 
-    wrap(module, size)      a module of your own in Python; the class of one is taken as it is: my_net.py:MyNet
-    timm:NAME               what no table of ours has: timm's features, pooled vector and preprocessing, without its classifier
-    folder of transformers  whose model_type is one of `config.OF_TRANSFORMERS`, likewise
-
 What such a module returns says what it is: (n, d) are vectors, (n, t, d) tokens, (n, d, h, w) a map. Of tokens the last fill
 the largest grid in the shape of the image, and those before it are class token and registers. timm's pyramids, such as Swin's,
 have a map a stage.

@@ -5,16 +5,9 @@
     towers.embed_texts(["a cat", "ein Hund"])      (m, d), rows of unit length
     towers.logits(images, texts)                   (n, m), scaled cosines and for SigLIP the bias
 
-`from_state` with the config of a CLIPModel or SiglipModel returns a `Towers`. It is an image encoder like any other, whose
-features are those of its image tower, before CLIP's projection. The same on tensors, with gradients: `image_vectors`,
-`text_vectors`, `compare`. The tokenizer comes with a folder of weights, and is stored in files that `save` writes.
-
-The text tower is a small text transformer: CLIP's (causal, read at the end token), SigLIP's (bidirectional, read at the last
-token, with a head), TIPSv2's (bidirectional, mean of its tokens) and BERT as in LongViViT (bidirectional, mean of its tokens).
-
-Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), SigLIP 2 (arXiv 2502.14786), LongViViT (arXiv 2312.07395, section
-3), TIPSv2 (arXiv 2604.12012), BERT (arXiv 1810.04805; its embedding of the first segment type, equal for all tokens, is part of
-the positions).
+Text towers: CLIP's (arXiv 2103.00020: causal, read at the end token), SigLIP's (2303.15343, 2502.14786: bidirectional, read at
+the last token, with a head), TIPSv2's (2604.12012) and BERT as in LongViViT (1810.04805; 2312.07395, section 3), both
+bidirectional, mean of the tokens. BERT's embedding of the first segment type is part of the positions.
 """
 
 import math

@@ -1,15 +1,11 @@
 """Weaving adapters into a trunk: a new tree of modules that shares every weight with the trunk, and changes none.
 
-The frozen copy of a trunk has Parameters in the same memory (drawn in docs/systems/adapters.md). Only modules between the root
-and an adapter are made for each adapter, so selecting an adapter is selecting a root. No module of the trunk is hooked, patched
-or switched to another mode. A module with an adapter gets a generated subclass of its own class, so all attributes that the
-trunk's code reads still exist.
+Only modules between the root and an adapter are made for each adapter, so selecting an adapter is selecting a root (drawn in
+docs/systems/adapters.md). No module of the trunk is hooked, patched or switched to another mode. A module with an adapter gets
+a generated subclass of its own class, so all attributes that the trunk's code reads still exist.
 
-Some adapters can be folded into the weights themselves: convolutions beside a plain one whose kernel is no smaller (into the
-middle of it), 1x1 convolutions after one (composed with it), and lora; not an activation between two layers. The merged network
-is new, equal up to rounding, and its trunk is changed.
-
-That a trunk is unchanged is proved by its hash and its outputs.
+Some adapters can be folded into the weights: convolutions beside a plain one whose kernel is no smaller, 1x1 convolutions after
+one, and lora; not an activation between two layers. The merged network is new, equal up to rounding.
 """
 
 import copy

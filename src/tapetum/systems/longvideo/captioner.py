@@ -6,13 +6,10 @@
 
     x + tanh(a) attention(norm(x), latents), then x + tanh(b) mlp(norm(x))      before a block of the language model
 
-LongViViT (arXiv 2312.07395, section 3.4); resampler and gates are those of Flamingo (arXiv 2204.14198, section 2.2 and appendix
-A.1). The language model is unchanged: hooks on its blocks call the cross-attention, and without a video, or while the gates are
-0, its logits are bit-identical.
+LongViViT (arXiv 2312.07395, section 3.4); resampler and gates are Flamingo's (arXiv 2204.14198, section 2.2, appendix A.1).
 
-Differs from the papers: the language models are small; LongViViT's numbers of latents and blocks are in an appendix that was
-not available; the resampler adds no positions in time, which the mean removes; answers by likelihood use the mean
-log-probability of an option's tokens, which the paper does not specify.
+Differs from the papers: numbers of latents and blocks, which were not available; no positions in time in the resampler;
+answers by likelihood use the mean log-probability of an option's tokens, which the paper does not specify.
 """
 
 from collections.abc import Callable, Sequence

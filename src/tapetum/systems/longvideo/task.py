@@ -1,15 +1,12 @@
 """Contrastive training of a video encoder and a text tower (LongViViT, arXiv 2312.07395, section 3; MC-ViT, section 4).
 
-Stage by stage (`recipes`): images; short videos mixed with images, each with separate patch weights; long videos. The loss is
-over all clips of a step, regardless of micro-batches and processes:
+The loss is over all clips of a step, regardless of micro-batches and processes:
 
     videos of all processes x texts of all processes     a video finds its texts, a text its video
     + for a video, its own wrong answers as columns      hard negatives (MC-ViT, arXiv 2402.05861, section 4.3: NExT-QA)
 
-Source of the loss: MC-ViT, equation 8: the sum of both directions. A video may have several texts, all correct, and equal texts
-match each other's videos. Rows are normalised to length 1.
-
-Differs from the paper: half of the sum, so the value is CLIP's; several and equal texts are ours.
+Differs from MC-ViT, equation 8: half of the sum of both directions, so the value is CLIP's; a video may have several texts, all
+correct, and equal texts match each other's videos.
 """
 
 from collections.abc import Callable, Mapping, Sequence

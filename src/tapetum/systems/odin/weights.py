@@ -1,13 +1,10 @@
 """Files of Odin's network, and the checkpoints that DetCon's authors released.
 
 Ours is a safetensors file whose header says config and encoder as JSON under the key "odin". Theirs (arXiv 2103.10957;
-google-deepmind/detcon) are ResNets as .npy of pickled arrays:
+google-deepmind/detcon) are ResNets as .npy of pickled arrays, read without running code (`tapetum.hub.unpickle`):
 
     {... {"res_net50/~/block_group_0/~/block_0/~/conv_0": {"w": array}, ...}      parameters, by module and leaf
      ... {"res_net50/~/initial_batchnorm/~/mean_ema": {"average": array}, ...}    state: the averages of batch norms
-
-They are read without running code (`tapetum.hub.unpickle`); names are in `tapetum.encoders.tables.detcon`. The nesting of the
-two mappings in a file does not matter: they are found by name, and those of a target network are skipped.
 
 Differs from the files: projector, predictor and classifier are left out, and `hidden`, from which haiku makes an average.
 """

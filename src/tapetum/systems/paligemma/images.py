@@ -1,7 +1,6 @@
 """Preprocessing of images: resizing to a square, values -1..1; and selection of video frames.
 
 Source: PaliGemma (arXiv 2407.07726), its public code (`pp/ops_image.py`, `pp/proj/paligemma/video.py`), `transformers` 5.24.
-Images are neither cropped nor padded, so the aspect ratio is lost. Four modes, by name:
 
     "reference"        bilinear with antialias, cut (not rounded) to 8 bits      VQAv2, TextVQA, DocVQA and most with text
     "reference-plain"  bilinear from the four nearest pixels, cut to 8 bits      captions, GQA, NLVR2, RefCOCO, ScienceQA, POPE
@@ -10,10 +9,7 @@ Images are neither cropped nor padded, so the aspect ratio is lost. Four modes, 
                        one off here and there
 
 The reference's values are reproduced bit for bit: the sums of its `tf.image.resize` are computed in the same order and in
-float32. They are truncated to integers, so in uniform areas, such as paper, another order of summation changes many pixels.
-
-    antialias     rows, then columns: each new row is    w0 * row + w1 * next row + ...    over all that a triangle covers
-    four nearest  columns, then rows: each is            one + (other - one) * share
+float32, since they are truncated to integers: rows, then columns, with antialias; else columns, then rows.
 """
 
 from typing import Any, Literal

@@ -1,13 +1,11 @@
 """Losses of the ways to pre-train an encoder; the supervised one uses cross entropy.
 
 Sources: SimCLR (arXiv 2002.05709, eq. 1), BYOL (2006.07733, eq. 2), DINO (2104.14294, eq. 3), MAE (2111.06377, section 3), CLIP
-(2103.00020, figure 3), SigLIP (2303.15343, eq. 1); "Where Should I Spend My FLOPs?" (2209.15589) compares all but the last.
-DINOv2 (2304.07193: masked patches, KoLeo, Sinkhorn-Knopp), DINOv3 (2508.10104: Gram anchoring), LeJEPA (2511.08544,
-algorithm 1: SIGReg), I-JEPA (2301.08243, its public code: smooth L1, where the paper has L2).
+(2103.00020, figure 3), SigLIP (2303.15343, eq. 1), DINOv2 (2304.07193: masked patches, KoLeo, Sinkhorn-Knopp), DINOv3
+(2508.10104: Gram anchoring), LeJEPA (2511.08544, algorithm 1: SIGReg), I-JEPA (2301.08243, its public code: smooth L1).
 
-`simclr`, `clip` and `siglip` take negatives from all processes of a run (`tapetum.train.contrastive`), `sinkhorn_knopp`,
-`koleo` and `sigreg` samples; the others are means over a process's own examples. Either way, the mean over processes, which a
-run minimises, is the loss of the joint batch. All are computed in at least float32, regardless of autocast.
+The mean over processes, which a run minimises, is the loss of the joint batch. All are computed in at least float32, regardless
+of autocast.
 
 Differs from the papers: `byol` is minus the cosine, as in most code; BYOL's 2 - 2 cos is 2 + 2 * `byol`, with twice the slope.
 `sinkhorn_knopp` works on logarithms: where the public code overflows (logits above 88 temperatures) it does not. `sigreg`

@@ -7,9 +7,7 @@
     each block:   recurrence over time, each token by itself -> attention among all tokens of a frame
     heads:        a point's token -> 256 logits for x, 256 for y, and a logit of being visible
 
-Positions are not fed back into the network: its only memory is the state of the recurrences. It is causal, uses constant
-memory, and needs another run over the reversed video to track a point before its query. Points attend to each other, so more
-points slightly change the tracks of the others.
+It is causal, and its only memory is the state of the recurrences. Points attend to each other.
 
 Differs from the public code: all blocks run, where that runs at most 12 without a state; an image of another shape but the same
 number of patches has its position embeddings resized too; times of queries are rounded.

@@ -8,10 +8,8 @@
     extrinsics_w2c                     float (t, 4, 4)       world to camera; pstudio, whose cameras stand still, has none
     images_jpeg_bytes                  bytes (t)             a JPEG a frame; missing in adt and pstudio as they are downloaded
 
-The first column is what the public code reads and writes, the second what its README says; both are read, the first is written.
-Predictions are npz files of the same name with `tracks_XYZ` and `visibility`. Depth maps may lie beside a clip, as
-`<clip>.depth.npz` with one array `depth` (t, h, w) in metres along the axis of view, 0 or NaN where it is not known: this is
-our extension; the benchmark has no depth. Frames are decoded one by one on demand.
+The second column is what the public README says; both are read, the first is written. Predictions have `tracks_XYZ` and
+`visibility`. Depth maps may lie beside a clip, `<clip>.depth.npz` with `depth` (t, h, w) in metres, 0 or NaN where unknown.
 """
 
 import os

@@ -3,19 +3,14 @@ r"""Samples of transfer tasks, and models that answer them: pixels as each task 
 Source: PaliGemma (arXiv 2407.07726, appendix J) and the public transfer configs. A visit takes one of an example's correct
 answers at random; for RefCOCO one expression of an image; for ScienceQA and detection it reorders options and objects.
 
-    RefCOCO     expression      <loc>x4 <seg>x16, without a label
-    detection   detect all classes      <loc>x4 cat ; <loc>x4 dog
-    spotting    as a line says  <loc>x4 word ; <loc>x4 word; words that nobody could read are left out
-
 The detection transfer of PaliGemma 2 (arXiv 2412.03555, 4.2; as in Pix2Seq, arXiv 2109.10852) fills every list up to a fixed
-number with boxes of the class `noise`, since a model that learned when to stop stops too early for COCO's average precision:
+number with boxes of the class `noise`; at inference, `noise` and the end are forbidden, and a box's score is the probability
+of its class, from before forbidden tokens are removed:
 
     detect all classes \n   <loc>x4 cat ; <loc>x4 dog ; <loc>x4 noise ; <loc>x4 noise ... EOS
                             in random order             no loss on the places of noise, loss on its name
 
-At inference, `noise` and the end are forbidden: the model continues with boxes of the most likely classes, and a box's score is
-the probability of its class, from before forbidden tokens are removed. Differs: the noise class is an ordinary word, forbidden
-by its first piece, which no class may begin with.
+Differs: the noise class is an ordinary word, forbidden by its first piece, which no class may begin with.
 """
 
 import math

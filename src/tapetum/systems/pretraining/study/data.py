@@ -1,12 +1,8 @@
 """The images of a plan, read once per process and kept in memory: of a folder, or generated; and variants of them.
 
-Generated images are simple shapes on textures, with a class for each pixel, so that a study runs without any data. The class
-of a training image is the shape in it; the class of a pixel is the shape it shows, or the ground. Image k of a part depends
-only on the part and k.
-
-Variants of one pool have equal size and different quality, for the study of curation, after the question of arXiv 2209.15589,
-whether methods without labels need curated data; its own data sets are not available, so they are emulated from one pool.
-Which images are used, and how they are changed, depends only on their number.
+Generated images are simple shapes on textures, with a class for each pixel. Variants of one pool have equal size and different
+quality, after the question of arXiv 2209.15589, whether methods without labels need curated data. Images depend only on their
+part and number.
 
     curated      every class equally often
     long_tailed  classes from frequent to rare by a factor of 100, as in CIFAR-10-LT (arXiv 1901.05555)

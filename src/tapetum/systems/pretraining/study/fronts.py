@@ -4,9 +4,8 @@ A setting is a size, a method, a budget and a variant; its seeds are its rows. I
 
     the images it is scored on   resampled, the same ones for all settings, so that differences are those of pairs
     the seed                       normal errors, by the root of the number of seeds: one that all settings of a size share
-                                   on that seed (it orders and crops the same images for all of them), which falls out of
-                                   differences on equal seeds, and one of each row's own. Their deviations are estimated
-                                   from the settings with several seeds; where no setting has two, they are left out
+                                   on that seed, which falls out of differences on equal seeds, and one of each row's own;
+                                   estimated from the settings with several seeds
 
 A setting is on the Pareto front if its score is above that of everything that costs no more.
 """

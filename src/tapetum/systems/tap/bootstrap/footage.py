@@ -5,9 +5,8 @@
                                        OUT/list.json             which videos these are now
                                        OUT/footage.json          the settings that all were made with
 
-A video's json is written last, so preparation can be killed, resumes where it stopped, and can run on many machines. Frames are
-squashed to squares. A clip is part of one shot; short, static, dark and blank ones are left out and counted, judged on copies
-of 64x36 pixels with values 0..255.
+A video's json is written last, so preparation resumes where it stopped, and can run on many machines. Clips are squashed to
+squares, and judged on copies of 64x36 pixels with values 0..255.
 
 Source: BootsTAP (arXiv 2402.00847) requires 24 frames of one shot with motion; all thresholds are ours.
 """

@@ -1,15 +1,13 @@
 """Predicted errors of tracks: how far a place is off in the median, and the chance that it is off by more than `WRONG` pixels.
 
-Not part of TAPIR, whose confidence does not say by how much a place is off. A small network looks at the cues that tracking
-leaves behind (`cues`), frame by frame and then along each track. It belongs to one tracker, whose weights its file names:
+Not part of TAPIR. A small network looks at the cues that tracking leaves behind (`cues`). It belongs to one tracker, whose
+weights its file names:
 
     cues (n, t, c) --> linear --> 2 x (7 frames of each channel --> linear) --> log(1 + median error), log-odds of an error > 8
 
-For live frames there is one of its own, which looks at one frame's cues alone, those known until then (`cues.LiveCues`).
-
-`python evidence/tap-doubt/train.py` trains that of tapir-nano on clips with exact tracks, by the pinball loss (Koenker and
-Bassett, Econometrica 46, 1978) and by binary cross-entropy. How good it is: docs/evidence/tap-doubt.md. `learn_errors` trains
-that of any tracker in the same way, on fewer clips; without a second pass and polish, on cues of the tracks alone (`FEW`).
+For live frames there is one of its own, of one frame's cues alone (`cues.LiveCues`). Trained on clips with exact tracks
+(`learn_errors`; evidence/tap-doubt/train.py), by the pinball loss (Koenker and Bassett, Econometrica 46, 1978) and by binary
+cross-entropy. How good it is: docs/evidence/tap-doubt.md.
 """
 
 from collections.abc import Callable, Iterable, Mapping
