@@ -98,8 +98,7 @@ def score_options(
 ) -> list[float]:
     """Score each option for an encoded video: by likelihood with a captioner, by similarity with two towers.
 
-    `encoded`: of `encode_video` or `embed_for_answers`. Raises BadInput for a protocol that needs a language model if there is
-    none, and for more options than letters.
+    `encoded`: of `encode_video` or `embed_for_answers`.
     """
     if not isinstance(model, Captioner):
         if not protocol.similarity:

@@ -132,10 +132,7 @@ def make_answers(
 
 
 def read_answers(path: str | Path, examples: Sequence[TransferExample]) -> Answers:
-    """Read answers to examples from a file: JSON lines as `make_answers` writes, or a list in the servers' format.
-
-    Raises BadInput for a missing or damaged file, an example without an answer, and answers to other examples.
-    """
+    """Read answers to examples from a file: JSON lines as `make_answers` writes, or a list in the servers' format."""
     path = Path(path)
     known: dict[str, list[Id]] = {}
     for example in examples:
@@ -205,9 +202,6 @@ def task_scores(options: Any, listener: Listener) -> dict[str, Any]:
     `options` has the fields of `PaliGemmaEvalOptions`. Returns the task, the number of examples, `scores` (rows with name,
     value, low, high, count: the first is the number that papers report; None for NaN; no rows if right answers are hidden), the
     papers' results (`published`), and whether a model answered or a file (`answers`).
-
-    Raises BadInput for an unknown task, missing or damaged files, a missing model, and answers that do not belong to the task's
-    examples.
     """
     task = task_named(options.task)
     if options.noise_boxes and task.metric != "detection":

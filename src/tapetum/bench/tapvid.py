@@ -104,8 +104,6 @@ class TapVidPredictions:
 def write_predictions(path: str | Path, videos: Mapping[str, Prediction]) -> Path:
     """Write predictions atomically, in the format given by the extension: .npz, .pkl, or a folder without an extension.
 
-    Raises BadInput for another extension, and if it cannot be written.
-
     >>> import tempfile
     >>> made = {"bear": {"tracks": np.ones((2, 3, 2)), "occluded": np.zeros((2, 3), bool)}}
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -264,8 +262,6 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, dict[str
 
     Videos are resampled in pairs, so their common variation does not widen the interval. For each headline number, and `aj_rd`
     if both have it: `difference`, `interval` (95 % confidence) and `videos`, the number of videos with a score in both.
-
-    Raises BadInput for results on other videos or in another mode.
     """
     pairs = list(zip(first["per_video"], second["per_video"], strict=False))
     same = len(first["per_video"]) == len(second["per_video"]) and all(a["name"] == b["name"] for a, b in pairs)

@@ -117,10 +117,7 @@ def read_bytes(path: _Name, most: int | None = None, *, pipes: bool = False) -> 
 
 
 def read_text(path: _Name, encoding: str = "utf-8", errors: str = "strict", most: int = MOST_TEXT) -> str:
-    """Read a whole text file; all kinds of line ends become Python's.
-
-    Raises OSError as `read_bytes`, and ValueError if it is not text.
-    """
+    """Read a whole text file; all kinds of line ends become Python's."""
     text = read_bytes(path, most).decode(encoding, errors)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 

@@ -75,10 +75,7 @@ class DenseProbabilities:
     whole: Float[Tensor, " k"]
 
     def of(self, classes: Sequence[int]) -> ThingMap:
-        """Compute the map of a thing, which is any of these classes.
-
-        Raises BadInput for no classes and for numbers that are no class.
-        """
+        """Compute the map of a thing, which is any of these classes."""
         numbers = sorted(set(classes))
         if not numbers or not 0 <= numbers[0] <= numbers[-1] < len(self.whole):
             raise BadInput(f"classes are {numbers[:5]}; give one or more of 0 to {len(self.whole) - 1}")
@@ -94,10 +91,7 @@ class DenseProbabilities:
 
 @torch.inference_mode()
 def dense_probabilities(encoder: Encoder, image: UInt8[np.ndarray, "h w 3"]) -> DenseProbabilities:
-    """Compute the softmax of an encoder's classifier at every place of an image, for each of `SIDES`.
-
-    Raises BadInput if the encoder has no classifier or its classifier does not read the mean of its last map.
-    """
+    """Compute the softmax of an encoder's classifier at every place of an image, for each of `SIDES`."""
     if not isinstance(encoder, ConvolutionalEncoder) or encoder.head is None:
         raise BadInput(
             f"a {type(encoder).__name__} does not classify the mean of a map; give a convolutional network with a classifier, "

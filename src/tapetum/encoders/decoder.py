@@ -169,9 +169,6 @@ class Decoder(nn.Module):
             causal: without a mask, tokens attend to themselves and earlier ones, in local blocks within the window; else all
                 to all, in local blocks too.
             cache: earlier tokens, which are also attended to; x is added to them.
-
-        Raises:
-            BadInput: the tokens do not fit the cache.
         """
         earlier = 0 if cache is None else cache.length
         count = x.shape[1]

@@ -52,9 +52,6 @@ def build(name: str, seed: int = 0, **changes: Any) -> Encoder:
         name: one of `tapetum.encoders.names()`.
         seed: of the weights; torch's own random state is not changed.
         changes: fields of the config, such as classes=10, or for a ViT image_size=(96, 96).
-
-    Raises:
-        BadInput: the name or a field is unknown, or the values are incompatible.
     """
     return make(architecture(name, **changes), seed)
 
@@ -204,9 +201,6 @@ def load(
             `tapetum pretrain`.
         device: where to put it; None is the CPU.
         dtype: of the weights; None is float32.
-
-    Raises:
-        BadInput: the file cannot be read, holds something else, or its tensors do not fit its config.
     """
     name = os.fspath(name_or_path)
     path = named_path(name)

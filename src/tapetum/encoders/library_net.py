@@ -169,10 +169,7 @@ class LibraryNet(WrappedEncoder):
         return Output(out.last_hidden_state, out.pooler_output, prefix=0)
 
     def watch(self, videos: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b n d"]:
-        """Compute the tokens of videos of prepared frames by V-JEPA 2, tubelet by tubelet, each row by row.
-
-        Raises BadInput for another network, and for videos of another shape.
-        """
+        """Compute the tokens of videos of prepared frames by V-JEPA 2, tubelet by tubelet, each row by row."""
         network: Any = self.network
         if self.config.model != "vjepa2":
             raise BadInput(f"{self.config.model} takes images, and no videos; load V-JEPA 2, such as vjepa2-large")
@@ -266,10 +263,7 @@ def timm_preprocessing(name: str) -> Preprocessing | None:
 
 
 def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architecture, Mapping[str, Tensor]] | None:
-    """Describe a model that a library computes itself, and its weights without a classifier; None for one it has not.
-
-    Raises BadInput for a name that timm does not have, and MissingExtra if the library is not installed.
-    """
+    """Describe a model that a library computes itself, and its weights without a classifier; None for one it has not."""
     if isinstance(architecture, str):
         cfg = _timm().get_pretrained_cfg(_checked(architecture)) or _timm().models.PretrainedCfg()
         cfg = cfg.to_dict()

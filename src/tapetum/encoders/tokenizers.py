@@ -76,10 +76,7 @@ class Tokenizer:
         return self._form.length
 
     def __call__(self, texts: Sequence[str], from_end: bool = False) -> Int64[np.ndarray, "n length"]:
-        """Compute the ids of texts; `from_end` truncates long texts at the beginning, not the end.
-
-        Raises BadInput if an item is no text, or has more than `LONGEST_TEXT` characters.
-        """
+        """Compute the ids of texts; `from_end` truncates long texts at the beginning, not the end."""
         if isinstance(texts, str):
             raise BadInput(f"texts is one text, {texts[:40]!r}; give a list of texts")
         return np.array([self._row(text, from_end) for text in texts], np.int64).reshape(len(texts), self.length)

@@ -193,10 +193,7 @@ class Towers(Encoder):
         return torch.from_numpy(self.tokenizer(texts)).to(self.logit_scale.device)
 
     def embed_images(self, images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Float32[np.ndarray, "n d"]:
-        """Compute unit-length vectors of images of any size.
-
-        Raises BadInput for images of another kind or shape.
-        """
+        """Compute unit-length vectors of images of any size."""
         vectors = [self._no_vectors()]
         with self._inference():
             for start in range(0, len(images), _TOGETHER):
@@ -206,19 +203,13 @@ class Towers(Encoder):
         return _as_numpy(vectors)
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n d"]:
-        """Compute unit-length vectors of texts.
-
-        Raises BadInput if an item is no text, or the weights have no tokenizer.
-        """
+        """Compute unit-length vectors of texts."""
         ids = self.tokenize(texts)
         with self._inference():
             return _as_numpy([self._no_vectors(), *(self.text_vectors(part) for part in ids.split(_TOGETHER))])
 
     def logits(self, images: Sequence[UInt8[np.ndarray, "h w 3"]], texts: Sequence[str]) -> Float32[np.ndarray, "n m"]:
-        """Compute the logits of every image with every text: softmax over texts for CLIP, a sigmoid each for SigLIP.
-
-        Raises BadInput as `embed_images` and `embed_texts` do.
-        """
+        """Compute the logits of every image with every text: softmax over texts for CLIP, a sigmoid each for SigLIP."""
         cosines = torch.from_numpy(self.embed_images(images) @ self.embed_texts(texts).T)
         with torch.inference_mode():
             return self.scaled(cosines.to(self.logit_scale.device)).float().cpu().numpy()

@@ -119,10 +119,7 @@ class ViT(Encoder):
         hidden: Bool[Tensor, "b cells"] | None = None,
         mask_token: Float[Tensor, " d"] | None = None,
     ) -> Features:
-        """Encode prepared images, with `mask_token` in place of `hidden` patches (`embed`).
-
-        Raises BadInput if the patches do not divide the images.
-        """
+        """Encode prepared images, with `mask_token` in place of `hidden` patches (`embed`)."""
         x, grid = self.embed(images, hidden, mask_token)
         rotary = self.rotation(grid)
         for block in self.blocks:

@@ -213,8 +213,7 @@ def load_whole(path: str | os.PathLike[str], device: Any = None, dtype: torch.dt
 
 
 def named_trunk(stored: StoredAdapters, path: str | os.PathLike[str]) -> nn.Module:
-    """Load the trunk that a file names, with the file's preprocessing, in evaluation mode. Raises BadInput if it names none, or
-    the trunk is not available."""
+    """Load the trunk that a file names, with the file's preprocessing, in evaluation mode."""
     from tapetum.encoders.references import located
     from tapetum.hub.loading import load as load_weights
 

@@ -31,8 +31,7 @@ CHILD = "adapter"
 def frozen_copy(trunk: nn.Module, change: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor) -> nn.Module:
     """Copy the modules of a trunk, not its values, into a frozen one that stays in evaluation mode.
 
-    `change` gets the name and value of every parameter and buffer, and may move it or change its precision. Raises BadInput
-    for a trunk that cannot be copied.
+    `change` gets the name and value of every parameter and buffer, and may move it or change its precision.
     """
     memo: dict[int, Any] = {}
     for name, parameter in trunk.named_parameters():
@@ -75,10 +74,7 @@ def weave(frozen: nn.Module, sites: Mapping[Site, Adapter]) -> nn.Module:
 
 
 def renewed(frozen: nn.Module, addresses: Iterable[str]) -> nn.Module:
-    """Copy the modules at addresses and their parents; all others, and all values, are shared.
-
-    Raises BadInput for a missing module.
-    """
+    """Copy the modules at addresses and their parents; all others, and all values, are shared."""
     parts = [address.split(".") for address in addresses]
     path = {".".join(names[:n]) for names in parts for n in range(1, len(names) + 1)} | {""}
     memo: dict[int, Any] = {}

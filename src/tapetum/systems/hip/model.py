@@ -156,8 +156,6 @@ class Hip(nn.Module):
 
         `inputs` are packed into groups in their order; `kept` is what is not hidden (`masking`), None hides nothing. By default
         all inputs are reconstructed; if `decode` names none that the decoder gives, blocks after the processor are not run.
-
-        Raises BadInput for an unknown modality, a wrong shape, batches that differ, or a name in `decode` that is no input.
         """
         batch = check_inputs(inputs, self.modalities)
         decoded = set(inputs if decode is None else decode)

@@ -209,8 +209,7 @@ class Captioner(nn.Module):
     def score_options(self, latents: Float[Tensor, "1 l w"], question: str, options: Sequence[str]) -> list[float]:
         """Compute the mean log-probability of each option's tokens after the question, which may be empty.
 
-        If both together are too long, the beginning of the question is cut. Raises BadInput for no options, an empty one, and
-        one that is too long by itself.
+        If both together are too long, the beginning of the question is cut.
         """
         check_several(options, "options")
         prompt = self.language.encode(question)
@@ -236,10 +235,7 @@ class Captioner(nn.Module):
         settings: SamplingConfig | None = None,
         max_new_tokens: int | None = None,
     ) -> list[str]:
-        """Generate a text for each video, after a common beginning.
-
-        Raises BadInput if that leaves no token.
-        """
+        """Generate a text for each video, after a common beginning."""
         ids = self.language.encode(begin)
         count = self.config.length - len(ids) if max_new_tokens is None else max_new_tokens
         if count < 1 or len(ids) + count > self.config.length:

@@ -109,7 +109,6 @@ class VideoEncoder(nn.Module):
         """Encode whole videos of any length, in -1..1.
 
         `lengths` are the valid frames of each video, by default all; `samples` numbers of which random choices are functions.
-        Raises BadInput for a wrong shape, values that are not finite, and lengths that do not fit.
         """
         self._check(video)
         return self._encode_segments(video, lengths, samples, embedded=False)
@@ -321,8 +320,6 @@ def build(name: str, seed: int = 0, **changes: Any) -> VideoEncoder:
     """Build a named video encoder with random weights, float32, in evaluation mode.
 
     `seed` determines the weights and all later draws (`VideoConfig.seed`); `changes` are other fields of the config.
-
-    Raises BadInput for unknown or incompatible settings.
     """
     config = named(name, seed=seed, **changes)
     with torch.random.fork_rng(devices=[]):

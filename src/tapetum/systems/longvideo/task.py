@@ -251,10 +251,7 @@ class VideoTextTask(JointTask):
 
 
 def open_tokenizer(run: VideoTextRun) -> Tokenizer | None:
-    """Open the tokenizer of a run, or of its initial weights; None for a text tower that reads bytes.
-
-    Raises BadInput if the text tower has fewer tokens, or the weights have another tokenizer.
-    """
+    """Open the tokenizer of a run, or of its initial weights; None for a text tower that reads bytes."""
     before = load_tokenizer(run.start) if run.start else None
     own = read_subwords(Path(run.tokenizer), run.config.text.length) if run.tokenizer else before
     if own is None:

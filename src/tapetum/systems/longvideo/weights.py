@@ -46,11 +46,7 @@ def save(model: Model, path: str | os.PathLike[str], dtype: torch.dtype = torch.
 
 
 def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Model:
-    """Load a known name, a file that `save` wrote, or the folder of a run, in evaluation mode; float32 by default.
-
-    Raises BadInput: the file cannot be read, holds something else, its tensors do not fit its config, or the language model
-    that it names is not available.
-    """
+    """Load a known name, a file that `save` wrote, or the folder of a run, in evaluation mode; float32 by default."""
     path = _file_of(name_or_path)
     about, tensors = read_headed(path, "longvideo", "video encoder")
     language = tokenizer = None

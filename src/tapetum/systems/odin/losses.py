@@ -43,8 +43,6 @@ def detcon(
 
     Rows are normalised to length 1 here. With several processes, negatives are the targets of all, and the mean of the
     processes' losses is the loss of the joint batch.
-
-    Raises BadInput: shapes that do not match, ids that are not integers.
     """
     _check((pred1, pred2, target1, target2), (pred_ids1, pred_ids2, target_ids1, target_ids2))
     first, second = _gather_unit(target1.detach()), _gather_unit(target2.detach())

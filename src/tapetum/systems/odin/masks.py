@@ -135,10 +135,7 @@ class MaskSource:
     def __call__(
         self, images: Float[Tensor, "b 3 h w"], given: Int[Tensor, "b h w"] | None, generator: torch.Generator | None
     ) -> Int[Tensor, "b h2 w2"]:
-        """Compute the ids of prepared images; `given` are those that come with them.
-
-        Raises BadInput where these are wanted and missing, or of another shape or number.
-        """
+        """Compute the ids of prepared images; `given` are those that come with them."""
         if self.config.source == "given":
             return self._given(images, given)
         if self.config.source == "segments":

@@ -40,10 +40,7 @@ def save(model: Odin, path: str | os.PathLike[str]) -> None:
 
 
 def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Odin:
-    """Load weights of a known name, a file that `save` wrote, or the folder of a run, in evaluation mode.
-
-    Raises BadInput for anything else.
-    """
+    """Load weights of a known name, a file that `save` wrote, or the folder of a run, in evaluation mode."""
     name = os.fspath(name_or_path)
     path = resolve(name)[0] if name in known() else Path(name)
     path = path / ODIN_FILE if path.is_dir() else path

@@ -55,8 +55,7 @@ def _scaled(x: Tensor) -> Tensor:
 def read_images(source: Any, frames: int | None = None) -> UInt8[np.ndarray, "n h w 3"]:
     """Read one image, or with `frames` that many frames of a video, chosen by `spread_frames`.
 
-    `source` is whatever `open_video` opens, or one image in memory (`video.read`). Raises BadInput if it cannot be read, and
-    for a video or an animated image without `frames`.
+    `source` is whatever `open_video` opens, or one image in memory (`video.read`).
     """
     return read_numbered(source, frames)[0]
 

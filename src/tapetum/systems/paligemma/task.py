@@ -200,10 +200,7 @@ def reference_groups(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def adopted_encoder(reference: str, image_size: int) -> ViT:
-    """Load the encoder of a reference (`tapetum.encoders.references`), and convert it; see `adopt`.
-
-    Raises BadInput if it cannot be loaded, or is not a ViT that PaliGemma can use.
-    """
+    """Load the encoder of a reference (`tapetum.encoders.references`), and convert it; see `adopt`."""
     from tapetum.encoders import references
 
     encoder = references.load(reference, text=False)

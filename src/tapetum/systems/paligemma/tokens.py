@@ -76,10 +76,7 @@ class Tokens:
 
     @classmethod
     def load(cls, source: str | Path) -> "Tokens":
-        """Read a SentencePiece model: its file, or a folder of weights with a tokenizer.model in it.
-
-        Raises BadInput if there is none, or it is not such a model.
-        """
+        """Read a SentencePiece model: its file, or a folder of weights with a tokenizer.model in it."""
         path = Path(source)
         if path.is_dir():
             other = " (its tokenizer.json is not read)" if (path / "tokenizer.json").exists() else ""
@@ -96,10 +93,7 @@ class Tokens:
 
     @classmethod
     def beside(cls, weights: str | Path) -> "Tokens":
-        """Read the weights' tokenizer: in their folder; for NAME.safetensors, NAME.model or tokenizer.model next to it.
-
-        Raises BadInput if there is none.
-        """
+        """Read the weights' tokenizer: in their folder; for NAME.safetensors, NAME.model or tokenizer.model next to it."""
         path = Path(weights)
         if path.is_dir():
             return cls.load(path)

@@ -158,8 +158,6 @@ class Frequency:
             train: annotations with answers.
             shots: right answers to the same question that are looked at: -1 all, 0 none, which is chance.
             seed: of what is drawn.
-
-        Raises BadInput for fewer shots than -1, and annotations without answered questions.
         """
         if shots < -1:
             raise BadInput(f"asked for {shots} shots; give 0 or more, or -1 for all")

@@ -27,8 +27,7 @@ from tapetum.train.process_group import current_process_group
 def simclr(z1: Float[Tensor, "b d"], z2: Float[Tensor, "b d"], temperature: float) -> Float[Tensor, ""]:
     """Compute NT-Xent: each projection must match the one of its other view, among all others of both views (eq. 1).
 
-    Projections may have any length; their cosines are divided by the temperature. Raises BadInput for one image in total, which
-    has no negatives.
+    Projections may have any length; their cosines are divided by the temperature.
     """
     _check_negatives(z1)
     return nt_xent(z1, z2, 1 / temperature)
@@ -43,8 +42,7 @@ def clip(
     """Compute the mean of two cross entropies: images must match their texts, and texts their images.
 
     Embeddings may have any length; their cosines are multiplied by `scale`. `captions` numbers the texts: those with the same
-    number are all correct for each other's images, in equal parts; without it only an image's own row is. Raises BadInput for
-    one pair in total, which has no negatives.
+    number are all correct for each other's images, in equal parts; without it only an image's own row is.
     """
     _check_negatives(image)
     return clip_loss(image, text, scale, captions)

@@ -150,8 +150,7 @@ class TapNext(nn.Module):
         """Build the state before the first frame of a video of (height, width) `size`, in pixels of which are the queries (t,
         x, y); t counts frames from the first one passed to `step`, and may be far ahead.
 
-        With `spare`, keep what later points need (`TapNextState.spare`). Raises BadInput for queries of another shape, or a
-        size that the patches do not divide.
+        With `spare`, keep what later points need (`TapNextState.spare`).
         """
         if queries.ndim != 3 or queries.shape[-1] != 3:
             raise BadInput(f"queries have shape {tuple(queries.shape)}; give (b, q, 3): t, x, y of each point")

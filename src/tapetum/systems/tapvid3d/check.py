@@ -49,8 +49,6 @@ def check(
     Returns `files` (how many were looked at), `findings` (a list of dicts of file, kind and text) and `sources`: for each,
     `clips` that could be read, `with_frames`, `frames`, `tracks`, `visible` (fraction of points and frames), and `wanted`, the
     number of clips of the split or of files.
-
-    Raises BadInput: as `find_clips`.
     """
     folder = Path(folder)
     places = find_clips(folder, split)

@@ -92,8 +92,7 @@ class Clip3D:
         return self.tracks_XYZ.shape[1]
 
     def decoded_images(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        """Yield the frames one by one, decoded. Raises `Damage` if there are none, or one is not a JPEG of the first one's
-        size."""
+        """Yield the frames one by one, decoded."""
         if self.images is None:
             raise Damage("images", f"{self.name} has no images_jpeg_bytes; add the frames, as the benchmark's makers do")
         for index, data in enumerate(self.images):
@@ -132,10 +131,7 @@ class Prediction3D(NamedTuple):
 
 
 def read_clip(path: str | os.PathLike[str]) -> Clip3D:
-    """Read a clip of the benchmark, or one in its format; frames are read on first access.
-
-    Raises Damage for a file that is missing, truncated, damaged, too large, or not in the format.
-    """
+    """Read a clip of the benchmark, or one in its format; frames are read on first access."""
     path = Path(path)
     name, parent = path.name.removesuffix(".npz"), path.absolute().parent.name
     source: Source | None = next((known for known in SOURCES if known == parent), None) or source_of(path.name)

@@ -96,8 +96,6 @@ def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> li
     """Find the clips of a folder, by source and name.
 
     With a split, the clips in its lists, present or not, for every source that the folder has anything of.
-
-    Raises BadInput: there is no such folder, or no clip in it.
     """
     folder = Path(folder)
     if not folder.is_dir():

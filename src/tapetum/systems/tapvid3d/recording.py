@@ -33,11 +33,7 @@ _TRAIL = 10
 def write_rerun(
     tracks: Tracks3D, path: str | os.PathLike[str], video: Iterable[np.ndarray] | None = None, frame_rate: float = 15.0
 ) -> Path:
-    """Write a recording of the tracks, and of the `video` that they are of, atomically; open it with `rerun FILE.rrd`.
-
-    Raises BadInput for no tracks or frames, a video that does not fit and a path that cannot be written, and MissingExtra
-    without rerun.
-    """
+    """Write a recording of the tracks, and of the `video` that they are of, atomically; open it with `rerun FILE.rrd`."""
     check_rate(frame_rate)
     if tracks.points == 0 or tracks.frames == 0:
         raise BadInput(f"there is nothing to show: the 3D tracks have {tracks.points} points in {tracks.frames} frames")

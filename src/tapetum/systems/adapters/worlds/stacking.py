@@ -80,7 +80,6 @@ class Stacking:
         """Make a task of TRIPLETS; cameras are front (by default) and side.
 
         With `shift`, 0 to 1, it looks otherwise: a checked table, weaker and yellower light, the camera 8 degrees aside.
-        Raises BadInput, or MissingExtra without MuJoCo.
         """
         if not 0 <= shift <= 1:
             raise BadInput(f"shift is {shift}; give 0 to 1")

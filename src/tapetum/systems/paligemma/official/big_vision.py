@@ -150,10 +150,7 @@ class NpzFile:
         return _KINDS[kind.str], shape
 
     def read(self, name: str, piece: NameRow, target: Tensor) -> None:
-        """Read a piece of an array into our rows, in our order. Consecutive pieces cost one pass.
-
-        Raises BadInput if the archive is truncated or a number is not finite.
-        """
+        """Read a piece of an array into our rows, in our order. Consecutive pieces cost one pass."""
         shape, kind = self.shapes[name], self._kinds[name]
         stack = shape[: len(piece.index)]
         place = 0

@@ -55,11 +55,7 @@ class TransferExample:
 
 
 def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | None = None) -> list[TransferExample]:
-    """Read examples of a task; by default the splits that can be scored here.
-
-    Raises BadInput for a missing folder, missing or damaged files, unknown splits, and splits without an example of the task's
-    kinds.
-    """
+    """Read examples of a task; by default the splits that can be scored here."""
     folder = Path(folder)
     if not folder.is_dir():
         raise BadInput(f"there is no folder {folder}; give that of the files of {task.title}")

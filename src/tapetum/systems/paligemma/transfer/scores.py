@@ -105,8 +105,7 @@ def score(
 ) -> list[ScoreRow]:
     """Score the answers to all of some examples; the first row is the number that papers report.
 
-    `chances` as in `TaskAnswers`; `unpack` makes masks of codes (`MaskCodec.unpack`), for RefCOCO. Raises BadInput for examples
-    without an answer, hidden ground truth, and a task that another model scores.
+    `chances` as in `TaskAnswers`; `unpack` makes masks of codes (`MaskCodec.unpack`), for RefCOCO.
     """
     scorer = _SCORERS.get(task.metric)
     if scorer is None:

@@ -167,10 +167,7 @@ def balanced(source: ImageSource, count: int) -> Int64[np.ndarray, " n"]:
 
 
 def long_tailed(labels: np.ndarray, classes: int, count: int) -> Int64[np.ndarray, " n"]:
-    """List images whose classes, in shuffled order, become rarer by a constant factor.
-
-    Raises BadInput if the pool has too few of the most frequent class.
-    """
+    """List images whose classes, in shuffled order, become rarer by a constant factor."""
     shares = IMBALANCE ** -(np.arange(classes) / max(classes - 1, 1))
     counts = np.maximum(1, np.floor(shares / shares.sum() * count)).astype(int)
     counts[0] += count - counts.sum()

@@ -83,10 +83,7 @@ SettingKey = tuple[str, str, float, str]
 def group_rows(
     rows: Sequence[Mapping[str, Any]], counts: Sequence[Int64[np.ndarray, "n k k"]] = (), draws: int = DRAWS
 ) -> dict[SettingKey, RunGroup]:
-    """Group rows by setting, with the counts on each scored image; without counts, samples only reflect seeds.
-
-    Raises BadInput if rows were scored on different images.
-    """
+    """Group rows by setting, with the counts on each scored image; without counts, samples only reflect seeds."""
     if not rows:
         raise BadInput("the study has no finished point yet; let tapetum study run go on")
     if len({one.shape for one in counts}) > 1:

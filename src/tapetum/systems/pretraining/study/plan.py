@@ -265,10 +265,7 @@ class PlanSource:
 
 
 def load_plan(name: str, images: str | None = None, pixels: str | None = None, layout: str | None = None) -> PlanSource:
-    """Load a plan: a bundled one (tiny, small, paper) or a TOML file; on other data if given.
-
-    Raises BadInput for an unknown plan.
-    """
+    """Load a plan: a bundled one (tiny, small, paper) or a TOML file; on other data if given."""
     path = _PLANS / f"{name}.toml" if name in bundled() else Path(name)
     if not path.is_file():
         raise BadInput(f"there is no plan {name}; it is one of {', '.join(bundled())}, or a TOML file")

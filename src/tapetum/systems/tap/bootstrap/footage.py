@@ -156,8 +156,7 @@ def prepare_all(
     progress: Callable[[int, int], None] = lambda done, total: None,
     engine: Engine = "local",
 ) -> FootageDataset:
-    """Make clips of all videos in a folder, locally or on Ray, where all machines must see `source` and `out`. Raises BadInput
-    if there is not a single clip."""
+    """Make clips of all videos in a folder, locally or on Ray, where all machines must see `source` and `out`."""
     if engine == "ray":
         source, out = Path(os.path.realpath(source)), Path(os.path.realpath(out))
     videos = find_videos(source)

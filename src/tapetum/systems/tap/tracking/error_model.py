@@ -104,8 +104,7 @@ class ErrorModel(nn.Module):
 
 
 def load_error_model(path: Path, weights: str, live: bool = False) -> ErrorModel:
-    """Load the error model of the tracker whose weights have the SHA-256 `weights` (16 digits count). Raises BadInput for any
-    other file."""
+    """Load the error model of the tracker whose weights have the SHA-256 `weights` (16 digits count)."""
 
     def maker(about: Mapping[str, Any]) -> Any:
         if str(about["weights"])[:16] != weights[:16]:
@@ -152,8 +151,7 @@ def learn_errors(
     """Train the error model of a tracker on clips with exact tracks; every fourth only ends the training and is scored.
 
     Returns the model, and of the scored clips the number of `places`, the share of `wrong` ones, and the shares of these among
-    the tenth of the places doubted most by the model (`caught`) and by the confidence (`by_confidence`). Raises BadInput for
-    fewer than four clips, and if no place is wrong.
+    the tenth of the places doubted most by the model (`caught`) and by the confidence (`by_confidence`).
     """
     rng, examples, confidences = np.random.default_rng(0), [], []
     for clip in clips:

@@ -199,10 +199,7 @@ def _some_visible(clip: Vehicle, points: F64, ranges: list[F64], n: int, block: 
 
 
 def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS) -> Iterator[ClipJob]:
-    """Yield every vehicle that the filters keep, in the segments of `raw`, a split of Waymo Open's version 2.
-
-    Raises `BadInput` if there is no segment.
-    """
+    """Yield every vehicle that the filters keep, in the segments of `raw`, a split of Waymo Open's version 2."""
     for segment in segments(raw):
         try:
             vehicles = [vehicle for vehicle in candidates(segment) if kept(vehicle) is not None]
