@@ -205,10 +205,10 @@ PUBLISHED = (
 
 HEADERS = {"encoder": _LOADER}
 KINDS = (
-    """The model_type of folders of transformers that have a table of names in `tapetum.encoders.tables`."""
-    * ("vit", "vit_mae", "dinov2", "dinov2_with_registers", "clip", "clip_vision_model", "siglip", "siglip_vision_model"),
+    *("vit", "vit_mae", "dinov2", "dinov2_with_registers", "clip", "clip_vision_model", "siglip", "siglip_vision_model"),
     *("metaclip_2", "metaclip_2_vision_model", "siglip2", "tipsv2"),
 )
+"""The model_type of folders of transformers that have a table of names in `tapetum.encoders.tables`."""
 FOLDERS = dict.fromkeys((*KINDS, *OF_TRANSFORMERS, "timm", "open_clip"), f"{_REFERENCES}:from_folder")
 PREFIXES = dict.fromkeys(("timm", "torchvision", PORT, "random"), f"{_REFERENCES}:from_prefix")
 FOREIGN = f"{_REFERENCES}:has_names_of_an_encoder", f"{_REFERENCES}:from_foreign"
