@@ -54,7 +54,6 @@ def _videos(folder: Path) -> None:
 
 
 def _image(seed: int, size: tuple[int, int] = (160, 160)) -> np.ndarray:
-    """Draw a bright square on noise."""
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 90, (*size, 3), np.uint8)
     y, x = rng.integers(8, size[0] - 32, 2)
@@ -87,7 +86,6 @@ def _classes(folder: Path) -> None:
 
 
 def _instances(folder: Path) -> None:
-    """COCO's layout, and its files of val beside it."""
     coco = folder / "coco"
     (coco / "annotations").mkdir(parents=True)
     for part in ("train2017", "val2017"):
@@ -114,8 +112,6 @@ def _instances(folder: Path) -> None:
 
 
 def _segmentation(folder: Path) -> None:
-    """VOC's, Cityscapes' and CamVid's layouts."""
-
     def pair(image: Path, mask: Path, k: int, value: int) -> None:
         ids = np.zeros((64, 64), np.uint8)
         ids[16:48, 16:48] = value

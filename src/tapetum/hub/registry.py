@@ -37,6 +37,8 @@ OWNERS = (
     "tapetum.systems.adapters.published",
     "tapetum.systems.longvideo.published",
     "tapetum.systems.perception_test.published",
+    "tapetum.systems.image_text.published",
+    "tapetum.systems.sam2.published",
 )
 """Modules without torch, each with `PUBLISHED`, a tuple of `Weights`, and `HEADERS`: entry of a header to what loads a file;
 and, if there are such, `FOLDERS`: model_type in the config.json of a folder to what loads it; `PREFIXES`: what stands before

@@ -21,7 +21,7 @@ RECORD_FILE = "tapetum.json"
 """What was fetched: repository, revision, licence, and SHA-256 and size of each file."""
 _REFERENCE = re.compile(r"(hf:)?(?P<name>[\w.-]{1,96}/[\w.-]{1,96})(@(?P<revision>[\w./-]{1,100}))?", re.ASCII)
 _ENDINGS = (".safetensors", ".pth", ".pt", ".npy", ".npz", ".json", ".pkl", ".bin", ".onnx", ".py")
-_CONFIGS = "*.json", "tokenizer.model", "spiece.model", "sentencepiece.model", "merges.txt"
+_CONFIGS = "*.json", "chat_template.jinja", "tokenizer.model", "spiece.model", "sentencepiece.model", "merges.txt"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """`tapetum.app.score.tapvid3d`: checks and makes clips of TAPVid-3D."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -119,7 +119,8 @@ def scenes(options: ScenesOptions, listener: Listener) -> ClipsWritten:
     if done := finished(options.folder):
         listener.note(f"{options.folder} holds {done} scenes of a run that was interrupted, which are not made again")
     listener.progress("rendering", 0, options.n)
-    more: dict[str, Any] = {name: value for name, value in vars(options).items() if name not in ("folder", "n")}
+    given = {field.name: getattr(options, field.name) for field in fields(ScenesOptions)}
+    more: dict[str, Any] = {name: value for name, value in given.items() if name not in ("folder", "n")}
     write_scenes(Path(options.folder), options.n, **more, progress=lambda done: listener.progress("rendering", done, options.n))
     return ClipsWritten(folder=Path(options.folder), clips=options.n, frames=options.frames, points=options.points)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.see.settings import CANNOT_SAY, CLASSIFIER, names_photographs
+from tapetum.app.see.settings import CANNOT_SAY, CLASSIFIER, is_image_text, names_photographs
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.errors import BadInput
@@ -39,8 +39,8 @@ class AnswerOptions:
     options: tuple[str, ...] = ()
     """The answers to choose from, two or more."""
     model: Annotated[File, tyro.conf.arg(metavar="NAME|FILE")] = CLASSIFIER
-    """Weights with a text tower or a language model, or the folder of a run of `tapetum train longvideo`. The default, of the
-    extra [imagenet], compares answers that are nouns."""
+    """Weights with a text tower or a language model, the folder of a run of `tapetum train longvideo`, or a vision-language
+    model of transformers (extra [vlm]). The default, of the extra [imagenet], compares answers that are nouns."""
     by: Literal["similarity", "likelihood"] | None = None
     """Choose the answer whose words are most like the video, or the one that the language model finds likeliest; by default
     what the weights can do."""
@@ -111,6 +111,8 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     options.check()
     if names_photographs(options.model):
         return _by_nouns(options, listener)
+    if is_image_text(options.model):
+        return _by_image_text(options, listener)
     from tapetum.systems.longvideo.captioner import Captioner
     from tapetum.systems.longvideo.streaming import FrameSelection, VideoOptionScorer, encode_video, stream_passages
     from tapetum.video import open_video
@@ -131,6 +133,21 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
             own, scores = scorer.add(passage)
             passages.append(own)
     return _answered(options, "similarity", tuple(float(value) for value in scores), passages)
+
+
+def _by_image_text(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
+    """Compare the log-likelihood of options under a vision-language model that is shown frames of the video together."""
+    from tapetum.systems.image_text.model import ImageTextModel
+    from tapetum.systems.longvideo.streaming import FrameSelection
+    from tapetum.video import open_video
+
+    if options.by == "similarity":
+        raise BadInput(f"{options.model} has a language model and no text tower; it answers --by likelihood")
+    model = ImageTextModel.load(options.model)
+    with open_video(options.video) as video:
+        frames = video[FrameSelection(frame_rate=options.frame_rate or 1.0).numbers(video)]
+    listener.progress("watching", len(frames), len(frames))
+    return _answered(options, "likelihood", tuple(model.score_options(frames, options.question, options.options)))
 
 
 def _by_nouns(options: AnswerOptions, listener: Listener) -> ChosenAnswer:

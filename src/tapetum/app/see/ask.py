@@ -40,4 +40,6 @@ def ask(options: AskOptions, listener: Listener) -> ImageReplies:
     """
     verbatim = options.raw or not options.question.strip()
     prompt = options.question if verbatim else prompts.answer(options.question, options.language)
-    return see(options, Request(prompt=prompt, kind="words"), listener, options.together)
+    task = "say" if options.raw else "ask"
+    request = Request(prompt=prompt, kind="words", task=task, text=options.question, language=options.language)
+    return see(options, request, listener, options.together)

@@ -34,4 +34,5 @@ def caption(options: CaptionOptions, listener: Listener) -> ImageReplies:
     Raises BadInput as `tapetum.ask`.
     """
     prompt = (prompts.describe if options.describe else prompts.caption)(options.language)
-    return see(options, Request(prompt=prompt, kind="words"), listener)
+    task = "describe" if options.describe else "caption"
+    return see(options, Request(prompt=prompt, kind="words", task=task, language=options.language), listener)

@@ -30,7 +30,8 @@ def detect(options: DetectOptions, listener: Listener) -> ImageReplies:
 
     Malformed parts of the model's answer are dropped, and counted in the result. Raises BadInput as `tapetum.ask`.
     """
-    return see(options, Request(prompt=prompts.detect(options.things), kind="boxes"), listener)
+    request = Request(prompt=prompts.detect(options.things), kind="boxes", task="detect", text=options.things)
+    return see(options, request, listener)
 
 
 @dataclass(frozen=True, kw_only=True)

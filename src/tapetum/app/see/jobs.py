@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.app.see.replies import ImageReply, draw
-from tapetum.app.see.settings import ImageOptions, Request, SeeSettings, load_answerer
+from tapetum.app.see.settings import ImageOptions, Request, SeeSettings, load_answerer, prompt_for
 from tapetum.app.verb import narrowed
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import BadInput, TapetumError
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import UInt8
 
-    from tapetum.app.see.photo_answers import PhotoAnswerer
-    from tapetum.systems.paligemma.answers import Answerer, Reply
+    from tapetum.app.see.settings import AnyAnswerer
+    from tapetum.systems.paligemma.answers import Reply
 
 _WITHOUT_EFFECT = "out", "report", "engine", "workers", "device"
 """Settings that leave the answers as they are."""
@@ -157,7 +157,7 @@ def answer_jobs(
         settings, jobs = replace(settings, model=model), [_absolute(job) for job in jobs]
     work = BatchedWork(
         read=partial(_read, settings, request, together),
-        compute=partial(_ask, settings, request),
+        compute=partial(_ask, settings, request, together),
         finish=partial(_write, request),
         size=_AT_A_TIME,
         key=_frame_count,
@@ -184,9 +184,9 @@ def _absolute(job: Job) -> Job:
     return replace(job, source=absolute(job.source), drawn=absolute(job.drawn), saved=absolute(job.saved))
 
 
-def _checked_answerer(settings: SeeSettings, request: Request) -> "Answerer | PhotoAnswerer":
+def _checked_answerer(settings: SeeSettings, request: Request) -> "AnyAnswerer":
     answerer = load_answerer(settings)
-    answerer.prefix(request.prompt, max_new_tokens=settings.tokens or request.tokens)
+    answerer.prefix(prompt_for(answerer, request), max_new_tokens=settings.tokens or request.tokens)
     return answerer
 
 
@@ -225,18 +225,19 @@ def _frame_count(shown: _Shown) -> int:
 
 
 def _ask(
-    settings: SeeSettings, request: Request, batch: Sequence[_Shown], answerer: "Answerer | PhotoAnswerer"
+    settings: SeeSettings, request: Request, together: bool, batch: Sequence[_Shown], answerer: "AnyAnswerer"
 ) -> list[tuple[_Shown, "Reply"]]:
     from tapetum.layers.generate import SamplingConfig
 
     most, sampling = settings.tokens or request.tokens, SamplingConfig(beams=settings.beams)
-    prompts = [request.prompt] * len(batch)
-    replies = answerer.ask([each.frames for each in batch], prompts, most, resize=settings.resize, sampling=sampling)
+    prompts = [prompt_for(answerer, request)] * len(batch)
+    frames = [each.frames for each in batch]
+    replies = answerer.ask(frames, prompts, most, resize=settings.resize, sampling=sampling, video=not together)
     return list(zip(batch, replies, strict=True))
 
 
 def _write(
-    request: Request, job: Job, replies: Sequence[tuple[_Shown, "Reply"]], answerer: "Answerer | PhotoAnswerer"
+    request: Request, job: Job, replies: Sequence[tuple[_Shown, "Reply"]], answerer: "AnyAnswerer"
 ) -> list[dict[str, Any]]:
     """Build the rows of a job, drawn and saved if requested; the file that marks it as done is written last."""
     import numpy as np
@@ -254,7 +255,7 @@ def _write(
         images.append(
             ImageReply(
                 path=job.path,
-                prompt=request.prompt,
+                prompt=prompt_for(answerer, request),
                 width=width,
                 height=height,
                 frames=count,

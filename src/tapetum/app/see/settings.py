@@ -15,7 +15,10 @@ from tapetum.core.identity import fingerprint
 
 if TYPE_CHECKING:
     from tapetum.app.see.photo_answers import PhotoAnswerer
+    from tapetum.systems.image_text.model import ImageTextModel
     from tapetum.systems.paligemma.answers import Answerer
+
+    AnyAnswerer = Answerer | PhotoAnswerer | ImageTextModel
 
 CANNOT_SAY = "I cannot say"
 CLASSIFIER = "efficientnet-lite2"
@@ -82,7 +85,12 @@ class Request:
     """Prompt for each image, and the kind of its reply."""
 
     prompt: str
+    """As PaliGemma was taught."""
     kind: Literal["words", "boxes", "masks"]
+    task: Literal["ask", "say", "caption", "describe", "detect", "segment"]
+    text: str = ""
+    """Question or things, in the user's words."""
+    language: str = "en"
 
     @property
     def tokens(self) -> int:
@@ -98,18 +106,40 @@ def names_photographs(model: object) -> bool:
     return entry is not None and {"ask", "classify"}.issubset(entry.verbs)
 
 
-def load_answerer(settings: SeeSettings) -> "Answerer | PhotoAnswerer":
+def prompt_for(answerer: "AnyAnswerer", request: Request) -> str:
+    """Choose what is said to a model: PaliGemma's prompt, or words of a turn in a chat."""
+    from tapetum.systems.image_text.model import ImageTextModel
+
+    is_chat = isinstance(answerer, ImageTextModel)
+    return answerer.words(request.task, request.text, request.language) if is_chat else request.prompt
+
+
+def is_image_text(model: object) -> bool:
+    """Check whether a name or a folder is of a model of transformers other than PaliGemma, by its config."""
+    from tapetum.core.reading import read_json
+    from tapetum.hub.registry import resolve
+
+    try:
+        path = Path(str(model))
+        path = path if path.is_dir() else resolve(path)[0]
+        kind = read_json(path / "config.json").get("model_type")
+    except (BadInput, OSError, ValueError, AttributeError):
+        return False
+    return kind not in (None, "paligemma")
+
+
+def load_answerer(settings: SeeSettings) -> "AnyAnswerer":
     """Load the requested model; the last one is cached for the next call."""
     files = [path for path in (settings.model, settings.masks) if path and Path(path).exists()]
     stamps = json.dumps([fingerprint(path) for path in files])
     device = choose_device(settings.device)
+    if settings.resize != "reference" and is_image_text(settings.model):
+        raise BadInput(f"--resize is for PaliGemma, and {settings.model} prepares images itself; leave it out")
     return _answerer(settings.model, settings.model_config, settings.masks, device, settings.dtype, stamps)
 
 
 @lru_cache(maxsize=1)
-def _answerer(
-    model: str, config: str | None, masks: str | None, device: str | None, dtype: str, stamps: str
-) -> "Answerer | PhotoAnswerer":
+def _answerer(model: str, config: str | None, masks: str | None, device: str | None, dtype: str, stamps: str) -> "AnyAnswerer":
     """Load a model; `stamps` are of its files, so that a changed one is reloaded."""
     from tapetum.hub.registry import known, resolve
 
@@ -121,6 +151,12 @@ def _answerer(
         return PhotoAnswerer.load(model, device)
     import torch
 
+    if is_image_text(model):
+        from tapetum.systems.image_text.model import ImageTextModel
+
+        if config or masks:
+            raise BadInput(f"{model} says itself what it is, and writes no masks; leave out --model-config and --masks")
+        return ImageTextModel.load(model, device, getattr(torch, dtype))
     from tapetum.systems.paligemma.answers import Answerer
 
     return Answerer.load(model, config=config, masks=masks, device=device, dtype=getattr(torch, dtype))

@@ -61,7 +61,7 @@ VERBS = {
     "ask": Entry("see", "answer a question about images or a video", "app.see.ask.ask"),
     "caption": Entry("see", "say in a sentence what is to be seen", "app.see.caption.caption"),
     "detect": Entry("see", "find things that words name, or follow them through a video", "app.see.detect.detect_or_follow"),
-    "segment": Entry("see", "outline things that words name", "app.see.segment.segment"),
+    "segment": Entry("see", "outline things that words name", "app.see.segment.segment_any"),
     "answer": Entry("see", "say which of several answers fits a video, however long", "app.see.answer_live.answer_any"),
     "index": Entry("see", "make an index of images and films, or renew it", "desk.search.index.index"),
     "search": Entry("see", "find images and moments by words or by an example", "desk.search.search.search"),

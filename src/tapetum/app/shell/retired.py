@@ -1,6 +1,5 @@
 """Verbs and options that left, and what took their place; read only where an unknown verb or option is met."""
 
-_GRAPH_CUT = "name what to outline in words: tapetum segment photo.jpg THINGS"
 _SEARCH = "tapetum embed --neighbours N lists what is most alike"
 
 RETIRED: dict[tuple[str, str], str] = {
@@ -32,10 +31,7 @@ RETIRED: dict[tuple[str, str], str] = {
     ("search", "map"): _SEARCH,
     ("search", "sheet"): "tapetum serve shows what is found with thumbnails; --json has all of it",
     ("search", "words"): "give the words after the index: tapetum search INDEX WORDS",
-    ("segment", "box"): _GRAPH_CUT,
-    ("segment", "click"): _GRAPH_CUT,
-    ("segment", "format"): _GRAPH_CUT,
-    ("segment", "tracker"): _GRAPH_CUT,
+    ("segment", "tracker"): "--model NAME of a SAM 2 follows what is clicked",
     ("show perception-test", ""): "tapetum eval perception-test --json has all scores",
     ("show tracks", ""): "tapetum show TRACKS VIDEO",
     ("tapvid3d make", "experiment"): "Panoptic Studio takes the published annotations",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from tapetum.app.see.replies import labels_of
-from tapetum.app.see.settings import SeeSettings, load_answerer
+from tapetum.app.see.settings import Request, SeeSettings, load_answerer, prompt_for
 from tapetum.app.verb import Listener, Result, count_frames, verb
 from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.devices import choose_device
@@ -125,7 +125,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
     if options.look_every is not None and options.look_every < 1:
         raise BadInput(f"--look-every is {options.look_every}; it must be 1 or more")
     report = check_report(options.report)
-    prompt = prompts.detect(options.things)
+    request = Request(prompt=prompts.detect(options.things), kind="boxes", task="detect", text=options.things)
     began = time.perf_counter()
     with ExitStack() as cleanup:
         video = cleanup.enter_context(open_video(options.video))
@@ -136,7 +136,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
         written = None if out is None else cleanup.enter_context(results(out, (BOXES, TABLE, OVERLAY)))
         count_frames(video, options.video, listener)
         answerer = load_answerer(options)
-        tokens = options.tokens or 256
+        prompt, tokens = prompt_for(answerer, request), options.tokens or 256
         answerer.prefix(prompt, max_new_tokens=tokens)
         malformed, unasked = 0, list[str]()
 
@@ -144,7 +144,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
             nonlocal malformed
             sampling = SamplingConfig(beams=options.beams)
             [reply] = answerer.ask([video[[frame]]], [prompt], tokens, resize=options.resize, sampling=sampling)
-            regions = answerer.find(reply, video.width, video.height, masks=False, things=requested_objects(prompt))
+            regions = answerer.find(reply, video.width, video.height, masks=False, things=requested_objects(request.prompt))
             malformed += regions.malformed
             unasked.extend(regions.unasked)
             return regions.boxes

@@ -145,12 +145,15 @@ class Answerer:
         *,
         resize: Resize = "reference",
         sampling: SamplingConfig | None = None,
+        video: bool = False,
     ) -> list[Reply]:
         """Answer prompts, each about one or several images, the same number for all.
 
+        Frames of a video are images as others (`video` has no effect).
         Answers about locations, except those of official models, begin with the most likely location if all locations together
         are more likely than the end; see `first_places`.
         """
+        del video
         check_several(prompts, "prompts")
         if not images or len(images) != len(prompts):
             raise BadInput(f"there are {len(images)} examples of images and {len(prompts)} prompts; give as many, 1 or more")
