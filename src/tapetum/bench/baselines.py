@@ -47,7 +47,6 @@ class Static:
         return StillPoints(xy, np.ones(len(xy), bool), np.ones(len(xy), np.float32))
 
     def add(self, stream: "StillPoints", frame: np.ndarray, points: Num[np.ndarray, "n 2"]) -> "StillPoints":
-        """Add further points."""
         return self.start(frame, np.concatenate([stream.xy, np.array(points, np.float32).reshape(-1, 2)]))
 
     def step(self, stream: "StillPoints", frame: np.ndarray) -> "tuple[StillPoints, StillPoints]":

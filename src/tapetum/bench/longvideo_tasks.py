@@ -65,8 +65,6 @@ def _letters(
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """One protocol."""
-
     prompts: Prompts = _after_the_question
     """Of a question and its options: for each option a prompt, and the words whose likelihood after it is its score."""
     frames: int | None = None

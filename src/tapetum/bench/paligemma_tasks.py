@@ -37,8 +37,6 @@ _KEYS, _TEXTS = ("id", "question_id", "questionId", "image_id"), ("answer", "cap
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """Answers to examples."""
-
     texts: Mapping[Id, str]
     chances: Mapping[Id, Sequence[float]] = field(default_factory=dict)
     """Probabilities of the tokens of places and masks in an answer."""
@@ -65,7 +63,6 @@ class TransferBenchmark(Benchmark):
         return {"/".join(map(str, each.id)): (each,) for each in examples}
 
     def load(self, model: str, device: str | None) -> Answerer:
-        """Load a PaliGemma."""
         return Answerer.load(model, device=device)
 
     def score(self, model: Answerer, item: Sequence[TransferExample]) -> Mapping[str, float]:

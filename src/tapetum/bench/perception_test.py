@@ -148,7 +148,6 @@ class PromptedBoxes:
         self.answerer, self.tokens = answerer, tokens
 
     def find_boxes(self, image: UInt8[np.ndarray, "h w 3"], names: Sequence[str]) -> Boxes:
-        """Detect the named objects."""
         from tapetum.systems.paligemma import prompts
 
         check_several(names, "names")
@@ -308,7 +307,6 @@ class VideoOptions:
         self.model = model.eval()
 
     def score_options(self, video: UInt8[np.ndarray, "t h w 3"], question: str, options: Sequence[str]) -> list[float]:
-        """Score each option."""
         from tapetum.bench.longvideo import encode_for_options
         from tapetum.bench.longvideo_tasks import PROTOCOLS, score_options
         from tapetum.systems.longvideo.streaming import FrameSelection

@@ -25,8 +25,6 @@ _OFFICIAL = "https://storage.googleapis.com/dm-tapnet/"
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedBenchmark:
-    """A benchmark known by name."""
-
     name: str
     summary: str
     url: str

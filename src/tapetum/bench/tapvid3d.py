@@ -44,8 +44,6 @@ METRICS = (*HEADLINES, *(f"{kind}_{level}" for kind in ("jaccard", "pts_within")
 
 @dataclass(frozen=True)
 class _Job:
-    """One clip to score."""
-
     source: str
     path: Path
     pred: Path | None
@@ -143,7 +141,6 @@ class TapVid3d(Benchmark):
         return {f"{name}/{path.name}": (name, path, depth if depth.is_file() else None) for name, path, depth in clips}
 
     def load(self, model: str, device: str | None) -> Tracker3D:
-        """Load a tracker of points in space."""
         return load_tracker3d(model, device=device)
 
     def score(self, model: Tracker3D, item: tuple[str, Path, Path | None]) -> Mapping[str, float]:

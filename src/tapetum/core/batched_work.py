@@ -61,7 +61,6 @@ class BatchedWork:
     """Items of which threads read the first parts, `size` at most, while earlier ones are computed."""
 
     def __call__(self, item: Any, tool: Any) -> Any:
-        """Compute the result of one item."""
         [(_, result)] = self.run([item], tool)
         return result
 
@@ -125,7 +124,6 @@ class BatchedWork:
         return chain(list(islice(parts, self.size)), parts)
 
     def _compute(self, batch: "list[tuple[_Item, Any]]", tool: Any, forgive: bool) -> None:
-        """Compute the batch, and empty it."""
         try:
             outputs = self.compute([part for _, part in batch], tool) if batch else []
         except Exception:
@@ -164,8 +162,6 @@ _END = object()
 
 @dataclass(eq=False)
 class _Item:
-    """An item that is being worked on."""
-
     number: int
     content: Any
     outputs: list[Any] = field(default_factory=list)

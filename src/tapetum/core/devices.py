@@ -39,7 +39,6 @@ FEATURES = "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf1
 
 @cache
 def processor() -> Processor:
-    """Describe this machine's processor."""
     entries: dict[str, str] = {}
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():

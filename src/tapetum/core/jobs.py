@@ -110,8 +110,6 @@ class _Forgiving:
 
 @dataclass(frozen=True)
 class _Task:
-    """Work with the tool of the process that does it."""
-
     work: Callable[[Any, Any], Any]
     make_tool: Callable[[], Any]
     call: str

@@ -182,8 +182,6 @@ def check_stem(stem: str, blocks: int, patch: int, width: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ViTConfig(EncoderConfig):
-    """A vision transformer."""
-
     width: int
     depth: int
     heads: int

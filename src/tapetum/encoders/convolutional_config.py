@@ -31,7 +31,6 @@ class ResNetConfig(EncoderConfig):
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of the four maps."""
         wider = 4 if self.block == "bottleneck" else 1
         return tuple(self.stem_width * 2**stage * wider for stage in range(4))
 

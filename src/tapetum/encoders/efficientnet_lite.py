@@ -55,7 +55,6 @@ class InvertedResidual(nn.Module):
         self.project_norm = batch_norm(outward)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        """Compute the block's output."""
         layers: list[tuple[nn.Conv2d, nn.Module, Activation | None]]
         layers = [(self.depthwise, self.depthwise_norm, "relu6"), (self.project, self.project_norm, None)]
         if self.expand is not None and self.expand_norm is not None:

@@ -86,7 +86,6 @@ def _own(architecture: Architecture) -> Encoder:
 
 
 def describe(encoder: Encoder) -> Architecture:
-    """Describe the architecture of an encoder."""
     for family, parts in FAMILIES.items():
         if type(encoder.config) is dotted(parts.config):
             return Architecture(family=family, config=encoder.config, preprocessing=encoder.preprocessing)

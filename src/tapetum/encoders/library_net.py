@@ -76,7 +76,6 @@ class WrappedEncoder(Encoder):
             self.head = nn.Linear(self.width, config.classes)
 
     def forward(self, images: Tensor) -> Features:
-        """Encode prepared images."""
         return _features(self.outputs(self.checked(images)), images)
 
     def outputs(self, images: Tensor) -> Output:

@@ -40,7 +40,6 @@ class ScaledConv2d(nn.Conv2d):
         nn.init.zeros_(self.bias)  # pyright: ignore[reportArgumentType]
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        """Convolve."""
         x = pad_same(input, self.kernel_size[0], self.stride[0]) if self.same else input
         variance, mean = torch.var_mean(self.weight, (1, 2, 3), correction=0, keepdim=True)
         weight = (self.weight - mean) * ((variance + _EPSILON).rsqrt() * (self.gain * self.scale))
@@ -56,7 +55,6 @@ class SqueezeExcite(nn.Module):
         self.excite = nn.Conv2d(channels // 2, channels, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Scale."""
         return x * self.excite(F.relu(self.squeeze(x.mean((2, 3), keepdim=True)))).sigmoid()
 
 
@@ -84,7 +82,6 @@ class NormFreeBlock(nn.Module):
             nn.init.zeros_(self.convs[-1].gain)  # pyright: ignore[reportArgumentType]
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        """Compute branch and shortcut together."""
         active = F.gelu(x) * (self.gain * self.beta)
         if self.shortcut is not None:
             pooled = F.avg_pool2d(active, 2, 2, ceil_mode=True, count_include_pad=False) if self.stride > 1 else active

@@ -72,7 +72,6 @@ class Tokenizer:
 
     @property
     def length(self) -> int:
-        """Number of ids of every text."""
         return self._form.length
 
     def __call__(self, texts: Sequence[str], from_end: bool = False) -> Int64[np.ndarray, "n length"]:

@@ -18,8 +18,6 @@ _OTHERS = "'highest', 'last' and 'mean'"
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
-    """A text transformer."""
-
     width: int
     depth: int
     heads: int

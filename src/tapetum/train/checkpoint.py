@@ -54,8 +54,6 @@ def step_of(folder: Path) -> int:
 
 
 class CheckpointStore:
-    """The checkpoints in a folder."""
-
     def __init__(self, parent: Path):
         self.parent = parent
 

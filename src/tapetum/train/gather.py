@@ -28,7 +28,6 @@ def all_gather(x: Shaped[Tensor, "b *rest"]) -> Shaped[Tensor, "all_b *rest"]:
 
 
 def all_reduce(x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
-    """Sum the tensors of all processes."""
     processes = current_process_group()
     return x if processes.size == 1 else _Exchange.apply(x, processes, "sum", "sum")  # type: ignore[return-value]
 

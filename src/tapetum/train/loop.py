@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """Result of a call of `fit`."""
-
     state: Literal["finished", "stopped"]
     """stopped: by max_minutes or a signal; the same call goes on from `checkpoint`."""
     step: int
@@ -174,7 +172,6 @@ class _Run:
         return make() if processes.main and not teacher else make_on_meta(make)
 
     def _new_teachers(self) -> dict[str, nn.Module]:
-        """Make the models that hold the averages that the task learns from."""
         averages = [average.name for average in self.config.every_average]
         for name in self.task.teachers:
             if name not in averages:

@@ -217,7 +217,6 @@ def _load_sharded(state: State, path: Path) -> dict[str, dict[str, Tensor]]:
 
 
 def _file(part: str) -> str:
-    """Name the file of an optimiser's state, without its extension."""
     return f"optimizer-{part}" if part else "optimizer"
 
 

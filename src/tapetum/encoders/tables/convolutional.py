@@ -141,7 +141,6 @@ class ConvolutionalTable:
         return changed(base, {"classes": len(state[bias]) if bias in state else 0}), with_counters(state)
 
     def rows(self, encoder: Encoder) -> list[NameRow]:
-        """List the library's names for an encoder."""
         make, head = _NAMES[type(encoder.config)]
         return make(encoder) + ([] if encoder.head is None else layers({"head": head}))
 

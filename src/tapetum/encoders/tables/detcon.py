@@ -33,7 +33,6 @@ def describe(
 
 
 def rows(encoder: ResNet) -> list[NameRow]:
-    """List DetCon's names for an encoder."""
     pairs = _unit("stem", "initial_conv", "stem_norm", "initial_batchnorm")
     for i, stage in enumerate(encoder.stages.children()):
         for j, block in enumerate(stage.children()):

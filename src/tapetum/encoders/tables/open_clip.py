@@ -56,7 +56,6 @@ def describe(architecture: Any, state: _State) -> tuple[Architecture, _State] | 
 
 
 def rows(encoder: Towers) -> list[NameRow]:
-    """List the names of two towers."""
     config = encoder.config
     by_timm = isinstance(config.image, LibraryNetConfig)
     custom = config.logit_bias or by_timm

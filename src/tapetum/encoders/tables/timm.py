@@ -140,7 +140,6 @@ def _config(name: str, kind: str, flavour: str, plain: ViTConfig) -> ViTConfig:
 
 
 def rows(encoder: ViT) -> list[NameRow]:
-    """List timm's names for a ViT."""
     config = encoder.config
     table = [NameRow("pos_embed", ("positions",), lead=1), *layers({"patches": "patch_embed.proj"}, bias=config.patch_bias)]
     if config.class_token:

@@ -222,7 +222,7 @@ def example_for(trunk: nn.Module) -> Tensor:
 
 
 def observe(frozen: nn.Module, example: Any) -> dict[str, Passed]:
-    """Pass an example (a tensor, or a tuple of arguments) through a frozen copy and record every module's inputs and outputs."""
+    """Pass an example (a tensor, or a tuple of arguments) through a frozen copy and record each module's inputs and outputs."""
     passed: dict[str, Passed] = {}
 
     def note(name: str) -> Callable[..., None]:

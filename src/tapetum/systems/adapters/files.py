@@ -41,8 +41,6 @@ HEAD = "head."
 
 @dataclass(frozen=True, kw_only=True)
 class StoredAdapters:
-    """An adapter as it is in a file."""
-
     name: str
     trunk_sha256: str
     trunk_class: str

@@ -71,11 +71,9 @@ class OwnTask(TargetTask):
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the loss of a batch."""
         return self.head_loss(self.answer(cast(Headed, model), batch), batch["target"]), {}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Compute the scores on held-out images."""
         device = next(cast(Headed, model).head.parameters()).device
         examples = [self.checks.plain(k) for k in range(len(self.checks))]
         outputs = [model(example["image"][None].to(device)).cpu() for example in examples]

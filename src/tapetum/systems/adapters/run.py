@@ -51,8 +51,6 @@ from tapetum.video.lerobot import STATE
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedAdapters:
-    """What a run ends with."""
-
     weights: Path
     """File of adapters and head; of the regime full, of the head, whose trunk is encoder.safetensors beside it."""
     scores: Mapping[str, float]

@@ -220,7 +220,6 @@ class Proof:
     """Tensors that the trunk gave with adapters off, each equal to what the trunk itself gives, bit for bit."""
 
     def as_json(self) -> dict[str, Any]:
-        """Convert to JSON values."""
         return {"before": self.before, "now": self.now, "tensors": self.tensors, "outputs": self.outputs}
 
 

@@ -25,7 +25,6 @@ class Modality:
 
     @property
     def length(self) -> int:
-        """Count the elements."""
         return prod(self.shape)
 
 
@@ -126,7 +125,6 @@ class HipConfig:
 
     @property
     def blocks(self) -> int:
-        """Count the blocks."""
         return len(self.groups)
 
     @property

@@ -48,12 +48,10 @@ class Grouping:
 
     @property
     def groups(self) -> int:
-        """Count all groups together."""
         return 1 if self.flat else sum(span.groups for span in self.spans)
 
     @property
     def padding(self) -> int:
-        """Count the elements that are padding."""
         return self.groups * self.width - sum(span.length for span in self.spans)
 
     def group(self, parts: "Mapping[str, Tensor]") -> "Tensor":

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HipOutput:
-    """Outputs of a forward pass."""
-
     reconstruction: dict[str, Tensor]
     """(b, n, c) of each modality that was asked for."""
     features: dict[str, Tensor]
@@ -200,7 +198,6 @@ class Hip(nn.Module):
     def _later_blocks(
         self, first: Tensor, inputs: Mapping[str, Tensor], runs_decoder: bool
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Latents of all blocks, and features of labels."""
         config, latents, features = self.config, [first], {}
         labels = [name for name in inputs if name in config.labels]
         for i in range(1, config.blocks if runs_decoder else config.processor + 1):
@@ -217,7 +214,6 @@ class Hip(nn.Module):
         return latents, features
 
     def _decoded(self, plan: Grouping, names: list[str], latents: Tensor, queries: Tensor) -> dict[str, Tensor]:
-        """Features of some modalities, from the groups that hold them."""
         if not plan.flat and len(names) < len(plan.spans):
             rows = [g for s in plan.spans if s.name in names for g in range(s.first, s.first + s.groups)]
             plan = grouping_of(plan, names)

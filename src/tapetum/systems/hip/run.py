@@ -25,8 +25,6 @@ MASKED, CLASSES = "1-masked", "2-classes"
 
 @dataclass(frozen=True)
 class FinishedHip:
-    """Result of a run."""
-
     weights: Path
     """A file for `tapetum.systems.hip.weights.load` and `tapetum embed`."""
     scores: Mapping[str, float]

@@ -40,7 +40,6 @@ class CellMeans:
         self.count: Tensor | None = None
 
     def add(self, features: EncodedVideo) -> "CellMeans":
-        """Add the tokens of segments."""
         tokens, valid = features.tokens.flatten(1, 2), features.valid.flatten(1, 2)
         cells = features.cells.flatten(1, 2)
         kind = torch.promote_types(tokens.dtype, torch.float32)
@@ -68,7 +67,6 @@ class ResamplerBlock(nn.Module):
         self.attention, self.mlp = Attention(width, heads), Mlp(width, 4 * width)
 
     def forward(self, latents: Float[Tensor, "b l d"], cells: Float[Tensor, "b c d"]) -> Float[Tensor, "b l d"]:
-        """Compute the latents after the block."""
         own = self.norm(latents)
         latents = latents + self.attention(own, torch.cat([self.cell_norm(cells), own], 1))
         return latents + self.mlp(self.mlp_norm(latents))
@@ -104,7 +102,6 @@ class GatedCrossAttention(nn.Module):
         self.apply(start_linear)
 
     def forward(self, x: Float[Tensor, "b n w"], latents: Float[Tensor, "b l w"]) -> Float[Tensor, "b n w"]:
-        """Compute the tokens after the layer."""
         x = x + torch.tanh(self.gate) * self.attention(self.norm(x), latents.to(x.dtype))
         return x + torch.tanh(self.mlp_gate) * self.mlp(self.mlp_norm(x))
 
@@ -136,7 +133,6 @@ class Captioner(nn.Module):
 
     @property
     def language(self) -> ByteLanguage | ForeignLanguage:
-        """Get the language model."""
         return self._foreign[0] if self.own_language is None else self.own_language
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Captioner":

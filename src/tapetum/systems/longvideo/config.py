@@ -122,12 +122,10 @@ class VideoConfig:
 
     @property
     def slots(self) -> int:
-        """Number of time steps in the position embedding."""
         return -(-self.frames // self.tubelet[0])
 
     @property
     def segment_slots(self) -> int:
-        """Number of time steps in a segment."""
         return self.segment_frames // self.tubelet[0]
 
 

@@ -39,8 +39,6 @@ _BLANK = np.zeros((1, 1, 1, 3), np.uint8)
 
 @dataclass(frozen=True)
 class CaptionedClip:
-    """A clip with its text."""
-
     frames: Frames
     """As many as the run has, or fewer."""
     text: str
@@ -52,8 +50,6 @@ class CaptionedClip:
 
 @dataclass(frozen=True)
 class _Listed:
-    """A video in a folder, and a text of it."""
-
     path: Path
     text: str
     wrong: tuple[str, ...] = ()
@@ -62,15 +58,11 @@ class _Listed:
 
 
 class ClipSource(Protocol):
-    """Clips with texts."""
-
     count: int | None
     """Training clips; None: without end."""
     validation_count: int
 
-    def training_clip(self, k: int, rng: np.random.Generator) -> CaptionedClip:
-        """Make training clip k."""
-        ...
+    def training_clip(self, k: int, rng: np.random.Generator) -> CaptionedClip: ...
 
     def validation_clip(self, k: int) -> CaptionedClip:
         """Make validation clip k, the same at every call."""
@@ -81,9 +73,7 @@ class ClipSource(Protocol):
 class ScoredClips(Protocol):
     """Clips with their own scores, in place of retrieval."""
 
-    def score(self, model: VideoText, vectors: Tensor) -> Mapping[str, float]:
-        """Score the vectors of the validation clips."""
-        ...
+    def score(self, model: VideoText, vectors: Tensor) -> Mapping[str, float]: ...
 
 
 class FileClips:
@@ -215,7 +205,6 @@ def _from_nextqa(each: Question) -> _Listed:
 
 
 def _lines(place: Path, name: str) -> Iterator[tuple[Path, JsonEntry]]:
-    """Lines about a folder's videos, each with its file."""
     if not (place / name).is_file():
         more = ", or of NExT-QA" if name == "questions.jsonl" else ""
         raise BadInput(f"{place} holds no {name}; give a folder of tapetum scenes episodes{more}")

@@ -294,7 +294,6 @@ class VideoEncoder(nn.Module):
         return None if state.frames is None else -(-state.frames // self.config.tubelet[0])
 
     def _count_tokens(self, frames: int) -> int:
-        """Count the tokens of a segment, without dropped ones."""
         config = self.config
         rows, columns = config.size
         count = -(-frames // config.tubelet[0]) * config.grid[0] * config.grid[1]

@@ -128,8 +128,6 @@ class Compression(nn.Module):
 
 @dataclass(frozen=True)
 class LayerMemory:
-    """The memories of one layer."""
-
     rows: Float[Tensor, "b m d"]
     """Memories, the oldest first; not normalised, or normalised where the config says so."""
     weights: Float[Tensor, "b m"]
@@ -138,7 +136,6 @@ class LayerMemory:
     """Keys and values of the rows, where they are cached."""
 
     def select(self, numbers: list[int]) -> "LayerMemory":
-        """Select some rows, by number."""
         at = torch.tensor(numbers, device=self.rows.device)
         projected = None if self.projected is None else (self.projected[0][:, :, at], self.projected[1][:, :, at])
         return LayerMemory(self.rows[:, at], self.weights[:, at], projected)
@@ -169,12 +166,10 @@ class StreamState:
 
     @property
     def memories(self) -> int:
-        """Count the memories of each layer."""
         return len(self.origins)
 
     @property
     def bytes(self) -> int:
-        """Count the bytes of all memories."""
         parts = [part for layer in self.layers for part in (layer.rows, layer.weights, *(layer.projected or ()))]
         return sum(part.numel() * part.element_size() for part in parts)
 
@@ -256,7 +251,6 @@ class SegmentMemory:
         return self.state.layers[number] if self.state.layers else None
 
     def _append(self, old: LayerMemory | None, new: LayerMemory) -> LayerMemory:
-        """Append new memories to the old ones, and evict those above the cap."""
         if old is not None:  # m_tau = [m_(tau - 1); consolidated z_(tau - 1)]
             projected = None
             if old.projected is not None and new.projected is not None:

@@ -142,7 +142,6 @@ class VideoTextTask(JointTask):
         """Do the work before the first step, once for all processes; `say` reports it."""
 
     def dataset(self) -> ShuffledClips:
-        """Build the data set of clips by number."""
         return ShuffledClips(self.clips, self.run.seed)
 
     def collate(self, items: Sequence[tuple[int, CaptionedClip]]) -> dict[str, Any]:
@@ -241,7 +240,6 @@ class VideoTextTask(JointTask):
         return model.embed_videos(scale_pixels(torch.tensor(clip.frames[None]).to(device)))
 
     def describe(self) -> Mapping[str, Any]:
-        """List what decides what is learned."""
         if self.tokenizer is None:
             return describe(self.run)
         return {**describe(self.run), "tokenizer": blake2b(self.tokenizer.content, digest_size=8).hexdigest()}

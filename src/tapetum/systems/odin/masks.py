@@ -81,7 +81,6 @@ def warp(ids: Int[Tensor, "b h w"], source: Crops, target: Crops, size: tuple[in
 
 
 def _cell_centres(count: int, start: Tensor, length: Tensor) -> Tensor:
-    """Compute the centres of `count` cells along an axis of the source image."""
     centres = (torch.arange(count, device=start.device, dtype=start.dtype) + 0.5) / count
     return start[:, None] + centres * length[:, None]
 

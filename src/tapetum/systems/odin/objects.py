@@ -140,7 +140,6 @@ def _parts(cells: Int[np.ndarray, "h w"], least: float) -> list[np.ndarray]:
 
 
 def _score(part: np.ndarray, features: Float[Tensor, "d h w"]) -> float:
-    """Measure how object-like a part is, 0..1."""
     ring = np.asarray(ndimage.binary_dilation(part, iterations=2), bool) & ~part
     if not ring.any():
         return 0.0
@@ -162,6 +161,5 @@ def enlarge(cells: Int[np.ndarray, "h w"], height: int, width: int) -> Int[np.nd
 
 
 def _enlarged(part: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize a mask to the image's size with smooth outlines."""
     x = torch.from_numpy(part)[None, None].float()
     return (F.interpolate(x, size=(height, width), mode="bilinear", align_corners=False)[0, 0] > 0.5).numpy()

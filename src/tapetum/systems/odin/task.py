@@ -158,7 +158,6 @@ def _name_masks(cells: Tensor, draws: Tensor | None) -> Tensor:
 
 
 def _select(rows: Tensor, draws: Tensor | None) -> Tensor:
-    """Gather the rows of the masks that were drawn, (b, r, d)."""
     return rows if draws is None else rows.gather(1, draws[..., None].expand(-1, -1, rows.shape[-1]))
 
 

@@ -67,12 +67,10 @@ class PaliGemmaConfig:
 
     @property
     def image_size(self) -> int:
-        """Get the side of the images, in pixels."""
         return self.vision_encoder.image_size[0]
 
     @property
     def image_tokens(self) -> int:
-        """Count the tokens of one image."""
         return self.vision_encoder.grid[0] * self.vision_encoder.grid[1] // self.token_merge**2
 
     @property

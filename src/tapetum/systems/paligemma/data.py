@@ -30,8 +30,6 @@ from tapetum.systems.paligemma.tokens import Tokens
 
 @dataclass(frozen=True, kw_only=True)
 class TextPair:
-    """A prompt and its answer."""
-
     prefix: str
     suffix: str
     unlearned: tuple[str, ...] = ()
@@ -66,8 +64,6 @@ class TextRows:
 
 @dataclass(frozen=True)
 class Batch:
-    """A micro-batch."""
-
     pixels: Float[Tensor, "e i 3 h w"]
     groups: tuple[TextRows, ...]
     """Short rows, then long ones; a group without rows is left out."""
@@ -202,7 +198,6 @@ class JsonLinesSamples:
 
 
 def _checked(row: Any, where: str) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
-    """Images, prefix and suffixes of a line."""
     if not isinstance(row, dict) or {"image", "prefix", "suffix"} - row.keys():
         raise BadInput(f"{where} has no image, prefix and suffix; write all three")
     images, suffixes = ([value] if isinstance(value, str) else value for value in (row["image"], row["suffix"]))

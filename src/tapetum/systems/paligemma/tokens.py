@@ -147,7 +147,6 @@ class Tokens:
         return tokens
 
     def save(self, path: str | Path) -> None:
-        """Write the SentencePiece model."""
         with whole_file(path) as temporary:
             temporary.write_bytes(self.model)
 

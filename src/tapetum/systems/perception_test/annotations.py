@@ -156,7 +156,6 @@ def _point(e: Mapping[str, Any], end: int) -> PointTrack:
 
 
 def _frames(e: Mapping[str, Any], places: np.ndarray) -> np.ndarray:
-    """Read the frames of a track, and check them and its places."""
     frames = np.array(e["frame_ids"], np.int64)
     if len(places) != len(frames):
         raise InvalidItem("wrong-length", f"{len(places)} boxes stand for {len(frames)} frames")
@@ -190,7 +189,6 @@ def _segment(e: Mapping[str, Any]) -> LabelledSegment:
 
 
 def _question_fields(e: Mapping[str, Any]) -> dict[str, Any]:
-    """What both kinds of questions have."""
     groups = {key: str(e.get(key) or "").lower() for key in ("area", "reasoning")}
     return {"id": int(e["id"]), "question": str(e["question"]), **groups}
 

@@ -141,8 +141,6 @@ def _chosen(spans: Float[np.ndarray, "n 2"], owners: np.ndarray) -> list[tuple[t
 
 
 class OptionModel(Protocol):
-    """A video-language model."""
-
     def score_options(self, video: UInt8[np.ndarray, "t h w 3"], question: str, options: Sequence[str], /) -> Sequence[float]:
         """Score how well each option answers a question about a video; only their order counts."""
         ...

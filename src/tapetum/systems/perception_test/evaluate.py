@@ -18,7 +18,6 @@ from tapetum.systems.perception_test.types import JOINT, AnnotatedVideo, TaskPre
 
 
 def _score_joint(annotations: Mapping[str, AnnotatedVideo], predictions: TaskPredictions, reading: str) -> TaskScores:
-    """Score objects and points of a file."""
     numbers: dict[str, Any] = {}
     counts: dict[str, int] = {}
     cameras: dict[str, Any] = {}

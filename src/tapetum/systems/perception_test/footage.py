@@ -128,7 +128,6 @@ class VideoContent:
 
     @property
     def count(self) -> int:
-        """Count the frames that are shown."""
         return self.metadata.frames if self.end is None else self.end
 
     def until(self, end: int | None) -> "VideoContent":

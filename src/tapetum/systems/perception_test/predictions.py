@@ -196,7 +196,6 @@ def _whole_number(value: Any, what: str) -> int:
 
 
 def _track(entry: Any, task: str, frames: int) -> PredictedTrack:
-    """Read a track of boxes or points."""
     key, width = ("points", 2) if task == "point" else ("bounding_boxes", 4)
     if not isinstance(entry, Mapping) or not {"id", key, "frame_ids"} <= entry.keys():
         raise InvalidItem("missing-key", f"a track wants id, {key} and frame_ids")
@@ -230,7 +229,6 @@ def _track(entry: Any, task: str, frames: int) -> PredictedTrack:
 
 
 def _scored_track(entry: Any, frames: int) -> tuple[int, PredictedTrack]:
-    """Read a track of an answer."""
     track, score = _track(entry, "object", frames), entry.get("score", 1.0)
     if isinstance(score, bool) or not isinstance(score, int | float) or not np.isfinite(score):
         raise InvalidItem("not-finite", f"score is {score!r}; wanted a finite number")

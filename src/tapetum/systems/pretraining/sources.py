@@ -161,7 +161,6 @@ class JoinedImages:
         return self._ends[-1]
 
     def _place(self, k: int) -> tuple[ImageSequence, int]:
-        """Find the part of image k, and its number there."""
         part = bisect_right(self._ends, k)
         return self.parts[part], k - self._ends[part] + len(self.parts[part])
 

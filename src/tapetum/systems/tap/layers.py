@@ -137,7 +137,6 @@ class MixerBlock(nn.Module):
         self.channel_down = nn.Linear(wide, width)
 
     def start(self, sequences: int) -> BlockState:
-        """Make the state before the first frame."""
         weight = self.time_up.weight
         wide, width = self.time_down.in_channels, self.time_up.in_channels
         return weight.new_zeros(sequences, 2, width), weight.new_zeros(sequences, 2, wide)
@@ -202,7 +201,6 @@ class Mixer(nn.Module):
         self.outward = nn.Linear(config.mixer_width, outward)
 
     def start(self, sequences: int) -> tuple[BlockState, ...]:
-        """Make the state before the first frame."""
         return tuple(block.start(sequences) for block in self.blocks if isinstance(block, MixerBlock))
 
     def forward(

@@ -115,7 +115,7 @@ class Tapir(nn.Module):
         refinement_resolutions: Sequence[Size] | None = None,
         frame_chunk: int | None = None,
     ) -> FeatureGrids:
-        """Compute features of `video` (values -1..1) at the initial and all refinement resolutions, by default `refinements`."""
+        """Compute features of `video` (values -1..1) at the initial and refinement resolutions, by default `refinements`."""
         batch, frames, height, width, _ = video.shape
         base = self.config.initial_resolution
         resolutions = tuple((int(h), int(w)) for h, w in refinement_resolutions or self.refinements((height, width)))

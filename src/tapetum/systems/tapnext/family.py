@@ -55,7 +55,6 @@ class TapNextFamily(TrackerFamily):
         return network
 
     def clip_loss(self, network: nn.Module, batch: TapSample) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute TAPNext's losses of clips with exact tracks."""
         model = cast(TapNext, network)
         source, target = (batch.video.shape[2], batch.video.shape[3]), model.config.video_size
         video, queries = _resize_inputs(model, batch.video, batch.queries)

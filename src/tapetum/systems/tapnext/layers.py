@@ -222,7 +222,6 @@ class RecurrentBlock(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def start(self, batch: int, tokens: int) -> RecurrentState:
-        """Build the state before the first frame."""
         taps, width = self.conv_weight.shape
         device = self.conv_weight.device  # no new_zeros of the weight, which under FSDP would be in shards as the weight is
         hidden = torch.zeros(batch, tokens, width, device=device)

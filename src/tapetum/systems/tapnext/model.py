@@ -69,7 +69,6 @@ class TapNextPredictions:
 
     @property
     def visible(self) -> Bool[Tensor, "b q t"]:
-        """Check where points are visible."""
         return self.visible_logits > 0
 
 

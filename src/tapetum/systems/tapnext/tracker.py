@@ -69,7 +69,6 @@ class TapNextTracker:
         return next(self.model.parameters()).device
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "TapNextTracker":
-        """Move the network, as `torch.nn.Module.to`; returns this tracker."""
         self.model.to(device=device, dtype=dtype)
         return self
 

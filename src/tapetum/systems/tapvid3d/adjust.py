@@ -35,8 +35,6 @@ GRID, EVERY = 10, 24
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """Cameras of all frames, and points."""
-
     mapping: Mapping
     error: float
     """Median error of still points in pixels."""

@@ -167,7 +167,7 @@ class Lifted:
         self.tracker, self.depth = tracker, depth
 
     def track(self, video: Frames, queries_xyt: Queries, intrinsics: Camera, depth: Depths = None) -> Tracks3D:
-        """Track points through all frames, before and after the query's; `depth` takes the place of the tracker's own source."""
+        """Track points through all frames, before and after the query's; `depth` replaces the tracker's own source."""
         if depth is None and self.depth is None:
             raise BadInput("lifting to 3D needs depth; give maps (--depth true, a file or a folder) or a network's name")
         maps = self.depth.maps(video) if depth is None and self.depth is not None else depth

@@ -33,8 +33,6 @@ EDGE_TOLERANCE = 1.0
 
 
 class ClipProblem(NamedTuple):
-    """One thing that is wrong."""
-
     file: str
     """The file, from the folder that was checked."""
     kind: Kind

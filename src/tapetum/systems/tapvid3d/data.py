@@ -83,12 +83,10 @@ class Clip3D:
 
     @property
     def frames(self) -> int:
-        """Count the frames t."""
         return self.tracks_XYZ.shape[0]
 
     @property
     def points(self) -> int:
-        """Count the points n."""
         return self.tracks_XYZ.shape[1]
 
     def decoded_images(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
@@ -123,8 +121,6 @@ class Clip3D:
 
 
 class Prediction3D(NamedTuple):
-    """Prediction of a model for a clip."""
-
     tracks_XYZ: Float[np.ndarray, "t n 3"]
     """Metres, or in a scale of its own, in the camera of each frame; numbers that are not finite count as wrong."""
     visibility: Bool[np.ndarray, "t n"]

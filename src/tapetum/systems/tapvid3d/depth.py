@@ -46,8 +46,6 @@ SAME_SURFACE = 0.05
 
 
 class DepthSource(Protocol):
-    """Interface of sources of depth."""
-
     def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
         """Compute a map for each frame, in metres; 0 or not finite where unknown. Raises `BadInput`."""
         ...
@@ -89,7 +87,6 @@ class DepthFiles:
             raise BadInput(f"{path} is no depth; give .npz with depth (t, h, w), .npy, or a folder of .npy or 16-bit .png")
 
     def __len__(self) -> int:
-        """Number of maps."""
         return len(self._each)
 
     def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:

@@ -94,7 +94,6 @@ class Lifting:
         return lift(tracks, maps, size, camera)
 
     def _maps(self, video: "Video", frames: int) -> Any:
-        """Depth maps; the listener is told how many are done."""
         assert self.depth is not None
         noted = False
         for number, depth in enumerate(self.depth.maps(video)):

@@ -157,7 +157,6 @@ def _map(
 
 
 def _read(model: Any, images: list[Any], xy: F64, visible: Bool[np.ndarray, "n t"], within: float) -> Mapping:
-    """Read the cameras of the images, and triangulate all tracks."""
     poses = np.stack([np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]]) for image in images])
     params = next(iter(model.cameras.values())).params
     intrinsics = np.array(params if len(params) == 4 else [params[0], *params], np.float64)

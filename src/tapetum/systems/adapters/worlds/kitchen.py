@@ -215,7 +215,6 @@ class Kitchen:
         return self._towards(path[self._next])
 
     def close(self) -> None:
-        """Release the renderer."""
         self._camera.close()
 
     def _place(self, point: Waypoint) -> Float64[np.ndarray, "3"]:

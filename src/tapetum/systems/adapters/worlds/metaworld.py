@@ -83,7 +83,6 @@ class MetaWorld:
         self._done = False
 
     def reset(self, seed: int) -> Observation:
-        """Begin the episode of a seed."""
         self._env.set_task(_starts(self.name, seed // STARTS)[seed % STARTS])
         self._state, _ = self._env.reset(seed=seed)
         self._done = False
@@ -105,7 +104,6 @@ class MetaWorld:
         return np.clip(np.asarray(self._policy.get_action(self._state), np.float64), -1, 1)
 
     def close(self) -> None:
-        """Release the renderer."""
         self._camera.close()
 
     def _observe(self) -> Observation:

@@ -112,12 +112,10 @@ class SimulatorCamera:
         self._view = view
 
     def render(self, data: Any) -> UInt8[np.ndarray, "h w 3"]:
-        """Draw a state."""
         self._renderer.update_scene(data, self._view)
         return self._renderer.render().copy()
 
     def close(self) -> None:
-        """Release the renderer."""
         self._renderer.close()
 
 

@@ -155,7 +155,6 @@ class Stacking:
         return self._towards(over, 1.0 if cup[2] - over[2] < 0.006 else -1.0)
 
     def close(self) -> None:
-        """Release the renderer."""
         self._camera.close()
 
     def _towards(self, goal: np.ndarray, suction: float, level: float | None = None) -> Float64[np.ndarray, "4"]:
@@ -179,7 +178,6 @@ class Stacking:
                 return
 
     def _weld(self, block: int) -> None:
-        """Fix a block at its current position below the cup."""
         cup, body = self._model.body("cup").id, self._model.body(f"block{block}").id
         self._model.eq_data[block, 3:6] = self._data.xpos[body] - self._data.xpos[cup]
         self._model.eq_data[block, 6:10] = self._data.xquat[body]

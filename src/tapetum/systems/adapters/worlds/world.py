@@ -39,9 +39,7 @@ class RobotWorld(Protocol):
     horizon: int
     """Steps of an episode, at most."""
 
-    def reset(self, seed: int) -> Observation:
-        """Begin the episode of a seed."""
-        ...
+    def reset(self, seed: int) -> Observation: ...
 
     def step(self, action: Float64[np.ndarray, " a"]) -> Observation:
         """Execute an action, clipped to -1..1; `success` then says whether the task is currently done."""
@@ -222,7 +220,6 @@ class ReachWorld:
 
     @property
     def success(self) -> bool:
-        """Check whether the gripper is on the goal."""
         return bool(np.hypot(*(self.gripper - self.goal)) < NEAR)
 
     def expert(self) -> Float64[np.ndarray, "2"]:

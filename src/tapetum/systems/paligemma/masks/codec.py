@@ -89,7 +89,6 @@ class MaskCodec(nn.Module):
         return distances.argmin(-1)
 
     def encode(self, masks: Float[Tensor, "n 64 64"]) -> Int[Tensor, "n 16"]:
-        """Encode masks from 0 to 1."""
         return self.nearest(self.features(masks))
 
     def draw(self, quantized: Float[Tensor, "n 16 d"]) -> Float[Tensor, "n 64 64"]:

@@ -136,7 +136,6 @@ class NpzFile:
         self._archive.close()
 
     def _header(self, name: str, file: IO[bytes]) -> tuple[torch.dtype, tuple[int, ...]]:
-        """Type and shape of an array."""
         try:
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

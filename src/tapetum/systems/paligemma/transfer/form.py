@@ -86,8 +86,6 @@ class FrameSampling:
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
-    """A transfer task."""
-
     name: str
     title: str
     """Name in the papers."""
@@ -135,7 +133,6 @@ class Transfer:
 
     @property
     def scored(self) -> tuple[str, ...]:
-        """List the splits that can be scored here."""
         return self.local or self.evaluate
 
     @property
@@ -158,7 +155,6 @@ class Transfer:
         return fields | {"weight_decay": recipe.decay, "dropout": recipe.dropout, "freeze": freeze}
 
     def prompt_of(self, question: "Question") -> str:
-        """Write the prompt of an example."""
         return PROMPTS[self.prompt](question)
 
 

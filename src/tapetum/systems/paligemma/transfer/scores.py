@@ -39,8 +39,6 @@ _TOKEN = re.compile(r"<(loc|seg)(\d+)>")
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRow:
-    """One number."""
-
     name: str
     value: float
     low: float | None = None
@@ -73,7 +71,6 @@ class TaskAnswers:
         return {example.id: self.texts[example.id] for example in self.examples}
 
     def judged(self, judge: Callable[[str, TransferExample], float]) -> list[float]:
-        """Score each answer."""
         return [float(judge(self.texts[example.id], example)) for example in self.examples]
 
     def row(self, name: str, values: Sequence[float]) -> ScoreRow:

@@ -34,8 +34,6 @@ _MOST = 1 << 28
 
 
 class FeatureSource(Protocol):
-    """A source of features."""
-
     def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
         """Compute, or read, those of a video."""
         ...
@@ -46,8 +44,6 @@ VideoModels = Callable[[str, int, float, str | None], FeatureSource | None]
 
 
 class FeatureFiles:
-    """ID.npy in a folder."""
-
     def __init__(self, folder: str | Path):
         """Raises BadInput where there are none."""
         self.folder = Path(folder)

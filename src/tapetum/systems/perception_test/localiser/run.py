@@ -72,7 +72,6 @@ class LocaliserTask(Task, Dataset):
         return self
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """Make features, classes and distances of a sample."""
         example = self.examples[self.order(number)]
         rng = sample_generator(self.run.seed, number)
         first, last = 0.0, 1.0

@@ -66,8 +66,6 @@ _TEXTS = {"clip": "the text tower reads bytes, CLIP's 49,152 pieces"}
 
 
 class ClipTask(PretrainTask):
-    """Match images with their texts."""
-
     help = "Images and texts that find each other; needs captions (cat.txt beside cat.jpg), or makes them of classes."
     Settings = Clip
     presets: ClassVar = {

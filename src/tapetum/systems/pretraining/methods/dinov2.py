@@ -139,7 +139,6 @@ class DinoV2Task(DinoTask):
         return self.crops(self._side(step))
 
     def _side(self, step: int) -> int:
-        """Look up the side of the large crops of a step."""
         return self.settings.high_resolution if any(step >= first for first in self.cost_changes) else self.run.size
 
     def check(self) -> None:

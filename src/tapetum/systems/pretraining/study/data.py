@@ -85,7 +85,6 @@ class ShapeImages:
         return _image(self.part, k, self.size)
 
     def name(self, k: int) -> str:
-        """Get the name of image k."""
         return f"shape {k}"
 
 
@@ -215,7 +214,6 @@ class VariedImages:
         return _moved(image, k) if self.moved else image
 
     def name(self, k: int) -> str:
-        """Name image k."""
         return f"texture {k}" if self.strange[k] else self.images.name(int(self.places[k]))
 
 
@@ -245,7 +243,6 @@ _SHAPE_PIXELS = {"train": 400, "test": 200}
 
 @lru_cache(maxsize=8)
 def pool(plan: ImagesPlan, captions: bool = False) -> ImageSource:
-    """Read the images that variants are made from."""
     if plan.data == SHAPES:
         return shape_source(_POOL * plan.count, plan.size)
     return read_source(Path(plan.data), captions=captions)
@@ -263,7 +260,6 @@ class Kept:
         return len(self.images)
 
     def read(self, k: int) -> tuple[UInt8[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
-        """Get image k and its labels."""
         return self.images[k], self.truths[k].astype(np.int64)
 
 

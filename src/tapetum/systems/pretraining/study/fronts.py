@@ -102,7 +102,6 @@ def group_rows(
 
 
 def _places(rows: Sequence[Mapping[str, Any]]) -> dict[SettingKey, list[int]]:
-    """The numbers of the rows of each setting."""
     places: dict[SettingKey, list[int]] = {}
     for k, row in enumerate(rows):
         key = str(row["size"]), str(row["method"]), float(row["budget"]), str(row["variant"])

@@ -39,8 +39,6 @@ _LABELLED = "supervised", *TEXT_METHODS
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesPlan:
-    """Images that are learned from."""
-
     data: str = SHAPES
     """Folder or file as `tapetum pretrain --data` takes them; or shapes."""
     count: int = 5000
@@ -101,8 +99,6 @@ class ProbesPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """A network."""
-
     family: str
     """Sizes of one family are compared with each other."""
     encoder: str
@@ -124,8 +120,6 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class StudyPoint:
-    """One run."""
-
     size: str
     method: str
     budget: float
@@ -145,8 +139,6 @@ class StudyPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlan:
-    """A whole study."""
-
     about: str = ""
     """What it is for, in a line."""
     images: ImagesPlan = field(default_factory=ImagesPlan)
@@ -289,7 +281,6 @@ def data_contents(plan: StudyPlan) -> str:
 
 
 def bundled() -> tuple[str, ...]:
-    """List the names of the bundled plans."""
     return tuple(sorted(path.stem for path in _PLANS.glob("*.toml")))
 
 
@@ -319,7 +310,6 @@ def _made(kind: Any, table: Any, place: str) -> Any:
 
 
 def _replaced(config: Any, changes: Mapping[str, Any], place: str) -> Any:
-    """Change fields of a config and of its nested configs."""
     names, values = {f.name for f in fields(config)}, {}
     for key, value in changes.items():
         _refuse_unknown(key, names, place)

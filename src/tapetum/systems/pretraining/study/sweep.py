@@ -119,7 +119,6 @@ def read_plan_source(out: Path) -> PlanSource:
 
 
 def _check(out: Path, source: PlanSource) -> None:
-    """Refuse a folder that contains something else."""
     if (out / STUDY).is_file():
         before = read_plan_source(out)
         same = replace(before, contents=source.contents, plan=source.plan) == source

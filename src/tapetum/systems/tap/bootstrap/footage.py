@@ -139,7 +139,6 @@ class FootageDataset:
         return len(self.clips)
 
     def __getitem__(self, k: int) -> UInt8[np.ndarray, "t s s 3"]:
-        """Frames of a clip. Raises BadInput where its file is missing or damaged."""
         clip = self.clips[k]
         path = self.out / "shards" / clip.shard
         try:
@@ -203,7 +202,6 @@ def write_report(footage: FootageDataset, file: Path) -> list[str]:
 
 
 def _read(file: Path) -> Any:
-    """The contents of a JSON file. Raises BadInput if it is missing or damaged."""
     try:
         return read_json(file)
     except (OSError, ValueError) as error:

@@ -49,8 +49,6 @@ PREPARING = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of a finished run."""
-
     file: Path
     """The weights that were best."""
     before: dict[str, float]
@@ -115,7 +113,6 @@ def bootstrap(
 
 
 def bootstrap_config(run: BootstrapRun, launch: Launch) -> TrainConfig:
-    """Make the config of the loop."""
     return train_config(
         run,
         launch,

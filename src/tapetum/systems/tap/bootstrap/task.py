@@ -140,7 +140,6 @@ class BootstrapTask(Task):
         }
 
     def _started(self, model: nn.Module) -> nn.Module:
-        """The frozen network as it was before the first step."""
         if self._start is None:
             self._start = self.model().to(next(model.parameters()).device).requires_grad_(False).eval()
         return self._start
@@ -294,6 +293,5 @@ def write_stills(footage: FootageDataset, out: Path) -> None:
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write a file atomically."""
     with whole_file(file) as temporary:
         write_text(temporary, json.dumps(content, indent=1))

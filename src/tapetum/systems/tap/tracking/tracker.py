@@ -46,7 +46,6 @@ class TapirTracker(OnlineTracker):
     """
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "TapirTracker":
-        """Move the network, as `torch.nn.Module.to`; returns this tracker."""
         self.model.to(device=device, dtype=dtype)
         return self
 

@@ -50,8 +50,6 @@ class AriaFrame:
 
 
 class AriaFrames(Protocol):
-    """Interface of sources of frames."""
-
     timestamps: I64
     """(t,) nanoseconds, rising: all frames of the colour camera."""
     device_from_camera: F64
@@ -64,8 +62,6 @@ class AriaFrames(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class AriaScene:
-    """The tables of a sequence."""
-
     device_times: I64
     """(k,) nanoseconds."""
     scene_from_device: F64

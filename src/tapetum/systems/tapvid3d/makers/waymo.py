@@ -33,8 +33,6 @@ _MAY_BE_EMPTY = "beam_inclination.values"
 
 @dataclass(frozen=True, eq=False)
 class WaymoCamera:
-    """One camera of the vehicle."""
-
     name: int
     """1 front, 2 front left, 3 front right, 4 side left, 5 side right."""
     intrinsics: F64
@@ -83,7 +81,6 @@ class WaymoSegment:
 
     @cached_property
     def cameras(self) -> dict[int, WaymoCamera]:
-        """Read the cameras by name."""
         at = "[CameraCalibrationComponent]."
         names = ["extrinsic.transform", "height", "width", *(f"intrinsic.{name}" for name in ("f_u", "f_v", "c_u", "c_v"))]
         table = self._read("camera_calibration", ["key.camera_name", *(at + name for name in names)])
