@@ -124,7 +124,9 @@ def from_state(
     if isinstance(architecture, Mapping):
         check_sizes(architecture, " in the config")
         _check_above_0(architecture)
-    for table in map(dotted, _tables(source)):
+    if source not in SOURCES:
+        raise BadInput(f"there is no source {source!r}; it is one of {', '.join(SOURCES)}")
+    for table in map(dotted, SOURCES[source]):
         try:
             answer = table.describe(architecture, state)
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
@@ -166,12 +168,6 @@ def _check_above_0(config: Mapping[str, Any]) -> None:
             for each in value if isinstance(value, list | tuple) else [value]:
                 if not isinstance(each, int | float) or isinstance(each, bool) or not 0 < each <= LARGEST_SIZE:
                     raise BadInput(f"{name} is {value!r:.60} in the config; it must be a number above 0, to {LARGEST_SIZE:,}")
-
-
-def _tables(source: str) -> tuple[str, ...]:
-    if source not in SOURCES:
-        raise BadInput(f"there is no source {source!r}; it is one of {', '.join(SOURCES)}")
-    return SOURCES[source]
 
 
 def save(encoder: Encoder, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:

@@ -170,7 +170,11 @@ def prepare(
     given = int(x.shape[2]), int(x.shape[3])
     size, goal = how.resized(*given), how.prepared(*given)
     if size != x.shape[2:]:
-        x = _resized(x, size, how)
+        if x.device.type == "cpu" and how.antialias:  # the integer kernel, which does as Pillow does
+            x = F.interpolate(x, size=size, mode=how.interpolation, align_corners=False, antialias=True)
+        else:
+            x = F.interpolate(x.float(), size=size, mode=how.interpolation, align_corners=False, antialias=how.antialias)
+            x = x.round_().clamp_(0, 255)
     spare = [have - want for have, want in zip(size, goal, strict=True)]
     top, left = (each // 2 if how.crop_offset == "down" else round(each / 2) for each in spare)
     x = x[:, :, top : top + goal[0], left : left + goal[1]]
@@ -183,10 +187,3 @@ def check_finite(numbers: Tensor) -> Tensor:
     if not torch.isfinite(numbers).all():
         raise BadInput("the network gives numbers that are not finite; its weights or its config are damaged, get them again")
     return numbers
-
-
-def _resized(x: Tensor, size: tuple[int, int], how: Preprocessing) -> Tensor:
-    if x.device.type == "cpu" and how.antialias:  # the integer kernel, which does as Pillow does
-        return F.interpolate(x, size=size, mode=how.interpolation, align_corners=False, antialias=True)
-    x = F.interpolate(x.float(), size=size, mode=how.interpolation, align_corners=False, antialias=how.antialias)
-    return x.round_().clamp_(0, 255)

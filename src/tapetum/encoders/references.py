@@ -148,8 +148,9 @@ def _fetched_by_timm(name: str) -> Encoder:
     try:
         theirs = timm.create_model(name, pretrained=True)
     except Exception as error:  # the name, the network, the disk: timm and huggingface_hub raise whatever they meet
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise BadInput(
-            f"timm cannot give weights of {name} ({_first_line(error)}); fetch the file on a machine with a network and give "
+            f"timm cannot give weights of {name} ({reason}); fetch the file on a machine with a network and give "
             f"timm:{name}=FILE, or random:timm:{name} for random weights"
         ) from error
     cfg: Any = theirs.pretrained_cfg
@@ -223,7 +224,3 @@ def from_foreign(reference: str | os.PathLike[str], device: Any = None, dtype: A
         f"{path} holds a network whose tensors leave open which one it is; give timm:NAME={path} or torchvision:NAME={path}, "
         "with the library's name of the model"
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]

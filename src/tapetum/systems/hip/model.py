@@ -80,20 +80,15 @@ class HipBlock(nn.Module):
     ) -> Float[Tensor, "b g k c"]:
         """Compute latents for inputs that are in groups already (`regrouped`)."""
         queries = self.latents.unflatten(0, (self.groups, self.rows)).expand(x.shape[0], -1, -1, -1)
-        if self.training and self.trained_rows < self.rows:
-            queries = _draw_queries(queries, self.trained_rows)
+        if self.training and self.trained_rows < self.rows:  # without replacement, for each example and group
+            order = torch.rand(queries.shape[:3], device=queries.device).argsort(-1)[..., : self.trained_rows]
+            queries = queries.gather(2, order[..., None].expand(-1, -1, -1, queries.shape[-1]))
         if skip is not None:
             queries = queries + (skip if self.skip is None else self.skip(skip))
         z = self.cross(queries, x, mask)
         for layer in self.layers:
             z = layer(z)
         return z
-
-
-def _draw_queries(queries: Float[Tensor, "b g k c"], count: int) -> Float[Tensor, "b g j c"]:
-    """`count` of the queries, drawn without replacement for each example and group."""
-    order = torch.rand(queries.shape[:3], device=queries.device).argsort(-1)[..., :count]
-    return queries.gather(2, order[..., None].expand(-1, -1, -1, queries.shape[-1]))
 
 
 def regrouped(x: Float[Tensor, "b g n c"], groups: int, how: str) -> Float[Tensor, "b h m c"]:

@@ -97,7 +97,8 @@ class FileClips:
             raise BadInput(f"{place} holds {total} questions; few or short episodes leave none, so give it more, of 8 seconds")
         if total < 2:
             raise BadInput(f"{place} holds {total} clips with texts; give 2 or more")
-        of = range(total) if self._listed is None else _number_videos([each.path for each in self._listed])
+        known: dict[Path, int] = {}
+        of = range(total) if self._listed is None else [known.setdefault(each.path, len(known)) for each in self._listed]
         validation = [k for k in range(total) if of[k] % 10 == 9] or [k for k in range(total) if of[k] == of[-1]]
         if len(validation) == total:
             raise BadInput(f"{place} has texts of one video alone; give two or more, so that one can be held out")
@@ -170,11 +171,6 @@ def open_clips(run: VideoTextRun) -> ClipSource:
     if not run.data or not Path(run.data).exists():
         raise BadInput(f"there is no {run.data or 'data'}; give a folder of episodes, tar shards, or {MADE_UP}")
     return FileClips(run)
-
-
-def _number_videos(paths: list[Path]) -> list[int]:
-    known: dict[Path, int] = {}
-    return [known.setdefault(path, len(known)) for path in paths]
 
 
 def _episodes(place: Path) -> list[_Listed]:

@@ -72,7 +72,10 @@ def video_text_loss(
     logits = (scale * similarities(videos, every_text.flatten(0, 1))).masked_fill(~every_valid.flatten(), -torch.inf)
     positives = same.any(1).flatten(1)  # (b, B m)
     if hard is not None:
-        worse = scale * _own_similarities(videos, unit_rows(hard))
+        hard = unit_rows(hard)
+        with unrounded(videos):
+            worse = (hard @ videos[..., None])[..., 0]
+        worse = scale * worse
         worse = worse if hard_valid is None else worse.masked_fill(~hard_valid, -torch.inf)
         logits = torch.cat([logits, worse], 1)
         positives = torch.cat([positives, torch.zeros_like(worse, dtype=torch.bool)], 1)
@@ -80,12 +83,6 @@ def video_text_loss(
     logits = similarities(texts.flatten(0, 1), every_video).unflatten(0, (b, m))
     each = _cross_entropy(scale * logits, same.any(3) | ~valid[:, :, None]).masked_fill(~valid, 0.0)
     return (forth + (each.sum(1) / valid.sum(1)).mean()) / 2
-
-
-def _own_similarities(videos: Tensor, hard: Tensor) -> Tensor:
-    """The products of each video with its own wrong texts, (b, k)."""
-    with unrounded(videos):
-        return (hard @ videos[..., None])[..., 0]
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

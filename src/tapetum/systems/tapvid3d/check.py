@@ -64,7 +64,12 @@ def check(
             findings.append(ClipProblem(name, damage.kind, str(damage)))
         else:
             findings.extend(ClipProblem(name, kind, text) for kind, text in check_clip(clip))
-            _count(counts, clip)
+            counts["clips"] += 1
+            counts["with_frames"] += clip.images is not None
+            counts["frames"] += clip.frames
+            counts["tracks"] += clip.points
+            counts["seen"] += int(clip.visibility.sum())
+            counts["all"] += clip.visibility.size
         progress(number, len(places))
     for counts in sources.values():
         visible, every = counts.pop("seen"), counts.pop("all")
@@ -140,12 +145,3 @@ def _count_of(which: ArrayLike, what: str) -> str:
     """
     count = int(np.count_nonzero(which))
     return f"{count} of {np.size(which)} {what} {'is' if count == 1 else 'are'}"
-
-
-def _count(counts: dict[str, Any], clip: Clip3D) -> None:
-    counts["clips"] += 1
-    counts["with_frames"] += clip.images is not None
-    counts["frames"] += clip.frames
-    counts["tracks"] += clip.points
-    counts["seen"] += int(clip.visibility.sum())
-    counts["all"] += clip.visibility.size

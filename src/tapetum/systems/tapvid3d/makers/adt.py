@@ -231,7 +231,11 @@ def jobs(
 
     `people` is a folder with CLIP.npy, the probabilities of `hide_people`. Raises `BadInput` if there is no sequence.
     """
-    for folder in _sequences(raw):
+    alone = (raw / "aria_trajectory.csv").is_file()
+    sequences = [raw] if alone else sorted(path.parent for path in raw.glob("*/aria_trajectory.csv"))
+    if not sequences:
+        raise BadInput(f"{raw} has no SEQUENCE/aria_trajectory.csv; give a folder of sequences of Aria Digital Twin, version 2")
+    for folder in sequences:
         name = v1_name(folder.name)
         try:
             scene, frames = read_scene(folder), open_frames(folder)
@@ -273,12 +277,3 @@ def _annotated(raw: Path, path: Path) -> Arrays:
     scene, frames = read_scene(raw / v2_name(v1)), open_frames(raw / v2_name(v1))
     times = _with_truth(scene, frames)[int(number) * FRAMES :][:FRAMES]
     return add_images({**content, "fx_fy_cx_cy": np.array(INTRINSICS)}, read_moments(scene, frames, times))
-
-
-def _sequences(raw: Path) -> list[Path]:
-    if (raw / "aria_trajectory.csv").is_file():
-        return [raw]
-    sequences = sorted(path.parent for path in raw.glob("*/aria_trajectory.csv"))
-    if not sequences:
-        raise BadInput(f"{raw} has no SEQUENCE/aria_trajectory.csv; give a folder of sequences of Aria Digital Twin, version 2")
-    return sequences
