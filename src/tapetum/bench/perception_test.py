@@ -143,9 +143,8 @@ class ImageOptions:
 class PromptedBoxes:
     """Finds boxes with PaliGemma's `detect` prompt."""
 
-    def __init__(self, answerer: "Answerer", tokens: int = 256):
-        """`tokens`: the maximum length of an answer."""
-        self.answerer, self.tokens = answerer, tokens
+    def __init__(self, answerer: "Answerer"):
+        self.answerer = answerer
 
     def find_boxes(self, image: UInt8[np.ndarray, "h w 3"], names: Sequence[str]) -> Boxes:
         from tapetum.systems.paligemma import prompts
@@ -153,7 +152,7 @@ class PromptedBoxes:
         check_several(names, "names")
         detected = []
         for k in range(0, len(names), TOGETHER):
-            [reply] = self.answerer.ask([image[None]], [prompts.detect(list(names[k : k + TOGETHER]))], self.tokens)
+            [reply] = self.answerer.ask([image[None]], [prompts.detect(list(names[k : k + TOGETHER]))], 256)
             detected.append(self.answerer.find(reply, image.shape[1], image.shape[0], masks=False).boxes)
         return Boxes(
             xyxy=np.concatenate([boxes.xyxy for boxes in detected]),

@@ -135,9 +135,9 @@ OF_TRANSFORMERS = (
 """Networks that transformers computes, by the model_type in a config.json."""
 
 
-def half(size: int, crop: float = 0.9) -> Preprocessing:
+def half(size: int) -> Preprocessing:
     """Prepare as AugReg does: crop, to -1..1."""
-    return Preprocessing(size=(size, size), crop_fraction=crop, mean=HALF, std=HALF)
+    return Preprocessing(size=(size, size), crop_fraction=0.9, mean=HALF, std=HALF)
 
 
 def imagenet(size: int, crop: float = 0.875) -> Preprocessing:

@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import read_lines
 from tapetum.data.samples import Shuffle, sample_generator
-from tapetum.systems.paligemma.images import Resize, prepare, read_images
+from tapetum.systems.paligemma.images import prepare, read_images
 from tapetum.systems.paligemma.tokens import Tokens
 
 
@@ -157,10 +157,9 @@ class _Entry:
 class JsonLinesSamples:
     """Examples of a file of JSON lines. Raises BadInput for a file or a line that cannot be used."""
 
-    def __init__(self, path: str | Path, size: int, per_image: int = 1, resize: Resize = "reference"):
+    def __init__(self, path: str | Path, size: int, per_image: int = 1):
         """`size`: of the squashed images; `per_image`: texts of one image that a visit trains on."""
         self.path, self.size, self.per_image = Path(path), size, per_image
-        self.resize: Resize = resize
         entries: dict[Any, _Entry] = {}
         for number, row in enumerate(read_lines(path), start=1):
             images, prefix, suffixes = _checked(row, f"{path}, line {number}")
@@ -190,11 +189,11 @@ class JsonLinesSamples:
 
     def pixels(self, images: Sequence[str]) -> Float[np.ndarray, "i 3 h w"]:
         """Read images and squash them to the model's size."""
-        made = [prepare(read_images(self.path.parent / name), self.size, self.resize).numpy() for name in images]
+        made = [prepare(read_images(self.path.parent / name), self.size, "reference").numpy() for name in images]
         return np.concatenate(made)
 
     def about(self) -> dict[str, Any]:
-        return {"examples": len(self), "size": self.size, "per_image": self.per_image, "resize": self.resize}
+        return {"examples": len(self), "size": self.size, "per_image": self.per_image, "resize": "reference"}
 
 
 def _checked(row: Any, where: str) -> tuple[tuple[str, ...], str, tuple[str, ...]]:

@@ -171,13 +171,13 @@ def split_names(names: str) -> list[str]:
     return [name for part in names.split(",") if (name := part.strip())]
 
 
-def log_mel(samples: Float[np.ndarray, " n"], sample_rate: int = SOUND_RATE) -> Float32[np.ndarray, "t d"]:
+def log_mel(samples: Float[np.ndarray, " n"]) -> Float32[np.ndarray, "t d"]:
     """Compute the log energies of bands, windows centred on their place; one row of silence for no sound."""
     padded = np.pad(np.asarray(samples, np.float64), WINDOW // 2)
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
     power = np.square(np.abs(np.fft.rfft(windows * hann, axis=1)))
-    return np.log(power @ mel_filters(sample_rate) + 1e-6).astype(np.float32)
+    return np.log(power @ mel_filters(SOUND_RATE) + 1e-6).astype(np.float32)
 
 
 @lru_cache
