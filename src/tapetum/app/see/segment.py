@@ -55,7 +55,6 @@ class SegmentCommandOptions(ClickSettings, SeeSettings):
 
 
 _OF_CLICKS = "model", "out", "device"
-"""Settings of how images are shown that go with clicks too."""
 
 
 @verb(SegmentCommandOptions, data=("images",))

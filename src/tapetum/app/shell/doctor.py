@@ -20,6 +20,7 @@ EXTRAS = {
     ),
     "heic": (("pillow-heif",), "images of phones: .heic and .heif"),
     "depth": (("transformers",), "track --3d --depth by a network"),
+    "vlm": (("transformers", "num2words"), "any image-text-to-text model of transformers, masks by clicks"),
     "3d": (("pycolmap",), "tracks in space without depth maps (--3d)"),
     "view": (("rerun-sdk",), "recordings of 3D tracks for rerun"),
     "aria": (("projectaria-tools",), "raw files of Aria glasses for tapvid3d make"),

@@ -69,7 +69,6 @@ PUBLISHED = (
         "MIT",
     ),
 )
-HEADERS: dict[str, str] = {}
 FOLDERS = dict.fromkeys(
     (
         *("florence2", "gemma3", "gemma3n", "idefics2", "idefics3", "internvl", "lfm2_vl", "llava", "llava_next"),

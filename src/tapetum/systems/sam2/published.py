@@ -21,6 +21,5 @@ PUBLISHED = tuple(
     )
     for size, (megabytes, score) in _MODELS.items()
 )
-HEADERS: dict[str, str] = {}
 FOLDERS = dict.fromkeys(("sam2", "sam2_video", "edgetam_video"), "tapetum.systems.sam2.segmenter:load")
 """The model_type in the config.json of a folder, to its loader."""
