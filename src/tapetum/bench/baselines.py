@@ -47,7 +47,6 @@ class Static:
         return StillPoints(xy, np.ones(len(xy), bool), np.ones(len(xy), np.float32))
 
     def add(self, stream: "StillPoints", frame: np.ndarray, points: Num[np.ndarray, "n 2"]) -> "StillPoints":
-        """Add further points."""
         return self.start(frame, np.concatenate([stream.xy, np.array(points, np.float32).reshape(-1, 2)]))
 
     def step(self, stream: "StillPoints", frame: np.ndarray) -> "tuple[StillPoints, StillPoints]":
@@ -60,14 +59,12 @@ class StillPoints:
     """Points that stay where they are."""
 
     xy: Float[np.ndarray, "n 2"]
-    """Raster pixels."""
     visible: Bool[np.ndarray, " n"]
     confidence: Float[np.ndarray, " n"]
     covariance: None = None
     chance_wrong: None = None
 
     def __len__(self) -> int:
-        """Number of points."""
         return len(self.xy)
 
 

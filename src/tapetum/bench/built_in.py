@@ -43,7 +43,6 @@ class TapVid(Benchmark):
         return {f"{file.stem}/{name}": (file, name) for file in files for name in list_entries(file)}
 
     def load(self, model: str, device: str | None) -> Tracker:
-        """Load a tracker."""
         return load_tracker(model, device)
 
     def score(self, model: Tracker, item: tuple[Path, str]) -> Mapping[str, float]:
@@ -102,6 +101,5 @@ class VideoQuestions(Benchmark):
         return {"right": right, "questions": len(item)}
 
     def summary(self, rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """Compute the accuracy over all questions."""
         right, questions = (sum(row[name] for row in rows) for name in ("right", "questions"))
         return {"accuracy": right / questions, "questions": questions}

@@ -83,7 +83,6 @@ class Davis(Benchmark):
         return {"j": scores.j.mean, "f": scores.f.mean, "objects": len(scores.objects)}
 
     def summary(self, rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """Average over all objects."""
         weights = [row["objects"] for row in rows]
         j, f = (float(np.average([row[name] for row in rows], weights=weights)) for name in ("j", "f"))
         return {"j_and_f": (j + f) / 2, "j": j, "f": f, "objects": sum(weights)}

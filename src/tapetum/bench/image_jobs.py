@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
 
 def image_features_of(model: str, short_side: int | None = None, stride: int | None = None, device: str = "auto") -> Any:
-    """Build the function of an image's features: colours, rgb or xy, or an encoder or Odin network by name, file or run.
-
-    Raises BadInput for weights of another kind.
-    """
+    """Build the function of an image's features: colours, rgb or xy, or an encoder or Odin network by name, file or run."""
     from tapetum.systems.odin.objects import PLAIN, network_map
 
     if model in PLAIN:

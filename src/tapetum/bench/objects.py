@@ -28,7 +28,6 @@ class TargetImage:
 
     image: Path
     boxes: Float[np.ndarray, "n 4"]
-    """x1, y1, x2, y2 in raster pixels."""
     instances: Instances | None = None
     """Where they have masks too."""
 
@@ -57,8 +56,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Score proposals from 1 to `most` clusters, and the best object among `clusters`: means over images.
 
-    `corloc`, and where there are masks `abo` and `object_recovery`. Raises BadInput for images that cannot be read, those with
-    fewer cells than clusters, and where no image has an object.
+    `corloc`, and where there are masks `abo` and `object_recovery`.
     """
     if not images:
         raise BadInput("no image has an object to be found; give images with things that are no crowds")

@@ -1,14 +1,10 @@
 """Models of other systems on the Perception Test, by name: point trackers, PaliGemma, networks of `perception_test` itself.
 
-`load_predictors` names them by task, as the option --model of `tapetum eval perception-test` describes.
-
 Video models also provide features over time to its localiser:
 
     NAME           weights with a video encoder, such as mcvit-films: its tokens of each time step, pooled to a small grid
-    motion:NAME    a tracker, such as tapir-nano: how a grid of points moves from frame to frame
-
-Points are tracked for `SPAN_S` seconds from the grid, then the grid is placed again, so that content that enters the image
-later is tracked too. A row has (dx, dy, visible) for each point: image widths and heights per second, 0 if it is occluded.
+    motion:NAME    a tracker, such as tapir-nano: a row has (dx, dy, visible) for each point of a grid, in image widths and
+                   heights per second, 0 if it is occluded; the grid is placed again every `SPAN_S` seconds
 """
 
 import json
@@ -60,7 +56,6 @@ class ModelOptions:
     shots: int = -1
     """Of frequency: right answers to the same question that are looked at; all for -1."""
     frames: int = FRAMES
-    """Frames that a model of images sees of a video."""
     features: Path | None = None
     """Folder of NAME.npy with the features (t, d) that a localiser wants, where it does not make them."""
     seed: int = 0
@@ -148,18 +143,16 @@ class ImageOptions:
 class PromptedBoxes:
     """Finds boxes with PaliGemma's `detect` prompt."""
 
-    def __init__(self, answerer: "Answerer", tokens: int = 256):
-        """`tokens`: the maximum length of an answer."""
-        self.answerer, self.tokens = answerer, tokens
+    def __init__(self, answerer: "Answerer"):
+        self.answerer = answerer
 
     def find_boxes(self, image: UInt8[np.ndarray, "h w 3"], names: Sequence[str]) -> Boxes:
-        """Detect the named objects."""
         from tapetum.systems.paligemma import prompts
 
         check_several(names, "names")
         detected = []
         for k in range(0, len(names), TOGETHER):
-            [reply] = self.answerer.ask([image[None]], [prompts.detect(list(names[k : k + TOGETHER]))], self.tokens)
+            [reply] = self.answerer.ask([image[None]], [prompts.detect(list(names[k : k + TOGETHER]))], 256)
             detected.append(self.answerer.find(reply, image.shape[1], image.shape[0], masks=False).boxes)
         return Boxes(
             xyxy=np.concatenate([boxes.xyxy for boxes in detected]),
@@ -313,7 +306,6 @@ class VideoOptions:
         self.model = model.eval()
 
     def score_options(self, video: UInt8[np.ndarray, "t h w 3"], question: str, options: Sequence[str]) -> list[float]:
-        """Score each option."""
         from tapetum.bench.longvideo import encode_for_options
         from tapetum.bench.longvideo_tasks import PROTOCOLS, score_options
         from tapetum.systems.longvideo.streaming import FrameSelection

@@ -46,8 +46,6 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A whole run."""
-
     phases: tuple[Phase, ...]
     examples_are: str
     """What an example is, such as "images of 224x224"."""
@@ -58,12 +56,10 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Count the optimiser steps of all phases."""
         return sum(phase.config.steps for phase in self.phases)
 
     @property
     def flops(self) -> float:
-        """Compute the FLOPs of all phases."""
         return sum(phase.config.steps * phase.step_flops for phase in self.phases)
 
 

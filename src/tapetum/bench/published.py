@@ -25,8 +25,6 @@ _OFFICIAL = "https://storage.googleapis.com/dm-tapnet/"
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedBenchmark:
-    """A benchmark known by name."""
-
     name: str
     summary: str
     url: str
@@ -68,8 +66,7 @@ def folder() -> Path:
 def fetch(name: str, progress: Callable[[str, int, int | None], None] = lambda task, done, total: None) -> Path:
     """Fetch a benchmark to this machine unless it is there; return the folder of its pickles.
 
-    `progress` receives a description and bytes. Raises BadInput for an unknown name, for what `download` raises, a damaged
-    file, and a folder that cannot be written.
+    `progress` receives a description and bytes.
     """
     benchmark = find(name)
     place = folder() / name

@@ -1,15 +1,11 @@
 """TAPVid-3D (arXiv 2407.05921): scores predictions or a 3D tracker on folders of clips.
 
 Each clip is scored alone, with intrinsics scaled as if the shorter side of its images were 256 pixels long. Clips have equal
-weight within a source, and sources in the average, however many clips, frames and tracks they have. A prediction that is
-missing, damaged or of another shape counts as 0 in every number, and is reported.
+weight within a source, and sources in the average. A prediction that is missing, damaged or of another shape counts as 0.
+Finished clips are saved, so the same command resumes; a clip whose files have changed is scored again.
 
-Unusual: finished clips are saved in a file, so the same command resumes; a clip whose files have changed is scored again.
-
-Differs from the public driver (evaluate_model.py). There an exception in the metrics also counts as 0, so every score of
-per_trajectory and local_neighborhood is 0; a clip without visible points makes the mean NaN, while here it is left out and
-counted. Here missing or damaged ground truth stops the evaluation before anything is averaged, and official files without
-frames are scored too, since their image sizes are known.
+Differs from the public driver (evaluate_model.py): an exception in the metrics counts as 0 there, and a clip without visible
+points makes the mean NaN, while here it is left out and counted. Damaged ground truth stops the evaluation here.
 """
 
 import math
@@ -48,8 +44,6 @@ METRICS = (*HEADLINES, *(f"{kind}_{level}" for kind in ("jaccard", "pts_within")
 
 @dataclass(frozen=True)
 class _Job:
-    """One clip to score."""
-
     source: str
     path: Path
     pred: Path | None
@@ -147,7 +141,6 @@ class TapVid3d(Benchmark):
         return {f"{name}/{path.name}": (name, path, depth if depth.is_file() else None) for name, path, depth in clips}
 
     def load(self, model: str, device: str | None) -> Tracker3D:
-        """Load a tracker of points in space."""
         return load_tracker3d(model, device=device)
 
     def score(self, model: Tracker3D, item: tuple[str, Path, Path | None]) -> Mapping[str, float]:

@@ -80,7 +80,6 @@ class Votsp(Benchmark):
         return read_sequences(data)
 
     def load(self, model: str, device: str | None) -> Tracker:
-        """Load a tracker."""
         return load_tracker(model, device)
 
     def score(self, model: Tracker, item: Path) -> Mapping[str, float]:

@@ -87,15 +87,12 @@ class Retrieval(Benchmark):
     """An encoder of images and words on captioned images, which are one item."""
 
     def items(self, data: Path) -> Mapping[str, tuple[CaptionedImage, ...]]:
-        """List the images with their captions."""
         return {"all": tuple(read_captions(data, "test")[: self.limit])}
 
     def load(self, model: str, device: str | None) -> ImageTextEncoder:
-        """Load the encoder."""
         return load_encoder(model, device)
 
     def score(self, model: ImageTextEncoder, item: Sequence[CaptionedImage]) -> Mapping[str, float]:
-        """Compute recall in both directions."""
         scores = evaluate_retrieval(model, item)
         both = (("text of image", scores.text_of_image), ("image of text", scores.image_of_text))
         return {f"{name} recall@{k}": value for name, recalls in both for k, value in recalls.items()}
@@ -155,10 +152,7 @@ def evaluate_retrieval(
     most_captions: int = 5,
     progress: Progress = lambda done, total: None,
 ) -> ImageTextRecall:
-    """Compute recall of images by their captions and of captions by their images.
-
-    Raises BadInput if there are no images, one has no caption, or a file cannot be read.
-    """
+    """Compute recall of images by their captions and of captions by their images."""
     if not samples:
         raise BadInput("there are no images with captions; give data that has some")
     for sample in samples:

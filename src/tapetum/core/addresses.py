@@ -38,8 +38,6 @@ _DEPTH = 16
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file at an address."""
-
     address: str
     size: int | None
     """Bytes; None if the server does not say."""

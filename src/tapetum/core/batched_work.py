@@ -61,7 +61,6 @@ class BatchedWork:
     """Items of which threads read the first parts, `size` at most, while earlier ones are computed."""
 
     def __call__(self, item: Any, tool: Any) -> Any:
-        """Compute the result of one item."""
         [(_, result)] = self.run([item], tool)
         return result
 
@@ -125,7 +124,6 @@ class BatchedWork:
         return chain(list(islice(parts, self.size)), parts)
 
     def _compute(self, batch: "list[tuple[_Item, Any]]", tool: Any, forgive: bool) -> None:
-        """Compute the batch, and empty it."""
         try:
             outputs = self.compute([part for _, part in batch], tool) if batch else []
         except Exception:
@@ -145,7 +143,6 @@ class BatchedWork:
         tool: Any,
         failure: Callable[[Any, Exception], Any] | None,
     ) -> Iterator[tuple[int, Any]]:
-        """The results of items that have no more parts in the batch."""
         for item in [each for each in opened if each.whole and all(owner is not each for owner, _ in batch)]:
             opened.remove(item)
             try:
@@ -165,14 +162,10 @@ _END = object()
 
 @dataclass(eq=False)
 class _Item:
-    """An item that is being worked on."""
-
     number: int
     content: Any
     outputs: list[Any] = field(default_factory=list)
     whole: bool = False
-    """All its parts are read."""
     alone: bool = False
     """A batch with a part of it failed."""
     error: Exception | None = None
-    """What reading it raised."""

@@ -111,7 +111,6 @@ class Outdated:
 
 
 def _files_below(folder: Path) -> list[tuple[str, Path]]:
-    """Names and paths, without hidden ones."""
     named = [(path.relative_to(folder), path) for path in sorted(folder.rglob("*"))]
     visible = [(name, path) for name, path in named if not any(part.startswith(".") for part in name.parts)]
     return [(name.as_posix(), path) for name, path in visible if path.is_file()]

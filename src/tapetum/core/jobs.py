@@ -3,16 +3,10 @@
     for number, result in run_jobs(work, items, make_tool, engine=..., workers=...):
         ...
 
-`engine` "local" with one worker processes the items one after another in this process, with more workers in as many processes;
-"ray" uses the cluster that `ray.init` finds (RAY_ADDRESS), or this machine, with one process per processor. A tool, such as a
-network, is made once in each process. Results arrive as items finish, with the item's number. If a network processes
-several items together, `work` is a `tapetum.core.batched_work.BatchedWork`.
-
-An interruptible job writes its results atomically, each under its own name, and finally a file that marks the item as
-done (`tapetum.core.finished`). The next call then processes only the missing items.
-
-On Ray, each actor makes the tool once. An actor that is lost, with its process or its machine, is replaced, and its item
-assigned again, up to `TRIES` times.
+A tool, such as a network, is made once in each process; results arrive as items finish. If a network processes several items
+together, `work` is a `tapetum.core.batched_work.BatchedWork`. An interruptible job marks each item as done
+(`tapetum.core.finished`). "ray" uses the cluster that `ray.init` finds (RAY_ADDRESS), or this machine; an actor that is lost is
+replaced, and its item assigned again, up to `TRIES` times.
 """
 
 import os
@@ -116,12 +110,9 @@ class _Forgiving:
 
 @dataclass(frozen=True)
 class _Task:
-    """Work with the tool of the process that does it."""
-
     work: Callable[[Any, Any], Any]
     make_tool: Callable[[], Any]
     call: str
-    """Which call of `run_jobs` it is of."""
 
     def __call__(self, item: Any) -> Any:
         if self.call not in _tools:
@@ -166,7 +157,6 @@ def _over_processes(
 
 
 _task: list[Callable[[Any], Any]] = []
-"""What this worker process does."""
 
 
 def _begin_process(threads: int, task: Callable[[Any], Any]) -> None:

@@ -33,7 +33,6 @@ _GOES_ON = frozenset(("save", "cache", "preview"))
 _NAMES_ITS_FILES = "annotations", "ImageSets", "leftImg8bit", "train.txt"
 """What lies in a folder of COCO, VOC, Cityscapes or CamVid: lists of its files, so that nothing else in it is data."""
 _running: list[Inputs] = []
-"""The inputs of the commands that run in this process."""
 
 
 @contextmanager

@@ -21,11 +21,9 @@ class Family(NamedTuple):
     """Where the parts of a family are, as `module:name`."""
 
     config: str
-    """The dataclass, a subclass of EncoderConfig."""
     model: str
     """The network, a subclass of Encoder that takes (config, preprocessing)."""
     named: str
-    """A dict from name to Architecture."""
 
 
 def _family(module: str, model: str, config: str, named: str) -> Family:
@@ -86,8 +84,6 @@ def architecture(name: str, **changes: Any) -> Architecture:
     """Look up an architecture by name, with some fields of its config changed; `image_size` also changes the preprocessing.
 
     The name is one of `names()`, or that of another library: timm:vit_tiny_patch16_224, torchvision:resnet50.
-
-    Raises BadInput for an unknown name or field.
     """
     known = _named()
     if is_reference(name, "encoder") and name not in known:

@@ -5,13 +5,11 @@
     region: places where e is above SHARE of its peak, of these the connected part with the largest sum
     score: logistic of log-odds of (e of the whole image) x (peak of e)
 
-W and b, fitted to the mean of the map, are applied to each of its cells (class activation maps: Zhou et al., arXiv 1512.04150).
-Sides are multiples of the stride plus 1: strided convolutions then pad both ends alike, so that the outer cells lie on the
-outer pixels. SHARE, sides and the score's constants are fitted for efficientnet-lite2 and photographs with one main thing
-(docs/evidence/photos.md).
+Sides are multiples of the stride plus 1: strided convolutions then pad both ends alike. SHARE, sides and the score's constants
+are fitted for efficientnet-lite2 and photographs with one main thing (docs/evidence/photos.md).
 
-Differs from the paper: probabilities instead of logits, several sizes, and the subtraction of q, without which a wide noun such
-as "dog", 118 of 1,000 classes, is a little everywhere.
+Differs from class activation maps (Zhou et al., arXiv 1512.04150): probabilities, several sizes, and q, without which a wide
+noun such as "dog", 118 of 1,000 classes, is a little everywhere.
 """
 
 import math
@@ -49,7 +47,6 @@ class ThingMap:
     """Where one thing is in an image."""
 
     size: tuple[int, int]
-    """Height and width of the image in pixels."""
     values: Float32[np.ndarray, "r c"]
     """Excess probability of the thing at each place of a grid, 0..1; see the module."""
     whole: float
@@ -74,16 +71,11 @@ class DenseProbabilities:
     """Probabilities of all classes at the places of an image, and in the whole."""
 
     size: tuple[int, int]
-    """Height and width of the image in pixels."""
     maps: tuple[Float[Tensor, "k _ _"], ...]
-    """Of each size."""
     whole: Float[Tensor, " k"]
 
     def of(self, classes: Sequence[int]) -> ThingMap:
-        """Compute the map of a thing, which is any of these classes.
-
-        Raises BadInput for no classes and for numbers that are no class.
-        """
+        """Compute the map of a thing, which is any of these classes."""
         numbers = sorted(set(classes))
         if not numbers or not 0 <= numbers[0] <= numbers[-1] < len(self.whole):
             raise BadInput(f"classes are {numbers[:5]}; give one or more of 0 to {len(self.whole) - 1}")
@@ -99,10 +91,7 @@ class DenseProbabilities:
 
 @torch.inference_mode()
 def dense_probabilities(encoder: Encoder, image: UInt8[np.ndarray, "h w 3"]) -> DenseProbabilities:
-    """Compute the softmax of an encoder's classifier at every place of an image, for each of `SIDES`.
-
-    Raises BadInput if the encoder has no classifier or its classifier does not read the mean of its last map.
-    """
+    """Compute the softmax of an encoder's classifier at every place of an image, for each of `SIDES`."""
     if not isinstance(encoder, ConvolutionalEncoder) or encoder.head is None:
         raise BadInput(
             f"a {type(encoder).__name__} does not classify the mean of a map; give a convolutional network with a classifier, "

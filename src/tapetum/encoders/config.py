@@ -135,9 +135,9 @@ OF_TRANSFORMERS = (
 """Networks that transformers computes, by the model_type in a config.json."""
 
 
-def half(size: int, crop: float = 0.9) -> Preprocessing:
+def half(size: int) -> Preprocessing:
     """Prepare as AugReg does: crop, to -1..1."""
-    return Preprocessing(size=(size, size), crop_fraction=crop, mean=HALF, std=HALF)
+    return Preprocessing(size=(size, size), crop_fraction=0.9, mean=HALF, std=HALF)
 
 
 def imagenet(size: int, crop: float = 0.875) -> Preprocessing:
@@ -182,18 +182,11 @@ def check_stem(stem: str, blocks: int, patch: int, width: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ViTConfig(EncoderConfig):
-    """A vision transformer."""
-
     width: int
-    """Channels of a token."""
     depth: int
-    """Blocks."""
     heads: int
-    """Heads of the attention in each block."""
     mlp_width: int
-    """Hidden channels of the MLP in each block."""
     patch: int = 16
-    """Side of a patch, in pixels."""
     image_size: tuple[int, int] = (224, 224)
     """Rows and columns of the images for whose grid there are positions; for others they are interpolated."""
     ragged: bool = False
@@ -206,11 +199,9 @@ class ViTConfig(EncoderConfig):
     rotary: Literal["dinov3"] | None = None
     """By which queries and keys are rotated in every block, positions or not; see `tapetum.layers.patches`."""
     class_position: bool = True
-    """The class token has a position too."""
     resample: Literal["timm", "big_vision", "transformers"] = "timm"
     """How positions are interpolated; see `tapetum.layers.patches`."""
     patch_bias: bool = True
-    """The linear layer on the patches has a bias."""
     stem: Literal["patch", "convolutions"] = "patch"
     """From pixels to tokens: a linear layer on each patch; or convolutions, which halve the image until a patch is one cell
     (arXiv 2106.14881): small networks and small data learn far sooner with them."""
@@ -220,7 +211,6 @@ class ViTConfig(EncoderConfig):
     """A norm of the tokens before the first block, as in CLIP."""
     norm_eps: float = 1e-6
     qkv_bias: bool = True
-    """Query, key and value have a bias."""
     key_bias: bool = True
     """The key has one, where query and value do; a softmax does not see it."""
     mlp: Literal["plain", "gated"] = "plain"
@@ -272,9 +262,7 @@ class DecoderConfig:
     """A decoder of the Gemma kind. The defaults are those of Gemma; what Gemma 2 adds is off."""
 
     width: int
-    """Channels of a token."""
     depth: int
-    """Blocks."""
     heads: int
     """Heads of the queries."""
     key_value_heads: int
@@ -282,7 +270,6 @@ class DecoderConfig:
     head_width: int
     """Channels of a head; heads * head_width need not be the width."""
     mlp_width: int
-    """Hidden channels of the gated MLP."""
     vocabulary: int
     """Kinds of tokens; the token embedding is also the last layer."""
     query_scale: float | None = None

@@ -26,7 +26,6 @@ class ConvolutionalEncoder(Encoder):
     """An encoder that outputs its last map: its cells are the tokens, their mean is the pooled vector."""
 
     stages: nn.Sequential
-    """Stages of blocks, finest first."""
     takes_bfloat16 = True
 
     def see(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:

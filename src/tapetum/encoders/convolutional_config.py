@@ -16,7 +16,6 @@ class ResNetConfig(EncoderConfig):
     block: Literal["basic", "bottleneck"] = "bottleneck"
     """basic: two 3x3 convolutions; bottleneck: 1x1, 3x3, and 1x1 to four times the width."""
     depths: tuple[int, int, int, int] = (3, 4, 6, 3)
-    """Blocks of each stage."""
     stem: Literal["7x7", "3x3"] = "7x7"
     """First convolution: 7x7 of stride 2 and a maximum of stride 2; or 3x3 of stride 1 and nothing, for images of 32 pixels
     (SimCLR, arXiv 2002.05709, appendix B.9), whose maps have a quarter of the strides."""
@@ -32,7 +31,6 @@ class ResNetConfig(EncoderConfig):
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of the four maps."""
         wider = 4 if self.block == "bottleneck" else 1
         return tuple(self.stem_width * 2**stage * wider for stage in range(4))
 
@@ -68,7 +66,6 @@ class NFNetConfig(EncoderConfig):
     depths: tuple[int, int, int, int] = (1, 2, 6, 3)
     """Blocks of each stage; F0 has these, F1 twice as many, and so on."""
     channels: tuple[int, int, int, int] = (256, 512, 1536, 1536)
-    """Channels of each stage."""
     stem_width: int = 128
     """Channels after the four convolutions of the stem; the first three have 1/8, 1/4 and 1/2 of it."""
     group_width: int = 128
@@ -101,7 +98,6 @@ NFNETS = {
         family="nfnet", config=NFNetConfig(), preprocessing=Preprocessing(size=(256, 256), crop_fraction=0.9)
     )
 }
-"""NFNets by name."""
 
 
 @dataclass(frozen=True, kw_only=True)

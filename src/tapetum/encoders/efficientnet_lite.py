@@ -1,8 +1,6 @@
 """EfficientNet-Lite: EfficientNet for small machines (arXiv 1905.11946, table 1; the changes of the Lite networks are in their
 authors' public code, https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite).
 
-Inverted residual blocks: channels are expanded six times, filtered separately (depthwise), and projected back.
-
     block   x --1x1, x6--norm, ReLU6--depthwise--norm, ReLU6--1x1--norm--+-->
             \\______________ where size and channels stay ________________/
 
@@ -33,7 +31,6 @@ LITE0 = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-"""The seven stages of Lite0."""
 MAPPED = (1, 2, 4)
 """Stages whose outputs are maps, of strides 4, 8 and 16."""
 
@@ -58,7 +55,6 @@ class InvertedResidual(nn.Module):
         self.project_norm = batch_norm(outward)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        """Compute the block's output."""
         layers: list[tuple[nn.Conv2d, nn.Module, Activation | None]]
         layers = [(self.depthwise, self.depthwise_norm, "relu6"), (self.project, self.project_norm, None)]
         if self.expand is not None and self.expand_norm is not None:

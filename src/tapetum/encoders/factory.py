@@ -1,15 +1,11 @@
 """Encoders: built with random weights, loaded from our files, converted from other libraries, saved.
 
 Our files are safetensors files whose header has family, config and preprocessing as JSON under the key "encoder". No code
-in a file is run. For everything else that can stand for an encoder see `tapetum.encoders.references`.
+in a file is run. A table of `architectures.SOURCES` is a module, or an object, with two functions; some have a third:
 
-A table of `architectures.SOURCES` is a module, or an object, with two functions; some have a third:
-
-    describe(architecture, state) -> (Architecture, state) or None   what the weights are, with their usual names
+    describe(architecture, state) -> (Architecture, state) or None   what the weights are, with their usual names; None: unknown
     rows(encoder) -> list of NameRow                                 the table of names for what it describes
     candidates(state) -> iterator of str                             models that weights without a name may be of
-
-If the module does not know such a network, `describe` returns None and the next one is asked.
 """
 
 import json
@@ -56,9 +52,6 @@ def build(name: str, seed: int = 0, **changes: Any) -> Encoder:
         name: one of `tapetum.encoders.names()`.
         seed: of the weights; torch's own random state is not changed.
         changes: fields of the config, such as classes=10, or for a ViT image_size=(96, 96).
-
-    Raises:
-        BadInput: the name or a field is unknown, or the values are incompatible.
     """
     return make(architecture(name, **changes), seed)
 
@@ -93,7 +86,6 @@ def _own(architecture: Architecture) -> Encoder:
 
 
 def describe(encoder: Encoder) -> Architecture:
-    """Describe the architecture of an encoder."""
     for family, parts in FAMILIES.items():
         if type(encoder.config) is dotted(parts.config):
             return Architecture(family=family, config=encoder.config, preprocessing=encoder.preprocessing)
@@ -132,7 +124,9 @@ def from_state(
     if isinstance(architecture, Mapping):
         check_sizes(architecture, " in the config")
         _check_above_0(architecture)
-    for table in map(dotted, _tables(source)):
+    if source not in SOURCES:
+        raise BadInput(f"there is no source {source!r}; it is one of {', '.join(SOURCES)}")
+    for table in map(dotted, SOURCES[source]):
         try:
             answer = table.describe(architecture, state)
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
@@ -176,12 +170,6 @@ def _check_above_0(config: Mapping[str, Any]) -> None:
                     raise BadInput(f"{name} is {value!r:.60} in the config; it must be a number above 0, to {LARGEST_SIZE:,}")
 
 
-def _tables(source: str) -> tuple[str, ...]:
-    if source not in SOURCES:
-        raise BadInput(f"there is no source {source!r}; it is one of {', '.join(SOURCES)}")
-    return SOURCES[source]
-
-
 def save(encoder: Encoder, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
     """Write weights (rounded to `dtype`), config, preprocessing and tokenizer to a safetensors file, whole or not at all."""
     tensors = {
@@ -208,9 +196,6 @@ def load(
             `tapetum pretrain`.
         device: where to put it; None is the CPU.
         dtype: of the weights; None is float32.
-
-    Raises:
-        BadInput: the file cannot be read, holds something else, or its tensors do not fit its config.
     """
     name = os.fspath(name_or_path)
     path = named_path(name)

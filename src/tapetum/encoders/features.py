@@ -92,8 +92,7 @@ class Encoder(nn.Module):
     ) -> Float[Tensor, "b 3 H W"]:
         """Resize, crop and normalise images (red, green, blue; 0..255) as the weights' preprocessing says.
 
-        Images in a list may differ in size. The result is float32 on the encoder's device. Raises BadInput for images of
-        another kind or shape.
+        Images in a list may differ in size. The result is float32 on the encoder's device.
         """
         device = next(self.parameters()).device
         if isinstance(images, (list, tuple)):
@@ -152,10 +151,7 @@ _PREPARED = "give floats (images, 3, rows, columns) on its device, as its method
 def prepare(
     images: UInt8[Tensor, "b h w 3"] | np.ndarray, how: Preprocessing, device: torch.device | None = None
 ) -> Float[Tensor, "b 3 H W"]:
-    """Resize, crop and normalise uint8 images; resized values are rounded to integers, as in image files.
-
-    Raises BadInput for images of another kind or shape.
-    """
+    """Resize, crop and normalise uint8 images; resized values are rounded to integers, as in image files."""
     from tapetum.core.devices import send_to_device
     from tapetum.types.checks import unmasked
 
@@ -174,7 +170,11 @@ def prepare(
     given = int(x.shape[2]), int(x.shape[3])
     size, goal = how.resized(*given), how.prepared(*given)
     if size != x.shape[2:]:
-        x = _resized(x, size, how)
+        if x.device.type == "cpu" and how.antialias:  # the integer kernel, which does as Pillow does
+            x = F.interpolate(x, size=size, mode=how.interpolation, align_corners=False, antialias=True)
+        else:
+            x = F.interpolate(x.float(), size=size, mode=how.interpolation, align_corners=False, antialias=how.antialias)
+            x = x.round_().clamp_(0, 255)
     spare = [have - want for have, want in zip(size, goal, strict=True)]
     top, left = (each // 2 if how.crop_offset == "down" else round(each / 2) for each in spare)
     x = x[:, :, top : top + goal[0], left : left + goal[1]]
@@ -187,10 +187,3 @@ def check_finite(numbers: Tensor) -> Tensor:
     if not torch.isfinite(numbers).all():
         raise BadInput("the network gives numbers that are not finite; its weights or its config are damaged, get them again")
     return numbers
-
-
-def _resized(x: Tensor, size: tuple[int, int], how: Preprocessing) -> Tensor:
-    if x.device.type == "cpu" and how.antialias:  # the integer kernel, which does as Pillow does
-        return F.interpolate(x, size=size, mode=how.interpolation, align_corners=False, antialias=True)
-    x = F.interpolate(x.float(), size=size, mode=how.interpolation, align_corners=False, antialias=how.antialias)
-    return x.round_().clamp_(0, 255)

@@ -1,15 +1,14 @@
-"""NFNet: a residual network without normalisation (High-Performance Large-Scale Image Recognition Without Normalization, arXiv
-2102.06171, section 4; the scaled weight standardisation is that of arXiv 2101.08692, section 4.3).
+"""NFNet: a residual network without normalisation (arXiv 2102.06171, section 4; weight standardisation: 2101.08692, 4.3).
 
-Fixed scaling replaces batch norm: every filter is standardised to mean 0 and variance 1 / fan-in, an activation is multiplied
-by the gain that preserves the variance of a standard normal input, and each block divides its input by its expected standard
-deviation (times `beta`), whose square grows by alpha^2 with each block of a stage.
+Every filter is standardised to mean 0 and variance 1 / fan-in, an activation is multiplied by the gain that preserves the
+variance of a standard normal input, and each block divides its input by its expected standard deviation (times `beta`), whose
+square grows by alpha^2 with each block of a stage.
 
     block   x --gelu-- * beta --+--1x1--3x3--3x3--1x1-- squeeze-excite -- * 2 * skip gain * alpha --+-->
                                 \\__ mean of 2x2, 1x1, where the size changes; else x itself ________/
 
-Differs from the paper: 1e-5 is added to the variance to avoid division by 0, as in timm; the public JAX code instead clamps
-variance times fan-in to at least 1e-4. Dropout and stochastic depth, used in the paper's training, are not included.
+Differs from the paper: 1e-5 is added to the variance, as in timm; the public JAX code clamps variance times fan-in to 1e-4 or
+more. Dropout and stochastic depth are not included.
 """
 
 import torch
@@ -41,7 +40,6 @@ class ScaledConv2d(nn.Conv2d):
         nn.init.zeros_(self.bias)  # pyright: ignore[reportArgumentType]
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        """Convolve."""
         x = pad_same(input, self.kernel_size[0], self.stride[0]) if self.same else input
         variance, mean = torch.var_mean(self.weight, (1, 2, 3), correction=0, keepdim=True)
         weight = (self.weight - mean) * ((variance + _EPSILON).rsqrt() * (self.gain * self.scale))
@@ -57,7 +55,6 @@ class SqueezeExcite(nn.Module):
         self.excite = nn.Conv2d(channels // 2, channels, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Scale."""
         return x * self.excite(F.relu(self.squeeze(x.mean((2, 3), keepdim=True)))).sigmoid()
 
 
@@ -85,7 +82,6 @@ class NormFreeBlock(nn.Module):
             nn.init.zeros_(self.convs[-1].gain)  # pyright: ignore[reportArgumentType]
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        """Compute branch and shortcut together."""
         active = F.gelu(x) * (self.gain * self.beta)
         if self.shortcut is not None:
             pooled = F.avg_pool2d(active, 2, 2, ceil_mode=True, count_include_pad=False) if self.stride > 1 else active

@@ -202,21 +202,16 @@ PUBLISHED = (
     _lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 260),
     *NAMED,
 )
-"""What `tapetum weights list` names of these."""
 
 HEADERS = {"encoder": _LOADER}
-"""Entry in the header of a safetensors file to what loads it."""
 KINDS = (
     *("vit", "vit_mae", "dinov2", "dinov2_with_registers", "clip", "clip_vision_model", "siglip", "siglip_vision_model"),
     *("metaclip_2", "metaclip_2_vision_model", "siglip2", "tipsv2"),
 )
 """The model_type of folders of transformers that have a table of names in `tapetum.encoders.tables`."""
 FOLDERS = dict.fromkeys((*KINDS, *OF_TRANSFORMERS, "timm", "open_clip"), f"{_REFERENCES}:from_folder")
-"""The model_type in the config.json of a folder to what loads it; folders of timm and of open_clip have none."""
 PREFIXES = dict.fromkeys(("timm", "torchvision", PORT, "random"), f"{_REFERENCES}:from_prefix")
-"""What stands before the colon of a reference to what loads it."""
 FOREIGN = f"{_REFERENCES}:has_names_of_an_encoder", f"{_REFERENCES}:from_foreign"
-"""Says of the names of tensors in a file without header whether they are of an encoder; and what loads it then."""
 
 
 PHOTOGRAPH = "http://images.cocodataset.org/val2017/000000039769.jpg"
@@ -248,4 +243,3 @@ REFERENCE_VALUES: dict[str, ReferenceValues] = {
         tolerance=0.1,
     ),
 }
-"""By the name of the weights."""

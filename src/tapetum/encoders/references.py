@@ -1,16 +1,13 @@
-"""References: one string that identifies an encoder, the same everywhere in the library and its commands.
+"""References: one string that identifies an encoder, everywhere in the library and its commands (docs/guides/weights.md).
 
     efficientnet-lite0         published weights, by name (`tapetum weights list`)
     mine.safetensors, run/     a file that `save` wrote; the folder of a run of tapetum pretrain or train odin
-    facebook/dinov2-small      a repository fetched from the Hub: tapetum weights fetch OWNER/NAME
-    dinov2-small/              a folder in repository layout, of transformers, timm or open_clip (`tapetum.encoders.folders`)
+    facebook/dinov2-small      a repository fetched from the Hub; or a folder in its layout (`tapetum.encoders.folders`)
     own.pth                    a state dict of timm or torchvision, if the names and shapes of its tensors are unambiguous
-    timm:NAME=FILE             a state dict of timm's model NAME; also torchvision:NAME=FILE
-    my_net.py:MyNet=FILE       weights or a state dict of your own encoder or module, with its class (tapetum.core.plugins)
-    timm:NAME                  timm's own pretrained weights of that name, fetched by timm (the extra `encoders`)
-    random:NAME                random weights of an architecture: resnet-50, or another library's, timm:vit_tiny_patch16_224
+    timm:NAME=FILE             a state dict of timm's model NAME; also torchvision:NAME=FILE, my_net.py:MyNet=FILE
+    timm:NAME, random:NAME     timm's own pretrained weights; random weights of an architecture, resnet-50 or timm:NAME
 
-`load` accepts all of them, and so does `tapetum.load`. No code in a file is run: only safetensors, or pickles of tensors alone.
+No code in a file is run: only safetensors, or pickles of tensors alone.
 """
 
 import os
@@ -151,8 +148,9 @@ def _fetched_by_timm(name: str) -> Encoder:
     try:
         theirs = timm.create_model(name, pretrained=True)
     except Exception as error:  # the name, the network, the disk: timm and huggingface_hub raise whatever they meet
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise BadInput(
-            f"timm cannot give weights of {name} ({_first_line(error)}); fetch the file on a machine with a network and give "
+            f"timm cannot give weights of {name} ({reason}); fetch the file on a machine with a network and give "
             f"timm:{name}=FILE, or random:timm:{name} for random weights"
         ) from error
     cfg: Any = theirs.pretrained_cfg
@@ -226,7 +224,3 @@ def from_foreign(reference: str | os.PathLike[str], device: Any = None, dtype: A
         f"{path} holds a network whose tensors leave open which one it is; give timm:NAME={path} or torchvision:NAME={path}, "
         "with the library's name of the model"
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]

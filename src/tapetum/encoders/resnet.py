@@ -86,7 +86,6 @@ class ResNet(ConvolutionalEncoder):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def see(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
-        """Compute the maps of the four stages."""
         x = convolve(images, self.stem, self.stem_norm, "relu")
         if self.config.stem == "7x7":
             # zeros around are as good as nothing there: no value is below

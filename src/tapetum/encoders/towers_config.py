@@ -18,18 +18,11 @@ _OTHERS = "'highest', 'last' and 'mean'"
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
-    """A text transformer."""
-
     width: int
-    """Channels of a token."""
     depth: int
-    """Blocks."""
     heads: int
-    """Heads of the attention in each block."""
     mlp_width: int
-    """Hidden channels of the MLP in each block."""
     vocabulary: int
-    """Kinds of tokens."""
     length: int
     """Tokens for which there are positions."""
     causal: bool
@@ -102,7 +95,6 @@ CLIP_TEXT = TextConfig(
     pooling="end",
     end_token=49407,
 )
-"""CLIP with an image tower of base size."""
 SIGLIP_TEXT = TextConfig(
     width=768,
     depth=12,
@@ -116,9 +108,7 @@ SIGLIP_TEXT = TextConfig(
     norm_eps=1e-6,
     activation="gelu_tanh",
 )
-"""SigLIP with an image tower of base size."""
 SIGLIP2_TEXT = replace(SIGLIP_TEXT, vocabulary=256_000)
-"""SigLIP 2 with an image tower of base size."""
 
 
 def _towers(image: str, text: TextConfig, projection: int = 0, logit_bias: bool = False) -> Architecture:
@@ -151,4 +141,3 @@ NAMED: dict[str, Architecture] = {
     "siglip2-so400m-14-towers": _siglip2("so400m", 14, 224),
     "siglip2-so400m-16-256-towers": _siglip2("so400m", 16, 256),
 }
-"""Published pairs."""

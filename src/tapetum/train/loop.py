@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """Result of a call of `fit`."""
-
     state: Literal["finished", "stopped"]
     """stopped: by max_minutes or a signal; the same call goes on from `checkpoint`."""
     step: int
@@ -56,14 +54,11 @@ class FitResult:
     """Loss of the last step; None if this call made none."""
     log: Path
     checkpoint: Path
-    """The newest checkpoint."""
     weights: Path
     """Folder of model.safetensors and one of each average by its name: the checkpoint itself; of one in parts, where the run is
     finished, the folder weights of the run."""
     read_model: Callable[[], nn.Module]
-    """Gets `model`."""
     read_averages: Callable[[], dict[str, dict[str, Tensor]]]
-    """Gets `averages`."""
 
     @cached_property
     def model(self) -> nn.Module:
@@ -177,7 +172,6 @@ class _Run:
         return make() if processes.main and not teacher else make_on_meta(make)
 
     def _new_teachers(self) -> dict[str, nn.Module]:
-        """Make the models that hold the averages that the task learns from."""
         averages = [average.name for average in self.config.every_average]
         for name in self.task.teachers:
             if name not in averages:

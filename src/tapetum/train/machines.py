@@ -37,9 +37,7 @@ class StepReport:
     """What a process reports after a step; `shared` makes of it what all processes report, so that all do the same."""
 
     stop: bool
-    """Stop after this step."""
     save: bool
-    """Save a checkpoint after this step."""
     save_failed: bool
     """The checkpoint that is being saved cannot be written."""
     signal: int | None

@@ -94,7 +94,6 @@ class State:
     optimizers: dict[str, torch.optim.Optimizer]
     """One for each of `Task.parts`, or one named ''."""
     averages: dict[str, MovingAverage]
-    """By name."""
     step: int = 0
     skipped: int = 0
     """Steps skipped for non-finite gradients, in all."""
@@ -117,15 +116,11 @@ def new_model(task: Task, config: TrainConfig, device: torch.device) -> nn.Modul
 def new_state(task: Task, config: TrainConfig, model: nn.Module) -> State:
     """Build the state of a run with its new model, which may already be sharded."""
     groups = ruled_groups(task.parameter_groups(model), model, config, task.layers(model) if config.layer_decay else ())
-    groups = [part for group in groups for part in _by_sharding(group)]
+    halves = ((group, sharded) for group in groups for sharded in (True, False))  # no kernel updates both kinds together
+    parts = ({**group, "params": [p for p in group["params"] if is_sharded(p) == sharded]} for group, sharded in halves)
+    groups = [part for part in parts if part["params"]]
     optimizers = {name: build_optimizer(groups, config, decay=number == 0) for number, name in enumerate(task.parts or ("",))}
     return State(model, optimizers, {each.name: MovingAverage(model, each, config.steps) for each in config.every_average})
-
-
-def _by_sharding(group: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Split groups that mix sharded and whole parameters, because no kernel updates both together."""
-    parts = [[p for p in group["params"] if is_sharded(p) == sharded] for sharded in (True, False)]
-    return [{**group, "params": part} for part in parts if part]
 
 
 def identity(task: Task, config: TrainConfig, world_size: int, model: nn.Module) -> dict[str, Any]:
@@ -218,7 +213,6 @@ def _load_sharded(state: State, path: Path) -> dict[str, dict[str, Tensor]]:
 
 
 def _file(part: str) -> str:
-    """Name the file of an optimiser's state, without its extension."""
     return f"optimizer-{part}" if part else "optimizer"
 
 

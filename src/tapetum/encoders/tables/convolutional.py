@@ -62,7 +62,6 @@ def norms(pairs: Mapping[str, str]) -> list[NameRow]:
 
 
 def _blocks(encoder: ResNet | NFNet | EfficientNetLite) -> Iterator[tuple[int, int, Any]]:
-    """Stage, index in the stage, and module of every block."""
     for i, stage in enumerate(encoder.stages.children()):
         for j, block in enumerate(stage.children()):
             yield i, j, block
@@ -142,7 +141,6 @@ class ConvolutionalTable:
         return changed(base, {"classes": len(state[bias]) if bias in state else 0}), with_counters(state)
 
     def rows(self, encoder: Encoder) -> list[NameRow]:
-        """List the library's names for an encoder."""
         make, head = _NAMES[type(encoder.config)]
         return make(encoder) + ([] if encoder.head is None else layers({"head": head}))
 

@@ -33,7 +33,6 @@ def describe(
 
 
 def rows(encoder: ResNet) -> list[NameRow]:
-    """List DetCon's names for an encoder."""
     pairs = _unit("stem", "initial_conv", "stem_norm", "initial_batchnorm")
     for i, stage in enumerate(encoder.stages.children()):
         for j, block in enumerate(stage.children()):
@@ -47,7 +46,6 @@ def rows(encoder: ResNet) -> list[NameRow]:
 
 
 def _unit(conv: str, their_conv: str, norm: str, their_norm: str) -> dict[str, str]:
-    """Name the tensors of a convolution and its norm."""
     return {
         f"{conv}.weight": f"{their_conv}/w",
         f"{norm}.weight": f"{their_norm}/scale",

@@ -49,7 +49,6 @@ _HIDDEN = "blocks.0.mlp.fc1"
 
 
 def rows(encoder: ViT) -> list[NameRow]:
-    """List timm's names for a DINOv3."""
     c = encoder.config
     table = [NameRow("cls_token", ("class_token",), lead=2), *layers({"patches": "patch_embed.proj", "norm": "norm"})]
     if c.registers:

@@ -258,7 +258,6 @@ def clip_block(ours: str, theirs: str) -> list[NameRow]:
 
 
 def _contrastive(config: Any, ours: str = "", theirs: str = "") -> list[NameRow]:
-    """CLIPVisionModel and SiglipVisionModel."""
     table = layers({f"{ours}patches": f"{theirs}embeddings.patch_embedding"}, config.patch_bias)
     table += same({f"{ours}positions": f"{theirs}embeddings.position_embedding.weight"})
     table += layers({f"{ours}norm": f"{theirs}post_layernorm"})

@@ -173,7 +173,6 @@ def check_names(stored: Iterable[str], rows: Iterable[NameRow], source: str) -> 
 
 
 def check_shape(name: str, stored: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Raise BadInput unless the shapes match."""
     if stored != expected:
         raise BadInput(f"{name} is {stored} where the config wants {expected}; are the weights of another architecture?")
 

@@ -35,10 +35,7 @@ _INTERPOLATIONS: dict[Any, Literal["bilinear", "bicubic"]] = {
 
 
 def of_timm(cfg: Mapping[str, Any], name: str) -> Preprocessing:
-    """Read timm's pretrained_cfg of a model, as timm's `resolve_data_config` does.
-
-    Raises BadInput for settings that tapetum does not support.
-    """
+    """Read timm's pretrained_cfg of a model, as timm's `resolve_data_config` does."""
     channels, rows, columns = cfg["input_size"]
     mode = cfg.get("crop_mode") or "center"
     if channels != 3 or mode not in ("center", "squash"):
@@ -143,7 +140,6 @@ def _config(name: str, kind: str, flavour: str, plain: ViTConfig) -> ViTConfig:
 
 
 def rows(encoder: ViT) -> list[NameRow]:
-    """List timm's names for a ViT."""
     config = encoder.config
     table = [NameRow("pos_embed", ("positions",), lead=1), *layers({"patches": "patch_embed.proj"}, bias=config.patch_bias)]
     if config.class_token:

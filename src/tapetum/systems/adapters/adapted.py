@@ -49,7 +49,6 @@ class AdapterSet(nn.Module):
             self.add_module(site.address.replace(".", "/") or "pooled", adapter)
 
     def at_sites(self) -> dict[Site, Adapter]:
-        """Find the adapter of each site."""
         return dict(zip(self.sites, self._modules.values(), strict=True))  # pyright: ignore[reportReturnType]
 
 
@@ -86,7 +85,6 @@ class Adapted(nn.Module):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """List the names of all adapters."""
         return tuple(self._woven)
 
     @property
@@ -114,7 +112,6 @@ class Adapted(nn.Module):
         self._woven[name] = woven
 
     def _like(self) -> Tensor:
-        """A number of the trunk's device and type."""
         return next((p for p in self._hidden[1].parameters() if p.is_floating_point()), torch.zeros(()))
 
     def remove(self, name: str) -> None:
@@ -180,11 +177,9 @@ class Adapted(nn.Module):
         return self
 
     def sites(self, name: str) -> tuple[Site, ...]:
-        """List the sites of an adapter."""
         return tuple(self.at_sites(name))
 
     def at_sites(self, name: str) -> dict[Site, Adapter]:
-        """List the modules of an adapter by site."""
         self.network(name)
         return self.adapters[name].at_sites()  # pyright: ignore[reportCallIssue]
 

@@ -29,7 +29,6 @@ class DemonstrationFrames(ShuffledExamples):
         return len(self.demos)
 
     def plain(self, k: int) -> dict[str, Tensor]:
-        """Load frame k as it is."""
         return {
             "number": torch.tensor(k),
             "image": prepare(self.demos.frames[k][None], self.preprocessing)[0],
@@ -79,13 +78,11 @@ class CloneTask(AdaptTask):
         cast(PolicyHead, model.head).measure(torch.cat(pooled), torch.from_numpy(demos.own), torch.from_numpy(demos.actions))
 
     def dataset(self) -> Dataset:
-        """Build the data set of frames with actions."""
         return self.frames if self.below is None else Recorded(self.frames, self.below, self.run.steps * self.run.batch_size)
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the mean squared error of standardised actions."""
         headed = cast(Headed, model)
         target = cast(PolicyHead, headed.head).action(batch["action"])
         return F.mse_loss(self.answer(headed, batch, batch["own"]), target), {}
@@ -102,7 +99,6 @@ class CloneTask(AdaptTask):
         return {name: cast(float, tried[name]) for name in ("success", "low", "high", "any")}
 
     def _error(self, model: Headed) -> float:
-        """The mean squared error of standardised actions on held-out frames."""
         checks, device, total = cast(DemonstrationFrames, self.checks), next(model.head.parameters()).device, 0.0
         for rows in np.array_split(np.arange(len(checks)), -(-len(checks) // AT_A_TIME)):
             images = model.prepare(checks.demos.frames[rows])
@@ -112,5 +108,4 @@ class CloneTask(AdaptTask):
         return total / checks.demos.actions.size
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe everything that determines the result."""
         return {**self.described(), "seeds": list(self.frames.demos.seeds), "frames": len(self.frames)}

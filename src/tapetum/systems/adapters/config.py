@@ -20,7 +20,6 @@ Section = Literal["bottom", "middle", "top"]
 Form = Literal["series", "parallel", "bottleneck", "lora"]
 SECTIONS: tuple[Section, ...] = get_args(Section)
 PRESETS = (*SECTIONS, "bottom-middle", "bottom-top", "middle-top", "bottom-middle-top", "all-blocks")
-"""Names of sets of places."""
 LEAST_RANK, MOST_RANK = 8, 64
 """Limits of the ranks that are chosen where none is given."""
 
@@ -61,7 +60,6 @@ class AdapterConfig:
     rank: int | None = None
     """Inner channels of bottlenecks; None: `default_rank`."""
     activation: str = "gelu"
-    """Between the layers of a bottleneck."""
     scale: bool = False
     """Each adapter is multiplied by a learned number that starts at 1."""
     init: Literal["zero", "near_zero"] = "zero"

@@ -62,7 +62,6 @@ class ShuffledExamples(Dataset):
         raise NotImplementedError
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """Load sample `number` of the stream."""
         example = self.plain(Shuffle(len(self), self.seed)(number))
         if self.shift:
             x, y = sample_generator(self.seed, number).integers(-self.shift, self.shift + 1, 2)
@@ -71,7 +70,6 @@ class ShuffledExamples(Dataset):
         return example
 
     def plain(self, k: int) -> dict[str, Tensor]:
-        """Load example k unchanged."""
         raise NotImplementedError
 
 
@@ -80,7 +78,6 @@ class OwnImages(ShuffledExamples):
     """Prepared images, each with a target of any shape."""
 
     examples: Sequence[tuple[Path, Any]]
-    """Files, and numbers or arrays."""
     preprocessing: Preprocessing
     seed: int = 0
     shift: int = 0
@@ -266,7 +263,6 @@ class Recorded(Dataset):
         return len(self.examples)
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """Load sample `number` of the stream."""
         k = Shuffle(len(self), self.examples.seed)(number)
         if k not in self._kept:
             first = k - k % self._together

@@ -57,7 +57,6 @@ class Demonstrations:
         return len(self.frames)
 
     def some(self, episodes: Sequence[int]) -> "Demonstrations":
-        """Select only the demonstrations with these numbers."""
         rows = np.isin(self.episode, episodes)
         arrays = {name: getattr(self, name)[rows] for name in ("frames", "own", "actions", "episode")}
         return replace(self, **arrays, seeds=tuple(self.seeds[i] for i in episodes))
@@ -133,7 +132,6 @@ def read_demos(folder: Path) -> Demonstrations:
 
 
 def _episode(path: Path, action_size: int, own_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Frames, proprioception and actions of a file."""
     try:
         with np.load(no_pipe(path), allow_pickle=False) as stored:
             frames, own, actions = (stored[key] for key in ("frames", "own", "actions"))
@@ -163,9 +161,8 @@ def read_lerobot_demos(
 ) -> Demonstrations:
     """Read the demonstrations of a data set, or of the episodes and the camera given in an address.
 
-    Frames are resized to squares of the preprocessing's height, as it resizes them. `own` is the state, or the `columns` for
-    a camera, one beside the other. Raises BadInput for a set without actions, camera or columns, and for values that are not
-    finite.
+    Frames are resized to squares of the preprocessing's height, as it resizes them. `own` is the state, or the `columns` for a
+    camera, one beside the other.
     """
     from tapetum.encoders.features import prepare
     from tapetum.systems.adapters.data import square
@@ -213,7 +210,6 @@ def hold_out(demos: Demonstrations) -> tuple[Demonstrations, Demonstrations | No
 
 
 def _numbers(values: np.ndarray, name: str) -> np.ndarray:
-    """Numbers as float32 (t, k)."""
     if values.dtype.kind not in "fiub" or values.ndim > 2:
         raise BadInput(f"{name} is {values.dtype} {values.shape}; wanted numbers, a row a frame")
     if not np.isfinite(values).all():

@@ -30,7 +30,6 @@ class OwnTask(TargetTask):
     """What the head takes: the pooled vectors (b, width), standardised, or the maps, finest first, each (b, channels, h, w)."""
 
     def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder]):
-        """List the images, and describe the head."""
         preset = run.preset.removesuffix("-top") if self.reads == "maps" else run.preset  # the top changes pooled vectors alone
         super().__init__(replace(run, preset=preset), trunk)
         self.folder, made = Path(run.data), trunk()
@@ -72,11 +71,9 @@ class OwnTask(TargetTask):
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the loss of a batch."""
         return self.head_loss(self.answer(cast(Headed, model), batch), batch["target"]), {}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Compute the scores on held-out images."""
         device = next(cast(Headed, model).head.parameters()).device
         examples = [self.checks.plain(k) for k in range(len(self.checks))]
         outputs = [model(example["image"][None].to(device)).cpu() for example in examples]

@@ -16,7 +16,6 @@ from tapetum.core.plugins import is_reference
 from tapetum.systems.adapters.config import AdapterConfig, check_name
 
 TASKS = "classify", "segment", "clone"
-"""Tasks of the package."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +105,6 @@ RECIPES: Mapping[str, AdaptRun] = {
     "segment": AdaptRun(task="segment", batch_size=8),
     "clone": AdaptRun(task="clone"),
 }
-"""Runs by task, whose data is still to be named."""
 _PUBLISHED: dict[str, Any] = {
     "trunk": "resnet-50",  # section 4: NFNet-F0, ResNet-50 and ViT-B/16, with weights of ImageNet and others
     "preset": "bottom-middle-top",  # section 3
@@ -134,7 +132,6 @@ PRESETS: Mapping[tuple[str, str], AdaptRun] = {
     **{(task, "own"): run for task, run in RECIPES.items()},
     **{("clone", suite): run for suite, run in PAPER.items()},
 }
-"""All runs, by task and suite."""
 
 
 def recipe(task: str, data: str, **changes: Any) -> AdaptRun:

@@ -51,8 +51,6 @@ from tapetum.video.lerobot import STATE
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedAdapters:
-    """What a run ends with."""
-
     weights: Path
     """File of adapters and head; of the regime full, of the head, whose trunk is encoder.safetensors beside it."""
     scores: Mapping[str, float]
@@ -153,10 +151,7 @@ def _columns(run: AdaptRun, camera: str) -> tuple[str, ...]:
 
 
 def trunk_maker(run: AdaptRun, pixels: int | None) -> Callable[[], Encoder]:
-    """Make a function that loads a run's trunk with its preprocessing; `pixels` is the data's, if the run does not say.
-
-    Raises BadInput if it is not an encoder.
-    """
+    """Make a function that loads a run's trunk with its preprocessing; `pixels` is the data's, if the run does not say."""
 
     return partial(_load_trunk, run.trunk, run.pixels or pixels)
 
@@ -204,8 +199,7 @@ def _save(run: AdaptRun, model: Headed, out: Path) -> Path:
 def load_headed(path: str | os.PathLike[str], trunk: Any = None) -> Headed:
     """Load adapters and head from a run's file, with the trunk that it names, or a given one.
 
-    For your own task, pass CLASS=FILE, as `my_task.py:MyTask=run/adapter.safetensors`. Raises BadInput for a file without a
-    head, or of another trunk.
+    For your own task, pass CLASS=FILE, as `my_task.py:MyTask=run/adapter.safetensors`.
     """
     own, file = split_reference(os.fspath(path), "task")
     if file:
@@ -253,10 +247,7 @@ class RobotPolicy:
 
     @torch.no_grad()
     def select_action(self, batch: Mapping[str, Any]) -> Float[Tensor, "b a"]:
-        """Compute the actions for a batch of observations, in the units of the demonstrations, on the policy's device.
-
-        Raises BadInput if the image or the state is missing, or has a wrong shape or range.
-        """
+        """Compute the actions for a batch of observations, in the units of the demonstrations, on the policy's device."""
         images = self.headed.prepare(self._images(batch))
         return cast(PolicyHead, self.headed.head).actions(self.headed(images, self._state(batch, images)))
 

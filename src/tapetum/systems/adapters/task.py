@@ -39,7 +39,6 @@ class FeatureNorm(nn.BatchNorm1d):
         super().__init__(width, affine=False)
 
     def measure(self, features: Float[Tensor, "n width"]) -> None:
-        """Initialise with the statistics of these features."""
         assert self.running_mean is not None
         assert self.running_var is not None
         self.running_mean.copy_(features.float().mean(0))
@@ -67,7 +66,6 @@ class PixelHead(nn.Module):
         self.outs = nn.ModuleList(zero_linear(width, classes) for width in channels)
 
     def measure(self, features: Features) -> None:
-        """Take the figures of these features."""
         for norm, feature_map in zip(self.norms, features.maps, strict=True):
             norm.measure(feature_map.movedim(1, -1).flatten(0, 2))  # pyright: ignore[reportCallIssue]
 
@@ -96,7 +94,6 @@ class PolicyHead(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(inward, actions))
 
     def measure(self, pooled: Float[Tensor, "n e"], own: Float[Tensor, "n p"], actions: Float[Tensor, "n a"]) -> None:
-        """Take the statistics of demonstrations."""
         self.norm.measure(pooled)
         self.action.measure(actions)
         if self.own_norm.mean.numel():
@@ -123,12 +120,10 @@ class FeatureHead(nn.Module):
         self.norm, self.out = None if width is None else FeatureNorm(width), out
 
     def measure(self, features: Features) -> None:
-        """Take the figures of these features."""
         if self.norm is not None:
             self.norm.measure(features.pooled)
 
     def forward(self, features: Any) -> Tensor:
-        """Compute the outputs of the head."""
         return self.out(features if self.norm is None else self.norm(features))
 
 
@@ -179,13 +174,11 @@ class Headed(nn.Module):
         return self.of(self.trunk(images), own)
 
     def of(self, features: Features, own: Tensor | None = None) -> Tensor:
-        """Compute the head's output for features."""
         if reads_maps(self.about):
             return self.head(features.maps)
         return self.of_pooled(features.pooled, own)
 
     def of_pooled(self, pooled: Float[Tensor, "b e"], own: Tensor | None = None) -> Tensor:
-        """Compute the head's output for pooled vectors."""
         return self.head(pooled, own) if isinstance(self.head, PolicyHead) else self.head(pooled)
 
     def prepare(self, images: Any) -> Float[Tensor, "b 3 H W"]:
@@ -287,7 +280,6 @@ class TargetTask(AdaptTask):
     """Images with a target each."""
 
     train: ListedImages | OwnImages
-    """To learn from."""
 
     def measure(self, model: Headed) -> None:
         """Measure features of the first training examples."""
@@ -303,11 +295,9 @@ class TargetTask(AdaptTask):
         model.head.measure(joined)  # pyright: ignore[reportCallIssue]
 
     def dataset(self) -> Dataset:
-        """Build the data set of images with targets."""
         return self.train if self.below is None else Recorded(self.train, self.below, self.run.steps * self.run.batch_size)
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe everything that determines the result."""
         return self.described()
 
 
@@ -315,7 +305,6 @@ class ImageTask(TargetTask):
     """Classes of images, or of their pixels."""
 
     def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], train: ListedImages, checks: ListedImages):
-        """Train on `train`, evaluate on `checks`."""
         super().__init__(run, trunk)
         self.train, self.checks = train, checks
         made = trunk()
@@ -325,7 +314,6 @@ class ImageTask(TargetTask):
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute cross entropy."""
         logits, target = self.answer(cast(Headed, model), batch), batch["target"]
         if target.ndim > 1:
             logits = F.interpolate(logits, size=target.shape[-2:], mode="bilinear", align_corners=False)

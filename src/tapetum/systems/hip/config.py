@@ -25,7 +25,6 @@ class Modality:
 
     @property
     def length(self) -> int:
-        """Count the elements."""
         return prod(self.shape)
 
 
@@ -53,7 +52,6 @@ class HipConfig:
     latents: tuple[int, ...]
     """Latents of each group."""
     channels: tuple[int, ...]
-    """Channels of each latent."""
     self_layers: tuple[int, ...]
     """Self-attention layers after the cross-attention."""
     self_heads: tuple[int, ...]
@@ -127,7 +125,6 @@ class HipConfig:
 
     @property
     def blocks(self) -> int:
-        """Count the blocks."""
         return len(self.groups)
 
     @property

@@ -24,7 +24,6 @@ class ModalitySpan:
 
     name: str
     length: int
-    """Elements."""
     first: int
     """Number of its first group."""
     groups: int
@@ -49,12 +48,10 @@ class Grouping:
 
     @property
     def groups(self) -> int:
-        """Count all groups together."""
         return 1 if self.flat else sum(span.groups for span in self.spans)
 
     @property
     def padding(self) -> int:
-        """Count the elements that are padding."""
         return self.groups * self.width - sum(span.length for span in self.spans)
 
     def group(self, parts: "Mapping[str, Tensor]") -> "Tensor":
@@ -98,8 +95,6 @@ def grouping(lengths: Mapping[str, int], groups: int, flat: bool = False) -> Gro
     >>> plan = grouping({"image": 1024, "label": 32}, 16)
     >>> [(span.groups, span.own, span.tail) for span in plan.spans], plan.width
     ([(15, 69, 11), (1, 32, 0)], 69)
-
-    Raises BadInput for no modality, or more modalities than groups.
     """
     if not lengths:
         raise BadInput("there is no modality; give one or more")

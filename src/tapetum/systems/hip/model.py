@@ -6,13 +6,10 @@ Source: HiP (arXiv 2202.10890) and its public code; with `HipConfig.flat`, Perce
         ... --processor, one group--> ... --block n-1, queries + latents of block 0--> (b, g, k, c)
         --head: position codes ask within their group--> (b, g, m, e) --ungroup, unembed--> {name: (b, n, c)}
 
-Weights are shared between the groups of a block, its latents are not. Labels (`HipConfig.labels`) enter as further inputs of
-the processor and are read from it by position codes of their own.
+Weights are shared between the groups of a block, its latents are not. Labels enter and leave at the processor.
 
-Differs from the public code: modalities are given when a model is made, in an order of our own choice, not sorted by name;
-with several data sets each modality has a projection of its codes (there the first modality of each data set shares one, and so
-on); latents are given back by block and group, not cut as if they were inputs; `activation_name`, which has no effect there,
-is left out; masks of padding are possible.
+Differs from the public code: modalities keep the order in which they are given; with several data sets each modality has a
+projection of its codes (there the first modality of each data set shares one, and so on); padding can be masked.
 """
 
 from collections.abc import Collection, Mapping
@@ -37,8 +34,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HipOutput:
-    """Outputs of a forward pass."""
-
     reconstruction: dict[str, Tensor]
     """(b, n, c) of each modality that was asked for."""
     features: dict[str, Tensor]
@@ -85,20 +80,15 @@ class HipBlock(nn.Module):
     ) -> Float[Tensor, "b g k c"]:
         """Compute latents for inputs that are in groups already (`regrouped`)."""
         queries = self.latents.unflatten(0, (self.groups, self.rows)).expand(x.shape[0], -1, -1, -1)
-        if self.training and self.trained_rows < self.rows:
-            queries = _draw_queries(queries, self.trained_rows)
+        if self.training and self.trained_rows < self.rows:  # without replacement, for each example and group
+            order = torch.rand(queries.shape[:3], device=queries.device).argsort(-1)[..., : self.trained_rows]
+            queries = queries.gather(2, order[..., None].expand(-1, -1, -1, queries.shape[-1]))
         if skip is not None:
             queries = queries + (skip if self.skip is None else self.skip(skip))
         z = self.cross(queries, x, mask)
         for layer in self.layers:
             z = layer(z)
         return z
-
-
-def _draw_queries(queries: Float[Tensor, "b g k c"], count: int) -> Float[Tensor, "b g j c"]:
-    """`count` of the queries, drawn without replacement for each example and group."""
-    order = torch.rand(queries.shape[:3], device=queries.device).argsort(-1)[..., :count]
-    return queries.gather(2, order[..., None].expand(-1, -1, -1, queries.shape[-1]))
 
 
 def regrouped(x: Float[Tensor, "b g n c"], groups: int, how: str) -> Float[Tensor, "b h m c"]:
@@ -159,8 +149,6 @@ class Hip(nn.Module):
 
         `inputs` are packed into groups in their order; `kept` is what is not hidden (`masking`), None hides nothing. By default
         all inputs are reconstructed; if `decode` names none that the decoder gives, blocks after the processor are not run.
-
-        Raises BadInput for an unknown modality, a wrong shape, batches that differ, or a name in `decode` that is no input.
         """
         batch = check_inputs(inputs, self.modalities)
         decoded = set(inputs if decode is None else decode)
@@ -205,7 +193,6 @@ class Hip(nn.Module):
     def _later_blocks(
         self, first: Tensor, inputs: Mapping[str, Tensor], runs_decoder: bool
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Latents of all blocks, and features of labels."""
         config, latents, features = self.config, [first], {}
         labels = [name for name in inputs if name in config.labels]
         for i in range(1, config.blocks if runs_decoder else config.processor + 1):
@@ -222,7 +209,6 @@ class Hip(nn.Module):
         return latents, features
 
     def _decoded(self, plan: Grouping, names: list[str], latents: Tensor, queries: Tensor) -> dict[str, Tensor]:
-        """Features of some modalities, from the groups that hold them."""
         if not plan.flat and len(names) < len(plan.spans):
             rows = [g for s in plan.spans if s.name in names for g in range(s.first, s.first + s.groups)]
             plan = grouping_of(plan, names)

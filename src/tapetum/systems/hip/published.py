@@ -17,7 +17,5 @@ PUBLISHED = (
         verbs=("embed",),
     ),
 )
-"""What `tapetum weights list` names of this system."""
 
 HEADERS = {"hip": _LOADER}
-"""Entry in the header of a safetensors file to what loads it."""

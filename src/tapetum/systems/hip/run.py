@@ -21,13 +21,10 @@ from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.process_group import join_process_group
 
 MASKED, CLASSES = "1-masked", "2-classes"
-"""Folders of the phases."""
 
 
 @dataclass(frozen=True)
 class FinishedHip:
-    """Result of a run."""
-
     weights: Path
     """A file for `tapetum.systems.hip.weights.load` and `tapetum embed`."""
     scores: Mapping[str, float]
@@ -37,8 +34,7 @@ class FinishedHip:
 def train_hip(run: HipRun, launch: Launch, say: Callable[[str], None] = print) -> FinishedHip | None:
     """Train through both phases in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
 
-    `say` gets lines about the data. Raises BadInput for data that is not there, or a run that is to learn classes
-    where the data has none.
+    `say` gets lines about the data.
     """
     if not run.mae_steps and not run.steps:
         raise BadInput("a run has no steps of either kind; give it some")
@@ -68,7 +64,6 @@ def hip_config(run: HipRun, launch: Launch, steps: int) -> TrainConfig:
 def _train(
     run: HipRun, launch: Launch, train: HipSplit, checks: HipSplit, configs: Mapping[str, TrainConfig]
 ) -> FinishedHip | None:
-    """Phase after phase, each in its folder."""
     start: Path | None = None
     scores: dict[str, float] = {}
     task: MaskedTask | ClassTask

@@ -176,7 +176,6 @@ class ClassTask(Task):
         return torch.cat(rows)
 
     def dataset(self) -> HipExamples:
-        """Load examples with targets."""
         return self.examples
 
     def loss(

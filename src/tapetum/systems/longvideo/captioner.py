@@ -6,13 +6,10 @@
 
     x + tanh(a) attention(norm(x), latents), then x + tanh(b) mlp(norm(x))      before a block of the language model
 
-LongViViT (arXiv 2312.07395, section 3.4); resampler and gates are those of Flamingo (arXiv 2204.14198, section 2.2 and appendix
-A.1). The language model is unchanged: hooks on its blocks call the cross-attention, and without a video, or while the gates are
-0, its logits are bit-identical.
+LongViViT (arXiv 2312.07395, section 3.4); resampler and gates are Flamingo's (arXiv 2204.14198, section 2.2, appendix A.1).
 
-Differs from the papers: the language models are small; LongViViT's numbers of latents and blocks are in an appendix that was
-not available; the resampler adds no positions in time, which the mean removes; answers by likelihood use the mean
-log-probability of an option's tokens, which the paper does not specify.
+Differs from the papers: numbers of latents and blocks, which were not available; no positions in time in the resampler;
+answers by likelihood use the mean log-probability of an option's tokens, which the paper does not specify.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +40,6 @@ class CellMeans:
         self.count: Tensor | None = None
 
     def add(self, features: EncodedVideo) -> "CellMeans":
-        """Add the tokens of segments."""
         tokens, valid = features.tokens.flatten(1, 2), features.valid.flatten(1, 2)
         cells = features.cells.flatten(1, 2)
         kind = torch.promote_types(tokens.dtype, torch.float32)
@@ -71,7 +67,6 @@ class ResamplerBlock(nn.Module):
         self.attention, self.mlp = Attention(width, heads), Mlp(width, 4 * width)
 
     def forward(self, latents: Float[Tensor, "b l d"], cells: Float[Tensor, "b c d"]) -> Float[Tensor, "b l d"]:
-        """Compute the latents after the block."""
         own = self.norm(latents)
         latents = latents + self.attention(own, torch.cat([self.cell_norm(cells), own], 1))
         return latents + self.mlp(self.mlp_norm(latents))
@@ -107,7 +102,6 @@ class GatedCrossAttention(nn.Module):
         self.apply(start_linear)
 
     def forward(self, x: Float[Tensor, "b n w"], latents: Float[Tensor, "b l w"]) -> Float[Tensor, "b n w"]:
-        """Compute the tokens after the layer."""
         x = x + torch.tanh(self.gate) * self.attention(self.norm(x), latents.to(x.dtype))
         return x + torch.tanh(self.mlp_gate) * self.mlp(self.mlp_norm(x))
 
@@ -139,7 +133,6 @@ class Captioner(nn.Module):
 
     @property
     def language(self) -> ByteLanguage | ForeignLanguage:
-        """Get the language model."""
         return self._foreign[0] if self.own_language is None else self.own_language
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Captioner":
@@ -212,8 +205,7 @@ class Captioner(nn.Module):
     def score_options(self, latents: Float[Tensor, "1 l w"], question: str, options: Sequence[str]) -> list[float]:
         """Compute the mean log-probability of each option's tokens after the question, which may be empty.
 
-        If both together are too long, the beginning of the question is cut. Raises BadInput for no options, an empty one, and
-        one that is too long by itself.
+        If both together are too long, the beginning of the question is cut.
         """
         check_several(options, "options")
         prompt = self.language.encode(question)
@@ -239,10 +231,7 @@ class Captioner(nn.Module):
         settings: SamplingConfig | None = None,
         max_new_tokens: int | None = None,
     ) -> list[str]:
-        """Generate a text for each video, after a common beginning.
-
-        Raises BadInput if that leaves no token.
-        """
+        """Generate a text for each video, after a common beginning."""
         ids = self.language.encode(begin)
         count = self.config.length - len(ids) if max_new_tokens is None else max_new_tokens
         if count < 1 or len(ids) + count > self.config.length:

@@ -28,15 +28,10 @@ class VideoConfig:
     """A video transformer: LongViViT, MC-ViT and their baselines, as one class."""
 
     width: int = 768
-    """Channels of a token."""
     depth: int = 12
-    """Blocks."""
     heads: int = 12
-    """Of attention."""
     mlp_width: int = 3072
-    """Hidden channels of the blocks' MLPs."""
     size: tuple[int, int] = (256, 256)
-    """Rows and columns of a frame."""
     tubelet: tuple[int, int, int] = (2, 16, 16)
     """Frames, rows and columns of a token; (4, 16, 16) and (2, 32, 32) are the coarse ones of LongViViT's study."""
     kernels: tuple[Kernel, ...] = ()
@@ -50,13 +45,10 @@ class VideoConfig:
     segment_frames: int = 16
     """Frames of a segment, in every form of memory but joint."""
     activation: Literal["gelu", "gelu_tanh", "quick_gelu"] = "gelu"
-    """Of the MLPs."""
     norm_eps: float = 1e-6
-    """Of the layer norms."""
     norm_before: bool = False
     """A norm before the first block (CLIP)."""
     qkv_bias: bool = True
-    """Query, key and value have biases."""
     layer_scale: float | None = None
     """First value of the numbers that multiply each part of a block (DINOv2); none by default."""
 
@@ -102,7 +94,6 @@ class VideoConfig:
     adapter_width: int = 0
     """Hidden channels of adapters; 0: a quarter of `width`."""
     lora_rank: int = 16
-    """Rank of low-rank changes."""
 
     def __post_init__(self) -> None:
         counts = "width", "depth", "heads", "mlp_width", "frames", "segment_frames", "tubelet", "memory_cap"
@@ -131,12 +122,10 @@ class VideoConfig:
 
     @property
     def slots(self) -> int:
-        """Number of time steps in the position embedding."""
         return -(-self.frames // self.tubelet[0])
 
     @property
     def segment_slots(self) -> int:
-        """Number of time steps in a segment."""
         return self.segment_frames // self.tubelet[0]
 
 

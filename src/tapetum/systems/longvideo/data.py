@@ -39,13 +39,10 @@ _BLANK = np.zeros((1, 1, 1, 3), np.uint8)
 
 @dataclass(frozen=True)
 class CaptionedClip:
-    """A clip with its text."""
-
     frames: Frames
     """As many as the run has, or fewer."""
     text: str
     image: UInt8[np.ndarray, "h w 3"]
-    """One frame of it."""
     image_text: str
     wrong: tuple[str, ...] = ()
     """Of a question: it with each wrong answer."""
@@ -53,8 +50,6 @@ class CaptionedClip:
 
 @dataclass(frozen=True)
 class _Listed:
-    """A video in a folder, and a text of it."""
-
     path: Path
     text: str
     wrong: tuple[str, ...] = ()
@@ -63,16 +58,11 @@ class _Listed:
 
 
 class ClipSource(Protocol):
-    """Clips with texts."""
-
     count: int | None
     """Training clips; None: without end."""
     validation_count: int
-    """Validation clips."""
 
-    def training_clip(self, k: int, rng: np.random.Generator) -> CaptionedClip:
-        """Make training clip k."""
-        ...
+    def training_clip(self, k: int, rng: np.random.Generator) -> CaptionedClip: ...
 
     def validation_clip(self, k: int) -> CaptionedClip:
         """Make validation clip k, the same at every call."""
@@ -83,9 +73,7 @@ class ClipSource(Protocol):
 class ScoredClips(Protocol):
     """Clips with their own scores, in place of retrieval."""
 
-    def score(self, model: VideoText, vectors: Tensor) -> Mapping[str, float]:
-        """Score the vectors of the validation clips."""
-        ...
+    def score(self, model: VideoText, vectors: Tensor) -> Mapping[str, float]: ...
 
 
 class FileClips:
@@ -109,7 +97,8 @@ class FileClips:
             raise BadInput(f"{place} holds {total} questions; few or short episodes leave none, so give it more, of 8 seconds")
         if total < 2:
             raise BadInput(f"{place} holds {total} clips with texts; give 2 or more")
-        of = range(total) if self._listed is None else _number_videos([each.path for each in self._listed])
+        known: dict[Path, int] = {}
+        of = range(total) if self._listed is None else [known.setdefault(each.path, len(known)) for each in self._listed]
         validation = [k for k in range(total) if of[k] % 10 == 9] or [k for k in range(total) if of[k] == of[-1]]
         if len(validation) == total:
             raise BadInput(f"{place} has texts of one video alone; give two or more, so that one can be held out")
@@ -184,14 +173,7 @@ def open_clips(run: VideoTextRun) -> ClipSource:
     return FileClips(run)
 
 
-def _number_videos(paths: list[Path]) -> list[int]:
-    """Number videos in order of first appearance."""
-    known: dict[Path, int] = {}
-    return [known.setdefault(path, len(known)) for path in paths]
-
-
 def _episodes(place: Path) -> list[_Listed]:
-    """Read the captions of each video of a folder."""
     return [_Listed(path, text) for path, entry in _lines(place, "captions.jsonl") for text in [entry.text("caption")]]
 
 
@@ -219,7 +201,6 @@ def _from_nextqa(each: Question) -> _Listed:
 
 
 def _lines(place: Path, name: str) -> Iterator[tuple[Path, JsonEntry]]:
-    """Lines about a folder's videos, each with its file."""
     if not (place / name).is_file():
         more = ", or of NExT-QA" if name == "questions.jsonl" else ""
         raise BadInput(f"{place} holds no {name}; give a folder of tapetum scenes episodes{more}")

@@ -6,12 +6,10 @@
     consolidated   [ seg 0 ]<k[ seg 1 ]<k[ seg 2 ]        MC-ViT: and to k memories of each of those before (equation 4)
     compressed     [ seg 0 ]<c[ seg 1 ]<c[ seg 2 ]        MeMViT: and to a learned pooling of the last two
 
-All but the last have the same weights: `memory` is a setting that can be changed on a trained network. One call for a whole
-video (`encoder(video)`) and one per segment (`start`, `step`) give the same numbers.
+All but the last have the same weights. One call for a video, or one per segment (`start`, `step`), gives the same numbers.
 
-Differs from the papers: what is stored, where the norm is and whether gradients pass are settings, since MC-ViT's equation and
-pseudo-code disagree (`VideoConfig`); memory grows with each segment, without the paper's bound, unless `memory_cap` is given; a
-last segment may be shorter.
+Differs from the papers: where MC-ViT's equation and pseudo-code disagree there are settings (`VideoConfig`); memory grows with
+each segment unless `memory_cap` is given; a last segment may be shorter.
 """
 
 from dataclasses import dataclass, replace
@@ -111,7 +109,6 @@ class VideoEncoder(nn.Module):
         """Encode whole videos of any length, in -1..1.
 
         `lengths` are the valid frames of each video, by default all; `samples` numbers of which random choices are functions.
-        Raises BadInput for a wrong shape, values that are not finite, and lengths that do not fit.
         """
         self._check(video)
         return self._encode_segments(video, lengths, samples, embedded=False)
@@ -297,7 +294,6 @@ class VideoEncoder(nn.Module):
         return None if state.frames is None else -(-state.frames // self.config.tubelet[0])
 
     def _count_tokens(self, frames: int) -> int:
-        """Count the tokens of a segment, without dropped ones."""
         config = self.config
         rows, columns = config.size
         count = -(-frames // config.tubelet[0]) * config.grid[0] * config.grid[1]
@@ -323,8 +319,6 @@ def build(name: str, seed: int = 0, **changes: Any) -> VideoEncoder:
     """Build a named video encoder with random weights, float32, in evaluation mode.
 
     `seed` determines the weights and all later draws (`VideoConfig.seed`); `changes` are other fields of the config.
-
-    Raises BadInput for unknown or incompatible settings.
     """
     config = named(name, seed=seed, **changes)
     with torch.random.fork_rng(devices=[]):
@@ -333,7 +327,6 @@ def build(name: str, seed: int = 0, **changes: Any) -> VideoEncoder:
 
 
 def _valid_frames(lengths: Tensor, batch: int, frames: int) -> Tensor:
-    """The valid frames, on the CPU."""
     lengths = torch.as_tensor(lengths).cpu()
     if lengths.shape != (batch,) or lengths.is_floating_point() or int(lengths.min()) < 1 or int(lengths.max()) > frames:
         raise BadInput(f"lengths are {lengths.tolist()}; give {batch} whole numbers of 1 to {frames} frames")

@@ -35,7 +35,6 @@ class ByteLanguage(nn.Module):
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
-        """List the blocks of the decoder."""
         return [*self.decoder.blocks]
 
     def encode(self, text: str) -> list[int]:
@@ -43,7 +42,6 @@ class ByteLanguage(nn.Module):
         return [byte_text.BEGIN, *self.encode_continuation(text)]
 
     def encode_continuation(self, text: str) -> list[int]:
-        """Encode a text as bytes."""
         check_length(text, "a text for the model")
         return [*text.encode(errors="replace")]
 
@@ -64,7 +62,6 @@ class ByteLanguage(nn.Module):
         return self.decoder.cache(batch, max_tokens)
 
     def reorder(self, cache: DecoderCache, rows: Int[Tensor, " c"]) -> None:
-        """Reorder a cache."""
         cache.reorder(rows)
 
 
@@ -106,7 +103,6 @@ class ForeignLanguage(nn.Module):
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
-        """List the blocks."""
         return self._blocks
 
     def encode(self, text: str) -> list[int]:
@@ -124,7 +120,6 @@ class ForeignLanguage(nn.Module):
         return self.tokenizer.decode(list(ids), skip_special_tokens=True)
 
     def read(self, ids: Int[Tensor, "b n"], cache: Any = None) -> Float[Tensor, "b n v"]:
-        """Compute next-token logits."""
         cached = {} if cache is None else {self._cache_name: cache}
         return self.model(input_ids=ids, use_cache=cache is not None, **cached).logits
 
@@ -135,7 +130,6 @@ class ForeignLanguage(nn.Module):
         return DynamicCache()
 
     def reorder(self, cache: Any, rows: Int[Tensor, " c"]) -> None:
-        """Reorder a cache."""
         cache.reorder_cache(rows)
 
 

@@ -1,24 +1,17 @@
 """The memory bank of a video encoder: past memories by layer, how they come of a segment's tokens, eviction, a stream's state.
 
-A segment reads keys and values of earlier ones, for the attention of MC-ViT (arXiv 2402.05861, equation 4), and writes its own
-tokens, whole (memory-augmented), consolidated (section 3.3) or as MeMViT pools them. A state is never modified: an encoder's
-`step` returns a new one, and an old one can be continued again.
-
-`consolidate` turns a segment's n tokens into k memories, without parameters:
+A state is never modified: an encoder's `step` returns a new one. `consolidate` turns a segment's n tokens into k memories,
+without parameters (MC-ViT, arXiv 2402.05861, section 3.3); up to k tokens are stored unchanged:
 
     random    k of the tokens, each as likely
     coreset   the first, then always the token that is farthest from all chosen so far
     kmeans    k of the tokens as centres, then rounds of k-means; the centres are the memories
 
-`Compression` is the baseline of MC-ViT: past segments pooled by learned convolutions (MeMViT, arXiv 2201.08383). Projections to
-keys and values come after the pooling, as in MeMViT's code; the odd layers have no memories.
+Choices where the paper is silent: random is without replacement; coreset begins with the first token of the random order; a
+centre without tokens stays; distances are between unnormalised tokens.
 
-Choices where MC-ViT's paper is silent: random is without replacement; coreset begins with the first token of the random order;
-a centre without tokens stays; distances are between unnormalised tokens. Up to k tokens are stored unchanged.
-
-Differs from the papers: MC-ViT's equation 4 and algorithm 1 disagree, so which tokens are stored, when they are normalised and
-whether gradients pass are settings (`VideoConfig`); MeMViT's relative positions of memories are left out (ours are in the
-tokens), and grids smaller than a step are pooled whole.
+`Compression`, MC-ViT's baseline, pools past segments (MeMViT, arXiv 2201.08383) before projecting them; odd layers have none.
+Differs from MeMViT: relative positions of memories are left out, and grids smaller than a step are pooled whole.
 """
 
 from dataclasses import dataclass, replace
@@ -135,8 +128,6 @@ class Compression(nn.Module):
 
 @dataclass(frozen=True)
 class LayerMemory:
-    """The memories of one layer."""
-
     rows: Float[Tensor, "b m d"]
     """Memories, the oldest first; not normalised, or normalised where the config says so."""
     weights: Float[Tensor, "b m"]
@@ -145,7 +136,6 @@ class LayerMemory:
     """Keys and values of the rows, where they are cached."""
 
     def select(self, numbers: list[int]) -> "LayerMemory":
-        """Select some rows, by number."""
         at = torch.tensor(numbers, device=self.rows.device)
         projected = None if self.projected is None else (self.projected[0][:, :, at], self.projected[1][:, :, at])
         return LayerMemory(self.rows[:, at], self.weights[:, at], projected)
@@ -176,12 +166,10 @@ class StreamState:
 
     @property
     def memories(self) -> int:
-        """Count the memories of each layer."""
         return len(self.origins)
 
     @property
     def bytes(self) -> int:
-        """Count the bytes of all memories."""
         parts = [part for layer in self.layers for part in (layer.rows, layer.weights, *(layer.projected or ()))]
         return sum(part.numel() * part.element_size() for part in parts)
 
@@ -263,7 +251,6 @@ class SegmentMemory:
         return self.state.layers[number] if self.state.layers else None
 
     def _append(self, old: LayerMemory | None, new: LayerMemory) -> LayerMemory:
-        """Append new memories to the old ones, and evict those above the cap."""
         if old is not None:  # m_tau = [m_(tau - 1); consolidated z_(tau - 1)]
             projected = None
             if old.projected is not None and new.projected is not None:

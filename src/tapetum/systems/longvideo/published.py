@@ -8,4 +8,3 @@ from tapetum.hub.registry import Weights
 PUBLISHED: tuple[Weights, ...] = ()
 
 HEADERS = {"longvideo": "tapetum.systems.longvideo.weights:load"}
-"""Entry in the header of a safetensors file to what loads it."""

@@ -48,30 +48,25 @@ class LanguageTask(Task):
         return model.train()
 
     def dataset(self) -> ShuffledClips:
-        """Build the data set of texts by number."""
         return ShuffledClips(self.clips, self.run.seed)
 
     def collate(self, items: Sequence[tuple[int, CaptionedClip]]) -> dict[str, Tensor]:
-        """Make a micro-batch."""
         ids, lengths = _bytes([clip.text for _, clip in items])
         return {"ids": ids, "length": lengths}
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the mean cross entropy of bytes."""
         return next_token_loss(model(batch["ids"][:, :-1]), batch["ids"], batch["length"]), {}
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Compute the loss on validation texts."""
         device = next(model.parameters()).device
         ids, lengths = _bytes([self.clips.validation_clip(k).text for k in range(self.clips.validation_count)])
         ids, lengths = ids.to(device), lengths.to(device)
         return {"held_out_loss": float(next_token_loss(model(ids[:, :-1]), ids, lengths))}
 
     def describe(self) -> Mapping[str, Any]:
-        """List what decides what is learned."""
         return describe(self.run)
 
 
@@ -103,11 +98,9 @@ class CaptionerTask(Task):
         return model.train()
 
     def dataset(self) -> ShuffledClips:
-        """Build the data set of clips by number."""
         return ShuffledClips(self.clips, self.run.seed)
 
     def collate(self, items: Sequence[tuple[int, CaptionedClip]]) -> dict[str, Any]:
-        """Make a micro-batch."""
         video, lengths = pad_clips([clip.frames for _, clip in items])
         numbers = tuple(number for number, _ in items)
         return {"number": numbers, "video": video, "length": lengths, "text": [clip.text for _, clip in items]}
@@ -140,7 +133,6 @@ class CaptionerTask(Task):
         return {**lost, "rouge_l": scores.rouge_l, "cider": scores.cider}
 
     def describe(self) -> Mapping[str, Any]:
-        """List what decides what is learned."""
         return describe(self.run)
 
 
@@ -184,7 +176,6 @@ def train_longvideo(
 
 
 def make_task(run: VideoTextRun) -> VideoTextTask | LanguageTask | CaptionerTask:
-    """Make the task of a stage."""
     if run.stage == "language":
         return LanguageTask(run)
     if run.stage == "video-to-text":
@@ -193,7 +184,6 @@ def make_task(run: VideoTextRun) -> VideoTextTask | LanguageTask | CaptionerTask
 
 
 def longvideo_config(run: VideoTextRun, launch: Launch) -> TrainConfig:
-    """Make the config of the training loop."""
     return train_config(
         run,
         launch,

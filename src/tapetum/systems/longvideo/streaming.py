@@ -50,11 +50,9 @@ class FrameSelection:
     """Selection of the frames of a video that are encoded."""
 
     frame_rate: float = 1.0
-    """In a second."""
     start_s: float | None = None
     """From here on; None: from the beginning."""
     stop_s: float | None = None
-    """Up to here."""
     frames: int | None = None
     """At most this many, the first ones; None: all."""
     spread: bool = False
@@ -230,10 +228,7 @@ def embed_for_answers(model: VideoText, video: Video, selection: FrameSelection 
 @full_precision()
 @torch.inference_mode()
 def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Float32[np.ndarray, "n e"]:
-    """Compute vectors of length 1 of a question followed by each answer; if too long, the question's beginning is cut.
-
-    Raises BadInput for answers too long to be distinguished.
-    """
+    """Compute vectors of length 1 of a question followed by each answer; if too long, the question's beginning is cut."""
     check_several(options, "options")
     texts = [f"{question} {option}".strip() for option in options]
     for text in texts:

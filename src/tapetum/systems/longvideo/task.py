@@ -1,15 +1,12 @@
 """Contrastive training of a video encoder and a text tower (LongViViT, arXiv 2312.07395, section 3; MC-ViT, section 4).
 
-Stage by stage (`recipes`): images; short videos mixed with images, each with separate patch weights; long videos. The loss is
-over all clips of a step, regardless of micro-batches and processes:
+The loss is over all clips of a step, regardless of micro-batches and processes:
 
     videos of all processes x texts of all processes     a video finds its texts, a text its video
     + for a video, its own wrong answers as columns      hard negatives (MC-ViT, arXiv 2402.05861, section 4.3: NExT-QA)
 
-Source of the loss: MC-ViT, equation 8: the sum of both directions. A video may have several texts, all correct, and equal texts
-match each other's videos. Rows are normalised to length 1.
-
-Differs from the paper: half of the sum, so the value is CLIP's; several and equal texts are ours.
+Differs from MC-ViT, equation 8: half of the sum of both directions, so the value is CLIP's; a video may have several texts, all
+correct, and equal texts match each other's videos.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -75,7 +72,10 @@ def video_text_loss(
     logits = (scale * similarities(videos, every_text.flatten(0, 1))).masked_fill(~every_valid.flatten(), -torch.inf)
     positives = same.any(1).flatten(1)  # (b, B m)
     if hard is not None:
-        worse = scale * _own_similarities(videos, unit_rows(hard))
+        hard = unit_rows(hard)
+        with unrounded(videos):
+            worse = (hard @ videos[..., None])[..., 0]
+        worse = scale * worse
         worse = worse if hard_valid is None else worse.masked_fill(~hard_valid, -torch.inf)
         logits = torch.cat([logits, worse], 1)
         positives = torch.cat([positives, torch.zeros_like(worse, dtype=torch.bool)], 1)
@@ -83,12 +83,6 @@ def video_text_loss(
     logits = similarities(texts.flatten(0, 1), every_video).unflatten(0, (b, m))
     each = _cross_entropy(scale * logits, same.any(3) | ~valid[:, :, None]).masked_fill(~valid, 0.0)
     return (forth + (each.sum(1) / valid.sum(1)).mean()) / 2
-
-
-def _own_similarities(videos: Tensor, hard: Tensor) -> Tensor:
-    """The products of each video with its own wrong texts, (b, k)."""
-    with unrounded(videos):
-        return (hard @ videos[..., None])[..., 0]
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -145,7 +139,6 @@ class VideoTextTask(JointTask):
         """Do the work before the first step, once for all processes; `say` reports it."""
 
     def dataset(self) -> ShuffledClips:
-        """Build the data set of clips by number."""
         return ShuffledClips(self.clips, self.run.seed)
 
     def collate(self, items: Sequence[tuple[int, CaptionedClip]]) -> dict[str, Any]:
@@ -244,7 +237,6 @@ class VideoTextTask(JointTask):
         return model.embed_videos(scale_pixels(torch.tensor(clip.frames[None]).to(device)))
 
     def describe(self) -> Mapping[str, Any]:
-        """List what decides what is learned."""
         if self.tokenizer is None:
             return describe(self.run)
         return {**describe(self.run), "tokenizer": blake2b(self.tokenizer.content, digest_size=8).hexdigest()}
@@ -254,10 +246,7 @@ class VideoTextTask(JointTask):
 
 
 def open_tokenizer(run: VideoTextRun) -> Tokenizer | None:
-    """Open the tokenizer of a run, or of its initial weights; None for a text tower that reads bytes.
-
-    Raises BadInput if the text tower has fewer tokens, or the weights have another tokenizer.
-    """
+    """Open the tokenizer of a run, or of its initial weights; None for a text tower that reads bytes."""
     before = load_tokenizer(run.start) if run.start else None
     own = read_subwords(Path(run.tokenizer), run.config.text.length) if run.tokenizer else before
     if own is None:

@@ -63,7 +63,6 @@ class VideoTextConfig:
     video: VideoConfig
     text: TextConfig
     projection: int = 512
-    """Channels of both outputs after linear layers without bias."""
     moment_slots: int = field(default=0, repr=False)
     """Time steps of a moment, each of which gets a vector; 0: each segment gets one."""
     frame_rate: float = field(default=1.0, repr=False)
@@ -108,7 +107,6 @@ class CaptionerConfig:
     latents: int = 32
     """Vectors that the resampler makes of a video of any length."""
     depth: int = 2
-    """Blocks of the resampler."""
     heads: int = 4
     """Of the resampler; those of the cross-attention are the width of the language model by 64, or one."""
     every: int = 1

@@ -1,26 +1,17 @@
 """Masks as maps of ids: their sources, warping from one crop of an image to another, and the features inside of each.
 
-Crops are boxes (top, left, height, width) in pixels of the source, with whether they are flipped left to right. DetCon crops
-and flips ids as it does pixels; Odin (arXiv 2203.08777, section 3.2) takes ids of the spanning view, the smallest crop that
-holds both views, to both.
+DetCon crops and flips ids as it does pixels; Odin (arXiv 2203.08777, section 3.2) takes ids of the spanning view, the smallest
+crop that holds both views, to both. Ids begin at 0. Sources (DetCon, arXiv 2103.10957, section 3.1):
 
-Differs from DetCon's code, which resizes ids to full size and lets the cells of the map vote: ids are looked up at the centres
-of the cells, which is the same where ids are no finer than cells.
-
-Sources turn images into maps of ids (DetCon, arXiv 2103.10957, section 3.1):
-
-    features      k-means of a network's map                       Odin
-    projections   k-means of the projections of every cell         Odin, the other reading
+    features      k-means of a network's map, of each image by itself                       Odin
+    projections   k-means of the projections of every cell                                  Odin, the other reading
     pixels        k-means of colours, or with `place_weight` of colours and positions: a control
     grid          squares: a control
-    segments      Felzenszwalb and Huttenlocher's, by scikit-image  DetCon's default
+    segments      Felzenszwalb and Huttenlocher's, by scikit-image                          DetCon's default
     given         ids that come with the images: files, or the truth (an oracle)
 
-k-means is of the features of each image by itself (Odin, arXiv 2203.08777, section 3.1). Differs from the paper, which could
-not be read: distance, seeds and rounds are settings. With "cosine" (spherical k-means, the default) vectors and centres are
-normalised. A centre that loses all its vectors stays unchanged.
-
-Ids begin at 0; those of one image mean nothing in another.
+Differs from DetCon's code: ids are looked up at the centres of the cells, where that lets cells vote; from Odin's paper,
+which could not be read: distance, seeds and rounds of k-means are settings.
 """
 
 from collections.abc import Sequence
@@ -90,7 +81,6 @@ def warp(ids: Int[Tensor, "b h w"], source: Crops, target: Crops, size: tuple[in
 
 
 def _cell_centres(count: int, start: Tensor, length: Tensor) -> Tensor:
-    """Compute the centres of `count` cells along an axis of the source image."""
     centres = (torch.arange(count, device=start.device, dtype=start.dtype) + 0.5) / count
     return start[:, None] + centres * length[:, None]
 
@@ -144,10 +134,7 @@ class MaskSource:
     def __call__(
         self, images: Float[Tensor, "b 3 h w"], given: Int[Tensor, "b h w"] | None, generator: torch.Generator | None
     ) -> Int[Tensor, "b h2 w2"]:
-        """Compute the ids of prepared images; `given` are those that come with them.
-
-        Raises BadInput where these are wanted and missing, or of another shape or number.
-        """
+        """Compute the ids of prepared images; `given` are those that come with them."""
         if self.config.source == "given":
             return self._given(images, given)
         if self.config.source == "segments":

@@ -1,9 +1,5 @@
 """Objects of an image, from clusters of its features: of a network, or of colours and positions, which a network must beat.
 
-Images are used whole, in their own shape (`tapetum.transfer.propagation`), so every cell corresponds to a position in them.
-
-Objects are connected components that do not belong to the background:
-
     image --> map of features --k-means--> clusters --connected parts--> not too small, not the ground --> masks, best first
 
 Source: Odin's object discovery (arXiv 2203.08777, section 3.1) ends with clusters. The choice of objects among them is ours:
@@ -144,7 +140,6 @@ def _parts(cells: Int[np.ndarray, "h w"], least: float) -> list[np.ndarray]:
 
 
 def _score(part: np.ndarray, features: Float[Tensor, "d h w"]) -> float:
-    """Measure how object-like a part is, 0..1."""
     ring = np.asarray(ndimage.binary_dilation(part, iterations=2), bool) & ~part
     if not ring.any():
         return 0.0
@@ -166,6 +161,5 @@ def enlarge(cells: Int[np.ndarray, "h w"], height: int, width: int) -> Int[np.nd
 
 
 def _enlarged(part: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize a mask to the image's size with smooth outlines."""
     x = torch.from_numpy(part)[None, None].float()
     return (F.interpolate(x, size=(height, width), mode="bilinear", align_corners=False)[0, 0] > 0.5).numpy()

@@ -24,7 +24,5 @@ def _detcon(depth: int) -> Weights:
 
 
 PUBLISHED: tuple[Weights, ...] = (_detcon(50), _detcon(200))
-"""What `tapetum weights list` names of these."""
 
 HEADERS = {"odin": "tapetum.systems.odin.weights:load"}
-"""Entry in the header of a safetensors file to what loads it."""

@@ -144,7 +144,6 @@ RECIPES: Mapping[Preset, OdinRun] = {
     "detcon": replace(_RESNET, preset="detcon", odin=_DETCON),
     "detcon-swin": replace(_RESNET, preset="detcon-swin", odin=_DETCON, **_SWIN),
 }
-"""Runs by preset, whose data is still to be named."""
 _OPEN = {
     "odin": "clusters 16, of features by cosine, 10 rounds, discovery an average of decay 0.999: the paper could not be read",
     "warmup_epochs": "a hundredth of the epochs, as in the public configuration of DetCon",

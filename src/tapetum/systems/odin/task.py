@@ -7,9 +7,6 @@
 The target is an average of the online network, whose decay rises to 1; the discovery network another average, or a copy taken
 from time to time, or never changed. Batch norms of both use their batch (DetCon). The result is the online encoder.
 
-A mask that is empty in a view has no row there: it is not a negative, and no batch norm uses it, as in DetCon's code, which
-draws only among visible masks.
-
 Differs from the paper where it was not available: see the settings of `OdinConfig`.
 """
 
@@ -130,7 +127,9 @@ class OdinTask(PretrainTask):
             settings = {"temperature": config.temperature, "local_negatives": config.local_negatives}
             loss = detcon(*predictions, *targets, *names, *names, **settings)
         kept = ((cells[0] > 0) & (cells[1] > 0)).float().sum(1) / (cells[0] + cells[1] > 0).float().sum(1).clamp(min=1)
-        return loss, maps[0].mean((2, 3)), {"alive": kept.mean(), "entropy": _entropy(cells[0])}
+        share = cells[0] / cells[0].sum(1, keepdim=True).clamp(min=1)  # entropy: 0, all in one mask; 1, all of one size
+        entropy = -(share * share.clamp(min=1e-12).log()).sum(1).mean() / np.log(max(share.shape[1], 2))
+        return loss, maps[0].mean((2, 3)), {"alive": kept.mean(), "entropy": entropy}
 
     @torch.no_grad()
     def _discover(self, batch: Mapping[str, Any], context: StepContext, stride: int) -> tuple[list[Tensor], int]:
@@ -161,11 +160,4 @@ def _name_masks(cells: Tensor, draws: Tensor | None) -> Tensor:
 
 
 def _select(rows: Tensor, draws: Tensor | None) -> Tensor:
-    """Gather the rows of the masks that were drawn, (b, r, d)."""
     return rows if draws is None else rows.gather(1, draws[..., None].expand(-1, -1, rows.shape[-1]))
-
-
-def _entropy(cells: Tensor) -> Tensor:
-    """Compute how evenly masks share an image: 0, all in one; 1, all of one size."""
-    share = cells / cells.sum(1, keepdim=True).clamp(min=1)
-    return -(share * share.clamp(min=1e-12).log()).sum(1).mean() / np.log(max(cells.shape[1], 2))

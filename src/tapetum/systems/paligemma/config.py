@@ -67,12 +67,10 @@ class PaliGemmaConfig:
 
     @property
     def image_size(self) -> int:
-        """Get the side of the images, in pixels."""
         return self.vision_encoder.image_size[0]
 
     @property
     def image_tokens(self) -> int:
-        """Count the tokens of one image."""
         return self.vision_encoder.grid[0] * self.vision_encoder.grid[1] // self.token_merge**2
 
     @property
@@ -116,7 +114,6 @@ LANGUAGES: dict[str, DecoderConfig] = {
 }
 """Decoders by family: Gemma 2B, Gemma 2 2B, 9B and 27B, with the tokens of places and masks."""
 IMAGE_SIZES = (224, 448, 896)
-"""Sides of the images of published weights."""
 
 NAMED: dict[str, PaliGemmaConfig] = {
     f"{family}-{size}": PaliGemmaConfig(vision_encoder=siglip(size), language=language)

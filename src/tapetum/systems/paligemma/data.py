@@ -1,15 +1,12 @@
 """Training data: images, each with one or several (prefix, suffix), by number.
 
-A sample is an image with its texts; a batch holds each image once, and rows of text that refer to their image:
-
-    images   0          1
+    images   0          1                                              a batch holds each image once
     rows       a  b  c    d  e          of = [0 0 0 1 1]
     of rows    [BOS prefix \\n . .]  [suffix EOS . .]       padding on the right
 
-Rows are sorted into a short and a long group, so that one-word answers are not padded to the length of a list of boxes.
-
-Your own data is a file of JSON lines: one object per line with `image` (a path relative to the file's folder, or a list of
-paths), `prefix` and `suffix` (a text, or a list from which each visit takes one).
+Rows are sorted into a short and a long group, so that one-word answers are not padded to the length of a list of boxes. A
+file of your own has JSON lines with `image` (a path relative to the file's folder, or a list of paths), `prefix` and `suffix`
+(a text, or a list from which each visit takes one).
 """
 
 from collections.abc import Sequence
@@ -27,14 +24,12 @@ from torch.utils.data import Dataset
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import read_lines
 from tapetum.data.samples import Shuffle, sample_generator
-from tapetum.systems.paligemma.images import Resize, prepare, read_images
+from tapetum.systems.paligemma.images import prepare, read_images
 from tapetum.systems.paligemma.tokens import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextPair:
-    """A prompt and its answer."""
-
     prefix: str
     suffix: str
     unlearned: tuple[str, ...] = ()
@@ -69,8 +64,6 @@ class TextRows:
 
 @dataclass(frozen=True)
 class Batch:
-    """A micro-batch."""
-
     pixels: Float[Tensor, "e i 3 h w"]
     groups: tuple[TextRows, ...]
     """Short rows, then long ones; a group without rows is left out."""
@@ -164,10 +157,9 @@ class _Entry:
 class JsonLinesSamples:
     """Examples of a file of JSON lines. Raises BadInput for a file or a line that cannot be used."""
 
-    def __init__(self, path: str | Path, size: int, per_image: int = 1, resize: Resize = "reference"):
+    def __init__(self, path: str | Path, size: int, per_image: int = 1):
         """`size`: of the squashed images; `per_image`: texts of one image that a visit trains on."""
         self.path, self.size, self.per_image = Path(path), size, per_image
-        self.resize: Resize = resize
         entries: dict[Any, _Entry] = {}
         for number, row in enumerate(read_lines(path), start=1):
             images, prefix, suffixes = _checked(row, f"{path}, line {number}")
@@ -197,15 +189,14 @@ class JsonLinesSamples:
 
     def pixels(self, images: Sequence[str]) -> Float[np.ndarray, "i 3 h w"]:
         """Read images and squash them to the model's size."""
-        made = [prepare(read_images(self.path.parent / name), self.size, self.resize).numpy() for name in images]
+        made = [prepare(read_images(self.path.parent / name), self.size, "reference").numpy() for name in images]
         return np.concatenate(made)
 
     def about(self) -> dict[str, Any]:
-        return {"examples": len(self), "size": self.size, "per_image": self.per_image, "resize": self.resize}
+        return {"examples": len(self), "size": self.size, "per_image": self.per_image, "resize": "reference"}
 
 
 def _checked(row: Any, where: str) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
-    """Images, prefix and suffixes of a line."""
     if not isinstance(row, dict) or {"image", "prefix", "suffix"} - row.keys():
         raise BadInput(f"{where} has no image, prefix and suffix; write all three")
     images, suffixes = ([value] if isinstance(value, str) else value for value in (row["image"], row["suffix"]))

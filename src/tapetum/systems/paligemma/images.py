@@ -1,7 +1,6 @@
 """Preprocessing of images: resizing to a square, values -1..1; and selection of video frames.
 
 Source: PaliGemma (arXiv 2407.07726), its public code (`pp/ops_image.py`, `pp/proj/paligemma/video.py`), `transformers` 5.24.
-Images are neither cropped nor padded, so the aspect ratio is lost. Four modes, by name:
 
     "reference"        bilinear with antialias, cut (not rounded) to 8 bits      VQAv2, TextVQA, DocVQA and most with text
     "reference-plain"  bilinear from the four nearest pixels, cut to 8 bits      captions, GQA, NLVR2, RefCOCO, ScienceQA, POPE
@@ -10,10 +9,7 @@ Images are neither cropped nor padded, so the aspect ratio is lost. Four modes, 
                        one off here and there
 
 The reference's values are reproduced bit for bit: the sums of its `tf.image.resize` are computed in the same order and in
-float32. They are truncated to integers, so in uniform areas, such as paper, another order of summation changes many pixels.
-
-    antialias     rows, then columns: each new row is    w0 * row + w1 * next row + ...    over all that a triangle covers
-    four nearest  columns, then rows: each is            one + (other - one) * share
+float32, since they are truncated to integers: rows, then columns, with antialias; else columns, then rows.
 """
 
 from typing import Any, Literal
@@ -30,7 +26,6 @@ from tapetum.video.images import ImageVideo
 from tapetum.video.read import in_memory, open_video, read_image
 
 Resize = Literal["reference", "reference-plain", "reference-video", "transformers"]
-"""A way to make an image square, as the module's docstring has it."""
 _F = np.float32
 RESIZES: tuple[Resize, ...] = ("reference", "reference-plain", "reference-video", "transformers")
 
@@ -60,8 +55,7 @@ def _scaled(x: Tensor) -> Tensor:
 def read_images(source: Any, frames: int | None = None) -> UInt8[np.ndarray, "n h w 3"]:
     """Read one image, or with `frames` that many frames of a video, chosen by `spread_frames`.
 
-    `source` is whatever `open_video` opens, or one image in memory (`video.read`). Raises BadInput if it cannot be read, and
-    for a video or an animated image without `frames`.
+    `source` is whatever `open_video` opens, or one image in memory (`video.read`).
     """
     return read_numbered(source, frames)[0]
 
@@ -128,7 +122,6 @@ def _between(x: np.ndarray, size: int) -> np.ndarray:
 
 
 def _along(x: np.ndarray, size: int) -> np.ndarray:
-    """Resize the first axis."""
     sources, weights = _spans(x.shape[0], size)
     out = np.zeros((size, *x.shape[1:]), _F)
     for k in range(sources.shape[1]):

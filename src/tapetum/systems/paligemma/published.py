@@ -43,7 +43,6 @@ PUBLISHED = tuple(
     for size in IMAGE_SIZES
     if not (kind == "mix" and size == 896)
 )
-"""Entries of `tapetum weights list`."""
 
 _CODEC = "tapetum.systems.paligemma.masks.codec:load"
 PUBLISHED += (
@@ -73,7 +72,5 @@ PUBLISHED += (
 )
 
 HEADERS = {"paligemma": _LOADER, "mask-codec": _CODEC}
-"""Entry in the header of a safetensors file, to its loader."""
 
 FOLDERS = {"paligemma": _LOADER}
-"""The model_type in the config.json of a folder, to its loader."""

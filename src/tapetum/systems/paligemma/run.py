@@ -27,12 +27,9 @@ TOKENIZER = "tokenizer.model"
 
 @dataclass(frozen=True)
 class TrainedPaliGemma:
-    """The result of a run."""
-
     weights: Path
     """A file for `tapetum.load`; of stage 0, the vision encoder's weights for stage 1."""
     scores: Mapping[str, float]
-    """On held-out data."""
 
 
 def fit_vision_encoder(task: Task, run: PaliGemmaStage, launch: Launch, phase: str) -> TrainedPaliGemma | None:
@@ -58,7 +55,6 @@ def fit_phase(task: Task, run: PaliGemmaStage, launch: Launch, phase: str) -> Fi
 
 
 def stage_config(run: PaliGemmaStage, launch: Launch) -> TrainConfig:
-    """Make the config of the loop."""
     return train_config(
         run,
         launch,
@@ -101,7 +97,6 @@ def scored_model(result: FitResult) -> nn.Module:
 
 
 def save_trained(result: FitResult, out: Path, task: PaliGemmaTask) -> TrainedPaliGemma:
-    """Write weights and tokens side by side."""
     path = out / "model.safetensors"
     if is_main():
         model = scored_model(result)

@@ -2,16 +2,14 @@
 
 Source: PaliGemma (arXiv 2407.07726, 3.2) and its public code; All in Tokens (arXiv 2301.02229) for the tokens of masks.
 
-    [BOS] pieces of the prefix  pieces of "\\n"   |   pieces of the suffix [EOS]         each of the three encoded by itself:
-                                                                                        pieces never reach across their borders
+    [BOS] pieces of the prefix  pieces of "\\n"   |   pieces of the suffix [EOS]         each of the three encoded by itself
     0 pad  1 eos  2 bos  3 unk  4 ...   pieces      n ... n+1023  <loc0000> ... <loc1023>      n+1024 ... n+1151  <seg000> ...
 
 The official file has the 1,152 tokens among its pieces (n = 256,000); a model without them gets them after its last piece.
-Either way a text is first cut at such tokens, so they are never split and do not affect their neighbours.
+Either way a text is first cut at such tokens.
 
-How `transformers` (5.24, `PaliGemmaProcessor`) differs: it encodes the prompt and its "\\n" as one text; it reads `<bos>`,
-`<eos>`, `<pad>`, `<unk>` and `<image>` in a text as tokens, while here, as in the reference, they are plain text; for an image
-it repeats `<image>`, a later token that is never generated, so it has no id here.
+Differs from `transformers` (5.24, `PaliGemmaProcessor`): it encodes the prompt and its "\\n" as one text; it reads `<bos>`,
+`<eos>`, `<pad>`, `<unk>` and `<image>` in a text as tokens, which are plain text here, as in the reference.
 """
 
 import hashlib
@@ -78,10 +76,7 @@ class Tokens:
 
     @classmethod
     def load(cls, source: str | Path) -> "Tokens":
-        """Read a SentencePiece model: its file, or a folder of weights with a tokenizer.model in it.
-
-        Raises BadInput if there is none, or it is not such a model.
-        """
+        """Read a SentencePiece model: its file, or a folder of weights with a tokenizer.model in it."""
         path = Path(source)
         if path.is_dir():
             other = " (its tokenizer.json is not read)" if (path / "tokenizer.json").exists() else ""
@@ -98,10 +93,7 @@ class Tokens:
 
     @classmethod
     def beside(cls, weights: str | Path) -> "Tokens":
-        """Read the weights' tokenizer: in their folder; for NAME.safetensors, NAME.model or tokenizer.model next to it.
-
-        Raises BadInput if there is none.
-        """
+        """Read the weights' tokenizer: in their folder; for NAME.safetensors, NAME.model or tokenizer.model next to it."""
         path = Path(weights)
         if path.is_dir():
             return cls.load(path)
@@ -155,7 +147,6 @@ class Tokens:
         return tokens
 
     def save(self, path: str | Path) -> None:
-        """Write the SentencePiece model."""
         with whole_file(path) as temporary:
             temporary.write_bytes(self.model)
 
@@ -239,7 +230,6 @@ class Tokens:
 
 
 def _first(places: Sequence[Path], absent: str) -> Path:
-    """Choose the first file that is there."""
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise BadInput(absent)

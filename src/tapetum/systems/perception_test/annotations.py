@@ -4,13 +4,11 @@
                 grounded_question}}
 
     *_id_list.csv              ids, in one line or many; a word such as video_id at the head is no id
-    cut_frame_mapping_*.json   {video id: frame}: the end of a cup game or of a tower gives the answer away, so whoever answers
-                               sees the frames before that one, and hears until the same moment. Videos that are not in it, or
-                               with a number that is not above 0, are seen whole; those of the test split are cut already.
+    cut_frame_mapping_*.json   {video id: frame}: whoever answers sees the frames before that one (our reading of the README),
+                               and hears until then; all of videos that are not in it, or with a number not above 0
 
-At this border microseconds become seconds and [[y ...], [x ...]] becomes (x, y). `tapetum.data.perception` writes such files,
-with an entry `cut_frame` of a question that looks ahead. Keys that a file lacks stand for empty lists. What is wrong has a
-name, such as [seconds], at the end of the message. That the frame of a cut is itself not seen is our reading of the README.
+At this border microseconds become seconds and [[y ...], [x ...]] becomes (x, y). Keys that a file lacks stand for empty lists.
+What is wrong has a name, such as [seconds], at the end of the message.
 """
 
 import re
@@ -158,7 +156,6 @@ def _point(e: Mapping[str, Any], end: int) -> PointTrack:
 
 
 def _frames(e: Mapping[str, Any], places: np.ndarray) -> np.ndarray:
-    """Read the frames of a track, and check them and its places."""
     frames = np.array(e["frame_ids"], np.int64)
     if len(places) != len(frames):
         raise InvalidItem("wrong-length", f"{len(places)} boxes stand for {len(frames)} frames")
@@ -192,7 +189,6 @@ def _segment(e: Mapping[str, Any]) -> LabelledSegment:
 
 
 def _question_fields(e: Mapping[str, Any]) -> dict[str, Any]:
-    """What both kinds of questions have."""
     groups = {key: str(e.get(key) or "").lower() for key in ("area", "reasoning")}
     return {"id": int(e["id"]), "question": str(e["question"]), **groups}
 

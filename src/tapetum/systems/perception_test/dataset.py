@@ -9,7 +9,6 @@
 With a task, only videos that have something of it, and of these the challenge's where its list of ids is there.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +33,6 @@ class BenchmarkVideo:
     name: str
     truth: AnnotatedVideo
     folder: Path
-    """In which the videos are."""
     cut: bool = True
     """Whether a question sees its video only as far as it may."""
 
@@ -77,7 +75,8 @@ def open_split(
     file = find_annotations(root, split, task)
     remarks = []
     videos = read_annotations(file, BESIDE if cut else None)
-    if cut and task in (None, "mcqa") and split in CUTS and find_cuts(file, split) is None and _shows_answers(videos):
+    gives_away = any(v.metadata.cup_game and v.questions and not any(q.cut for q in v.questions) for v in videos.values())
+    if cut and gives_away and task in (None, "mcqa") and split in CUTS and find_cuts(file, split) is None:
         remarks.append(
             f"there is no {CUTS[split]} beside {file}: questions see the ends of cup games, which give the answers away; "
             "fetch it with --parts lists"
@@ -100,11 +99,6 @@ def open_split(
     made = PerceptionTest(BenchmarkVideo(name=name, truth=video, folder=root, cut=cut) for name, video in videos.items())
     made.remarks = tuple(remarks)
     return made
-
-
-def _shows_answers(videos: Mapping[str, AnnotatedVideo]) -> bool:
-    """Check whether a question sees a cup game to its end."""
-    return any(v.metadata.cup_game and v.questions and not any(q.cut for q in v.questions) for v in videos.values())
 
 
 def find_annotations(root: Path, split: str, task: str | None = None) -> Path:

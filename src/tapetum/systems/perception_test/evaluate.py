@@ -18,7 +18,6 @@ from tapetum.systems.perception_test.types import JOINT, AnnotatedVideo, TaskPre
 
 
 def _score_joint(annotations: Mapping[str, AnnotatedVideo], predictions: TaskPredictions, reading: str) -> TaskScores:
-    """Score objects and points of a file."""
     numbers: dict[str, Any] = {}
     counts: dict[str, int] = {}
     cameras: dict[str, Any] = {}
@@ -42,7 +41,6 @@ TASKS: Mapping[str, Callable[[Mapping[str, AnnotatedVideo], TaskPredictions, str
     "grounded": score_grounded,
     "joint": _score_joint,
 }
-"""Task to what scores it."""
 READINGS = "default", "notebook"
 """Ways to read the rules where the public notebooks part from them."""
 
@@ -67,12 +65,7 @@ def score(
     predictions: str | Path | Mapping[str, Any] | TaskPredictions,
     reading: str = "default",
 ) -> TaskScores:
-    """Score predictions of a task: a file, its content, or what `read_predictions` gave.
-
-    Raises:
-        BadInput: an unknown task or reading, predictions that the server would refuse, annotations without answers, or with
-            nothing of the task.
-    """
+    """Score predictions of a task: a file, its content, or what `read_predictions` gave."""
     check_task(task, reading)
     check_annotated(task, annotations)
     if isinstance(predictions, str | Path):

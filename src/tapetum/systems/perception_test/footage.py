@@ -86,10 +86,7 @@ def footage_sound(
 
 
 def find_videos(folder: Path, names: Sequence[str]) -> dict[str, tuple[Path, Path | None]]:
-    """Find the file of each video, and of its sound: in the folder or its videos/, and audios/ within or beside it.
-
-    Raises BadInput where one is missing.
-    """
+    """Find the file of each video, and of its sound: in the folder or its videos/, and audios/ within or beside it."""
     places = [folder, folder / "videos"]
     sounds = [folder / "audios", folder.parent / "audios", folder]
     files: dict[str, tuple[Path, Path | None]] = {}
@@ -131,7 +128,6 @@ class VideoContent:
 
     @property
     def count(self) -> int:
-        """Count the frames that are shown."""
         return self.metadata.frames if self.end is None else self.end
 
     def until(self, end: int | None) -> "VideoContent":

@@ -7,11 +7,8 @@
     grounded   {video: {grounded_question: {question id: [{id, score, bounding_boxes, frame_ids}]}}}
     joint      {video: {object_tracking: [...], point_tracking: [...]}}, of 2025
 
-The list of a video may stand under its key or directly under the video, whatever the task, for copies of the scorers differ.
-Every finding has a name, and is an error (the server, or sense, refuses it) or a remark (counted as empty).
-
-What is written is what is scored: of object tracks all predicted frames (the servers keep those they want), of answers at most
-ten tracks. Places have six digits, of which the benchmark's rasters see three.
+The list of a video may stand under its key or directly under the video. Every finding has a name, and is an error (the server,
+or sense, refuses it) or a remark (counted as empty). What is written is what is scored.
 """
 
 import re
@@ -199,7 +196,6 @@ def _whole_number(value: Any, what: str) -> int:
 
 
 def _track(entry: Any, task: str, frames: int) -> PredictedTrack:
-    """Read a track of boxes or points."""
     key, width = ("points", 2) if task == "point" else ("bounding_boxes", 4)
     if not isinstance(entry, Mapping) or not {"id", key, "frame_ids"} <= entry.keys():
         raise InvalidItem("missing-key", f"a track wants id, {key} and frame_ids")
@@ -233,7 +229,6 @@ def _track(entry: Any, task: str, frames: int) -> PredictedTrack:
 
 
 def _scored_track(entry: Any, frames: int) -> tuple[int, PredictedTrack]:
-    """Read a track of an answer."""
     track, score = _track(entry, "object", frames), entry.get("score", 1.0)
     if isinstance(score, bool) or not isinstance(score, int | float) or not np.isfinite(score):
         raise InvalidItem("not-finite", f"score is {score!r}; wanted a finite number")

@@ -17,7 +17,6 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import resource
 
 SOURCE = "https://storage.googleapis.com/dm-perception-test"
-"""Where the publisher keeps them."""
 LICENCE = "CC-BY-4.0"
 Split = Literal["train", "valid", "test", "sample"]
 Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "mcqa-2025"]
@@ -85,10 +84,7 @@ CUTS: Mapping[str, str] = {split: f"cut_frame_mapping_{split}.json" for split in
 
 
 def choose(split: Split, tasks: Sequence[Task], parts: Sequence[Part]) -> list[Public]:
-    """List the files of a split that tasks need, small ones first; of all tasks where none is named.
-
-    Raises BadInput for names that there are not, and where there is nothing.
-    """
+    """List the files of a split that tasks need, small ones first; of all tasks where none is named."""
     for what, known, given in (("split", SPLITS, [split]), ("task", TASKS, tasks), ("part", PARTS, parts)):
         for name in given:
             if name not in known:

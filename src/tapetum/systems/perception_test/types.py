@@ -41,12 +41,9 @@ def below_video(task: str, value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """Metadata of a video."""
-
     video_id: str
     split: str
     frame_rate: float
-    """Frames a second."""
     frames: int
     size: tuple[int, int]
     """Height and width in pixels."""
@@ -55,11 +52,9 @@ class Metadata:
     cup_game: bool | None = None
     """None where it is not said, as of test videos; `moving` likewise."""
     moving: bool | None = None
-    """Whether the camera moves."""
 
     @property
     def seconds(self) -> float:
-        """Compute the length of the video."""
         return self.frames / self.frame_rate
 
     def to_raster(self, shares: Float[np.ndarray, "*s 2k"]) -> Float[np.ndarray, "*s 2k"]:
@@ -113,8 +108,6 @@ class LabelledSegment:
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceQuestion:
-    """A question with options."""
-
     id: int
     question: str
     options: tuple[str, ...]
@@ -129,8 +122,6 @@ class ChoiceQuestion:
 
 @dataclass(frozen=True, kw_only=True)
 class GroundedQuestion:
-    """A question that object tracks answer."""
-
     id: int
     question: str
     answers: tuple[int, ...] | None
@@ -141,8 +132,6 @@ class GroundedQuestion:
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedVideo:
-    """All annotations of a video."""
-
     metadata: Metadata
     objects: Sequence[ObjectTrack] = ()
     points: Sequence[PointTrack] = ()
@@ -160,8 +149,6 @@ class AnnotatedVideo:
 
 @dataclass(frozen=True)
 class PredictionFinding:
-    """One problem of predictions."""
-
     name: str
     """Its kind, such as unknown-video."""
     where: str
@@ -188,8 +175,6 @@ class PredictedTrack:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedSegment:
-    """A predicted action or sound."""
-
     label_id: int
     score: float
     start_s: float

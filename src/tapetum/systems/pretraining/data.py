@@ -24,17 +24,11 @@ _TRIES = 100
 
 
 class ImageSequence(Protocol):
-    """Images by number."""
-
     def __len__(self) -> int: ...
 
-    def __getitem__(self, k: int, /) -> Image:
-        """Raises BadInput if it is damaged."""
-        ...
+    def __getitem__(self, k: int, /) -> Image: ...
 
-    def name(self, k: int) -> str:
-        """Get a readable name of image k."""
-        ...
+    def name(self, k: int) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -82,8 +76,6 @@ class FileImages:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Images to learn from."""
-
     images: ImageSequence
     labels: np.ndarray | None = None
     """int64 (n,) numbers of classes; None: none are known."""
@@ -134,7 +126,6 @@ class ShuffledImages(torch.utils.data.Dataset[TrainingImage]):
 
     @cached_property
     def order(self) -> Shuffle | WeightedShuffle:
-        """Make the shuffled order of the images."""
         if self.source.weights:
             return WeightedShuffle(self.source.sizes, self.source.weights, self.seed)
         return Shuffle(len(self.source), self.seed)

@@ -198,7 +198,6 @@ class MaeDecoder(PatchDecoder):
     """From the tokens of visible patches to the pixels of every patch (MAE, arXiv 2111.06377)."""
 
     def forward(self, tokens: Float[Tensor, "b k d"], visible: Int[Tensor, "b m"]) -> Float[Tensor, "b n p"]:
-        """Reconstruct every patch."""
         x = self.enter(tokens)  # (b, k, width)
         first, patches = x[:, : self.prefix], x[:, self.prefix :]
         positions = self.mask_token.to(x.dtype).expand(len(x), len(self.positions), -1)

@@ -60,12 +60,10 @@ class Prediction:
 
     @property
     def flops(self) -> int:
-        """Predict the FLOPs of the whole run."""
         return self.steps * self.flops_per_step
 
     @property
     def seconds(self) -> float:
-        """Predict the seconds of the whole run."""
         step = max(self.step_s, self.views_s / self.workers) if self.workers else self.step_s + self.views_s
         return self.start_s + self.steps * step
 
@@ -75,7 +73,6 @@ class Prediction:
         return self.cpu_start_s + self.steps * self.cpu_step_s
 
     def lines(self) -> list[str]:
-        """Format the prediction as lines of text."""
         share = self.views_s / max(self.workers, 1) / self.step_s
         slower = ", which is what the run will wait for: give more --workers" if self.workers and share > 1 else ""
         makers = "the process that trains makes them" if not self.workers else f"{self.workers} more make them"
@@ -105,7 +102,6 @@ def source_of(run: ImageRun, *, captions: bool = False) -> ImageSource:
 
 
 def loop_config(task: PretrainTask, launch: Launch, **settings: Any) -> TrainConfig:
-    """Make the loop's config of a run."""
     run, images = task.run, len(task.source)
     steps = run.steps_of(images)
     return train_config(

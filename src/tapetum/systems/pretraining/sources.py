@@ -49,11 +49,7 @@ class RawImages:
 
 
 def read_source(place: Path | str, *, captions: bool = False) -> ImageSource:
-    """Find the images at a path; captions are looked for only if requested.
-
-    Raises BadInput for fewer than two images, for captions that only some images have, and for anything that the data layouts
-    refuse.
-    """
+    """Find the images at a path; captions are looked for only if requested."""
     place = Path(place)
     if not place.exists():
         raise BadInput(f"there is no {place}; give a folder of images")
@@ -165,7 +161,6 @@ class JoinedImages:
         return self._ends[-1]
 
     def _place(self, k: int) -> tuple[ImageSequence, int]:
-        """Find the part of image k, and its number there."""
         part = bisect_right(self._ends, k)
         return self.parts[part], k - self._ends[part] + len(self.parts[part])
 

@@ -23,7 +23,6 @@ class TapirConfig:
     antialias: bool = False
     """Filter a video when it is shrunk to a working resolution; the published PyTorch models do not."""
     iterations: int = 4
-    """Refinement iterations per resolution."""
     average_positions: bool = True
     """Answer with the mean of the positions found at all resolutions, as published; else with those of the finest one."""
     refine_at_least: tuple[int, int] | None = None
@@ -42,15 +41,12 @@ class TapirConfig:
     strides: tuple[int, int, int, int] = (1, 2, 2, 1)
     """Strides of the four block groups; with the stem's 2 they must give stride 4 at group 1 and 8 at group 3."""
     blocks_per_group: tuple[int, int, int, int] = (2, 2, 2, 2)
-    """Residual blocks in each group."""
     extra_expansion: int = 4
     """Widening inside an extra convolution block."""
     matching_channels: tuple[int, int, int] = (16, 32, 16)
     """Channels of the matching heads: shared trunk, strided convolution, hidden layer of the occlusion head."""
     mixer_width: int = 512
-    """Channels of the temporal mixer."""
     mixer_blocks: int = 12
-    """Blocks of the temporal mixer."""
     mixer_expansion: int = 4
     """Widening inside a mixer block, of the depthwise branch and of the MLP."""
 
@@ -82,7 +78,6 @@ OFFICIAL = {
     "bootstapir": TapirConfig(pyramid_level=1, extra_convs=5),
     "causal-bootstapir": TapirConfig(causal=True, pyramid_level=1, extra_convs=5),
 }
-"""The published architectures by name."""
 
 NANO = TapirConfig(
     pyramid_level=1,
@@ -108,4 +103,3 @@ CAUSAL_NANO = replace(NANO, causal=True, refine_at_most=(384, 384), second_pass=
 learned with four iterations; with two it is a quarter faster and as good to 0.002 (docs/evidence/tap-speed.md)."""
 
 ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO, "causal-tapir-nano": CAUSAL_NANO}
-"""Configs by the name that `tapetum.systems.tap.build` takes."""

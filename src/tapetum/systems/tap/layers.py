@@ -1,18 +1,14 @@
-"""The image network of TAPIR, and the mixer that refines tracks.
+"""The image network of TAPIR, for each frame separately, and the PIPs mixer that refines tracks, for one point at a time.
 
-The image network is a pre-activation residual network with instance norm, applied to each frame separately.
-
-Source: TAPIR (arXiv 2306.08637), section 3.1 and appendix; the extra convolution blocks are those of BootsTAP
-(arXiv 2402.00847), section 3.3. Unusual: strided convolutions pad only at the right and at the bottom (the "SAME" rule
-of JAX for even sizes), there is no norm after the last block, and every feature vector is scaled to length one.
+Source: TAPIR (arXiv 2306.08637), sections 3.1, 3.2 and appendix; extra blocks: BootsTAP (arXiv 2402.00847), section 3.3.
 
     frames  f 3 h w --stem, stride 2--> groups 0, 1 --> hires (stride 4) --> groups 2, 3 --> extra blocks --> lowres (stride 8)
 
-The PIPs mixer has depthwise convolutions over time and per-frame MLPs, for one point at a time (section 3.2). Unusual: layer
-norms have a scale and no bias, and the temporal branch widens each channel into `expansion` copies that are summed again after
-the second convolution. A causal mixer pads only the past; its state is the past that it needs, two steps for each convolution.
+Unusual: strided convolutions pad only at the right and at the bottom (the "SAME" rule of JAX for even sizes), there is no norm
+after the last block, and every feature vector is scaled to length one. The mixer's norms have a scale and no bias, and its
+temporal branch widens each channel into `expansion` copies that are summed again. A causal mixer pads only the past.
 
-Sequences are [s, t, c], channels last; the convolutions view them as channels-last images of one row, which needs no copy.
+Sequences are [s, t, c]; the convolutions view them as channels-last images of one row, which needs no copy.
 """
 
 import torch
@@ -141,7 +137,6 @@ class MixerBlock(nn.Module):
         self.channel_down = nn.Linear(wide, width)
 
     def start(self, sequences: int) -> BlockState:
-        """Make the state before the first frame."""
         weight = self.time_up.weight
         wide, width = self.time_down.in_channels, self.time_up.in_channels
         return weight.new_zeros(sequences, 2, width), weight.new_zeros(sequences, 2, wide)
@@ -206,7 +201,6 @@ class Mixer(nn.Module):
         self.outward = nn.Linear(config.mixer_width, outward)
 
     def start(self, sequences: int) -> tuple[BlockState, ...]:
-        """Make the state before the first frame."""
         return tuple(block.start(sequences) for block in self.blocks if isinstance(block, MixerBlock))
 
     def forward(

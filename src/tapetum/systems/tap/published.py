@@ -53,9 +53,7 @@ PUBLISHED = (
     _official("causal-bootstapir", "BootsTAPIR that sees frames one by one", "bootstap/causal_bootstapir_checkpoint.pt"),
     _official("causal-bootstapir-jax", "the same, of the JAX release", "bootstap/causal_bootstapir_checkpoint.npy"),
 )
-"""Weights of this system in `tapetum weights list`."""
 
 HEADERS = {"tapir_config": _LOADER, "": _LOADER}
 """Entry in the header of a safetensors file to what loads it; "" for .npy files from elsewhere, which have none."""
 FOREIGN = "tapetum.systems.tap.weights:has_names_of_tapir", _LOADER
-"""Says of the names of tensors in a file without header whether they are of TAPIR; and what loads it then."""

@@ -19,8 +19,6 @@ State = tuple[tuple[BlockState, ...], ...]
 
 @dataclass(frozen=True)
 class FeatureGrids:
-    """Features of a clip by the backbone."""
-
     video_size: Size
     """Height and width of the video in pixels: the raster of queries and tracks."""
     resolutions: tuple[Size, ...]
@@ -31,7 +29,6 @@ class FeatureGrids:
     """For each refinement: stride 4, stride 8, and further maps that are averages over 2x2 cells of the one before."""
 
     def frames(self, begin: int, end: int) -> "FeatureGrids":
-        """Select the features of frames begin..end-1."""
         return map_tensors(lambda maps: maps[:, begin:end], self)
 
     def clip(self, k: int) -> "FeatureGrids":
@@ -49,7 +46,6 @@ class FeatureGrids:
 
     @property
     def maps(self) -> tuple[Float[Tensor, "b t h w c"], ...]:
-        """List all different maps."""
         every = (self.initial, *(maps for pyramid in self.pyramids for maps in pyramid))
         return tuple({id(maps): maps for maps in every}.values())
 
@@ -64,7 +60,6 @@ class QueryFeatures:
     """For each refinement: stride 4 and stride 8."""
 
     def select(self, index: Tensor | slice) -> "QueryFeatures":
-        """Select the features of some of the points."""
         return map_tensors(lambda x: x[:, index], self)
 
     def beside(self, *others: "QueryFeatures") -> "QueryFeatures":

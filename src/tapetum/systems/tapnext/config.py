@@ -18,17 +18,13 @@ class TapNextConfig:
     video_size: tuple[int, int] = (256, 256)
     """Height and width to which a tracker resizes frames; 512 x 512 for one that was trained so."""
     patch_size: tuple[int, int] = (8, 8)
-    """Height and width of a patch in pixels."""
     width: int = 768
-    """Channels of a token."""
     depth: int = 12
     """Blocks, each a recurrence over time and a transformer block over the tokens of a frame."""
     heads: int = 12
-    """Attention heads."""
     mlp_width: int = 3072
     """Hidden channels of the MLPs after attention."""
     lru_width: int = 768
-    """Channels of the recurrence."""
     gate_blocks: int = 12
     """Diagonal blocks of the gates of the recurrence."""
     gated_mlp_width: int = 3072
@@ -36,7 +32,6 @@ class TapNextConfig:
     taps: int = 4
     """Frames that the temporal convolution before the recurrence covers."""
     head_width: int = 256
-    """Hidden channels of the heads."""
     bins: int = 256
     """Bins of a coordinate, each one pixel of `image_size` wide."""
     soft_argmax_radius: int = 20
@@ -78,4 +73,3 @@ ARCHITECTURES = {
     "tapnextpp-256": TapNextConfig(),
     "tapnextpp-512": TapNextConfig(video_size=(512, 512)),
 }
-"""Configs of the published networks by name."""

@@ -36,9 +36,6 @@ PUBLISHED = tuple(
          "TAPNext++ for frames of 512x512"),
     )
 )  # fmt: skip
-"""What `tapetum weights list` names of this system."""
 
 HEADERS = {"tapnext": _LOADER}
-"""Entry in the header of a safetensors file to what loads it."""
 FOREIGN = "tapetum.systems.tapnext.weights:has_names_of_tapnext", _LOADER
-"""Says of the names of tensors in a file without header whether they are of TAPNext; and what loads it then."""

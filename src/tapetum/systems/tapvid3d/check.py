@@ -1,7 +1,5 @@
 """Checks of a folder of TAPVid-3D clips: missing, damaged or inconsistent data.
 
-Besides reading the clip (`data.py`), it checks:
-
     images           every frame has the first one's size, and the first and the last can be decoded
     query-off        the point, projected at its query's frame, lies half a pixel or more from the query
     query-hidden     a query at a frame where its point is not visible
@@ -10,8 +8,8 @@ Besides reading the clip (`data.py`), it checks:
     intrinsics       a principal point outside the middle half of the image
     poses            camera poses that are not rigid
 
-Points are compared in the frame of their query, where they are exact in all three sources, and never in the world, since
-released camera poses of drivetrack are known to be off by half a metre (issue 115 of the public code).
+Points are compared in the frame of their query and never in the world, since released camera poses of drivetrack are known to
+be off by half a metre (issue 115 of the public code).
 """
 
 import os
@@ -35,14 +33,10 @@ EDGE_TOLERANCE = 1.0
 
 
 class ClipProblem(NamedTuple):
-    """One thing that is wrong."""
-
     file: str
     """The file, from the folder that was checked."""
     kind: Kind
-    """In a word."""
     text: str
-    """In a line."""
 
 
 def check(
@@ -53,8 +47,6 @@ def check(
     Returns `files` (how many were looked at), `findings` (a list of dicts of file, kind and text) and `sources`: for each,
     `clips` that could be read, `with_frames`, `frames`, `tracks`, `visible` (fraction of points and frames), and `wanted`, the
     number of clips of the split or of files.
-
-    Raises BadInput: as `find_clips`.
     """
     folder = Path(folder)
     places = find_clips(folder, split)
@@ -72,7 +64,12 @@ def check(
             findings.append(ClipProblem(name, damage.kind, str(damage)))
         else:
             findings.extend(ClipProblem(name, kind, text) for kind, text in check_clip(clip))
-            _count(counts, clip)
+            counts["clips"] += 1
+            counts["with_frames"] += clip.images is not None
+            counts["frames"] += clip.frames
+            counts["tracks"] += clip.points
+            counts["seen"] += int(clip.visibility.sum())
+            counts["all"] += clip.visibility.size
         progress(number, len(places))
     for counts in sources.values():
         visible, every = counts.pop("seen"), counts.pop("all")
@@ -148,12 +145,3 @@ def _count_of(which: ArrayLike, what: str) -> str:
     """
     count = int(np.count_nonzero(which))
     return f"{count} of {np.size(which)} {what} {'is' if count == 1 else 'are'}"
-
-
-def _count(counts: dict[str, Any], clip: Clip3D) -> None:
-    counts["clips"] += 1
-    counts["with_frames"] += clip.images is not None
-    counts["frames"] += clip.frames
-    counts["tracks"] += clip.points
-    counts["seen"] += int(clip.visibility.sum())
-    counts["all"] += clip.visibility.size

@@ -8,10 +8,8 @@
     extrinsics_w2c                     float (t, 4, 4)       world to camera; pstudio, whose cameras stand still, has none
     images_jpeg_bytes                  bytes (t)             a JPEG a frame; missing in adt and pstudio as they are downloaded
 
-The first column is what the public code reads and writes, the second what its README says; both are read, the first is written.
-Predictions are npz files of the same name with `tracks_XYZ` and `visibility`. Depth maps may lie beside a clip, as
-`<clip>.depth.npz` with one array `depth` (t, h, w) in metres along the axis of view, 0 or NaN where it is not known: this is
-our extension; the benchmark has no depth. Frames are decoded one by one on demand.
+The second column is what the public README says; both are read, the first is written. Predictions have `tracks_XYZ` and
+`visibility`. Depth maps may lie beside a clip, `<clip>.depth.npz` with `depth` (t, h, w) in metres, 0 or NaN where unknown.
 """
 
 import os
@@ -45,7 +43,6 @@ class Clip3D:
     tracks_XYZ: Float[np.ndarray, "t n 3"]
     """float64, metres, in the camera of each frame."""
     visibility: Bool[np.ndarray, "t n"]
-    """True where the point can be seen."""
     queries_xyt: Float[np.ndarray, "n 3"]
     """float64: x, y in raster pixels and frame of the point that is asked for."""
     fx_fy_cx_cy: Float[np.ndarray, "4"]
@@ -86,17 +83,14 @@ class Clip3D:
 
     @property
     def frames(self) -> int:
-        """Count the frames t."""
         return self.tracks_XYZ.shape[0]
 
     @property
     def points(self) -> int:
-        """Count the points n."""
         return self.tracks_XYZ.shape[1]
 
     def decoded_images(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        """Yield the frames one by one, decoded. Raises `Damage` if there are none, or one is not a JPEG of the first one's
-        size."""
+        """Yield the frames one by one, decoded."""
         if self.images is None:
             raise Damage("images", f"{self.name} has no images_jpeg_bytes; add the frames, as the benchmark's makers do")
         for index, data in enumerate(self.images):
@@ -127,19 +121,13 @@ class Clip3D:
 
 
 class Prediction3D(NamedTuple):
-    """Prediction of a model for a clip."""
-
     tracks_XYZ: Float[np.ndarray, "t n 3"]
     """Metres, or in a scale of its own, in the camera of each frame; numbers that are not finite count as wrong."""
     visibility: Bool[np.ndarray, "t n"]
-    """True where the model says that the point can be seen."""
 
 
 def read_clip(path: str | os.PathLike[str]) -> Clip3D:
-    """Read a clip of the benchmark, or one in its format; frames are read on first access.
-
-    Raises Damage for a file that is missing, truncated, damaged, too large, or not in the format.
-    """
+    """Read a clip of the benchmark, or one in its format; frames are read on first access."""
     path = Path(path)
     name, parent = path.name.removesuffix(".npz"), path.absolute().parent.name
     source: Source | None = next((known for known in SOURCES if known == parent), None) or source_of(path.name)

@@ -46,18 +46,13 @@ SAME_SURFACE = 0.05
 
 
 class DepthSource(Protocol):
-    """Interface of sources of depth."""
-
     def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
         """Compute a map for each frame, in metres; 0 or not finite where unknown. Raises `BadInput`."""
         ...
 
 
 def load_depth(source: str, device: str | None = None) -> DepthSource:
-    """Load a depth source by the name of a file, a folder, or a network; `device` is for networks.
-
-    Raises BadInput if nothing has this name, or it contains no depth, and MissingExtra for a network without transformers.
-    """
+    """Load a depth source by the name of a file, a folder, or a network; `device` is for networks."""
     path = Path(source)
     if source not in NETWORKS and path.exists():
         if (path / "config.json").is_file():
@@ -92,7 +87,6 @@ class DepthFiles:
             raise BadInput(f"{path} is no depth; give .npz with depth (t, h, w), .npy, or a folder of .npy or 16-bit .png")
 
     def __len__(self) -> int:
-        """Number of maps."""
         return len(self._each)
 
     def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:

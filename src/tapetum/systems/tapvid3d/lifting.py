@@ -45,7 +45,6 @@ class Lifting:
         """Look up the depth source.
 
         With `static` every point keeps its position relative to the camera, with the depth at its query if `depth` is given.
-        Raises BadInput for invalid intrinsics and a missing depth source.
         """
         from tapetum.systems.tapvid3d.depth import load_depth
 
@@ -95,7 +94,6 @@ class Lifting:
         return lift(tracks, maps, size, camera)
 
     def _maps(self, video: "Video", frames: int) -> Any:
-        """Depth maps; the listener is told how many are done."""
         assert self.depth is not None
         noted = False
         for number, depth in enumerate(self.depth.maps(video)):

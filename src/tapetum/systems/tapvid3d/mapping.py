@@ -43,10 +43,10 @@ class Mapping:
     errors: F64
     """(n, t) pixels between each place and where its point is projected to."""
 
-    def choose_still(self, visible: Bool[np.ndarray, "n t"], within: float, least: int = 3) -> None:
-        """Call those points still that most of their views agree with."""
+    def choose_still(self, visible: Bool[np.ndarray, "n t"], within: float) -> None:
+        """Call those points still that three views, and most of theirs, agree with."""
         agree, observed = (visible & (self.errors < within)).sum(1), visible.sum(1)
-        self.still = (agree >= least) & (agree >= AGREE * observed)
+        self.still = (agree >= 3) & (agree >= AGREE * observed)
 
 
 def map_cameras(
@@ -157,7 +157,6 @@ def _map(
 
 
 def _read(model: Any, images: list[Any], xy: F64, visible: Bool[np.ndarray, "n t"], within: float) -> Mapping:
-    """Read the cameras of the images, and triangulate all tracks."""
     poses = np.stack([np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]]) for image in images])
     params = next(iter(model.cameras.values())).params
     intrinsics = np.array(params if len(params) == 4 else [params[0], *params], np.float64)

@@ -79,7 +79,6 @@ class Npz:
         self._zip.close()
 
     def damage(self, kind: Kind, text: str) -> Damage:
-        """Build an error about this file."""
         return Damage(kind, f"{self.path} {text}")
 
     def header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
@@ -94,7 +93,6 @@ class Npz:
             return file.read(size)
 
     def numbers(self, name: str) -> np.ndarray:
-        """Read an array of numbers."""
         data, shape, dtype, fortran = self._data(name)
         if dtype.hasobject:
             raise self.damage("pickled", f"holds {name} as pickled objects, which are not read; store it as numbers")
@@ -123,7 +121,6 @@ class Npz:
 
     @contextmanager
     def _open(self, name: str) -> Iterator[IO[bytes]]:
-        """A file of the archive; read errors count as damage."""
         try:
             with self._zip.open(f"{name}.npy") as file:
                 yield file
@@ -162,7 +159,6 @@ PIXELS = 2**26
 """Most pixels of an image that is decoded."""
 
 _START = b"\xff\xd8\xff"
-"""The first bytes of every JPEG file."""
 
 
 def jpeg_size(data: bytes, where: str) -> tuple[int, int]:

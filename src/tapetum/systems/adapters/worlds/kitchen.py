@@ -42,7 +42,6 @@ class Waypoint:
     at: str | None = None
     """A site whose first place is the origin; None: that of the world."""
     offset: tuple[float, float, float]
-    """Metres."""
     grip: float
     near: float = 0.03
     """Distance at which it is reached."""
@@ -151,7 +150,6 @@ TASKS: dict[str, KitchenTask] = {
         ),
     ),
 }
-"""Tasks that the expert can do."""
 
 
 class Kitchen:
@@ -217,7 +215,6 @@ class Kitchen:
         return self._towards(path[self._next])
 
     def close(self) -> None:
-        """Release the renderer."""
         self._camera.close()
 
     def _place(self, point: Waypoint) -> Float64[np.ndarray, "3"]:
@@ -246,7 +243,6 @@ class Kitchen:
 
 
 def _rotation(angle: float, axis: int) -> Float64[np.ndarray, "3 3"]:
-    """The rotation about a world axis."""
     cos, sin = np.cos(angle), np.sin(angle)
     one, other = (axis + 1) % 3, (axis + 2) % 3
     matrix = np.eye(3)

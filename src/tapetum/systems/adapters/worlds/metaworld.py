@@ -61,8 +61,7 @@ class MetaWorld:
 
         The camera is left (by default), right, top, or one of the package's, such as corner2. With `shift`, 0 to 1, the image
         is altered: the light is weaker and of another colour, and left, right and top are moved by up to 8 degrees. The experts
-        need up to 156 steps. Raises BadInput for an unknown camera and a horizon above 500, and MissingExtra if Meta-World is
-        not installed.
+        need up to 156 steps.
         """
         metaworld = simulator("metaworld")
         from metaworld.policies import ENV_POLICY_MAP  # pyright: ignore[reportMissingImports]
@@ -84,7 +83,6 @@ class MetaWorld:
         self._done = False
 
     def reset(self, seed: int) -> Observation:
-        """Begin the episode of a seed."""
         self._env.set_task(_starts(self.name, seed // STARTS)[seed % STARTS])
         self._state, _ = self._env.reset(seed=seed)
         self._done = False
@@ -106,7 +104,6 @@ class MetaWorld:
         return np.clip(np.asarray(self._policy.get_action(self._state), np.float64), -1, 1)
 
     def close(self) -> None:
-        """Release the renderer."""
         self._camera.close()
 
     def _observe(self) -> Observation:

@@ -65,10 +65,7 @@ def _refused(name: str) -> str | None:
 
 
 def simulator(package: str) -> Any:
-    """Import a package of the extra `[robot]`, with the OpenGL chosen.
-
-    Raises MissingExtra if it is not installed, and BadInput if MuJoCo is too old or too new for it.
-    """
+    """Import a package of the extra `[robot]`, with the OpenGL chosen."""
     try:
         version = metadata.version("mujoco")
         numbers = tuple(int(part) for part in version.split(".")[:3])
@@ -115,12 +112,10 @@ class SimulatorCamera:
         self._view = view
 
     def render(self, data: Any) -> UInt8[np.ndarray, "h w 3"]:
-        """Draw a state."""
         self._renderer.update_scene(data, self._view)
         return self._renderer.render().copy()
 
     def close(self) -> None:
-        """Release the renderer."""
         self._renderer.close()
 
 

@@ -39,9 +39,7 @@ class RobotWorld(Protocol):
     horizon: int
     """Steps of an episode, at most."""
 
-    def reset(self, seed: int) -> Observation:
-        """Begin the episode of a seed."""
-        ...
+    def reset(self, seed: int) -> Observation: ...
 
     def step(self, action: Float64[np.ndarray, " a"]) -> Observation:
         """Execute an action, clipped to -1..1; `success` then says whether the task is currently done."""
@@ -79,7 +77,6 @@ class RobotEpisode:
 
 
 Actor = Callable[[Observation], Float64[np.ndarray, " a"]]
-"""What is done for what is seen."""
 
 
 def roll(
@@ -88,8 +85,7 @@ def roll(
     """Run the episode of a seed, by the scripted expert if there is no actor.
 
     It ends `stop_after` steps after the task is done, by default at the horizon. `noise` is the deviation of normal noise added
-    to executed actions, not to recorded ones, as in DART (arXiv 1703.09327). Raises BadInput for an action of the wrong size,
-    or one that is not finite.
+    to executed actions, not to recorded ones, as in DART (arXiv 1703.09327).
     """
     generator = np.random.default_rng([seed, 1])
     observation = world.reset(seed)
@@ -148,8 +144,7 @@ TASKS: dict[str, str] = {
 def make_world(task: str, camera: str | None = None, pixels: int = 64, **options: Any) -> RobotWorld:
     """Make the world of a task: reach-disc, triplet-1 to triplet-5, one of Franka Kitchen, or any of Meta-World.
 
-    `camera` is by default the world's first; `pixels` is the side of the image. Raises BadInput if there is no such task or
-    camera, and MissingExtra if its simulator is not installed.
+    `camera` is by default the world's first; `pixels` is the side of the image.
     """
     if pixels < 8 or pixels > 1024:
         raise BadInput(f"images of {pixels} pixels; give 8 to 1024")
@@ -225,7 +220,6 @@ class ReachWorld:
 
     @property
     def success(self) -> bool:
-        """Check whether the gripper is on the goal."""
         return bool(np.hypot(*(self.gripper - self.goal)) < NEAR)
 
     def expert(self) -> Float64[np.ndarray, "2"]:

@@ -79,7 +79,6 @@ class MaskCodecRun:
 
     @property
     def config(self) -> MaskCodecConfig:
-        """Look up the sizes of the network."""
         return SIZES[self.size]
 
 

@@ -62,11 +62,8 @@ class Recipe:
     weight_decay: float = 0.0
     """As in the reference: not multiplied by the learning rate."""
     dropout: float = 0.0
-    """Dropout of the decoder."""
     smoothing: float = 0.0
-    """Label smoothing."""
     freeze: bool = False
-    """Freeze the vision encoder and its projector."""
 
     @property
     def decay(self) -> float:
@@ -89,8 +86,6 @@ class FrameSampling:
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
-    """A transfer task."""
-
     name: str
     title: str
     """Name in the papers."""
@@ -138,7 +133,6 @@ class Transfer:
 
     @property
     def scored(self) -> tuple[str, ...]:
-        """List the splits that can be scored here."""
         return self.local or self.evaluate
 
     @property
@@ -147,10 +141,7 @@ class Transfer:
         return self.frames.count if self.frames else self.images
 
     def recipe(self, size: int | None = None) -> Recipe:
-        """Look up the recipe for images of this size: that of the largest size not above it, or else of the smallest.
-
-        Raises BadInput for a task without training.
-        """
+        """Look up the recipe for images of this size: that of the largest size not above it, or else of the smallest."""
         if not self.recipes:
             raise BadInput(f"{self.name} is not learned: a model that learned {self.start} is tried on it; give that task")
         return self.recipes[max((each for each in self.recipes if each <= (size or 0)), default=min(self.recipes))]
@@ -164,7 +155,6 @@ class Transfer:
         return fields | {"weight_decay": recipe.decay, "dropout": recipe.dropout, "freeze": freeze}
 
     def prompt_of(self, question: "Question") -> str:
-        """Write the prompt of an example."""
         return PROMPTS[self.prompt](question)
 
 

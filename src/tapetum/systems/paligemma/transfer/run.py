@@ -146,7 +146,6 @@ class TransferStart(Start):
         tokens.check(config.language.vocabulary, header.get(weights.TOKENIZER))
 
     def __call__(self, model: PaliGemma) -> None:
-        """Fill a model, and add low-rank updates."""
         if not self.run.scratch:
             theirs = weights.load(self.run.start)
             if self.run.image_size is not None:
@@ -228,7 +227,6 @@ class ExactChecks(Checks):
     longest: int = 64
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        """Score all texts of up to `most` images."""
         assert isinstance(model, PaliGemma)
         right: list[bool] = []
         for start in range(0, min(len(self.lines), self.most), BATCH):

@@ -1,16 +1,11 @@
 """Features over time, (t, d), that a localiser reads: of an encoder's images, of the sound, or of files that others made.
 
-Models of video, such as mcvit-films, and the motion of tracked points (motion:TRACKER) are handed in by the caller, since their
-systems are not known here: `tapetum.bench.perception_test`.
-
 The published features of the benchmark are folders of ID.npy: TSP features of the video, (l, 512), one for every 16 frames at
 15 frames a second (actions), or MMV features of the sound, (l, 256). Whatever is a plain array (t, d) will do; arrays of Python
-objects are refused, so a file runs nothing.
+objects are refused, so a file runs nothing. Models of video and the motion of tracked points are handed in by the caller.
 
 Several kinds are put side by side, each resampled linearly to the length of the first, ends on ends, as the public ActionFormer
-does.
-
-log-mel: 64 bands from 60 Hz to 7.6 kHz (HTK's scale) of windows of 32 ms every 16 ms, log(energy + 1e-6).
+does. log-mel: 64 bands from 60 Hz to 7.6 kHz (HTK's scale) of windows of 32 ms every 16 ms, log(energy + 1e-6).
 """
 
 from collections.abc import Callable, Sequence
@@ -39,8 +34,6 @@ _MOST = 1 << 28
 
 
 class FeatureSource(Protocol):
-    """A source of features."""
-
     def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
         """Compute, or read, those of a video."""
         ...
@@ -51,8 +44,6 @@ VideoModels = Callable[[str, int, float, str | None], FeatureSource | None]
 
 
 class FeatureFiles:
-    """ID.npy in a folder."""
-
     def __init__(self, folder: str | Path):
         """Raises BadInput where there are none."""
         self.folder = Path(folder)
@@ -180,13 +171,13 @@ def split_names(names: str) -> list[str]:
     return [name for part in names.split(",") if (name := part.strip())]
 
 
-def log_mel(samples: Float[np.ndarray, " n"], sample_rate: int = SOUND_RATE) -> Float32[np.ndarray, "t d"]:
+def log_mel(samples: Float[np.ndarray, " n"]) -> Float32[np.ndarray, "t d"]:
     """Compute the log energies of bands, windows centred on their place; one row of silence for no sound."""
     padded = np.pad(np.asarray(samples, np.float64), WINDOW // 2)
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
     power = np.square(np.abs(np.fft.rfft(windows * hann, axis=1)))
-    return np.log(power @ mel_filters(sample_rate) + 1e-6).astype(np.float32)
+    return np.log(power @ mel_filters(SOUND_RATE) + 1e-6).astype(np.float32)
 
 
 @lru_cache

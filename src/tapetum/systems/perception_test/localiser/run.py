@@ -72,7 +72,6 @@ class LocaliserTask(Task, Dataset):
         return self
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """Make features, classes and distances of a sample."""
         example = self.examples[self.order(number)]
         rng = sample_generator(self.run.seed, number)
         first, last = 0.0, 1.0
@@ -106,9 +105,8 @@ def train_localiser(
 ) -> Path | None:
     """Train in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
 
-    `video_models` as in `load_source`.
-    Features are kept in `features` in that folder. Leaves the network (`localiser.safetensors`), whose path is returned. Raises
-    BadInput for what the user can mend.
+    `video_models` as in `load_source`. Features are kept in `features` in that folder. Leaves the network
+    (`localiser.safetensors`), whose path is returned.
     """
     if not run.data:
         raise BadInput("there is no data; give --data with annotations of the train split")

@@ -39,9 +39,7 @@ class MethodSettings:
 
 
 METHODS: Mapping[str, type[PretrainTask]] = {each.name: each.metadata["task"] for each in fields(MethodSettings)}
-"""By name."""
 TEXT_METHODS = tuple(name for name, task in METHODS.items() if task.captions)
-"""Those that learn from captions."""
 if TYPE_CHECKING:
     Method = str
 else:
@@ -50,10 +48,7 @@ NO_METHOD = f"it is one of {', '.join(METHODS)}, or FILE.py:CLASS of your own"
 
 
 def task_of(method: str) -> type[PretrainTask]:
-    """Look up the task of a method: one of these, or a reference to your own class (`tapetum.core.plugins`).
-
-    Raises BadInput for an unknown method, and for a class that is not a method.
-    """
+    """Look up the task of a method: one of these, or a reference to your own class (`tapetum.core.plugins`)."""
     if method in METHODS:
         return METHODS[method]
     if not is_reference(method, "method"):

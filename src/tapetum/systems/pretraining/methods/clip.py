@@ -4,12 +4,9 @@
                                              cosines * scale -> cross entropy both ways
     text -> bytes -> transformer -> linear -/
 
-If images have classes but no texts, captions are made from the names (arXiv 2209.15589), and images with the same caption match
-each other's texts.
-
-Differs from the paper: a token is a byte of UTF-8, so no vocabulary is needed; equal captions match; ResNets are plain, without
-the three-convolution stem, blurred strides and attention pooling; the text tower uses GELU, the public code a fast
-approximation.
+Differs from the paper: a token is a byte of UTF-8, so no vocabulary is needed; equal captions match, such as those made of
+classes (arXiv 2209.15589); ResNets are plain, without the three-convolution stem, blurred strides and attention pooling; the
+text tower uses GELU, the public code a fast approximation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,8 +66,6 @@ _TEXTS = {"clip": "the text tower reads bytes, CLIP's 49,152 pieces"}
 
 
 class ClipTask(PretrainTask):
-    """Match images with their texts."""
-
     help = "Images and texts that find each other; needs captions (cat.txt beside cat.jpg), or makes them of classes."
     Settings = Clip
     presets: ClassVar = {

@@ -52,8 +52,6 @@ class Mae:
 
 
 class MaeTask(PretrainTask):
-    """Reconstruct hidden patches."""
-
     help = "A ViT that sees a quarter of the patches and draws the others."
     Settings = Mae
     presets: ClassVar = {

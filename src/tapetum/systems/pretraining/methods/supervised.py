@@ -39,8 +39,6 @@ class Supervised:
 
 
 class SupervisedTask(PretrainTask):
-    """Classify images."""
-
     help = "Classes by cross entropy; needs a folder a class."
     Settings = Supervised
     presets: ClassVar = {

@@ -1,12 +1,8 @@
 """The images of a plan, read once per process and kept in memory: of a folder, or generated; and variants of them.
 
-Generated images are simple shapes on textures, with a class for each pixel, so that a study runs without any data. The class
-of a training image is the shape in it; the class of a pixel is the shape it shows, or the ground. Image k of a part depends
-only on the part and k.
-
-Variants of one pool have equal size and different quality, for the study of curation, after the question of arXiv 2209.15589,
-whether methods without labels need curated data; its own data sets are not available, so they are emulated from one pool.
-Which images are used, and how they are changed, depends only on their number.
+Generated images are simple shapes on textures, with a class for each pixel. Variants of one pool have equal size and different
+quality, after the question of arXiv 2209.15589, whether methods without labels need curated data. Images depend only on their
+part and number.
 
     curated      every class equally often
     long_tailed  classes from frequent to rare by a factor of 100, as in CIFAR-10-LT (arXiv 1901.05555)
@@ -38,7 +34,6 @@ from tapetum.transfer.fine_tune import Segmented
 from tapetum.transfer.segmentation import IGNORED
 
 SHAPE_NAMES = "disc", "square", "triangle", "ring", "cross", "bars"
-"""Names of the classes."""
 PARTS = "train", "val"
 _IMAGES, _PIXELS = 2711, 2712
 
@@ -90,7 +85,6 @@ class ShapeImages:
         return _image(self.part, k, self.size)
 
     def name(self, k: int) -> str:
-        """Get the name of image k."""
         return f"shape {k}"
 
 
@@ -172,10 +166,7 @@ def balanced(source: ImageSource, count: int) -> Int64[np.ndarray, " n"]:
 
 
 def long_tailed(labels: np.ndarray, classes: int, count: int) -> Int64[np.ndarray, " n"]:
-    """List images whose classes, in shuffled order, become rarer by a constant factor.
-
-    Raises BadInput if the pool has too few of the most frequent class.
-    """
+    """List images whose classes, in shuffled order, become rarer by a constant factor."""
     shares = IMBALANCE ** -(np.arange(classes) / max(classes - 1, 1))
     counts = np.maximum(1, np.floor(shares / shares.sum() * count)).astype(int)
     counts[0] += count - counts.sum()
@@ -223,7 +214,6 @@ class VariedImages:
         return _moved(image, k) if self.moved else image
 
     def name(self, k: int) -> str:
-        """Name image k."""
         return f"texture {k}" if self.strange[k] else self.images.name(int(self.places[k]))
 
 
@@ -253,7 +243,6 @@ _SHAPE_PIXELS = {"train": 400, "test": 200}
 
 @lru_cache(maxsize=8)
 def pool(plan: ImagesPlan, captions: bool = False) -> ImageSource:
-    """Read the images that variants are made from."""
     if plan.data == SHAPES:
         return shape_source(_POOL * plan.count, plan.size)
     return read_source(Path(plan.data), captions=captions)
@@ -271,7 +260,6 @@ class Kept:
         return len(self.images)
 
     def read(self, k: int) -> tuple[UInt8[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
-        """Get image k and its labels."""
         return self.images[k], self.truths[k].astype(np.int64)
 
 

@@ -2,17 +2,13 @@
 
     [images]  what is learned from          [pixels]  what networks are transferred to
     [probes]    neighbours and linear probe   [recipe], [methods.NAME]  settings of pre-training
-
     [sources.NAME]  other images to learn from, which a grid names beside or in place of variants of [images]
     [sizes.NAME]  a network; those of one `family` are compared with each other
     [[grids]]     every combination of these sizes, methods, budgets, variants and seeds is a point
 
-Points run in the order of the grids, so put what matters most first; a point in two grids runs once. A point's budget is the
-FLOPs of its pre-training, which determines its steps; each point has a full schedule from warm-up to zero and is never a
-checkpoint of a longer run. The method `untrained` means a network with random weights, for which budgets don't count.
-
-Methods and encoders of your own are named as elsewhere, FILE.py:CLASS: methods = ["my_method.py:Rotation"], whose settings are
-[methods."my_method.py:Rotation"] with own = ["turns=2"]; encoder = "my_net.py:MyNet".
+Points run in the order of the grids; a point in two grids runs once. A point's budget is the FLOPs of its pre-training, which
+determines its steps; each has a full schedule. The method `untrained` means random weights, for which budgets don't count.
+Methods and encoders of your own are named as elsewhere, FILE.py:CLASS.
 """
 
 import difflib
@@ -43,8 +39,6 @@ _LABELLED = "supervised", *TEXT_METHODS
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesPlan:
-    """Images that are learned from."""
-
     data: str = SHAPES
     """Folder or file as `tapetum pretrain --data` takes them; or shapes."""
     count: int = 5000
@@ -105,8 +99,6 @@ class ProbesPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """A network."""
-
     family: str
     """Sizes of one family are compared with each other."""
     encoder: str
@@ -128,8 +120,6 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class StudyPoint:
-    """One run."""
-
     size: str
     method: str
     budget: float
@@ -149,8 +139,6 @@ class StudyPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlan:
-    """A whole study."""
-
     about: str = ""
     """What it is for, in a line."""
     images: ImagesPlan = field(default_factory=ImagesPlan)
@@ -269,10 +257,7 @@ class PlanSource:
 
 
 def load_plan(name: str, images: str | None = None, pixels: str | None = None, layout: str | None = None) -> PlanSource:
-    """Load a plan: a bundled one (tiny, small, paper) or a TOML file; on other data if given.
-
-    Raises BadInput for an unknown plan.
-    """
+    """Load a plan: a bundled one (tiny, small, paper) or a TOML file; on other data if given."""
     path = _PLANS / f"{name}.toml" if name in bundled() else Path(name)
     if not path.is_file():
         raise BadInput(f"there is no plan {name}; it is one of {', '.join(bundled())}, or a TOML file")
@@ -296,7 +281,6 @@ def data_contents(plan: StudyPlan) -> str:
 
 
 def bundled() -> tuple[str, ...]:
-    """List the names of the bundled plans."""
     return tuple(sorted(path.stem for path in _PLANS.glob("*.toml")))
 
 
@@ -307,7 +291,6 @@ def _known(given: Any, allowed: Any, what: str) -> None:
 
 
 def _made(kind: Any, table: Any, place: str) -> Any:
-    """Make a dataclass from a TOML table; lists become tuples."""
     if not isinstance(table, Mapping):
         raise BadInput(f"the plan has {table!r} for {place}; give a table of {', '.join(f.name for f in fields(kind))}")
     types = get_type_hints(kind)
@@ -327,7 +310,6 @@ def _made(kind: Any, table: Any, place: str) -> Any:
 
 
 def _replaced(config: Any, changes: Mapping[str, Any], place: str) -> Any:
-    """Change fields of a config and of its nested configs."""
     names, values = {f.name for f in fields(config)}, {}
     for key, value in changes.items():
         _refuse_unknown(key, names, place)

@@ -59,7 +59,6 @@ class PredictedPoint:
 
     @property
     def flops(self) -> int:
-        """Count the FLOPs of pre-training."""
         return self.steps * self.flops_per_step
 
 
@@ -227,7 +226,6 @@ def _transfer_flops(config: PixelsPlan, architecture: Architecture) -> int:
 
 
 def _forward_flops(plan: StudyPlan, size: str) -> int:
-    """Forward FLOPs of an image at the training size."""
     side = plan.images.size
     with torch.device("meta"):
         encoder, image = make(_architecture(plan, size)), torch.empty(1, 3, side, side)

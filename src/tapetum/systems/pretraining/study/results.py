@@ -31,8 +31,6 @@ _MIN_CROSSINGS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class StudyResults:
-    """Results of a study so far."""
-
     plan: StudyPlan
     rows: tuple[Mapping[str, Any], ...]
     groups: Mapping[SettingKey, RunGroup]

@@ -35,7 +35,6 @@ class StudyCost:
     out: Path
     points: tuple[PredictedPoint, ...]
     left: tuple[PredictedPoint, ...]
-    """Those that are not done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +51,7 @@ def predict_study(
     source: PlanSource, out: Path, say: Callable[[str], None] = lambda text: None, plan: StudyPlan | None = None
 ) -> StudyCost:
     """Count the FLOPs of a study in the folder `out`, and say what is left; nothing is written there. `plan` is that of
-    `source`, with remote data replaced by copies on this machine.
-
-    Raises BadInput for a folder of another study, and whatever plan and data raise.
-    """
+    `source`, with remote data replaced by copies on this machine."""
     plan = plan or source.read()
     _check(out, source)
     points = tuple(predicted(plan, point) for point in plan.points())
@@ -123,7 +119,6 @@ def read_plan_source(out: Path) -> PlanSource:
 
 
 def _check(out: Path, source: PlanSource) -> None:
-    """Refuse a folder that contains something else."""
     if (out / STUDY).is_file():
         before = read_plan_source(out)
         same = replace(before, contents=source.contents, plan=source.plan) == source

@@ -234,7 +234,6 @@ _PAPER = BootstrapRun(
     iterations=4,
 )
 RECIPES: Mapping[str, BootstrapRun] = {"small": BootstrapRun(), "paper": _PAPER}
-"""Runs by preset."""
 UNPUBLISHED: Mapping[str, Mapping[str, str]] = {
     "paper": {
         "model": "weights of `tapetum train tap-kubric --model bootstapir` stand for the authors' own start",

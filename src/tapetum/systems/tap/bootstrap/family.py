@@ -208,7 +208,6 @@ class TapirFamily(TrackerFamily):
         return learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def clip_loss(self, network: nn.Module, batch: TapSample) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute TAPIR's losses on clips with exact tracks."""
         return compute_clip_loss(network, batch, self.run.size, self.matching_weight)
 
     def estimate(self, network: nn.Module, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> PointEstimate:

@@ -5,9 +5,8 @@
                                        OUT/list.json             which videos these are now
                                        OUT/footage.json          the settings that all were made with
 
-A video's json is written last, so preparation can be killed, resumes where it stopped, and can run on many machines. Frames are
-squashed to squares. A clip is part of one shot; short, static, dark and blank ones are left out and counted, judged on copies
-of 64x36 pixels with values 0..255.
+A video's json is written last, so preparation resumes where it stopped, and can run on many machines. Clips are squashed to
+squares, and judged on copies of 64x36 pixels with values 0..255.
 
 Source: BootsTAP (arXiv 2402.00847) requires 24 frames of one shot with motion; all thresholds are ours.
 """
@@ -140,7 +139,6 @@ class FootageDataset:
         return len(self.clips)
 
     def __getitem__(self, k: int) -> UInt8[np.ndarray, "t s s 3"]:
-        """Frames of a clip. Raises BadInput where its file is missing or damaged."""
         clip = self.clips[k]
         path = self.out / "shards" / clip.shard
         try:
@@ -157,8 +155,7 @@ def prepare_all(
     progress: Callable[[int, int], None] = lambda done, total: None,
     engine: Engine = "local",
 ) -> FootageDataset:
-    """Make clips of all videos in a folder, locally or on Ray, where all machines must see `source` and `out`. Raises BadInput
-    if there is not a single clip."""
+    """Make clips of all videos in a folder, locally or on Ray, where all machines must see `source` and `out`."""
     if engine == "ray":
         source, out = Path(os.path.realpath(source)), Path(os.path.realpath(out))
     videos = find_videos(source)
@@ -205,7 +202,6 @@ def write_report(footage: FootageDataset, file: Path) -> list[str]:
 
 
 def _read(file: Path) -> Any:
-    """The contents of a JSON file. Raises BadInput if it is missing or damaged."""
     try:
         return read_json(file)
     except (OSError, ValueError) as error:

@@ -43,15 +43,12 @@ from tapetum.train.process_group import join_process_group
 from tapetum.video.images import find_videos
 
 Prepare = Callable[[Path, Path, FootageConfig], FootageDataset]
-"""Function that makes clips of a folder of videos in another folder."""
 PREPARING = timedelta(days=7)
 """Seconds that other processes wait while the main one makes clips of the videos."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of a finished run."""
-
     file: Path
     """The weights that were best."""
     before: dict[str, float]
@@ -116,7 +113,6 @@ def bootstrap(
 
 
 def bootstrap_config(run: BootstrapRun, launch: Launch) -> TrainConfig:
-    """Make the config of the loop."""
     return train_config(
         run,
         launch,

@@ -130,7 +130,6 @@ def moving_queries(rng: np.random.Generator, clip: UInt8[np.ndarray, "t s s 3"],
 
 
 def collate_footage(samples: Sequence[FootageSample]) -> FootageSample:
-    """Collate samples into a batch."""
     lengths = tuple(length for sample in samples for length in sample.lengths)
     tensors = [f.name for f in fields(FootageSample) if f.name != "lengths"]
     return FootageSample(**{name: torch.stack([getattr(s, name) for s in samples]) for name in tensors}, lengths=lengths)

@@ -1,16 +1,12 @@
-"""Several clicks of one point: user input on a point in more than one frame, combined into one track.
+"""Several clicks of one point, in more than one frame, combined into one track (not part of TAPIR; docs/evidence/clicks.md).
 
-Not part of TAPIR. Each click is tracked in both directions, but not independently:
+clicks of a point --+--> coarse features: their mean    --> each click seeks with what all of them look like
+                    +--> places: known to all of them   --> matching has nothing to seek in a clicked frame
+                    +--> fine features, polished patch: of the click alone, since views differ
 
-    clicks of a point --+--> coarse features: their mean    --> each click seeks with what all of them look like
-                        +--> places: known to all of them   --> matching has nothing to seek in a clicked frame
-                        +--> fine features, polished patch: of the click alone, since views differ
-
-    frames   0 . . . a . . . . . . . . b . . . T          between the clicks a and b, a's way on and b's way back are
-             [<------ a ------>]                           blended: the nearer the click and the surer the track, the
-                      [<----- b ------------->]            more it weighs; farther apart than `AGREE`, the heavier wins
-
-In a second pass the clicks of a point share what all their first passes saw. For the gain see docs/evidence/clicks.md.
+frames   0 . . . a . . . . . . . . b . . . T          between the clicks a and b, a's way on and b's way back are
+         [<------ a ------>]                           blended: the nearer the click and the surer the track, the
+                  [<----- b ------------->]            more it weighs; farther apart than `AGREE`, the heavier wins
 """
 
 from collections.abc import Hashable, Iterable

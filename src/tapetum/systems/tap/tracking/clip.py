@@ -94,7 +94,6 @@ class VideoTracking:
     """Predicts how far tracks are off, if they have a second pass, are polished and begin in the video."""
 
     def track(self) -> Tracks:
-        """Track all points through the whole video."""
         if self.reference is not None:
             return self._tracks_from_reference(*self._track_reference_points(self.reference))
         size = self.video.height, self.video.width

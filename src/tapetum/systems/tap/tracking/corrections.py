@@ -97,8 +97,7 @@ def put_in_place(tracks: Tracks, clicks: Clicks, tracked: Tracks) -> Tracks:
 
 
 def numbers_of(names: Sequence[str], tracks: Tracks) -> list[int]:
-    """Look up the numbers of points by number or name, which takes precedence. Raises BadInput for names of no point, or of
-    several."""
+    """Look up the numbers of points by number or name, which takes precedence."""
     known: Mapping[str, list[int]] = {}
     for number, name in enumerate(tracks.names or ()):
         known.setdefault(name, []).append(number)  # type: ignore[attr-defined]
@@ -127,7 +126,9 @@ def corrections_of(given: Sequence[str | Sequence[Any]], tracks: "Tracks", video
         except (ValueError, IndexError):
             raise BadInput(f"{option} is no correction; give point, frame, x and y, as in --correct 3,40,120.5,80") from None
         if frame not in numbers:
-            raise BadInput(f"{option}: frame {frame:g} is not in the tracks, which have {_listed(numbers)}")
+            whole = "" if numbers[-1] - numbers[0] == len(numbers) - 1 else ", not all of them"
+            listed = f"frames {numbers[0]} to {numbers[-1]}{whole}"
+            raise BadInput(f"{option}: frame {frame:g} is not in the tracks, which have {listed}")
         if not (0 <= x <= video.width and 0 <= y <= video.height):
             raise BadInput(f"{option}: {x:g},{y:g} is outside the image of {video.width}x{video.height} pixels")
         corrections.append((numbers_of([name], tracks)[0], float(numbers.index(int(frame))), x, y))
@@ -138,8 +139,3 @@ def _parts(text: str) -> list[str]:
     sign = next((sign for sign in ";\t" if sign in text), ",")
     name, *numbers = text.rsplit(sign, 3)
     return [name, *cells_of(sign.join(numbers))]
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    whole = "" if numbers[-1] - numbers[0] == len(numbers) - 1 else ", not all of them"
-    return f"frames {numbers[0]} to {numbers[-1]}{whole}"

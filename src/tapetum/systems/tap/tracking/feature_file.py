@@ -74,7 +74,10 @@ class FeatureFile:
                 self._discard_target()
             if len(missing) == len(frames):
                 return new
-            return _filled(self._features(rows, weight.device, weight.dtype), new, missing)
+            features = self._features(rows, weight.device, weight.dtype)
+            for maps, more in zip(features.maps, new.maps, strict=True):
+                maps[:, missing] = more.to(maps.dtype)
+            return features
 
         return cached
 
@@ -158,12 +161,6 @@ class FeatureFile:
                 record["name"], record["sum"] = np.void(name), zlib.crc32(record["maps"].data)
                 self._written.write(record.data)
                 self._places[name] = -1  # where it is, only the next command needs to know
-
-
-def _filled(features: FeatureGrids, new: FeatureGrids, places: list[int]) -> FeatureGrids:
-    for maps, more in zip(features.maps, new.maps, strict=True):
-        maps[:, places] = more.to(maps.dtype)
-    return features
 
 
 def network_key(network: nn.Module, about: Any, resolutions: tuple[Size, ...]) -> str:

@@ -46,7 +46,6 @@ class TapirTracker(OnlineTracker):
     """
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "TapirTracker":
-        """Move the network, as `torch.nn.Module.to`; returns this tracker."""
         self.model.to(device=device, dtype=dtype)
         return self
 
@@ -148,8 +147,7 @@ class TapirTracker(OnlineTracker):
         """Track some points of the result of `track` or `correct` again, through corrected positions and all earlier clicks,
         and leave all others bit-identical.
 
-        `corrections` are each (number of the point, frame, x, y), in raster pixels; `options` those of `track`. Raises BadInput
-        as `track` does; for other points or frames than the tracks have; for two corrections of a point in one frame.
+        `corrections` are each (number of the point, frame, x, y), in raster pixels; `options` those of `track`.
         """
         from tapetum.systems.tap.tracking.corrections import gather_clicks, put_in_place
 
@@ -161,8 +159,7 @@ class TapirTracker(OnlineTracker):
 
 
 def build(name: str, seed: int = 0) -> TapirTracker:
-    """Build a tracker of an architecture (`config.ARCHITECTURES`) with random weights, the same for the same seed. Raises
-    BadInput for other names."""
+    """Build a tracker of an architecture (`config.ARCHITECTURES`) with random weights, the same for the same seed."""
     if name not in ARCHITECTURES:
         raise BadInput(f"there is no architecture named {name!r}; known names are {', '.join(ARCHITECTURES)}")
     with torch.random.fork_rng(devices=[]):
@@ -176,8 +173,7 @@ def load(
     """Load a tracker with weights, by a known name (`tapetum weights list`) or from a file: ours (.safetensors) or published
     (.pt, or .npy of JAX), which is taken to be causal if its name says so.
 
-    `dtype` is that of the weights and most computation, by default float32; positions stay float32. Raises BadInput if the name
-    is unknown, the file is missing, or it does not hold such a network.
+    `dtype` is that of the weights and most computation, by default float32; positions stay float32.
     """
     path, known = resolve(name_or_path, "track")
     if known and known.architecture not in ARCHITECTURES:

@@ -2,14 +2,12 @@
 
     seeds -> attach (to the object there) -> transport -> visible (depth test) -> upright -> hide_people -> queries
 
-Sources: the geometry, the depth test and the filter of people are those of the benchmark's first public generator
-(google-deepmind/tapnet at d44db05, July 2024, adt_utils.py). How its queries were chosen was never published. Recalled,
-not verified: random points on any object, up to 1,024 a clip. Ours: random pixels of random frames, where these lie on an
-object with a box. As in the generator, the optical axis is at raster (256, 256), half a pixel beside that of the frames that
-projectaria-tools rectifies.
+Sources: geometry, depth test and filter of people are those of the benchmark's first public generator (google-deepmind/tapnet
+at d44db05, July 2024, adt_utils.py), with the optical axis at raster (256, 256), half a pixel beside that of the frames. How
+its queries were chosen was never published. Ours: up to 1,024 random pixels of random frames, on an object with a box.
 
-Differs from the generator: a track whose object has no pose in some frame is left out (the generator stops); one that is
-never visible is left out (published files have some, issue 131); `extrinsics_w2c` is written (the public build drops it).
+Differs from the generator: a track whose object has no pose in some frame, or that is never visible, is left out;
+`extrinsics_w2c` is written (the public build drops it).
 """
 
 from collections.abc import Iterator, Sequence
@@ -233,7 +231,11 @@ def jobs(
 
     `people` is a folder with CLIP.npy, the probabilities of `hide_people`. Raises `BadInput` if there is no sequence.
     """
-    for folder in _sequences(raw):
+    alone = (raw / "aria_trajectory.csv").is_file()
+    sequences = [raw] if alone else sorted(path.parent for path in raw.glob("*/aria_trajectory.csv"))
+    if not sequences:
+        raise BadInput(f"{raw} has no SEQUENCE/aria_trajectory.csv; give a folder of sequences of Aria Digital Twin, version 2")
+    for folder in sequences:
         name = v1_name(folder.name)
         try:
             scene, frames = read_scene(folder), open_frames(folder)
@@ -275,12 +277,3 @@ def _annotated(raw: Path, path: Path) -> Arrays:
     scene, frames = read_scene(raw / v2_name(v1)), open_frames(raw / v2_name(v1))
     times = _with_truth(scene, frames)[int(number) * FRAMES :][:FRAMES]
     return add_images({**content, "fx_fy_cx_cy": np.array(INTRINSICS)}, read_moments(scene, frames, times))
-
-
-def _sequences(raw: Path) -> list[Path]:
-    if (raw / "aria_trajectory.csv").is_file():
-        return [raw]
-    sequences = sorted(path.parent for path in raw.glob("*/aria_trajectory.csv"))
-    if not sequences:
-        raise BadInput(f"{raw} has no SEQUENCE/aria_trajectory.csv; give a folder of sequences of Aria Digital Twin, version 2")
-    return sequences

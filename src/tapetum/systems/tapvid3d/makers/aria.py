@@ -6,10 +6,8 @@
     SEQUENCE/video.vrs, depth_images.vrs, segmentations.vrs
     SEQUENCE/rectified/             instead of the three: TIMESTAMP.npz for each frame, written by `save_rectified`
 
-Tables are read here, VRS files by projectaria-tools (`pip install 'tapetum[aria]'`). It has no wheels for some systems:
-there, work from frames that were rectified on another one. Column names and rules (the nearest moment in time counts) are
-those of facebookresearch/projectaria_tools, whose test data were read with this file; what agreed is in
-docs/evidence/tapvid3d.md.
+VRS files are read by projectaria-tools, which has no wheels for some systems: there, work from rectified frames. Column names
+and rules are those of facebookresearch/projectaria_tools (docs/evidence/tapvid3d.md).
 """
 
 import csv
@@ -52,8 +50,6 @@ class AriaFrame:
 
 
 class AriaFrames(Protocol):
-    """Interface of sources of frames."""
-
     timestamps: I64
     """(t,) nanoseconds, rising: all frames of the colour camera."""
     device_from_camera: F64
@@ -66,8 +62,6 @@ class AriaFrames(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class AriaScene:
-    """The tables of a sequence."""
-
     device_times: I64
     """(k,) nanoseconds."""
     scene_from_device: F64

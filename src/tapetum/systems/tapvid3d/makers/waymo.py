@@ -33,8 +33,6 @@ _MAY_BE_EMPTY = "beam_inclination.values"
 
 @dataclass(frozen=True, eq=False)
 class WaymoCamera:
-    """One camera of the vehicle."""
-
     name: int
     """1 front, 2 front left, 3 front right, 4 side left, 5 side right."""
     intrinsics: F64
@@ -83,7 +81,6 @@ class WaymoSegment:
 
     @cached_property
     def cameras(self) -> dict[int, WaymoCamera]:
-        """Read the cameras by name."""
         at = "[CameraCalibrationComponent]."
         names = ["extrinsic.transform", "height", "width", *(f"intrinsic.{name}" for name in ("f_u", "f_v", "c_u", "c_v"))]
         table = self._read("camera_calibration", ["key.camera_name", *(at + name for name in names)])
@@ -206,10 +203,7 @@ def segments(root: Path) -> Iterator[WaymoSegment]:
 
 def inclinations(rows: int, low: float, high: float, beams: Sequence[float] | None) -> F64:
     """Compute pitch (rows,) in radians of the rows of a range image, the top one first: its beams, or even steps from low to
-    high.
-
-    Raises `BadInput` where there is not one beam for each row.
-    """
+    high."""
     if beams is not None and len(beams) != rows:
         raise BadInput(f"there are {len(beams)} beams of the lidar for {rows} rows of its range image; get the segment again")
     even = low + (np.arange(rows) + 0.5) / rows * (high - low)
