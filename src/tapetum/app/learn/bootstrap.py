@@ -60,8 +60,6 @@ def bootstrap(
 
 
 _MARKERS = {"separate_moments": tyro.conf.arg(name="apart"), "clips": tyro.conf.arg(aliases=["--batch-size"])}
-
-
 _USUAL = {name: replace(RECIPES["small"], preset=name) for name in RECIPES}
 """Defaults of the options: those of `small` under every name, so that switches stay switches."""
 
@@ -108,12 +106,10 @@ class Bootstrapped(Result):
     outcome: "Outcome"
     out: Path
     report: Path | None = None
-    """The page that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
         outcome = self.outcome
-        before, after = outcome.before[DECIDING_SCORE], outcome.after[DECIDING_SCORE]
-        better = outcome.step > 0 and _compared(before, after) == "better"
+        better = outcome.step > 0 and _compared(outcome.before[DECIDING_SCORE], outcome.after[DECIDING_SCORE]) == "better"
         page = {} if self.report is None else {"report": str(self.report)}
         scores = {name: getattr(outcome, name) for name in ("before", "after", "last", "cycle_before", "cycle_after")}
         return {**page, "tracker": str(self.out), "step": outcome.step, "better": better, **scores}
@@ -121,10 +117,9 @@ class Bootstrapped(Result):
     def as_text(self) -> str:
         outcome = self.outcome
         before, after, last = (scores[DECIDING_SCORE] for scores in (outcome.before, outcome.after, outcome.last))
+        verdict = f"{_compared(before, last)} at the end ({last:.3f}): the weights that it started from are kept"
         if outcome.step:
             verdict = f"{_compared(before, after)}: the weights of step {outcome.step} are kept"
-        else:
-            verdict = f"{_compared(before, last)} at the end ({last:.3f}): the weights that it started from are kept"
         medians = (cycle["median_px"] for cycle in (outcome.cycle_before, outcome.cycle_after))
         first, then = ("no point to judge" if median is None else f"median {median:.2f} px" for median in medians)
         rows = [

@@ -41,7 +41,6 @@ class PretrainedEncoder(Pretrained, Result):
 
     @property
     def adapter(self) -> Path:
-        """Path of the adapter of a run that learned a low-rank change alone."""
         return self.encoder.parent / ADAPTER
 
     def as_json(self) -> dict[str, Any]:
