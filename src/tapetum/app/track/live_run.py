@@ -92,7 +92,7 @@ class LiveEvent(Result):
 
 
 class LiveRun:
-    """One run on a live video: frames processed, and the time taken."""
+    """One run on a live video."""
 
     def __init__(
         self,
@@ -143,8 +143,7 @@ class LiveRun:
         """Yield positions and confidence of all points in each frame, and the frame."""
         import numpy as np
 
-        begin = None
-        stream = None
+        begin = stream = None
         for moment in self.live:
             begun = time.perf_counter()
             begin = begin or begun
