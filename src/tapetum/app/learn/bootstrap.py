@@ -151,7 +151,6 @@ class Calibrated(Result):
     tracker: str
     """The folder, or the class, that --model takes."""
     errors: Path
-    """The error model."""
     scores: dict[str, float]
     """Of clips that were not learned from: see `learn_errors`."""
 
@@ -207,11 +206,12 @@ def calibrate(folder: str | Path, recipe: BootstrapRun, launch: Launch, listener
 
 
 def _work(given: BootstrapOptions, launch: Launch, listener: Listener) -> "Bootstrapped | Calibrated | None":
+    recipe = without(given.recipe, given.without)
+    if given.calibrate and given.report is not None:
+        raise BadInput("--report shows what a tracker has learned, and --calibrate teaches it nothing; leave one out")
     if given.calibrate:
-        if given.report is not None:
-            raise BadInput("--report shows what a tracker has learned, and --calibrate teaches it nothing; leave one out")
-        return calibrate(given.folder, without(given.recipe, given.without), launch, listener)
-    recipe, report = without(given.recipe, given.without), check_report(given.report)
+        return calibrate(given.folder, recipe, launch, listener)
+    report = check_report(given.report)
     progress = partial(listener.progress, "cutting clips")
     outcome = bootstrap(given.folder, recipe, launch, engine=given.engine, say=listener.note, progress=progress)
     if outcome is None:

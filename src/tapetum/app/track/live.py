@@ -86,12 +86,10 @@ class TrackedLive(Result):
     width: int
     height: int
     frame_rate: float
-    """Frames per second, as the source says."""
     model: str
     tracks: "Tracks"
     """All that was followed; before its frame a point stands at its place, unseen."""
     frames_dropped: int
-    """Frames that came too fast."""
     seconds: float
     """From the first frame to the last."""
     latency: tuple[float, ...]

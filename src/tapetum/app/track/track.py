@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -254,11 +254,9 @@ def track_into(
     options: TrackOptions, listener: Listener, file: Path | None, load: "Callable[[], Tracker] | None" = None
 ) -> Tracked:
     """Track as `track` does, with checked options, into one `file` or the folder `options.out`; `load` gives the tracker."""
-    if not options.timing:
-        return _track_into(options, listener, file, load)
-    with timed() as seconds:
+    with timed() if options.timing else nullcontext() as seconds:
         tracked = _track_into(options, listener, file, load)
-    return replace(tracked, stages=dict(seconds), peak_memory_bytes=peak_bytes())
+    return tracked if seconds is None else replace(tracked, stages=dict(seconds), peak_memory_bytes=peak_bytes())
 
 
 def _track_into(options: TrackOptions, listener: Listener, file: Path | None, load: "Callable[[], Tracker] | None") -> Tracked:

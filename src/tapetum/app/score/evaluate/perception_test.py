@@ -166,22 +166,15 @@ def _predicted(
     from tapetum.systems.perception_test.predicting import predict_videos
 
     features, train = (None if each is None else Path(each) for each in (options.features, options.train))
-    how = narrowed(
-        ModelOptions,
-        options,
-        train=None if train is None else read_annotations(train),
-        features=features,
-        device=choose_device(options.device),
-    )
+    known_answers = None if train is None else read_annotations(train)
+    how = narrowed(ModelOptions, options, train=known_answers, features=features, device=choose_device(options.device))
     known = {name: getattr(options, name) for name in ("shots", "frames", "size", "seed")}
     known |= stamp(train=train, features=features)
+    weights = {name: [weights_fingerprint(part) for part in name.split("+")] for name in models.values()}
     return predict_videos(
         annotations,
         partial(load_predictors, models, how),
-        {
-            task: {"model": name, "weights": [weights_fingerprint(part) for part in name.split("+")], **known}
-            for task, name in models.items()
-        },
+        {task: {"model": name, "weights": weights[name], **known} for task, name in models.items()},
         Path(options.out or "perception-test"),
         videos=None if options.videos is None else Path(options.videos),
         side=options.size,
