@@ -72,7 +72,7 @@ def search_film(model: str, film: Path, texts: Sequence[str]) -> list[float]:
             models = SearchModel(index, model, folder)
             middles = []
             for text in texts:
-                [moment] = find_moments(SearchOptions(folder, text, count=1), index, text, models).moments
+                [moment] = find_moments(SearchOptions(folder, text, count=1), index, models).moments
                 assert moment.start_s is not None
                 assert moment.stop_s is not None
                 middles.append((moment.start_s + moment.stop_s) / 2)

@@ -21,8 +21,6 @@ RGB = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
 
 
 class Broken:
-    """Says that it is an array and is none."""
-
     ndim, shape, dtype = 3, (4, 4, 3), "uint8"
 
     def __array__(self, *_: object, **__: object) -> np.ndarray:

@@ -37,7 +37,6 @@ class Truth(Tracker):
 
 
 def box_at(frame: int, corner: float = 20) -> np.ndarray:
-    """Where a box of that world is."""
     origin = np.array([corner, corner, corner + 30, corner + 20])
     return origin * (1 + 0.01 * frame) + 2 * frame
 

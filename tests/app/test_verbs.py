@@ -18,24 +18,20 @@ from PIL import Image
 import tapetum
 import tapetum.app
 from support.files import listed
-from tapetum.app.commands import Command, Group
-from tapetum.app.score.evaluate.tapvid import TapVidScores
 from tapetum.app.see.embed import EmbedOptions
-from tapetum.app.shell.main import VERBS, command
+from tapetum.app.shell.main import command
 from tapetum.app.track.convert import ConvertOptions
-from tapetum.app.track.live import TrackedLive, TrackLiveOptions
-from tapetum.app.track.many import TrackedMany, TrackManyOptions
+from tapetum.app.track.live import TrackedLive
+from tapetum.app.track.many import TrackManyOptions
 from tapetum.app.track.track import Tracked, TrackOptions
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
-from tapetum.types import Tracks, Tracks3D
+from tapetum.types import Tracks
 
 Run = Callable[..., tuple[int, str, str]]
 
 
 class Heard(Listener):
-    """Keeps what it hears."""
-
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.tasks: dict[str, list[tuple[int, int | None]]] = {}
@@ -136,32 +132,12 @@ def test_nothing_is_written_unless_a_folder_is_named(clip: Path, tmp_path: Path,
     assert listed(Path("results")) == ["overlay.mp4", "tracks.csv", "tracks.npz"]
 
 
-def test_tracks_in_space_are_in_the_result(clip: Path, tmp_path: Path) -> None:
-    np.savez(tmp_path / "depth.npz", depth=np.full((6, 24, 32), 2.0, np.float32))
-    options = {"model": "static", "grid": 2, "three_d": True, "depth": str(tmp_path / "depth.npz")}
-    done = tapetum.track(clip, intrinsics="50,50,32,24", **options)  # type: ignore[arg-type]
-    assert isinstance(done.tracks3d, Tracks3D)
-    np.testing.assert_allclose(done.tracks3d.xyz[0], np.tile([(16 - 32) / 50 * 2, (12 - 24) / 50 * 2, 2], (6, 1)), rtol=1e-6)
-    with pytest.warns(UserWarning, match="no --intrinsics were given"):
-        tapetum.track(clip, **options)  # type: ignore[arg-type]
-
-
 def test_a_listener_hears_how_far_the_work_is(clip: Path, tmp_path: Path) -> None:
     heard = Heard()
     tapetum.track.run(TrackOptions(clip, grid=2, out=tmp_path / "out"), heard)
     assert heard.notes == []
     assert heard.tasks["tracking"][-1] == (6, 6)
     assert heard.tasks["drawing"] == [(number + 1, 6) for number in range(6)]
-
-
-def test_many_videos_and_what_fails_among_them(clip: Path, tmp_path: Path) -> None:
-    (tmp_path / "broken.mp4").write_bytes(clip.read_bytes()[:200])
-    with pytest.warns(UserWarning, match=r"^broken.mp4: "):
-        many = tapetum.track_many((str(clip), str(tmp_path / "broken.mp4")), model="static", grid=2, out=tmp_path / "out")
-    assert isinstance(many, TrackedMany)
-    assert [summary["points"] for summary in many.done] == [4]
-    assert [summary["video"] for summary in many.failed] == [str(tmp_path / "broken.mp4")]
-    assert json.loads((tmp_path / "out" / "videos.json").read_text()) == many.as_json()["videos"]
 
 
 @pytest.mark.slow
@@ -181,28 +157,6 @@ def test_a_file_followed_live_gives_what_the_command_line_writes(clip: Path, tmp
     assert short.tracks.frames == 1
 
 
-def test_saved_tracks_are_shown_and_converted(clip: Path, tmp_path: Path) -> None:
-    done = tapetum.track(clip, model="static", grid=2, out=tmp_path)
-    shown = tapetum.show(tmp_path / "tracks.npz", clip, out=tmp_path / "again.mp4", view="rainbow")
-    assert shown.overlay.stat().st_size > 500
-    converted = tapetum.convert(tmp_path / "tracks.npz", tmp_path / "napari.csv", to="napari")
-    again = tapetum.convert(tmp_path / "napari.csv", tmp_path / "again.npz", video=clip)
-    assert converted.tracks.points == again.tracks.points == 4
-    np.testing.assert_allclose(Tracks.load(tmp_path / "again.npz").xy, done.tracks.xy)
-
-
-@pytest.mark.slow
-def test_scores_are_those_of_the_command_line(tmp_path: Path, run: Run) -> None:
-    made = tapetum.app.make.scenes.make(tmp_path, n=2, size=64, frames=4)
-    scores = tapetum.evaluate_tapvid(data=str(made.tapvid), model="static")
-    assert isinstance(scores, TapVidScores)
-    code, out, _ = run("eval", "tapvid", "--data", made.tapvid, "--model", "static", "--json")
-    told = json.loads(out)
-    assert code == 0
-    assert scores.average_jaccard == told["average_jaccard"]
-    assert {**scores.as_json(), "seconds": 0} == {**told, "seconds": 0}
-
-
 def test_vectors_are_those_of_the_command_line(tmp_path: Path, run: Run) -> None:
     for number, name in enumerate("ab"):
         Image.fromarray(np.full((40, 40, 3), 90 * number, np.uint8)).save(tmp_path / f"{name}.png")
@@ -220,26 +174,14 @@ def test_vectors_are_those_of_the_command_line(tmp_path: Path, run: Run) -> None
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda clip: tapetum.track("nowhere.mp4"), "there is no file nowhere.mp4"),
         (lambda clip: tapetum.track(clip, model="tapri"), "did you mean tapir"),
-        (lambda clip: tapetum.track(clip, model="static", query=[(9, 1, 1)]), "frame 9 is not in the video"),
         (lambda clip: tapetum.track(clip, model="static", query=[(0, 1)]), "is not a point"),
-        (lambda clip: tapetum.track(clip, model="static", grid=0), "from 1 to 1000"),
-        (lambda clip: tapetum.track(clip, depth="x"), "--depth belongs to --3d"),
-        (lambda clip: tapetum.track_many(()), "no video was given"),
         (lambda clip: tapetum.track_live(str(clip), model="tapir-nano"), "needs the future"),
         (lambda clip: tapetum.track_live(str(clip), view="rainbow"), "needs the whole video"),
-        (lambda clip: tapetum.show("nothing.npz", clip), "nothing.npz"),
         (lambda clip: tapetum.show(clip, clip, out=clip), "would be overwritten"),
-        (lambda clip: tapetum.convert("a.npz", "a.npz"), "would be overwritten"),
-        (lambda clip: tapetum.embed(()), "there are no FILES"),
-        (lambda clip: tapetum.embed((clip,), model="hip-16"), "no weights named .hip-16."),
         (lambda clip: tapetum.export("static", "a.onnx"), "no weights named 'static'"),
-        (lambda clip: tapetum.evaluate_tapvid(data="nothing.pkl", model="static"), "nothing.pkl"),
         (lambda clip: tapetum.evaluate_tapvid3d(gt="."), "one of the two"),
-        (lambda clip: tapetum.app.make.weights.show("tapri"), "did you mean tapir"),
         (lambda clip: tapetum.app.make.weights.convert("nothing.pt"), "no weights named .nothing.pt. and no such file"),
-        (lambda clip: tapetum.app.score.tapvid3d.check("nowhere"), "nowhere"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line(call: Callable, match: str, clip: Path, tmp_path: Path, monkeypatch) -> None:
@@ -248,17 +190,3 @@ def test_what_the_user_can_mend_is_one_line(call: Callable, match: str, clip: Pa
         call(clip)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_word_that_is_no_option_is_python_s_own_error(clip: Path) -> None:
-    with pytest.raises(TypeError, match="modle"):
-        tapetum.track(clip, modle="static")  # type: ignore[call-arg]
-
-
-def test_verbs_of_the_table_are_reached() -> None:
-    assert VERBS
-    for verb in VERBS:
-        assert isinstance(command(verb), Command | Group)
-    for name in tapetum._FUNCTIONS:
-        assert callable(getattr(tapetum, name))
-    assert TrackLiveOptions("0").viewer is None

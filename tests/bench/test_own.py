@@ -176,7 +176,6 @@ def test_an_entry_point_is_found_by_its_name(place: Path, run: Run, monkeypatch:
         ("Unfinished", r"Unfinished lacks score; write them"),
         ("Nothing", "Nothing lists nothing to be scored in"),
         ("Words", r"Words: one: moved is 'not at all'; give a finite number"),
-        ("Infinite", r"Infinite: one: moved is 'nan'; give a finite number"),
     ],
 )
 def test_what_lacks_something_is_refused_in_one_line(place: Path, name: str, message: str) -> None:

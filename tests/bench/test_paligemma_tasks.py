@@ -31,8 +31,6 @@ from tapetum.types import Boxes
 
 
 class Notes(Listener):
-    """Keeps what it is told."""
-
     def __init__(self) -> None:
         self.notes: list[str] = []
 

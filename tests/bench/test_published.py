@@ -78,15 +78,6 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     server.server_close()
 
 
-def test_the_addresses_are_those_of_the_official_store() -> None:
-    urls = {name: entry.url for name, entry in published.BENCHMARKS.items()}
-    assert urls == {
-        "davis": "https://storage.googleapis.com/dm-tapnet/tapvid_davis.zip",
-        "rgb-stacking": "https://storage.googleapis.com/dm-tapnet/tapvid_rgb_stacking.zip",
-        "robotap": "https://storage.googleapis.com/dm-tapnet/robotap/robotap.zip",
-    }
-
-
 @pytest.mark.parametrize(("name", "videos"), [("davis", 2), ("rgb-stacking", 1), ("robotap", 2)])
 def test_a_benchmark_is_fetched_and_scored_by_name(run: Run, store: Path, tmp_path: Path, name: str, videos: int) -> None:
     score = ["eval", "tapvid", "--data", name, "--model", "static"]

@@ -18,6 +18,7 @@ from support.question_sets import OFFICIAL, fill, make_set, write
 from support.scripts import script
 from support.tapvid3d_clips import T, example, save
 from tapetum.bench import BENCHMARKS
+from tapetum.bench.built_in import VideoQuestions
 from tapetum.bench.longvideo_tasks import BENCHMARKS as TASKS
 from tapetum.bench.own import evaluate, make_benchmark
 from tapetum.encoders.towers_config import TextConfig
@@ -43,7 +44,6 @@ def votsp(folder: Path) -> tuple[Path, str, float]:
 
 
 def davis(folder: Path) -> tuple[Path, str, float]:
-    """Places that carry the first masks."""
     data = write_davis(folder, {"one": (3, 1), "two": (3, 2)})
     return data, "xy", tapetum.evaluate_davis(data=data, model="xy").j_and_f
 
@@ -177,6 +177,7 @@ def test_a_benchmark_scores_as_its_verb_does_and_goes_on(name: str, tmp_path: Pa
     maker, headline = MAKERS[name]
     data, model, expected = maker(tmp_path / "data")
     benchmark = make_benchmark(name)
+    assert isinstance(benchmark, VideoQuestions) == (name in TASKS)
     items = benchmark.items(data)
     assert len(items) >= 2 or name == "flickr30k"
     found = evaluate(name, data, model, out=tmp_path / "out", device="cpu")

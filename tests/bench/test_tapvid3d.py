@@ -2,8 +2,6 @@
 
 import json
 import math
-import pickle
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,21 +11,15 @@ import numpy as np
 import pytest
 
 from support.scripts import GOLDEN
-from support.tapvid3d_clips import H, N, T, W, example, objects, prediction, save
+from support.tapvid3d_clips import H, N, T, W, example, prediction, save
 from tapetum.bench.baselines import load_tracker3d
 from tapetum.bench.tapvid3d import METRICS, evaluate
 from tapetum.core.errors import BadInput
-from tapetum.core.finished import Rows
 from tapetum.systems.tapvid3d.baselines import PointArrays, Static3D
 from tapetum.systems.tapvid3d.folders import files
 
 PUBLIC = json.loads((GOLDEN / "tapvid3d_eval.json").read_text())
 EVERY = ("none", "median", "mean", "median_on_queries", "per_trajectory", "local_neighborhood", "reproduce_2d")
-
-
-class Evil:
-    def __reduce__(self) -> tuple:
-        return print, ("code from a file was run",)
 
 
 @pytest.fixture
@@ -101,40 +93,6 @@ def test_annotations_without_frames_are_scored_as_with_them(tmp_path: Path) -> N
 
 GOOD = prediction(example())
 NAN = np.where(np.arange(N)[:, None] == 1, np.nan, GOOD["tracks_XYZ"])
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"tracks_XYZ": GOOD["tracks_XYZ"].transpose(1, 0, 2), "visibility": GOOD["visibility"].T}, r"looks like \(n, t, 3\)"),
-        ({"tracks_XYZ": GOOD["tracks_XYZ"][:5], "visibility": GOOD["visibility"][:5]}, r"must be \(6, 4, 3\)"),
-        ({"tracks_XYZ": GOOD["tracks_XYZ"][..., :2]}, r"float64 \(6, 4, 2\)"),
-        ({"visibility": None}, "has no array visibility"),
-        ({"visibility": GOOD["visibility"] - 0.5}, "other values than 0 and 1"),
-        ({"tracks_XYZ": objects([Evil()])}, "holds tracks_XYZ as pickled objects"),
-        (b"", "cut off or no npz file"),
-        (400, "cut off or no npz file"),
-        (pickle.dumps(Evil()), "cut off or no npz file"),
-    ],
-)
-def test_predictions_that_cannot_be_scored_count_as_zero_and_are_named(
-    tmp_path: Path, changes: Any, reason: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    gt, pred = tmp_path / "gt", tmp_path / "pred"
-    for name in ("good", "bad"):
-        save(gt / f"{name}.npz", example())
-        path = save(pred / f"{name}.npz", GOOD)
-    if isinstance(changes, dict):
-        save(path, GOOD, **changes)
-    else:
-        path.write_bytes(path.read_bytes()[:changes] if isinstance(changes, int) else changes)
-    result = evaluate(gt, pred, scalings=("median", "per_trajectory"))
-    assert capsys.readouterr().out == ""
-    assert [failed["name"] for failed in result["failed"]] == ["bad"]
-    for mode in ("median", "per_trajectory"):
-        assert result["scalings"][mode]["sources"]["clips"]["failed"] == 1
-        assert set(result["scalings"][mode]["average"].values()) == {0.5}
-    assert re.search(reason, result["failed"][0]["reason"]), result["failed"][0]["reason"]
 
 
 def test_predicted_nan_is_wrong_and_counted(tmp_path: Path) -> None:
@@ -269,12 +227,6 @@ def test_work_goes_on_where_it_was_stopped(oracle: tuple[Path, Callable[[], Orac
         evaluate(gt, load=load, rows=tmp_path / "none" / "rows.jsonl")
 
 
-def test_a_file_of_no_rows_is_removed(tmp_path: Path) -> None:
-    with Rows(tmp_path / "a.jsonl", {}):
-        pass
-    assert not (tmp_path / "a.jsonl").exists()
-
-
 @pytest.mark.slow
 def test_processes_give_the_same(folders: tuple[Path, Path]) -> None:
     def without_times(result: dict[str, Any]) -> dict[str, Any]:
@@ -310,9 +262,7 @@ def test_wrong_requests(folders: tuple[Path, Path]) -> None:
     gt, pred = folders
     for arguments, message in (
         ({}, "one of the two"),
-        ({"pred": pred, "load": Static3D}, "one of the two"),
         ({"pred": pred, "scalings": ()}, "0 scalings"),
-        ({"pred": pred, "workers": 0}, "0 workers"),
         ({"pred": gt / "none"}, "there is no folder .* of predictions"),
         ({"pred": pred, "scalings": ("best",)}, "there is no scaling 'best'; it is one of none, median"),
     ):

@@ -42,7 +42,6 @@ def grouped(groups: list[RunGroup]) -> Groups:
 
 
 def setting(size: str, method: str, budget: float, variant: str, scores: np.ndarray, knn: dict[str, float]) -> RunGroup:
-    """A setting of as many seeds as it has scores."""
     forward = 1e6 if size == "small" else 4e6
     row: dict[str, Any] = {"size": size, "method": method, "budget": budget, "variant": variant, "family": "vit", "steps": 3}
     row |= {"flops": int(budget), "flops_spent": int(budget), "cpu_seconds": budget / 5e10, "wall_seconds": budget / 5e10}

@@ -47,7 +47,6 @@ FILE = "src/toys/room/toy.py"
 
 
 def changes(source: bytes = TOY) -> dict[str, set[str]]:
-    """Give what stands after each change, by kind."""
     found: dict[str, set[str]] = {}
     for mutant in made.candidates(FILE, source):
         found.setdefault(mutant.kind, set()).add(mutant.after)

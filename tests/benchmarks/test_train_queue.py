@@ -42,8 +42,6 @@ def make_data(folder: Path) -> str:
 
 
 class Started:
-    """A queue in a process of its own."""
-
     def __init__(self, toml: Path, out: Path):
         self.out = out
         words = [toml, "--out", out, "--code", ROOT, "--nice", "0", "--poll", "0.5"]
@@ -55,7 +53,6 @@ class Started:
         )
 
     def wait_for(self, what: Callable[[], bool]) -> None:
-        """Wait until something is so while the queue runs."""
         while not what():
             assert self.process.poll() is None, self.process.communicate()[1]
             time.sleep(0.01)
@@ -179,12 +176,9 @@ def test_a_queue_that_is_stopped_and_killed_ends_as_one_that_is_not(
     [
         (("name =", "nam ="), "is no queue"),
         (('"a"', '"../a"'), "cannot be used"),
-        (('"a"', '"b"'), "cannot be used"),
         (("train a", "train a --out x"), "--out, which the queue sets"),
         (("= 1", "= 0"), "above 0"),
-        (("= 1", "= 'one'"), "must be text, core_hours a number"),
         (("= 1", "= 1\nscore = ['rm -r']"), "must begin with tapetum or python"),
-        (("= 1", "= 1\nprepare = ['rm -r']"), "must begin with tapetum or python"),
     ],
 )
 def test_a_wrong_entry_is_refused_in_one_line(tmp_path: Path, capsys: Any, change: tuple[str, str], line: str) -> None:

@@ -12,22 +12,18 @@ from tapetum.core.jobs import run_jobs
 
 
 def invert(item: int, tool: int) -> float:
-    """Divide the tool by an item."""
     return tool / item
 
 
 def fail(item: int, error: Exception) -> float:
-    """Make the result of an item that failed."""
     return -1.0
 
 
 def three() -> int:
-    """Make another tool."""
     return 3
 
 
 def die(item: int, _: None) -> None:
-    """Kill this process."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -40,12 +36,10 @@ def double(out: Path, number: int, tool: int) -> int:
 
 
 def two() -> int:
-    """Make the tool."""
     return 2
 
 
 def run(out: Path, count: int, workers: int) -> list[int]:
-    """Double the numbers whose files are missing."""
     missing = [number for number in range(count) if not (out / f"{number}.json").exists()]
     return [missing[k] for k, _ in run_jobs(partial(double, out), missing, two, workers=workers)]
 

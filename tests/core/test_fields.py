@@ -25,11 +25,8 @@ class Settings:
     ("given", "message"),
     [
         ({"steps": 0}, "steps is 0; it must be 1 to 10"),
-        ({"steps": 11}, "steps is 11; it must be 1 to 10"),
         ({"steps": True}, "steps is True; it must be 1 to 10"),
-        ({"steps": "3"}, "steps is 3; it must be 1 to 10"),
         ({"steps": None}, "steps is None; it must be 1 to 10"),
-        ({"momentum": 1.0}, "momentum is 1.0; it must be at least 0 and below 1"),
         ({"momentum": float("nan")}, "momentum is nan; it must be at least 0 and below 1"),
         ({"share": 0.0}, "share is 0.0; it must be above 0 and at most 1, or None"),
         ({"betas": (0.9, 1.0)}, r"betas is \(0.9, 1.0\); it must be at least 0 and below 1"),

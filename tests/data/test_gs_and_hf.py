@@ -18,7 +18,6 @@ from tapetum.data.shards import Shards, write_shards
 
 @pytest.fixture
 def shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two tars with their indices, of five samples."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     rng = np.random.default_rng(0)
     samples: Iterator[dict[str, object]] = (

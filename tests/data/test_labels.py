@@ -19,7 +19,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def table(path: Path, labels: Sequence[Any]) -> Path:
-    """Small images with labels."""
     file = io.BytesIO()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(file, "PNG")
     images = [{"bytes": file.getvalue(), "path": "x.png"}] * len(labels)

@@ -94,6 +94,3 @@ def test_broken_clouds(tmp_path: Path) -> None:
     (place / "ply_data_test0.h5").write_bytes(b"no such thing")
     with pytest.raises(BadInput, match="cannot be read as HDF5"):
         data(place, "val")
-
-
-"""Areas of 1/2, 9/2 and 0."""

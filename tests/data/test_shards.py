@@ -66,7 +66,6 @@ def tar_of(path: Path, members: dict[str, bytes] | list[tuple[str, bytes]], form
 
 
 def many(count: int) -> list[dict[str, Any]]:
-    """Samples of many modalities."""
     rng = np.random.default_rng(1)
     wav, _ = sound()
     return [
@@ -190,7 +189,6 @@ def test_sources(tmp_path: Path) -> None:
 
 
 def bad_tars(folder: Path) -> dict[str, tuple[Any, str]]:
-    """What is refused, and what is said."""
     good = {"a.jpg": make_image(0, "jpeg"), "a.cls": b"0", "b.jpg": make_image(1, "jpeg"), "b.cls": b"1"}
     whole = tar_of(folder / "whole.tar", good).read_bytes()
 
@@ -213,22 +211,17 @@ def bad_tars(folder: Path) -> dict[str, tuple[Any, str]]:
         "missing": (folder / "gone.tar", r"cannot read .*gone\.tar \(No such file"),
         "missing of a pattern": (f"{folder}/gone-*.tar", r"cannot read .*gone-\*\.tar"),
         "folder of none": (folder / "none", "there is no .tar in"),
-        "folder of packed": (folder / "packed", "there is no .tar in"),
         "empty list": ([], "the list of shards is empty"),
         "no tar": (file("text.tar", b"hello\n" * 1000), "is no tar file, cut off or damaged"),
-        "zero bytes": (file("zero.tar", b""), "is no tar file, cut off or damaged"),
         "gzip": (folder / "packed" / "x.tar.gz", "is no tar file, cut off or damaged"),
         "cut off in a member": (file("cut.tar", (folder / "last.tar").read_bytes()[:3000]), "cut off or damaged"),
-        "cut off between": (file("cut2.tar", whole[: whole.index(b"b.jpg")]), "is cut off or damaged"),
         "cut off in a header": (file("cut3.tar", whole[: second + 100]), "cut off or damaged"),
         "damaged header": (file("broken.tar", broken), "cut off or damaged"),
         "two in one": (file("two.tar", whole + whole), "is cut off or damaged"),
         "no samples": (tar_of(folder / "no.tar", {"README": b"x"}), "there is no sample"),
-        "nothing": (tar_of(folder / "nothing.tar", {}), "there is no sample"),
         "twice": (tar_of(folder / "dup.tar", [("a.txt", b""), ("a.TXT", b"")]), r"a\.txt is there twice"),
         "apart": (tar_of(folder / "apart.tar", [("a.txt", b""), ("b.txt", b""), ("a.cls", b"")]), "'a' lie apart"),
         "unequal": (tar_of(folder / "uneq.tar", {"a.jpg": b"", "a.cls": b"", "b.jpg": b""}), "sample b has no field 'cls'"),
-        "unequal tars": ([folder / "whole.tar", folder / "last.tar"], "sample a has no field 'bin'|has no field"),
         "many endings": (tar_of(folder / "dots.tar", {f"a.{k}": b"" for k in range(300)}), "more than 256 different endings"),
     }
 
@@ -258,15 +251,12 @@ def test_fields_can_be_chosen_and_must_be_there(tmp_path: Path) -> None:
     ("ending", "data"),
     [
         ("jpg", make_image(0, "jpeg", size=(64, 64))[:900]),
-        ("jpg", b""),
         ("jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n"),
-        ("png", b"GIF89a"),
         ("cls", b"cat"),
         ("txt", b"\xff\xfe"),
         ("json", b"[" * 100_000),
         ("npy", pickle.dumps([1])),
         ("npz", b"PK"),
-        ("wav", b"RIFF"),
         ("wav", sound()[0][:-2]),
         ("flac", b"fLaC\0"),
     ],
@@ -352,13 +342,10 @@ def test_columns_have_one_shape(tmp_path: Path) -> None:
     ("samples", "says"),
     [
         ([], "no sample to write"),
-        ([{"cls": 1}], "sample 0 has the __key__ None"),
         ([{"__key__": "a", "cls": 1}, {"__key__": "a", "cls": 1}], "sample 1 has the __key__ 'a'"),
         ([{"__key__": "a"}], "has no fields"),
         ([{"__key__": "a.b", "cls": 1}], "is no name of a member"),
-        ([{"__key__": "a", "PNG": b""}], "is no name of a member"),
         ([{"__key__": "a", "cls": 1}, {"__key__": "b", "txt": ""}], "sample b lacks 'cls'"),
-        ([{"__key__": "a", "cls": "cat"}], "str cannot be stored as cls"),
         ([{"__key__": "a", "jpg": np.zeros((2, 2, 3), np.uint8)}], "ndarray uint8 cannot be stored as jpg"),
         ([{"__key__": "a", "npy": np.array([{}])}], "cannot be stored as npy"),
     ],

@@ -75,8 +75,6 @@ _ARXIV = re.compile(r"\b\d{4}\.\d{4,5}\b")
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of a page."""
-
     page: str
     line: int
     number: str
@@ -94,7 +92,6 @@ class Figure:
 
 
 def pages() -> list[Path]:
-    """List the pages whose figures count."""
     return [ROOT / "README.md", *sorted(page for folder in FOLDERS for page in (ROOT / folder).glob("*.md"))]
 
 
@@ -114,7 +111,6 @@ def blocks(text: str) -> Iterator[tuple[int, str]]:
 
 
 def figures(page: Path, text: str | None = None) -> list[Figure]:
-    """Find the figures of a page."""
     result, cited = list[Figure](), False
     for begin, block in blocks(page.read_text(encoding="utf-8") if text is None else text):
         table = block.startswith("|")
@@ -137,7 +133,6 @@ def figures(page: Path, text: str | None = None) -> list[Figure]:
 
 @cache
 def numbers_of(file: Path) -> Mapping[str, float]:
-    """Read the numbers of a raw file by their keys."""
     if file.suffix == ".csv":
         with file.open(encoding="utf-8", newline="") as rows:
             content: Any = list(csv.DictReader(rows))
@@ -165,7 +160,6 @@ def _leaves(content: Any, key: str) -> Iterator[tuple[str, float]]:
 
 
 def choose(numbers: Mapping[str, float], key: str) -> list[float]:
-    """Choose the numbers that a key stands for."""
     return [value for name, value in numbers.items() if fnmatchcase(name, key) or fnmatchcase(name, f"{key}/*")]
 
 

@@ -30,7 +30,6 @@ MOST_NOT_RUN = 2
 
 
 def runs(block: Block) -> bool:
-    """Say whether a block is run here."""
     return block.words == ("python",) or block.words == ("console", "run")
 
 
@@ -115,11 +114,6 @@ def test_commands_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             parse(arguments)
         except (SystemExit, BadInput) as error:
             pytest.fail(f"{name_of(page)}: tapetum {shlex.join(arguments)}\n{error}{capsys.readouterr().err}")
-
-
-def test_an_option_that_is_not_there_is_noticed() -> None:
-    with pytest.raises(BadInput, match="has no option --no-such-option"):
-        parse(["track", "clip.mp4", "--no-such-option"])
 
 
 def test_few_blocks_are_left_out() -> None:

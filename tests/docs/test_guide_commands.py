@@ -61,7 +61,6 @@ def commands_below(page: Path) -> list[list[str]]:
 
 @pytest.fixture(scope="session")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all that the commands read."""
     return write_inputs(tmp_path_factory.mktemp("guides") / "inputs")
 
 

@@ -61,7 +61,6 @@ def run_line(words: list[str]) -> str:
 
 
 def end_line(*_: object) -> NoReturn:
-    """End a line that takes too long."""
     raise TimeoutError(f"took longer than {LONGEST} s")
 
 

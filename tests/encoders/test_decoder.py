@@ -7,7 +7,6 @@ import torch
 
 from support.paligemma import GEMMA, GEMMA_2, TINY, TINY_2, shaken, theirs, tiny
 from tapetum.core.errors import BadInput
-from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.decoder import Decoder
 from tapetum.encoders.tables.rows import under_our_names
 from tapetum.systems.paligemma.official import huggingface
@@ -62,10 +61,3 @@ def test_a_mask_wider_than_the_window_wants_a_local_one():
 def test_sizes_that_cannot_be(change):
     with pytest.raises(BadInput):
         replace(GEMMA, **change)
-
-
-def test_the_scale_of_queries():
-    assert GEMMA.scale == 8**-0.5
-    assert DecoderConfig(
-        width=4608, depth=1, heads=32, key_value_heads=16, head_width=128, mlp_width=8, vocabulary=9, query_scale=144**-0.5
-    ).scale == pytest.approx(1 / 12)

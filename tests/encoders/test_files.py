@@ -1,7 +1,6 @@
 """Files of encoders, and preprocessing against Pillow and torchvision."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from safetensors.torch import load_file, save_file
 from tapetum import encoders
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.encoders.config import Preprocessing
-from tapetum.encoders.factory import make
 from tapetum.encoders.features import prepare
 
 SMALL = {"width": 16, "depth": 1, "heads": 2, "mlp_width": 24}
@@ -36,16 +34,6 @@ def test_what_is_not_finite_is_not_saved(tmp_path):
     with pytest.raises(TapetumError, match=r"^norm\.bias is not finite, so no weights were saved"):
         encoders.save(encoder, tmp_path / "a.safetensors")
     assert not any(tmp_path.iterdir())
-
-
-def test_towers_come_back(tmp_path):
-    found = encoders.architecture("clip-base-32-towers", projection=6)
-    config = replace(found.config, image=replace(found.config.image, **SMALL), text=replace(found.config.text, **SMALL))
-    both = make(replace(found, config=config))
-    encoders.save(both, tmp_path / "a.safetensors")
-    again = encoders.load(tmp_path / "a.safetensors")
-    assert again.config == both.config
-    assert torch.equal(again.text.embedding.weight, both.text.embedding.weight)
 
 
 def test_half_precision_is_read_as_float32(tmp_path):

@@ -16,9 +16,9 @@ import tapetum
 from support import encoder_folders
 from support.hub import serve
 from tapetum.core.errors import BadInput
+from tapetum.core.reading import sha256_of
 from tapetum.encoders import save
 from tapetum.encoders.towers import Towers
-from tapetum.hub.download import sha256_of
 
 TEXTS = ["a photo of 2 cats", "Ein rotes Fahrrad", "猫がソファにいる", ""]
 
@@ -156,34 +156,16 @@ def test_shards_and_preprocessing_of_a_repository(tmp_path: Path) -> None:
         )
 
 
-def test_a_config_that_means_nothing_is_refused_with_its_folder(tmp_path: Path) -> None:
-    encoder_folders.dinov2(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    for change, message in (
-        ({"model_type": "bert"}, "of type 'bert'"),
-        ({"hidden_size": "wide"}, "hidden_size is 'wide' in the config"),
-        ({"hidden_size": 64}, r"the config wants .*; are the weights"),
-    ):
-        (tmp_path / "config.json").write_text(json.dumps(config | change))
-        with pytest.raises(BadInput, match=message) as caught:
-            tapetum.load(tmp_path)
-        assert str(tmp_path) in str(caught.value)
-
-
 def test_settings_that_give_no_vectors_are_refused(tmp_path: Path) -> None:
     encoder_folders.dinov2(tmp_path)
     nan, files = float("nan"), ("config.json", "preprocessor_config.json")
     kept = {name: (tmp_path / name).read_text() for name in files}
     for name, changes, message in (
         (files[0], {"layer_norm_eps": -1}, "norm_eps is -1; it must be 1e-30 to 1"),
-        (files[0], {"layer_norm_eps": nan}, "norm_eps is nan; it must be a finite number"),
         (files[0], {"layerscale_value": float("inf")}, "layer_scale is inf; it must be a finite number or None"),
         (files[0], {"patch_size": 0}, "patch_size is 0 in the config; it must be a number above 0"),
-        (files[0], {"image_size": [70, nan]}, r"image_size is \[70, nan\] in the config"),
         (files[0], {"hidden_size": 1e308}, r"hidden_size is 1e\+308 in the config"),
-        (files[0], {"num_hidden_layers": True}, "num_hidden_layers is True in the config"),
         (files[0], {"num_attention_heads": 2.0}, "heads is 2.0; it must be a whole number"),
-        (files[0], {"mlp_ratio": 10**400}, "may be"),
         (files[0], {"qkv_bias": "no"}, "qkv_bias is 'no'; it must be true or false"),
         (files[0], {"hidden_size": None}, "the config, or a tensor, is not as huggingface has it .TypeError"),
         (
@@ -193,8 +175,6 @@ def test_settings_that_give_no_vectors_are_refused(tmp_path: Path) -> None:
         ),
         (files[1], {"image_std": [1e-320] * 3}, "std is .* it must be 0.001 to 1,000,000"),
         (files[1], {"crop_size": {"height": 60_000, "width": 60_000}, "size": {"shortest_edge": 60_000}}, "1 to 4,096"),
-        (files[1], {"size": {"shortest_edge": 10**9}}, "crop_fraction is .* it must be 0.01 to 1"),
-        (files[1], {"size": {"shortest_edge": float("inf")}}, "crop_fraction is 0.0; it must be"),
         (files[1], {"size": {"shortest_edge": 0}}, "crops .* of images whose shorter side is 0"),
     ):
         (tmp_path / name).write_text(json.dumps(json.loads(kept[name]) | changes))

@@ -11,14 +11,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import tapetum
-from tapetum.core.errors import BadInput
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
-from tapetum.encoders.embed import EncoderEmbedder
 from tapetum.encoders.factory import load, save
 from tapetum.encoders.imagenet import class_names, synsets
 from tapetum.encoders.published import PUBLISHED
 from tapetum.hub.registry import find, location
-from tapetum.video import write_video
 
 LITES = [weights.name for weights in PUBLISHED if weights.package is not None]
 HERE = [weights.name for weights in PUBLISHED if location(weights).is_file()]
@@ -99,24 +96,3 @@ def test_the_thousand_names() -> None:
     assert len(set(names)) == len(set(synsets())) == 1000
     assert sorted(synsets()) == list(synsets())
     assert (names[207], names[340], names[817]) == ("golden retriever", "zebra", "sports car")
-
-
-def test_images_and_videos_become_vectors(tmp_path: Path) -> None:
-    encoder = tapetum.encoders.build("resnet-18", stem_width=8)
-    embedder = EncoderEmbedder(encoder)
-    frames = np.zeros((25, 48, 64, 3), np.uint8)
-    for second, colour in enumerate(((250, 0, 0), (0, 250, 0), (0, 0, 250))):
-        frames[10 * second : 10 * second + 10] = colour
-    clip = write_video(tmp_path / "clip.mp4", frames, 10)
-    Image.fromarray(frames[12]).save(tmp_path / "green.png")
-    pieces = [piece for path in (clip, tmp_path / "green.png") for piece in embedder.pieces(path)]
-    assert [(piece.start, piece.stop) for piece in pieces] == [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0), (None, None)]
-    vectors = embedder.embed(pieces)
-    with torch.no_grad():
-        direct = encoder(encoder.prepare(frames[12][None])).pooled
-    assert vectors.shape == (4, encoder.width)
-    np.testing.assert_allclose(vectors[3], direct[0], atol=1e-5)
-    distances = np.linalg.norm(vectors[:3] - vectors[3], axis=1)
-    assert distances[1] < 0.2 * min(distances[0], distances[2])
-    with pytest.raises(BadInput, match=r"cannot read .*none\.png|there is no .*none\.png"):
-        next(embedder.pieces(tmp_path / "none.png"))

@@ -56,7 +56,6 @@ def image(tmp_path: Path) -> Path:
 
 
 def vector(run: Run, image: Path, model: object) -> np.ndarray:
-    """What the command line gives."""
     out = image.with_name("vectors.npz")
     code, _, err = run("embed", image, "--model", model, "--dtype", "float32", "--out", out)
     assert code == 0, err
@@ -172,16 +171,6 @@ def test_processors_that_cannot_be_done_are_refused(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
     (folder / "preprocessor_config.json").write_text(json.dumps(good))
     assert encoders.load(folder).preprocessing.interpolation == "bilinear"
-
-
-@pytest.mark.parametrize("changes", [{"num_hidden_layers": 10**9}, {"hidden_size": 3 * 10**9}, {"image_size": 6 * 10**8}])
-def test_a_config_of_absurd_size_asks_for_no_memory(tmp_path: Path, changes: dict[str, int]) -> None:
-    transformers.ViTModel(transformers.ViTConfig(**IMAGE)).save_pretrained(tmp_path)
-    content = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(content | changes))
-    with pytest.raises(BadInput) as caught:
-        encoders.load(tmp_path)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_folder_of_something_else(run: Run, image: Path, tmp_path: Path) -> None:
@@ -372,7 +361,6 @@ def test_random_weights_by_name_and_seed() -> None:
     for reference, words in (
         ("random:no-such", "there is no encoder 'no-such'"),
         ("random:timm:no-such", "timm .* has no model 'no-such'"),
-        ("timm:no-such", "timm .* has no model 'no-such'"),
         ("timm:resnet18=none.pth", "there is no file none.pth"),
         ("torchvision:resnet18", "names no file; give torchvision:NAME=FILE"),
         ("tapir-nano", "holds a "),
@@ -413,7 +401,6 @@ def test_a_class_of_ones_own_that_is_no_encoder_is_told_why(
     (tmp_path / "wrong_nets.py").write_text(NETS)
     for name, words in (
         ("Plain", "Plain has no parameters"),
-        ("Bent", r"makes \(1, 3, 56, 4, 56, 4\) of images .*; wanted vectors \(n, d\), tokens \(n, t, d\) or maps"),
         ("Words", "is no encoder; derive it from torch.nn.modules.module.Module"),
         ("Lone", r"cannot be built of a config and a preprocessing \(TypeError: .*see docs/guides/bring-your-own.md"),
         ("Bare", "sets no width; see docs/guides/bring-your-own.md"),

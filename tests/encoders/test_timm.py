@@ -72,14 +72,6 @@ def test_mean_pooling_with_the_norm_after_it():
         torch.testing.assert_close(ours(x).pooled, theirs.forward_head(theirs.forward_features(x), pre_logits=True))
 
 
-def test_a_full_size_name_wants_no_changes():
-    theirs = timm.create_model("vit_tiny_patch16_224", num_classes=7).eval()
-    ours = encoders.from_state(theirs.state_dict(), "timm", "vit_tiny_patch16_224.augreg_in21k")
-    x = torch.randn(1, 3, 224, 224)
-    with torch.no_grad():
-        torch.testing.assert_close(ours.classify(x), theirs(x), atol=1e-5, rtol=1e-5)
-
-
 @pytest.mark.parametrize(
     "name",
     ["vit_large_patch16_224", "deit3_base_patch16_384", "vit_large_patch14_reg4_dinov2", "vit_so400m_patch14_siglip_384"],

@@ -29,7 +29,6 @@ FRAMES, QUERIES = 8, 300
 
 
 def public_methods(path: Path) -> dict[str, Any]:
-    """The three methods as functions."""
     tree = ast.parse(path.read_text())
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     tree.body = [node for c in classes for node in c.body if isinstance(node, ast.FunctionDef) and node.name in METHODS]

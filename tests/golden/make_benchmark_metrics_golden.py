@@ -34,7 +34,6 @@ FOLDER = Path(__file__).parent
 
 
 def source(checkouts: Path, repository: str, file: str) -> str:
-    """The text of a file at the newest commit."""
     place = checkouts / repository
     place = place / "repo" if (place / "repo").is_dir() else place
     return subprocess.run(["git", "-C", str(place), "show", f"HEAD:{file}"], capture_output=True, text=True, check=True).stdout

@@ -29,8 +29,6 @@ UNUSED = ("torchvision", "torchvision.transforms", "torchvision.transforms.funct
 
 
 class Loop:
-    """A pool of no processes, and a manager of none."""
-
     def __init__(self, size: int = 0):
         pass
 

@@ -27,7 +27,6 @@ def truth() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def make() -> None:
-    """Write what each program makes of the truth."""
     import pandas as pd
     from movement.io import load_poses, save_poses
     from napari.layers import Tracks

@@ -50,7 +50,6 @@ def offsets(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.
 
 
 def main(losses: Path, architectures: Path) -> None:
-    """Run the public code on the cases."""
     scope: dict[str, Any] = {"torch": torch}
     exec(losses.read_text().replace("@torch.jit.script", ""), scope)
     text = re.search(r"    def label_points_single_video.*?(?=\n    def )", architectures.read_text(), re.S)

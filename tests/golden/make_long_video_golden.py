@@ -132,7 +132,6 @@ def longvideobench(repository: Path, folder: Path, predictions: Path) -> dict[st
 
 
 def main(lvbench_clone: str, lmms_eval: str, eval_your_results: str) -> None:
-    """Run all three."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as name:

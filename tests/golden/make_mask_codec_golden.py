@@ -15,7 +15,6 @@ import numpy as np
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors in vae-oid.npz."""
     found = {f"encoder.{2 * k}": (c, b, 4, 4) for k, (b, c) in enumerate(((1, 16), (16, 32), (32, 64), (64, 128)))}
     for block in ("encoder.8", "encoder.9", "decoder.2", "decoder.3"):
         found |= {f"{block}.net.0": (128, 128, 3, 3), f"{block}.net.2": (128, 128, 3, 3), f"{block}.net.4": (128, 128, 1, 1)}

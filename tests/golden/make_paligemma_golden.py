@@ -23,7 +23,6 @@ def make_image(height: int, width: int) -> np.ndarray:
 
 
 def main() -> None:
-    """Resize each in three ways."""
     import tensorflow as tf
 
     made = {}

@@ -87,7 +87,6 @@ def texts(kind: str) -> dict[str, np.ndarray]:
 
 
 def model_of(family: str, vocabulary: int, cache: str | None = None) -> Any:
-    """Their model with small sizes."""
     import ml_collections
     from big_vision.models.ppp import gemma
     from big_vision.models.proj.paligemma import paligemma
@@ -174,7 +173,6 @@ def nuclei() -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    """Run everything."""
     import jax
     from big_vision.models import vit
     from big_vision.pp import ops_general, ops_image, ops_text, tokenizer  # noqa: F401  (they register what they have)

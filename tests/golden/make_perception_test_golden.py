@@ -19,13 +19,11 @@ GOLDEN = Path(__file__).with_name("perception_test.json")
 
 
 def cells(notebook: Path) -> str:
-    """Code of a notebook."""
     found = json.loads(notebook.read_text())["cells"]
     return "\n\n".join("".join(cell["source"]) for cell in found if cell["cell_type"] == "code")
 
 
 def functions(code: str, names: list[str], scope: dict[str, Any]) -> dict[str, Any]:
-    """Run the definitions of some functions alone."""
     for name in names:
         text = re.search(rf"^def {name}\(.*?(?=^[^\s)]|\Z)", code, re.S | re.M)
         assert text is not None, name
@@ -126,7 +124,6 @@ def grounded_case(rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, A
 
 
 def main(notebooks: Path, toolkit: Path, localisation: Path) -> None:
-    """Run the public code on the cases."""
     from collections.abc import Mapping
 
     common = {"np": np, "Dict": dict, "List": list, "Tuple": tuple, "Any": Any, "Mapping": Mapping}

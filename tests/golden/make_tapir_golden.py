@@ -19,8 +19,6 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Case:
-    """One run of the reference."""
-
     name: str
     pyramid_level: int
     extra: bool
@@ -82,7 +80,6 @@ def recipe_queries(case: Case) -> torch.Tensor:
 
 
 def run_reference(case: Case) -> dict[str, np.ndarray]:
-    """Outputs of the reference for one case."""
     from tapnet.torch import tapir_model
 
     model = tapir_model.TAPIR(
@@ -139,7 +136,6 @@ def our_model(case: Case):
 
 
 def main() -> None:
-    """Run all cases and write the file."""
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
     sys.path.insert(0, sys.argv[1])

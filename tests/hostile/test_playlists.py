@@ -64,7 +64,6 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server that must not be called."""
     server = Server()
     yield server
     assert server.close() == 0

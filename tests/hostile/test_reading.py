@@ -5,19 +5,13 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
 import tapetum
 from tapetum.core import reading
 
-Run = Callable[..., tuple[int, str, str]]
-
-KEYS = "encoder", "tapir_config", "hip", "paligemma", "longvideo", "adapter", "odin", "localiser", "mask_codec"
 """Under which configs stand in the headers of files of weights."""
 SOURCE = Path(tapetum.__file__).parent
 OWN = {
@@ -56,7 +50,6 @@ def goes_another_way(call: ast.Call) -> bool:
 
 
 def others(tree: ast.AST) -> list[str]:
-    """Calls that go another way."""
     return [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call) and goes_another_way(node)]
 
 
@@ -81,7 +74,6 @@ def test_the_search_for_those_who_do_not() -> None:
 
 @pytest.fixture
 def pipe(tmp_path: Path) -> Path:
-    """A pipe into which nobody writes."""
     os.mkfifo(tmp_path / "pipe")
     return tmp_path / "pipe"
 
@@ -131,27 +123,3 @@ def test_what_is_nested_too_deeply_is_damaged() -> None:
         with pytest.raises(ValueError, match="nested too deeply"):
             parse(DEEP + "]" * 5000)
         assert parse("[[1]]") in ([[1]], {"a": [[1]]})
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "train tap-nano --config deep.toml --out out",
-        "convert deep.json out.npz",
-        "ledger run",
-        "track CLIP --model run",
-        "adapt verify deep.safetensors",
-    ],
-)
-def test_what_is_nested_5000_deep_is_one_line(
-    run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("deep.toml").write_text(f"steps = {DEEP}{']' * 5000}\n")
-    Path("run").mkdir()
-    for name in ("deep.json", "deep.jsonl", "run/ledger.json", "run/config.json", "run/study.json", "run/log.jsonl"):
-        Path(name).write_text('{"a":' * 5000 + "1" + "}" * 5000)
-    save_file({"x": torch.zeros(1)}, "deep.safetensors", dict.fromkeys(KEYS, DEEP))
-    code, out, err = run(*(str(clip) if word == "CLIP" else word for word in line.split()))
-    assert (code, out) == (2, ""), err
-    assert "unforeseen" not in err

@@ -68,7 +68,6 @@ def file(path: Path, content: bytes) -> Path:
 
 
 def stack(path: Path, side: int) -> Path:
-    """A TIFF whose second page is large."""
     Image.new("1", (64, 48)).save(path, save_all=True, append_images=[Image.new("1", (128, 48))])
     data, width = path.read_bytes(), struct.pack("<HHII", 256, 4, 1, 128)
     assert data.count(width) == 1, "the page's width is not where it was"
@@ -77,7 +76,6 @@ def stack(path: Path, side: int) -> Path:
 
 
 def array(path: Path, side: int) -> Path:
-    """A sparse file: it takes no room on the disk."""
     np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(1, side, side))
     return path
 

@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 import tapetum
 from support.networks import save_tapir
 from tapetum.core.errors import BadInput
+from tapetum.core.reading import sha256_of
 from tapetum.data.files import StoredFile, opened_image, stored_file
 from tapetum.data.textures import from_images
 from tapetum.hub import registry
-from tapetum.hub.download import sha256_of
 from tapetum.hub.registry import known, location, resolve
 from tapetum.types import Tracks
 from tapetum.video import open_video

@@ -39,7 +39,6 @@ DLC = "scorer,me,me,me\nbodyparts,a,a,a\ncoords,x,y,likelihood\n"
 CSV = [
     ("", "is empty"),
     (b"\xff\xfe\x00\x01", "is not text"),
-    ("x" * 200_000, "is not a csv file"),
     ("point,frame,x,y,visible,confidence\n0,0,1,1,1,1\n", "no column 'query_t'"),
     ("index,axis-0,axis-1,axis-2\n0,0,1,1\n", "layer of napari without track ids"),
     # DeepLabCut
@@ -49,12 +48,10 @@ CSV = [
     ("scorer,me,me,me\nbodyparts,a,a,a\ncoords,x,y,x\n0,1,1,1\n", "has x of a twice"),
     (DLC + "0,1,1\n", "line 4 of", "3 columns, but the first has 4"),
     (DLC + "0,one,1,1\n", "line 4 of", "'one'; give a number of pixels"),
-    (DLC + "0,1,1,1\n0,1,1,1\n", "line 5 of", "another row for frame 0"),
     (DLC + "0.5,1,1,1\n", "'0.5' for the frame"),
     (DLC + "labeled-data/mouse/img01.png,1,1,1\n", "labels of single images are no tracks"),
     # napari
     ("ID,T,Y,X\n0,0,,1\n", "line 2 of", "lacks x or y"),
-    ("ID,T,Y,X\n0.5,0,1,1\n", "'0.5' for the track id"),
     ("ID,T,Y,X\n0,0,1,1\n0,0,2,2\n", "line 3 of", "another row for track 0 in frame 0"),
     ("ID,T,Z,Y,X\n0,0,0,1,1\n0,1,1,1,1\n", "a volume"),
     ("ID,T,Y,X\n" + "".join(f"{i},9999999,1,1\n" for i in range(20)), "20 points in 10000000 frames", "is it damaged?"),
@@ -128,7 +125,6 @@ def test_no_such_tracks(run: Run, clip: Path, tmp_path: Path) -> None:
         ("nothing.npz", "No such file"),
         ("nothing.pkl", "there is no file"),
         ("nothing.h5", "is HDF5, which is not read"),
-        ("nothing.xyz", "extension '.xyz'"),
         ("folder.csv", "Is a directory"),
     ]:
         if name.startswith("folder"):
@@ -152,9 +148,7 @@ def test_bad_places(run: Run, clip: Path, tmp_path: Path) -> None:
     for arguments, message in (
         (("show", tracks, clip, "--out", tmp_path / "a.txt"), "written as .mp4, .webm or .gif"),
         (("show", tracks, clip, "--out", tmp_path / "folder.mp4"), "is a folder"),
-        (("show", tracks, clip, "--out", tmp_path / "nowhere" / "a.mp4"), "nowhere"),
         (("show", tracks, clip, "--out", tmp_path / "link.mp4"), "would be overwritten"),
-        (("show", tracks, tracks, "--out", tmp_path / "a.mp4"), "a.npz"),
         (("convert", tracks, tracks), "would be overwritten"),
         (("convert", tracks, tmp_path / "a.txt"), "extension '.txt'"),
         (("convert", tracks, tmp_path / "a.npz2", "--to", "dlc"), "is written as .csv"),

@@ -14,8 +14,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 class Evil:
-    """Makes a file when it is unpickled."""
-
     def __init__(self, path: Path):
         self.path = path
 
@@ -74,12 +72,3 @@ def test_files_of_something_else(refuse: Callable, tmp_path: Path) -> None:
     refuse(path)
     path.write_bytes(path.read_bytes()[:-3])
     refuse(path)
-
-
-def test_names_without_a_file(run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
-    for name, message in (("bootstapir", "download https://"), ("nothing", "no weights named"), (tmp_path, "is a folder")):
-        code, _, stderr = run("track", clip, "--model", name, "--out", tmp_path / "out")
-        assert code == 2
-        assert message in stderr
-        assert stderr.count("\n") == 1

@@ -14,7 +14,8 @@ import pytest
 from support.file_server import FileServer, serving
 from support.hub import SHA, serve
 from tapetum.core.errors import BadInput
-from tapetum.hub.download import check, check_address, download, record_of, sha256_of
+from tapetum.core.reading import sha256_of
+from tapetum.hub.download import check, check_address, download, record_of
 from tapetum.hub.fetch import fetch_folder
 from tapetum.hub.registry import find
 

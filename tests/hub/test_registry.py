@@ -69,10 +69,6 @@ def test_the_folder_of_weights_is_in_the_cache_of_hugging_face(tmp_path: Path, m
     assert folder() == tmp_path / "mine"
 
 
-def test_the_bundled_file_belongs_inside_the_package() -> None:
-    assert location(known()["tapir-nano"]).parts[-5:] == ("tapetum", "systems", "tap", "bundled", "tapir-nano.safetensors")
-
-
 def test_weights_for_another_verb_are_refused() -> None:
     with pytest.raises(BadInput, match="hip-nano is for tapetum embed, not for track"):
         resolve("hip-nano", "track")

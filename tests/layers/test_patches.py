@@ -51,19 +51,6 @@ def test_layers_are_linear_on_the_bare_patches():
         torch.testing.assert_close(layer(video)[:, t, row, column], cut @ layer.weight.flatten(1).T + layer.bias)
 
 
-def test_inflated_weights_see_a_still_video_as_its_image():
-    image, layer = torch.rand(1, 3, 4, 4), ImagePatches(4, 5)
-    for how, video in (
-        ("average", image[:, :, None].expand(-1, -1, 3, -1, -1)),
-        ("central", torch.stack([torch.rand(1, 3, 4, 4), image, torch.rand(1, 3, 4, 4)], 2)),
-    ):
-        tubelets = VideoTubelets((3, 4, 4), 5)
-        with torch.no_grad():
-            tubelets.weight.copy_(inflate_weight(layer.weight, 3, how))
-            tubelets.bias.copy_(layer.bias)
-        torch.testing.assert_close(tubelets(video)[:, 0], layer(image))
-
-
 def test_inflated_weights_are_in_their_frames():
     """ViViT's central frame is number frames // 2 (section 3.5: at t / 2); of an average each has weight / frames."""
     weight = torch.arange(1.0, 7.0).view(1, 1, 2, 3)

@@ -43,15 +43,6 @@ def frames_of(true: dict, said: dict) -> list:
     return [(list(a), list(b), box_iou(np.array(list(a.values())), np.array(list(b.values())))) for a, b in sides]
 
 
-def test_the_vector_of_the_perception_test() -> None:
-    true, said = example()
-    scores = box_hota(true, said)
-    numbers = scores.hota, scores.det_a, scores.ass_a, scores.loc_a, scores.by_alpha["hota"][0]
-    assert numbers == pytest.approx((0.565665, 0.467918, 0.684211, 0.845802, 0.816497), abs=1e-6)
-    empty = box_hota(true, {})
-    assert (empty.hota, empty.det_a, empty.ass_a, empty.loc_a) == (0, 0, 0, 1)
-
-
 @pytest.mark.parametrize("twentieths", range(1, 20))
 def test_an_overlap_that_is_just_alpha_is_a_hit(twentieths: int) -> None:
     scores = box_hota({0: ([0], [[0, 0, 20, 1]])}, {0: ([0], [[0, 0, twentieths, 1]])})

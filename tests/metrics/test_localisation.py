@@ -20,24 +20,6 @@ def segments(rows: list) -> Segments:
     )
 
 
-def test_the_vector_of_the_perception_test() -> None:
-    truth = {
-        "video_0": segments([(1, 3, "a", 1), (2, 6, "b", 1), (8, 9, "a", 1)]),
-        "video_1": segments([(0, 5, "b", 1)]),
-    }
-    said = {
-        "video_0": segments([(0.8, 3.2, "a", 0.9), (1.5, 2.5, "a", 0.8), (8.4, 9.4, "a", 0.7), (2, 4, "b", 0.6)]),
-        "video_1": segments([(0, 1, "a", 0.95), (1, 4.5, "b", 0.85), (1, 4.6, "b", 0.5)]),
-    }
-    scores = localisation_scores(said, truth)
-    assert list(scores.map_at.values()) == pytest.approx([0.75, 0.75, 0.75, 0.75, 0.625])
-    assert scores.map == pytest.approx(0.725)
-    assert list(scores.ap["a"].values()) == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.25])
-    assert set(scores.ap["b"].values()) == {1.0}
-    assert list(scores.recall[1].values()) == pytest.approx([0.75] * 5)
-    assert list(scores.recall[5].values()) == pytest.approx([1, 1, 1, 1, 0.75])
-
-
 @pytest.mark.parametrize("overlaps", [(0.5,), (0.25, 0.5)])
 def test_an_overlap_that_is_just_enough_is_a_hit(overlaps: tuple[float, ...]) -> None:
     found = localisation_scores({0: segments([(0, 2, "a", 0.9)])}, {0: segments([(0, 4, "a", 1)])}, overlaps, (1,))

@@ -25,7 +25,6 @@ def noise(seed: int = 0, size: tuple[int, int] = (60, 80)) -> np.ndarray:
 
 
 def content(page: str) -> dict[str, Any]:
-    """What the page's script reads."""
     [text] = re.findall(r"<script id=\"data\" type=\"application/json\">(.*?)</script>", page)
     return json.loads(text)
 

@@ -30,7 +30,6 @@ def moving(points: int = 2, frames: int = 8) -> Tracks:
 
 
 def film_of(page: str, folder: Path) -> Video:
-    """The film that a page holds."""
     [data] = re.findall(r'src="data:video/mp4;base64,([^"]*)"', page)
     (folder / "film.mp4").write_bytes(base64.b64decode(data))
     return open_video(folder / "film.mp4")

@@ -16,13 +16,10 @@ HERE = shutil.which("chromedriver") is not None and shutil.which("chromium") is 
 
 
 class Browser:
-    """A session of Chromium."""
-
     def __init__(self, base: str, session: str):
         self._base = f"{base}/session/{session}"
 
     def open(self, path: Path, fragment: str = "") -> None:
-        """Open a file and wait until it is loaded."""
         self._ask("POST", "/url", {"url": path.absolute().as_uri() + fragment})
 
     def run(self, script: str, *arguments: Any) -> Any:
@@ -30,7 +27,6 @@ class Browser:
         return self._ask("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 
     def wait(self, script: str, seconds: float = 300.0) -> Any:
-        """Run a script until it returns something true."""
         until = time.monotonic() + seconds
         while not (found := self.run(script)):
             if time.monotonic() > until:

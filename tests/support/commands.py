@@ -12,7 +12,6 @@ def commands_of(verb: str) -> Iterator[tuple[str, Command]]:
 
 
 def every_command() -> Iterator[tuple[str, Command]]:
-    """List the commands of all verbs."""
     for verb in VERBS:
         yield from commands_of(verb)
 

@@ -49,7 +49,6 @@ def write_guesses(folder: Path, videos: dict[str, tuple[int, int]]) -> Path:
 
 
 def write_ids(path: Path, ids: np.ndarray) -> None:
-    """Write numbers by pixel as a PNG with a palette."""
     image = Image.frombytes("P", (ids.shape[1], ids.shape[0]), np.ascontiguousarray(ids).tobytes())
     image.putpalette([k % 256 for k in range(768)])
     image.save(path)

@@ -20,7 +20,6 @@ class Block:
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """Yield the fenced blocks of a page."""
     lines = page.read_text(encoding="utf-8").splitlines()
     start = None
     for number, line in enumerate(lines):
@@ -48,5 +47,4 @@ def commands(block: Block) -> Iterator[list[str]]:
 
 
 def name_of(page: Path) -> str:
-    """Return a page's name in reports."""
     return str(page.relative_to(ROOT))

@@ -12,7 +12,6 @@ VISION = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "
 
 
 def shaken(model: Any, seed: int = 0) -> Any:
-    """Move all weights, those that start as zeros too."""
     torch.manual_seed(seed)
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)

@@ -98,7 +98,6 @@ class FileServer:
 
 @contextmanager
 def serving(files: dict[str, bytes]) -> Iterator[FileServer]:
-    """Serve files from a thread until the block ends."""
     server = FileServer(files)
     thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

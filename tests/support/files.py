@@ -77,6 +77,5 @@ def listed(folder: Path) -> list[str]:
 
 
 def write(path: str | Path, _: object = None) -> None:
-    """Write a short text as verbs write their files."""
     with whole_file(path) as temporary:
         temporary.write_text("new")

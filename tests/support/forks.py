@@ -26,8 +26,6 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Fork:
-    """A running script."""
-
     forks: "Forks"
     pid: int
     errors: Path
@@ -41,14 +39,11 @@ class Fork:
         return self.forks.ask("wait", self.pid)
 
     def kill(self) -> None:
-        """End it at once by SIGKILL, if it has not ended."""
         if self.poll() is None:
             os.kill(self.pid, signal.SIGKILL)
 
 
 class Forks:
-    """The process that forks."""
-
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, __file__],
@@ -59,7 +54,6 @@ class Forks:
         )
 
     def ask(self, word: str, content: Any) -> Any:
-        """Send a request, give the answer."""
         print(json.dumps([word, content]), file=self._process.stdin, flush=True)
         return json.loads(self._process.stdout.readline())
 
@@ -80,7 +74,6 @@ class Forks:
         return [rank.wait() for rank in ranks]
 
     def close(self) -> None:
-        """End the process."""
         self._process.stdin.close()
         self._process.wait()
 

@@ -14,7 +14,8 @@ from support.question_sets import make_set
 from support.scripts import GOLDEN
 from tapetum.app.shell.main import main
 from tapetum.data.coco import CocoImage, instance, write_instances
-from tapetum.data.video_language import EgoQuestion, write_egoschema
+from tapetum.data.questions import Question
+from tapetum.data.video_language import write_egoschema
 from tapetum.tracks.facets import SceneConfig, make_clip
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.kubric import write_sequence
@@ -53,7 +54,6 @@ def _videos(folder: Path) -> None:
 
 
 def _image(seed: int, size: tuple[int, int] = (160, 160)) -> np.ndarray:
-    """Draw a bright square on noise."""
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 90, (*size, 3), np.uint8)
     y, x = rng.integers(8, size[0] - 32, 2)
@@ -86,7 +86,6 @@ def _classes(folder: Path) -> None:
 
 
 def _instances(folder: Path) -> None:
-    """COCO's layout, and its files of val beside it."""
     coco = folder / "coco"
     (coco / "annotations").mkdir(parents=True)
     for part in ("train2017", "val2017"):
@@ -113,8 +112,6 @@ def _instances(folder: Path) -> None:
 
 
 def _segmentation(folder: Path) -> None:
-    """VOC's, Cityscapes' and CamVid's layouts."""
-
     def pair(image: Path, mask: Path, k: int, value: int) -> None:
         ids = np.zeros((64, 64), np.uint8)
         ids[16:48, 16:48] = value
@@ -157,7 +154,7 @@ def _voc_boxes(path: Path, k: int) -> None:
 
 def _benchmarks(folder: Path) -> None:
     write_davis(folder / "DAVIS", {"one": (4, 1), "two": (4, 2)})
-    question = EgoQuestion(uid="u", video="u", text="What falls?", options=("a", "b", "c", "d", "e"), answer=1)
+    question = Question(key="u", video=Path("u"), question="What falls?", options=("a", "b", "c", "d", "e"), right=1)
     (folder / "egoschema" / "videos").mkdir(parents=True)
     write_egoschema(folder / "egoschema", lambda: [question])
     shutil.copy(folder / "clip.mp4", folder / "egoschema" / "videos" / "u.mp4")

@@ -15,7 +15,6 @@ from tapetum.app.shell.main import main
 
 
 def press() -> None:
-    """Press Ctrl-C."""
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(1)
 
@@ -45,7 +44,6 @@ def unraisable() -> None:
 
 
 def twice() -> None:
-    """Press it again when the first was swallowed."""
     swallowed()
     press()
 

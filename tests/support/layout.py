@@ -195,7 +195,6 @@ def _files(module: str, name: str | None) -> set[Path]:
 
 @cache
 def _homes(package: Path) -> dict[str, tuple[str, str]]:
-    """Where the names of a package come from."""
     froms = (node for node in ast.walk(_tree(package)) if isinstance(node, ast.ImportFrom) and node.module)
     return {alias.asname or alias.name: (node.module or "", alias.name) for node in froms for alias in node.names}
 

@@ -46,7 +46,6 @@ def tapir(config: TapirConfig = TAPIR, seed: int = 0, **changes) -> Tapir:
 
 
 def tracker(config: TapirConfig = TAPIR, seed: int = 0, **changes) -> TapirTracker:
-    """Build the same as a tracker."""
     return TapirTracker(tapir(config, seed, **changes))
 
 

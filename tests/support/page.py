@@ -38,7 +38,6 @@ def running(words: Sequence[object]) -> Iterator[str]:
 
 
 def made_server(port: int = 0) -> Any:
-    """Run the made server."""
     if NODE is None:
         pytest.skip("there is no node for the made server")
     return running([NODE, WEB / "dev" / "server.mjs", port])
@@ -58,8 +57,6 @@ def real_server(folder: Path, *options: str) -> Any:
 
 
 class Tab:
-    """A tab with the page open: what tests do with it."""
-
     def __init__(self, page: Any, address: str):
         self.page, self.problems = page, []
         page.on("pageerror", lambda error: self.problems.append(str(error)))
@@ -72,26 +69,21 @@ class Tab:
             self.problems.append(message.text)
 
     def ask(self, path: str) -> Any:
-        """Ask the server, as the page does."""
         return self.page.evaluate("path => fetch(path).then(answer => answer.json())", path)
 
     @property
     def item(self) -> dict[str, Any]:
-        """The item that is open."""
         name = self.page.locator(".item[aria-current] .name").inner_text()
         return next(item for item in self.ask("/api/state")["items"] if item["name"] == name)
 
     @property
     def project(self) -> dict[str, Any]:
-        """The project of the item, as the server has it."""
         return self.ask(f"/api/items/{self.item['id']}/project")
 
     def shown(self, frame: int) -> None:
-        """Wait until a frame is on the canvas."""
         self.page.wait_for_selector(f".stage canvas[data-shown$='/{frame}']")
 
     def spot(self, x: float, y: float) -> tuple[float, float]:
-        """Where a pixel of the video is on the screen."""
         box, item = self.page.locator(".stage canvas").bounding_box(), self.item
         scale = min(box["width"] / item["width"], box["height"] / item["height"])
         left, top = (box[side] - scale * item[side] for side in ("width", "height"))
@@ -120,7 +112,6 @@ class Tab:
         self.rows().nth(before).wait_for()
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """Drag from one pixel of the video to another."""
         mouse = self.page.mouse
         mouse.move(*self.spot(*start))
         mouse.down()
@@ -128,15 +119,12 @@ class Tab:
         mouse.up()
 
     def rows(self) -> Any:
-        """The points in the list."""
         return self.page.locator("li.point")
 
     def says(self, text: str) -> None:
-        """Wait until a text is on the page."""
         self.page.get_by_text(text).first.wait_for()
 
     def press(self, *keys: str) -> None:
-        """Press keys."""
         for key in keys:
             self.page.keyboard.press(key)
 

@@ -17,7 +17,6 @@ HEIGHT, WIDTH = 31, 33
 
 
 def write(folder: Path, files: Mapping[str, Any]) -> Path:
-    """Write texts as they are, all else as JSON."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -235,7 +234,6 @@ def make_set(task: str, folder: Path) -> list[TransferExample]:
 
 
 def fill(examples: list[TransferExample]) -> None:
-    """Make the images and videos that examples name."""
     rng = np.random.default_rng(0)
     for path in sorted({path for example in examples for path in example.images}):
         path.parent.mkdir(parents=True, exist_ok=True)

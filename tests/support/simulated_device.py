@@ -31,8 +31,6 @@ DEVICE = torch.device("privateuseone:0")
 
 
 class Waits(Counter[str]):
-    """How often the host waited, by kind."""
-
     def __init__(self) -> None:
         super().__init__()
         self.places: Counter[str] = Counter()
@@ -61,7 +59,6 @@ class SimulatedTensor(Tensor):
 
     @staticmethod
     def __new__(cls, numbers: Tensor) -> "SimulatedTensor":
-        """Wrap a tensor of the CPU, which is not copied."""
         self = Tensor._make_wrapper_subclass(
             cls,
             numbers.shape,
@@ -113,7 +110,6 @@ class Generator(torch.Generator):
 
     @property
     def device(self) -> torch.device:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Get the device that was named."""
         return DEVICE if self.simulated else super().device
 
 
@@ -195,7 +191,6 @@ def _count(kind: str) -> None:
 
 @contextmanager
 def counted() -> Iterator[Waits]:
-    """Count the waits in the block."""
     _counting.append(Waits())
     try:
         yield _counting[-1]

@@ -25,7 +25,6 @@ SENTENCES = [*[f"{a} {b} {k}" for k in range(4) for a in STEMS for b in STEMS[: 
 
 
 def train_pieces(kind: str, **ids: int) -> bytes:
-    """Train a small SentencePiece model."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter([s for s in SENTENCES if s.strip()]),
@@ -74,6 +73,5 @@ WORDS += ["green", "blue", "sofa", "on", "##er", "cat", "##t", "c", "dog", "1", 
 
 
 def write_wordpiece(path: Path) -> Path:
-    """Write a small vocabulary of BERT's WordPiece."""
     path.write_text("\n".join(WORDS) + "\n")
     return path

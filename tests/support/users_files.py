@@ -7,7 +7,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """All that lies in a folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 

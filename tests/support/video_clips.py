@@ -36,7 +36,6 @@ class MovingSquares:
         return CaptionedClip(video, f"a {colour} square moves {way}", video[at], f"a {colour} square")
 
     def validation_clip(self, k: int) -> CaptionedClip:
-        """Draw a video that is never learned from."""
         return self.training_clip(2**32 + k, np.random.default_rng(k))
 
     def score(self, model: VideoText, vectors: Tensor) -> Mapping[str, float]:

@@ -30,21 +30,18 @@ def serving(folder: Path, model: str = "static", **options: Any) -> Iterator[Tes
 
 
 def folder_with(clip: Path, folder: Path) -> Path:
-    """Make a folder with a copy of a video."""
     folder.mkdir()
     shutil.copy(clip, folder / "clip.mp4")
     return folder
 
 
 def read_state(client: httpx.Client) -> Any:
-    """Describe the folder once all its files are read."""
     while (state := ok(client.get("/api/state")))["unread"]:
         pass
     return state
 
 
 def first_item(client: httpx.Client) -> str:
-    """Get the address of the first item."""
     return f"/api/items/{read_state(client)['items'][0]['id']}"
 
 
@@ -64,12 +61,10 @@ def error_of(answer: httpx.Response, status: int) -> str:
 
 
 def edit(client: httpx.Client, item: str, kind: str, **content: Any) -> Any:
-    """Make an edit."""
     return ok(client.post(f"{item}/edits", json={"type": kind, **content}))
 
 
 def finished(client: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
-    """Wait until a job is over."""
     while job["state"] not in OVER:
         time.sleep(0.05)
         job = ok(client.get(f"/api/jobs/{job['id']}"))
@@ -77,7 +72,6 @@ def finished(client: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def track(client: httpx.Client, item: str, **content: Any) -> dict[str, Any]:
-    """Track the points and wait for it."""
     job = finished(client, ok(client.post(f"{item}/jobs", json={"kind": "track", **content})))
     assert job["state"] == "done", job
     return job
@@ -92,8 +86,6 @@ def read_tracks(client: httpx.Client, item: str) -> tuple[list[str], np.ndarray]
 
 
 class Process:
-    """A server that is a process of its own."""
-
     def __init__(self, folder: Path, *options: str):
         command = [sys.executable, "-m", "tapetum.app.shell.main", "serve", str(folder), "--port", "0", *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -105,7 +97,6 @@ class Process:
         self.client = httpx.Client(base_url=self.address, headers={"X-Tapetum-Token": self.token}, timeout=600)
 
     def kill(self) -> None:
-        """End the server as a power cut would."""
         self.client.close()
         self.process.kill()
         self.process.wait()

@@ -69,8 +69,8 @@ def evaluate(
         features = extract(image)
         if one.instances is not None:
             objects = _true_masks(one.instances, image.shape[:2])
-            found = best_in_cells(objects, proposals(features, most, cluster_metric(extract), seed)) if len(objects) else None
-            best.append(np.zeros(0) if found is None else found)
+            ious = best_in_cells(objects, proposals(features, most, cluster_metric(extract), seed)) if len(objects) else None
+            best.append(np.zeros(0) if ious is None else ious)
         masks, _ = find_objects(image, extract, clusters, seed=seed, features=features)
         box = masks.boxes.xyxy[0] if len(masks) else [0, 0, image.shape[1], image.shape[0]]
         located.append(corloc([np.asarray(box, float)], [one.boxes]))

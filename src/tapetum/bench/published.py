@@ -15,7 +15,8 @@ from pathlib import Path
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_folder
-from tapetum.hub.download import Record, check, download, sha256_of, write_record
+from tapetum.core.reading import sha256_of
+from tapetum.hub.download import Record, check, download, write_record
 from tapetum.hub.registry import assets
 from tapetum.hub.unzip import unpack
 

@@ -15,6 +15,7 @@ caller knows best what was expected, and reports it. `tests/hostile/test_reading
 """
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -154,6 +155,11 @@ def _shallow(parse: Any, text: str | bytes) -> Any:
 def read_json(path: _Name) -> Any:
     """Read a file of JSON; raises OSError and ValueError as `read_text` and `parse_json`."""
     return parse_json(read_text(path))
+
+
+def sha256_of(path: Path) -> str:
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_length(text: str, what: str, most: int = LONGEST_TEXT) -> None:

@@ -1,5 +1,6 @@
 """`tapetum serve`: the local page for placing, tracking and correcting points, and asking models."""
 
+import os
 import secrets
 import socket
 from dataclasses import KW_ONLY, dataclass
@@ -20,8 +21,8 @@ from tapetum.hub.registry import resolve
 class ServeOptions:
     """Serve a page for the videos and images of a folder: place points, track them, put them right, ask models.
 
-    The address that is printed has a new secret token; whoever has it may read and change what is in the folder. All is saved
-    in .tapetum-web in the folder as it happens; Ctrl-C ends the server, and jobs that run go on.
+    The address that is printed has a secret token; whoever has it may read and change what is in the folder. All is saved in
+    .tapetum-web in the folder as it happens; Ctrl-C ends the server, and jobs that run go on.
     """
 
     folder: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="FOLDER")] = "."
@@ -67,11 +68,14 @@ def serve(options: ServeOptions, listener: Listener) -> None:
     Raises BadInput if the folder cannot be served or the port is taken.
     """
     options.check()
+    from tapetum.desk.web.hidden import open_hidden
+    from tapetum.desk.web.security import kept_token
     from tapetum.desk.web.server import make_app
 
     listening = listen_at(options.host, options.port)
     with listening:
-        token = secrets.token_urlsafe(24)
+        folder = Path(options.folder).resolve()
+        token = kept_token(open_hidden(folder)) if os.access(folder, os.W_OK) else secrets.token_urlsafe(24)
         port = listening.getsockname()[1]
         app = make_app(
             options.folder,

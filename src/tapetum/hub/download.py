@@ -7,7 +7,6 @@
 A file without a record was put there by the user, and is used as it is.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
-from tapetum.core.reading import open_file, read_json, read_text
+from tapetum.core.reading import read_json, read_text, sha256_of
 
 Progress = Callable[[int, int | None], None]
 _TIMEOUT = 30.0
@@ -84,11 +83,6 @@ def check_sum(path: Path, sha256: str | None) -> None:
         raise BadInput(
             f"{path} is not what was published (SHA-256 {digest[:12]}, not {sha256[:12]}): install or fetch it again"
         )
-
-
-def sha256_of(path: Path) -> str:
-    with open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_address(url: str) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, write_text
+from tapetum.core.reading import sha256_of
 from tapetum.hub import registry
-from tapetum.hub.download import Progress, check_address, discard, download, sha256_of
+from tapetum.hub.download import Progress, check_address, discard, download
 from tapetum.hub.loading import named
 from tapetum.hub.repositories import RECORD_FILE, files_to_fetch, is_folder
 

@@ -13,8 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.core.reading import read_json
-from tapetum.hub.download import sha256_of
+from tapetum.core.reading import read_json, sha256_of
 
 FOLDER_FILE, OPEN_CLIP_FILE = "config.json", "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"

@@ -31,8 +31,7 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
-from tapetum.core.reading import no_pipe, read_json
-from tapetum.hub.download import sha256_of
+from tapetum.core.reading import no_pipe, read_json, sha256_of
 from tapetum.hub.state_dicts import safetensors_pieces
 from tapetum.train.launch import say
 from tapetum.train.process_group import ProcessGroup, gather_tensor

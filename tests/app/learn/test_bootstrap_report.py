@@ -64,7 +64,6 @@ def write(run: Path, monkeypatch: pytest.MonkeyPatch, path: Path, before: Drifti
 
 
 def table_of(text: str) -> dict[str, Any]:
-    """What the script of a page reads of the table."""
     return json.loads(text.partition('<script id="data" type="application/json">')[2].partition("</script>")[0])["table"]
 
 

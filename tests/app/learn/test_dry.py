@@ -19,7 +19,6 @@ from tapetum.systems.pretraining.recipes import recipe
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve images of three classes."""
     folder = tmp_path_factory.mktemp("images")
     for number in range(12):
         (folder / str(number % 3)).mkdir(exist_ok=True)

@@ -60,7 +60,6 @@ def test_a_low_rank_change_is_an_adapter_that_comes_off(write: str, patch: int, 
 
 
 def paint(folder: Path) -> Path:
-    """Twelve images of noise in no folders of classes."""
     folder.mkdir()
     for k in range(12):
         Image.fromarray(np.random.default_rng(k).integers(0, 255, (20, 24, 3), np.uint8)).save(folder / f"{k}.png")

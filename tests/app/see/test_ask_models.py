@@ -167,7 +167,7 @@ def test_what_cannot_be_asked_is_refused_in_one_line(folder: Path, tmp_path: Pat
         ((image, "<loc9999>"), {}, "is no token"),
         ((image, "word " * 9000), {}, "together they may be"),
         ((tmp_path / "none.png", QUESTION), {}, "there is no file"),
-        ((tmp_path / "empty", QUESTION), {}, "holds no images"),
+        ((tmp_path / "empty", QUESTION), {}, "hold no images"),
         ((image, QUESTION), {"frames": 0}, "--frames is 0"),
         ((image, QUESTION), {"model": "tapir-nano"}, "tapir-nano is for"),
         ((image, QUESTION), {"model": "paligema-nano"}, "there are no weights named"),

@@ -112,9 +112,3 @@ def test_a_run_is_for_its_ledger(run: Run, tmp_path: Path) -> None:
     assert f"run: tapetum ledger {tmp_path}" in err
     code, out, _ = run("ledger", tmp_path)
     assert "a step   student 7e-07, teacher 3e-07, backward 2e-06 GFLOP; of backward 1e-07 recomputed" in out
-
-
-def test_unknown_models(run: Run, tmp_path: Path) -> None:
-    code, out, err = run("account", tmp_path / "nothing")
-    assert (code, out) == (2, "")
-    assert len(err.splitlines()) == 1

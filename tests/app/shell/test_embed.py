@@ -58,23 +58,9 @@ def test_train_and_embed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         np.testing.assert_allclose(stored["embedding"][0], table.column("embedding")[0].as_py(), atol=1e-6)
 
 
-def test_the_bundled_network_tells_images_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, colour in (("red", (220, 30, 30)), ("other red", (200, 40, 30)), ("green", (20, 160, 40))):
-        make_image(tmp_path / f"{name}.png", colour)
-    files = [str(tmp_path / f"{name}.png") for name in ("red", "other red", "green")]
-    assert main(["embed", *files, "--out", str(tmp_path / "emb.npz")]) == 0
-    assert "3 vectors of 256 numbers, of 3 files" in capsys.readouterr().out
-    with np.load(tmp_path / "emb.npz") as stored:
-        red, other, green = stored["embedding"]
-    assert np.linalg.norm(red - other) < np.linalg.norm(red - green)
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("a.png --model hip-16 --out x.parquet", "no weights named 'hip-16'"),
-        ("a.png --model tapir-nano --out x.parquet", "tapir-nano is for tapetum track, not for embed"),
-        ("a.png --model none.safetensors --out x.parquet", "no weights named 'none.safetensors' and no such file"),
         ("a.png --model hip-16 --out x.txt", "the ending must be .parquet or .npz"),
         ("--model hip-16 --out x.npz", "there are no FILES"),
         ("a.png --model hip-16 --out none/x.npz", "there is no folder none"),

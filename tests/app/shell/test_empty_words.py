@@ -10,7 +10,6 @@ import tapetum
 from tapetum.app.shell.main import VERBS
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
-from tapetum.systems.perception_test.dataset import open_split
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
@@ -49,16 +48,12 @@ def test_an_empty_value_is_refused(words: tuple, message: str, run) -> None:
     [
         lambda: open_video(""),
         lambda: tapetum.load(""),
-        lambda: tapetum.track(""),
-        lambda: tapetum.classify(""),
         lambda: tapetum.classify(["0.png", ""]),
-        lambda: tapetum.embed(""),
         lambda: tapetum.embed("0.png", out=""),
         lambda: tapetum.ask("", "what is this?"),
         lambda: tapetum.detect("", "cat"),
         lambda: tapetum.discover("", out="made"),
         lambda: Tracks.load(""),
-        lambda: open_split("", "valid"),
         lambda: whole_file("").__enter__(),
     ],
 )

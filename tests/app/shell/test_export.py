@@ -44,9 +44,7 @@ def test_the_program_of_a_stream_takes_any_number_of_points(run, model, tmp_path
     [
         (["tapir-nano", "a.txt"], "give .onnx, or .pt2"),
         (["tapir-nano", "a.onnx", "--size", "big"], "--size is 'big'"),
-        (["tapir-nano", "a.onnx", "--points", "0"], "0 points"),
         (["tapir-nano", "a.onnx", "--program", "live"], "causal one"),
-        (["tapir-none", "a.onnx"], "tapir-none"),
         (["paligemma-nano-2", "a.onnx"], "paligemma-nano-2 is neither a tracker nor an encoder"),
     ],
 )

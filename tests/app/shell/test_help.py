@@ -20,7 +20,6 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "commands.txt"
 
 
 def below(chosen: Command | Group, path: str) -> Iterator[tuple[str, Command]]:
-    """Yield each command with its path."""
     if isinstance(chosen, Command):
         yield path, chosen
     else:

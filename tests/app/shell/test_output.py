@@ -2,9 +2,6 @@
 
 import io
 import json
-import os
-import pty
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,33 +31,6 @@ def test_a_line_every_few_seconds_where_there_is_no_terminal(
         listener.progress("quick", 2, 2)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"tapetum: tracking: {done} of 40" for done in (11, 21, 31)]
-
-
-@pytest.mark.slow
-def test_a_terminal_sees_something_before_anything_is_imported(clip: Path, tmp_path: Path) -> None:
-    """Within half a second on an idle machine; here it must come long before the work is done."""
-    begin = time.perf_counter()
-    process, terminal = pty.fork()
-    if not process:
-        words = ["track", str(clip), "--model", "static", "--grid", "2", "--out", str(tmp_path / "out")]
-        os.execv(sys.executable, [sys.executable, "-m", "tapetum.app.shell.main", *words])
-    seen, first = b"", None
-    while True:
-        try:
-            part = os.read(terminal, 4096)
-        except OSError:  # the other end is closed
-            break
-        if not part:
-            break
-        first = first or time.perf_counter() - begin
-        seen += part
-    whole = time.perf_counter() - begin
-    os.waitpid(process, 0)
-    os.close(terminal)
-    assert seen.startswith(b"tapetum track ...\r")
-    assert b"tracked 4 points" in seen
-    assert first is not None
-    assert first < 0.5 * whole
 
 
 def test_the_summary_of_a_live_run_is_the_last_line(run: Run, clip: Path, tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from tapetum.systems.pretraining.recipes import recipe
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Twelve images of noise, and one that is none."""
     rng = np.random.default_rng(0)
     (tmp_path / "photos").mkdir()
     for k in range(12):
@@ -123,7 +122,6 @@ def test_what_a_preset_changes_of_its_encoder_is_not_asked_of_another_family() -
     [
         ("simclr --batch-size 1", "batch_size is 1; simclr takes 2 or more: an image is told from the others of its batch"),
         ("simclr", "views of 64 pixels are larger than the images"),
-        ("mae --preset resnet", "invalid choice 'resnet' for argument '--preset'. Expected one of ('small', 'vit')"),
         (
             "mae --encoder resnet-18 --change stem=3x3 --size 16",
             "mae needs a ViT, whose patches it hides, and resnet-18 is none",
@@ -132,15 +130,12 @@ def test_what_a_preset_changes_of_its_encoder_is_not_asked_of_another_family() -
             "mae --encoder resnet-18",
             "mae needs a ViT, whose patches it hides, and resnet-18 is none; take one such as vit-tiny-16",
         ),
-        ("mae --preset vit --encoder resnet-50", "mae needs a ViT"),
         (
             "simclr --encoder dinov2-small --size 16",
             "patches of 14 pixels do not divide images of 16; images are resized by --size",
         ),
         ("supervised --size 16", "supervised needs classes, and these images have none"),
         ("clip --size 16", "clip needs captions, and these images have neither captions nor classes"),
-        ("simclr --encoder resnet-17", "there is no encoder 'resnet-17'; did you mean resnet-18?"),
-        ("simclr --temprature 3", "did you mean --temperature?"),
     ],
 )
 def test_what_cannot_be_gets_one_line(words: str, said: str, photos: Path, tmp_path: Path, run) -> None:

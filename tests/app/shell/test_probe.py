@@ -14,7 +14,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def images(place: Path, count: int, seed: int) -> None:
-    """A folder a class: warm and cold noise."""
     rng = np.random.default_rng(seed)
     for name, channel in (("warm", 0), ("cold", 2)):
         (place / name).mkdir(parents=True)
@@ -51,7 +50,6 @@ def test_a_folder_a_class(run: Run, encoder: Path, tmp_path: Path) -> None:
 
 
 def test_features_of_a_network_with_batch_norm_are_kept(run: Run, tmp_path: Path) -> None:
-    """Its counters are tensors without axes."""
     images(tmp_path / "data" / "train", 3, 0)
     images(tmp_path / "data" / "val", 2, 1)
     words = ("probe", "random:resnet-nano", "--data", tmp_path / "data", "--cache", tmp_path / "kept", "--json")

@@ -24,7 +24,6 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Images of two classes, and an encoder."""
     rng = np.random.default_rng(0)
     for k in range(16):
         path = tmp_path / "photos" / "train" / "ab"[k % 2] / f"{k:02}.png"
@@ -99,9 +98,3 @@ def test_nothing_follows_and_the_run_goes_on_exactly(photos: Path, tmp_path: Pat
     for place in (out, whole):
         assert run(*words_of("pretrain", photos, place))[0] == 0
     assert (out / "encoder.safetensors").read_bytes() == (whole / "encoder.safetensors").read_bytes()
-
-
-@pytest.mark.slow
-def test_a_run_whose_minutes_are_up_is_no_failure(photos: Path, tmp_path: Path, run: Run) -> None:
-    code, told, _ = run(*words_of("pretrain", photos, tmp_path / "out"), "--minutes", 0)
-    assert (code, told.splitlines()[-1]) == (0, f"stopped; the same command goes on from {tmp_path / 'out'}")

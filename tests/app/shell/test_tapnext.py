@@ -26,7 +26,6 @@ VIDEO = np.random.default_rng(0).integers(0, 255, (8, 48, 64, 3), dtype=np.uint8
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights and a clip."""
     made = tmp_path_factory.mktemp("tapnext")
     config = replace(TINY, image_size=(64, 64), video_size=(64, 64))
     save(from_official(public_state(config)), made / "tiny.safetensors")
@@ -58,12 +57,10 @@ def test_an_error_model_beside_its_weights_is_used(folder: Path, tmp_path: Path)
     ("words", "message"),
     [
         ("track clip.mp4 --tracks t.npz --correct 0,3,12,12 --model tiny.safetensors", "TAPNext knows points by their place"),
-        ("track clip.mp4 --query 0,1,1 --polish yes --model tiny.safetensors", "--polish is of TAPIR"),
         (
             "bootstrap clip.mp4 --model tiny.safetensors --out b --no-polish",
             "polish is of TAPIR, and tiny.safetensors is",
         ),
-        ("bootstrap clip.mp4 --model tiny.safetensors --out b --without second-pass", "second-pass is of TAPIR"),
         (
             "bootstrap clip.mp4 --model tiny.safetensors --out b --extra-convs 2 --mixer-lr 1.0",
             "mixer-lr, extra-convs is of TAPIR",

@@ -49,12 +49,10 @@ def test_where_there_is_no_depth_the_tracks_in_the_image_are_kept(run: Run, clip
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        (["--depth", "x.npz"], "--depth belongs to --3d"),
         (["--intrinsics", "1,2,3,4"], "--intrinsics belongs to --3d"),
         (["--view", "rerun"], "--view rerun shows points in space; add --3d"),
         (["--3d", "--intrinsics", "1,2,3"], "fx,fy,cx,cy in pixels"),
         (["--3d", "--depth", "gone"], "there is no depth gone"),
-        (["--3d", "--online"], "--3d needs the whole video"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(run: Run, clip: Path, tmp_path: Path, options: list, match: str) -> None:

@@ -18,7 +18,6 @@ from PIL import Image
 from support.files import listed
 from support.traced import memory_below
 from tapetum.app.track import many
-from tapetum.app.track.track import Tracked, TrackOptions
 from tapetum.app.verb import Listener
 from tapetum.core import identity
 from tapetum.types import Tracks
@@ -109,29 +108,6 @@ def test_a_video_of_the_same_name_size_and_time_is_tracked_again(tmp_path: Path,
     assert "1 result that was kept there differs in video; it is computed again" in err
 
 
-def test_videos_without_an_overlay_are_told_of_each_time(tmp_path: Path, run: Run) -> None:
-    np.save(tmp_path / "wide.npy", np.zeros((2, 40, 20000, 3), np.uint8))
-    np.save(tmp_path / "sound.npy", np.zeros((2, 40, 48, 3), np.uint8))
-    words = [
-        "track",
-        tmp_path / "wide.npy",
-        tmp_path / "sound.npy",
-        "--model",
-        "static",
-        "--grid",
-        2,
-        "--out",
-        tmp_path / "out",
-    ]
-    for _ in range(2):
-        code, out, err = run(*words)
-        assert code == 0
-        assert "tracked in 2 of 2 videos" in out
-        assert f"1 of 2 videos have tracks but no overlay ({tmp_path / 'wide.npy'})" in err
-    assert Tracks.load(tmp_path / "out" / "wide.npy" / "tracks.npz").points == 4
-    assert "but no overlay" not in run(*words, "--no-overlay")[2]
-
-
 def test_what_nobody_expected_stops_no_other_video_and_leaves_its_traceback(folder: Path, tmp_path: Path, run: Run) -> None:
     videos = tmp_path / "in"
     shutil.copytree(folder, videos, ignore=shutil.ignore_patterns("broken.mp4"))
@@ -192,25 +168,6 @@ def test_what_a_video_is_tracked_with_may_change(clip: Path, tmp_path: Path, run
     assert (tmp_path / "out" / "images" / "tracks.npz").exists()
 
 
-def test_no_video_stops_the_others(folder: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    work = many.track_into
-
-    def short_of_memory(options: TrackOptions, listener: Listener, file: Path | None, load: Any) -> Tracked:
-        if options.video.endswith("a.mp4"):
-            raise MemoryError("no room for 9 GB")
-        return work(options, listener, file, load)
-
-    monkeypatch.setattr(many, "track_into", short_of_memory)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / ".c.mp4.999.tmp").mkdir()  # of another command
-    words = ["track", folder / "a.mp4", folder / "b.mp4", "--model", "static", "--grid", 2, "--out", tmp_path / "out"]
-    code, out, errors = run(*words)
-    assert code == 2
-    assert "tracked in 1 of 2 videos" in out
-    assert "a.mp4: MemoryError: no room for 9 GB" in errors
-    assert (tmp_path / "out" / ".c.mp4.999.tmp").exists()
-
-
 def test_names_of_results_stay_below_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     monkeypatch.chdir(tmp_path / "inner")
@@ -227,18 +184,6 @@ def test_names_that_clash_and_no_video_are_refused(folder: Path, tmp_path: Path,
     code, _, errors = run("track", folder / "a.mp4", folder / "b.mp4", "--online")
     assert code == 2
     assert "--online takes one" in errors
-
-
-def test_rainbow_of_one_video_and_of_saved_tracks(clip: Path, tmp_path: Path, run: Run) -> None:
-    words = ["track", clip, "--model", "static", "--grid", 4, "--out", tmp_path / "out", "--view", "rainbow"]
-    assert run(*words)[0] == 0
-    assert (tmp_path / "out" / "overlay.mp4").stat().st_size > 500
-    shown = tmp_path / "again.mp4"
-    assert run("show", tmp_path / "out" / "tracks.npz", clip, "--view", "rainbow", "--out", shown)[0] == 0
-    assert shown.stat().st_size > 500
-    code, _, errors = run("track", clip, "--online", "--view", "rainbow")
-    assert code == 2
-    assert "needs the whole video" in errors
 
 
 def workers_of(pid: int) -> list[int]:
@@ -337,11 +282,7 @@ def test_bootstrap_says_what_is_wrong_in_one_line(tmp_path: Path, run: Run, clip
         (["bootstrap", tmp_path / "missing"], "there is no folder"),
         (["bootstrap", tmp_path / "none"], "has no video in it"),
         (["bootstrap", tmp_path / "short"], "has no clip to learn from (1 too short)"),
-        (["bootstrap", clip, "--model", "nobody"], "there are no weights named 'nobody'"),
-        (["bootstrap", clip, "--frames", 1], "frames is 1; it must be 2 or more"),
         (["bootstrap", clip, "--size", 30], "size is 30; it must be a multiple of 8"),
-        (["bootstrap", clip, "--steps", 0], "steps is 0"),
-        (["bootstrap", clip, "--clips", 0], "clips is 0"),
     ]
     for number, (words, says) in enumerate(cases):
         code, out, errors = run(*words, "--out", tmp_path / f"out{number}")

@@ -1,7 +1,6 @@
 """The command line with a real network: a small one with random weights, read from a file."""
 
 import json
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,45 +23,12 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.slow
-def test_track_gives_what_the_library_gives(run: Run, clip: Path, nano: Path, tmp_path: Path) -> None:
-    code, stdout, stderr = run("track", clip, "--model", nano, "--query", "0,20,20", "--query", "3,30.5,10", "--out", tmp_path)
-    assert (code, stderr) == (0, "")
-    tracks = Tracks.load(tmp_path / "tracks.npz")
-    direct = tapetum.load(nano).track(str(clip), np.array([[0, 20, 20], [3, 30.5, 10]], np.float32))
-    np.testing.assert_allclose(tracks.xy, direct.xy, atol=1e-3)
-    assert "tracked 2 points through 6 frames" in stdout
-
-
 @pytest.mark.parametrize("shape", [(1, 16, 24, 3), (2, 1, 1, 3)])
 def test_one_frame_and_one_pixel(run: Run, nano: Path, tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.save(tmp_path / "clip.npy", np.full(shape, 100, np.uint8))
     code, _, stderr = run("track", tmp_path / "clip.npy", "--model", nano, "--grid", 1, "--out", tmp_path / "out")
     assert (code, stderr) == (0, "")
     assert Tracks.load(tmp_path / "out" / "tracks.csv").xy.shape == (1, shape[0], 2)
-
-
-@pytest.mark.slow
-def test_eval(run: Run, nano: Path, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    video = rng.integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
-    entry = {"video": video, "points": rng.random((3, 6, 2)), "occluded": np.zeros((3, 6), bool)}
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"noise": entry}))
-    arguments = ["eval", "tapvid", "--data", tmp_path / "a.pkl", "--mode", "strided", "--model", nano, "--json"]
-    code, stdout, _ = run(*arguments)
-    assert code == 0
-    result = json.loads(stdout)
-    assert (result["videos"], result["queries"]) == (1, 6)
-    assert 0 <= result["average_jaccard"] <= 1
-
-
-def test_a_device_that_is_not_there(run: Run, clip: Path, nano: Path, tmp_path: Path) -> None:
-    for device in ("toaster", "cuda:99"):
-        code, _, stderr = run("track", clip, "--model", nano, "--device", device, "--out", tmp_path / "out")
-        assert code == 2
-        assert stderr.startswith(f"tapetum: there is no device '{device}' to compute on")
-        assert stderr.count("\n") == 1
-        assert not (tmp_path / "out").exists()
 
 
 def test_auto_is_the_precision_that_the_processor_knows(run: Run, clip: Path, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import pytest
 from torch import Tensor
 
 import tapetum
-from support.files import listed
 from support.networks import TAPIR_NANO, save_tapir
 from tapetum.systems.tap.layers import Backbone
 from tapetum.types import Tracks
@@ -21,7 +20,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small network with random weights."""
     return save_tapir(tmp_path_factory.mktemp("model") / "tiny.safetensors")
 
 
@@ -108,13 +106,6 @@ def test_smaller_frames_are_less_work(
         assert run(*words, *more, *["--online"] * online)[0] == 0
         counts.append(sum(work))
     assert counts[1] <= 0.45 * counts[0]  # 64x64 is the least at which this network looks; small videos are enlarged to 96x96
-
-
-def test_no_overlay(run: Run, clip: Path, tmp_path: Path) -> None:
-    code, stdout, stderr = run("track", clip, "--model", "static", "--no-overlay", "--out", tmp_path)
-    assert (code, stderr) == (0, "")
-    assert "overlay  " not in stdout
-    assert listed(tmp_path) == ["tracks.csv", "tracks.npz"]
 
 
 def test_overlays_as_they_are_asked_for(run: Run, clip: Path, tmp_path: Path) -> None:

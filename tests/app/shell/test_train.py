@@ -2,16 +2,11 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any, get_args
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from tapetum.app.shell.main import parse as parse_words
 from tapetum.systems.hip.config import Sizes
@@ -20,8 +15,6 @@ from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredient, witho
 from tapetum.systems.tap.recipes import RECIPES as TAP
 from tapetum.systems.tap.recipes import TAP_NANO
 from tapetum.train.launch_config import Launch
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 def parse(words: str) -> Any:
@@ -89,24 +82,3 @@ def test_options_of_bootstrap() -> None:
     settings = replace(usual.settings, cycle=True, separate_moments=True)
     assert parsed.recipe == replace(usual, settings=settings, lr=1e-4, steps=3, extra_convs=2, iterations=None)
     assert (parsed.launch, parsed.engine) == (Launch(out=Path("out"), device="cpu"), "ray")
-
-
-@pytest.mark.slow
-def test_hip_from_the_command_line(run: Run, tmp_path: Path) -> None:
-    rows = []
-    for level in range(20):
-        image = BytesIO()
-        Image.new("RGB", (8, 8), (level, 12 * level, 255 * (level % 3 % 2))).save(image, "PNG")
-        rows.append({"bytes": image.getvalue(), "path": ""})
-    file = tmp_path / "images.parquet"
-    pq.write_table(pa.table({"image": rows, "label": [level % 3 % 2 for level in range(20)]}), file)
-    words = ["train", "hip", "--out", tmp_path / "out", "--data", file, "--image", 8, "--bf16", False, "--mae-steps", 1]
-    words += ["--steps", 2, "--batch-size", 4, "--micro-batch", 4, "--workers", 0]
-    code, out, errors = run(*words, "--threads", 1, "--minutes", 0)
-    assert code == 0, errors
-    assert out.splitlines()[-1] == f"stopped; the same command goes on from {tmp_path / 'out'}"
-    code, out, errors = run(*words, "--threads", 1)
-    assert code == 0, errors
-    told = [line.split()[0] for line in out.splitlines()]
-    assert told == ["train:", "check:", "masked_image", "accuracy", "weights"]
-    assert out.splitlines()[-1] == f"weights  {tmp_path / 'out' / 'hip-nano.safetensors'}"

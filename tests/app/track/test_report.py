@@ -17,7 +17,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def data_of(page: Path) -> dict[str, Any]:
-    """What the script of a page reads."""
     [data] = re.findall(r"<script id=\"data\" type=\"application/json\">(.*?)</script>", page.read_text())
     return json.loads(data)
 

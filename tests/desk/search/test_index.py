@@ -46,7 +46,6 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small network."""
     path = tmp_path_factory.mktemp("weights") / "many.safetensors"
     tapetum.encoders.save(tapetum.encoders.build("resnet-18", stem_width=8), path)
     return path
@@ -313,14 +312,9 @@ def test_what_is_no_index_is_said_in_a_line(photos: Path, encoder: Path, run: Ru
     ("words", "message"),
     [
         ("", "there are no FOLDERS"),
-        ("gone", "there is no gone"),
         ("empty", "empty has no image and no film in it"),
         ("photos empty", "needs a place of its own; give --out INDEX"),
-        ("photos/red.png", "needs a place of its own; give --out INDEX"),
         ("photos --workers 0", "--workers is 0"),
-        ("photos --workers 100000", "asked for 100000 workers"),
-        ("photos --model zzz", "there are no weights named 'zzz'"),
-        ("photos --model tapir-nano", "tapir-nano is for tapetum track"),
         ("photos --out photos/red.png", "red.png"),
     ],
 )

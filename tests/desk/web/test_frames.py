@@ -41,14 +41,6 @@ def test_the_state_lists_videos_and_images_without_their_place(page: TestClient,
     assert set(content) == {"version", "folder", "items", "next", "count", "unread", "models", "limits", "exports"}
 
 
-def test_links_that_lead_out_of_the_folder_are_left_out(page: TestClient, folder: Path, tmp_path: Path) -> None:
-    make_image(tmp_path / "outside" / "a.png", (1, 2, 3))
-    (folder / "a.png").symlink_to(tmp_path / "outside" / "a.png")
-    (folder / "outside").symlink_to(tmp_path / "outside")
-    (folder / "again.mp4").symlink_to(folder / "clip.mp4")
-    assert list(items_of(page)) == ["again.mp4", "clip.mp4"]
-
-
 def test_ids_stay_and_follow_the_content(folder: Path, tmp_path: Path) -> None:
     with serving(folder) as client:
         number = items_of(client)["clip.mp4"]["id"]
@@ -103,15 +95,10 @@ def test_frames_may_be_kept_for_good(page: TestClient, item: str) -> None:
     [
         ("frames/6.jpg", 404),
         ("frames/-1.jpg", 404),
-        ("frames/x.jpg", 404),
-        ("frames/1.png", 404),
-        ("frames/99999999999999999999.jpg", 404),
         (f"frames/{'9' * 5000}.jpg", 404),
         ("frames/١.jpg", 404),
         ("frames/1.jpg?width=x", 400),
-        ("frames/1.jpg?width=-5", 400),
         ("frames/1.jpg?width=12345678", 400),
-        ("frames/1.jpg?width=", 400),
     ],
 )
 def test_frames_that_are_not_there(page: TestClient, item: str, path: str, status: int) -> None:

@@ -23,7 +23,6 @@ NAMES = [f"{number}.png" for number in range(8)]
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """A folder with eight images."""
     for number, name in enumerate(NAMES):
         make_image(tmp_path / "images" / name, (number, 0, 0), (20, 12))
     (tmp_path / "images" / HIDDEN).mkdir()
@@ -49,14 +48,12 @@ def items(images: Path, changes: list[Any]) -> Iterator[Items]:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the files that are read from here on."""
     names: list[str] = []
     monkeypatch.setattr(module, "read_file", lambda path: names.append(path.name) or read_file(path))
     return names
 
 
 def names_of(items: Items) -> dict[str, str]:
-    """The ids of items, by their names."""
     return {each["name"]: each["id"] for each in items.page()["items"]}
 
 

@@ -188,9 +188,6 @@ def test_a_port_that_is_taken_is_said_in_one_line(run: Run, tmp_path: Path) -> N
     [
         (("no/such/folder",), "there is no folder"),
         ((".", "--port", 70000), "--port is 70000"),
-        ((".", "--jobs", 0), "--jobs is 0"),
-        ((".", "--upload-mib", -1), "--upload-mib is -1"),
-        ((".", "--words", "no-such-model"), "no-such-model"),
         ((".", "--words", "tapir-nano"), "tapir-nano is for tapetum"),
     ],
 )

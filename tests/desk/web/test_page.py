@@ -40,7 +40,6 @@ def context(chromium: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def made(context: Any) -> Iterator[Open]:
-    """Open the page over the made server."""
     with made_server() as address:
         yield lambda: Tab(context.new_page(), address)
 

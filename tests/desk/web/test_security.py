@@ -1,5 +1,6 @@
 """Who gets an answer: hosts, origins and tokens; headers; addresses that lead nowhere; bodies that are too large."""
 
+import shutil
 import socket
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from support.web_page import ADDRESS, TOKEN, error_of, folder_with, serving
-from tapetum.desk.web.security import HEADERS, served_hosts
+from tapetum.desk.web.security import HEADERS, kept_token, served_hosts
 from tapetum.desk.web.server import make_app
 
 STEPS = ("..", "%2e%2e", "%2E%2E", ".%2e", "%2e.", "....", "%252e%252e", "..%00", "%c0%ae%c0%ae", "..;")
@@ -124,3 +125,29 @@ def test_an_error_that_nobody_foresaw_is_one_line_without_a_path(folder: Path, c
     with client:
         assert "ZeroDivisionError" in error_of(client.get("/api/trackers"), 500)
     assert "division by zero" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["none", "readable", "copied", "written", "linked", "forged"])
+def test_a_token_is_used_again_only_where_a_server_of_this_user_wrote_it(tmp_path: Path, change: str) -> None:
+    place, other = tmp_path / "place", tmp_path / "other"
+    place.mkdir()
+    token = kept_token(place)
+    assert (place / "token").stat().st_mode & 0o777 == 0o600
+    if change == "readable":
+        (place / "token").chmod(0o644)
+    if change == "copied":
+        shutil.copytree(place, other)
+        place = other
+    if change == "written":
+        (place / "token").write_text(token)
+    if change == "linked":
+        (place / "token").rename(other)
+        (place / "token").symlink_to(other)
+    if change == "forged":  # as an archive makes it: the same bytes, owner and mode, but another file
+        (place / "token").unlink()
+        (place / "token").touch(0o600)
+        (place / "token").write_text(token)
+    again = kept_token(place)
+    assert (again == token) == (change == "none")
+    assert kept_token(place) == again or change == "linked"
+    assert not other.is_file() or other.read_text() == token

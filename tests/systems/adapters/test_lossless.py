@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from support.trunks import TRUNKS, images, trunk
 from tapetum.encoders import build
@@ -339,12 +339,3 @@ def test_networks_of_whole_size_lose_nothing(name: str) -> None:
     with torch.no_grad():
         assert equal(adapted(x, adapter=None), wanted)
         assert not equal(adapted(x), wanted)
-
-
-def test_plain_freezing_would_not_do() -> None:
-    """What G1 guards against: a frozen batch norm that is left in train mode changes what the network gives."""
-    whole, x = trunk("resnet").requires_grad_(False), images()
-    wanted: Tensor = whole(x).pooled
-    for step in range(5):
-        whole.train()(5 * images(seed=step) + 2)
-    assert float((whole.eval()(x).pooled - wanted).abs().max() / wanted.abs().max()) > 0.5

@@ -24,17 +24,6 @@ def test_a_image_of_one_colour_has_an_answer(name: str) -> None:
     assert 0 < best[0] <= 1
 
 
-@pytest.mark.parametrize("metric", ["cosine", "l2"])
-def test_masks_of_one_colour_train(metric: str) -> None:
-    source = MaskSource(OdinConfig(source="pixels", clusters=3, metric=metric))  # type: ignore[arg-type]
-    ids = source(torch.zeros(2, 3, 16, 16), None, torch.Generator().manual_seed(0))
-    assert ids.shape == (2, 4, 4)
-    assert int(ids.max()) <= 2
-    means, cells = pool_masks(torch.randn(2, 5, 4, 4), ids, 3)
-    assert torch.isfinite(means).all()
-    assert (cells.sum(1) == 16).all()
-
-
 def test_more_clusters_than_cells_are_refused() -> None:
     source = MaskSource(OdinConfig(source="pixels", clusters=17))
     with pytest.raises(BadInput, match="17 clusters are asked of 16"):

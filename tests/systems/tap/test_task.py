@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tapetum.systems.tap.task import TrackingTask, estimate_losses, matching_loss, tracking_losses
+from tapetum.systems.tap.task import TrackingTask, estimate_losses, matching_loss
 from tapetum.systems.tap.types import TrackEstimate, Trajectories
 from tapetum.tracks.training.data import TapSample
-from tapetum.tracks.training.tracker_task import add_terms
 from tapetum.train import StepContext
 
 SQUARE = (256, 256)
@@ -62,14 +61,6 @@ def test_gradient_stops_at_the_target_of_the_expected_distance():
     losses["expected_dist"].backward()
     assert tracks.grad is None
     assert logit.grad.item() == pytest.approx(-0.5)
-
-
-def test_all_iterates_count_equally():
-    final, early = estimate([1.0]), estimate([3.0])
-    prediction = Trajectories(final.tracks, final.occlusion, final.expected_dist, (early, early))
-    total = tracking_losses(prediction, truth(1), visible(1), SQUARE)
-    assert total["position"].item() == pytest.approx(0.05 * (0.5 + 4.5 + 4.5), rel=1e-5)
-    assert add_terms(total)[0].item() == pytest.approx(total["position"].item() + 6 * math.log(2), rel=1e-5)
 
 
 def test_matching_term_shares_a_place_among_four_cells():

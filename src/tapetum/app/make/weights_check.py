@@ -114,4 +114,4 @@ def _compare(network: Any, expected: "ReferenceValues", path: Path) -> list[dict
         names += [f"pooled[{k}]" for k in range(len(expected.pooled))]
         published += expected.pooled
     rows = zip(names, published, computed, strict=True)
-    return [{"of": of, "published": wanted, "computed": found} for of, wanted, found in rows]
+    return [{"of": of, "published": value, "computed": ours} for of, value, ours in rows]

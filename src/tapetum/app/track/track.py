@@ -325,9 +325,9 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
                 from tapetum.app.track.report import write_track_report
                 from tapetum.systems.tap.tracking.feature_file import FeatureFile
 
-                seen = FeatureFile(None if out is None else out / files.FEATURES, None, 0)
-                backward = files.track_back(tracker, task.part, tracks, listener.counting("tracking back"), seen)
-                seen.close()
+                features = FeatureFile(None if out is None else out / files.FEATURES, None, 0)
+                backward = files.track_back(tracker, task.part, tracks, listener.counting("tracking back"), features)
+                features.close()
                 write_track_report(report_file, video, tracks, listener, backward)
     if trouble is not None:
         where = "" if out is None else f"; the tracks in the image are in {out}"

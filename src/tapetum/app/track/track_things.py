@@ -144,10 +144,10 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
             nonlocal malformed
             sampling = SamplingConfig(beams=options.beams)
             [reply] = answerer.ask([video[[frame]]], [prompt], tokens, resize=options.resize, sampling=sampling)
-            found = answerer.find(reply, video.width, video.height, masks=False, things=requested_objects(prompt))
-            malformed += found.malformed
-            unasked.extend(found.unasked)
-            return found.boxes
+            regions = answerer.find(reply, video.width, video.height, masks=False, things=requested_objects(prompt))
+            malformed += regions.malformed
+            unasked.extend(regions.unasked)
+            return regions.boxes
 
         tracker = load_tracker(options.tracker, choose_device(options.device), "float32")
         every = options.look_every or max(1, round(video.frame_rate / 2))

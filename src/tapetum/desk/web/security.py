@@ -10,8 +10,14 @@ All other requests get 403. Headers on each response keep the page from loading 
 
 import hmac
 import ipaddress
+import os
+import re
+import secrets
 import socket
+import stat
 from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -20,6 +26,7 @@ from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 
 from tapetum.desk.web.answers import answer_error
+from tapetum.desk.web.hidden import open_plain, read_plain
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -33,8 +40,36 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 """Headers of every response."""
+_TOKEN, _SEAL = "token", "token.seal"
 _EVERYWHERE = ("", "0.0.0.0", "::")
 """Hosts that stand for all addresses of this machine."""
+
+
+def kept_token(place: Path) -> str:
+    """Read the token of the last server from a hidden folder, so that open pages go on after a restart; else make a new one.
+
+    A folder may come from someone else, who would know a token in it. So it counts only if this user alone can read it, and if
+    it is the very file that a server wrote: its number and the time of its last change, which no program can choose, are in a
+    second file. A copy of the folder gets a new token.
+    """
+    with suppress(OSError, ValueError):
+        with os.fdopen(open_plain(place, _TOKEN), "rb") as file:
+            about, token = os.fstat(file.fileno()), file.read(100).decode("ascii")
+        private = about.st_uid == os.geteuid() and stat.S_IMODE(about.st_mode) == 0o600
+        if private and re.fullmatch(r"[\w-]{32}", token) and read_plain(place, _SEAL, most=100) == _seal(about):
+            return token
+    token = secrets.token_urlsafe(24)
+    with suppress(OSError):  # then it is of this server alone
+        for name, content in ((_TOKEN, token.encode()), (_SEAL, b"")):
+            (place / name).unlink(missing_ok=True)
+            with os.fdopen(open_plain(place, name, flags=os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(content or _seal((place / _TOKEN).stat()))
+    return token
+
+
+def _seal(about: os.stat_result) -> bytes:
+    return f"{about.st_dev} {about.st_ino} {about.st_ctime_ns}".encode()
 
 
 class Guard:

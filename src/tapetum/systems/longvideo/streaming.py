@@ -78,8 +78,8 @@ class FrameSelection:
         if self.frame_rate >= _ALL or 1 / self.frame_rate <= np.diff(part).min(initial=np.inf):
             return [begin + k for k in range(len(part))][: self.frames]
         grid = np.arange(0, part[-1] - part[0] + 1e-6, 1 / self.frame_rate) + part[0]
-        taken = np.unique(np.minimum(np.searchsorted(part, grid - 1e-6), len(part) - 1))
-        return (begin + taken).tolist()[: self.frames]
+        chosen = np.unique(np.minimum(np.searchsorted(part, grid - 1e-6), len(part) - 1))
+        return (begin + chosen).tolist()[: self.frames]
 
     def load_frames(self, model: "StreamingModel", video: Video, numbers: list[int]) -> Float[Tensor, "1 t h w 3"]:
         """Decode and prepare frames, or grey ones."""

@@ -104,13 +104,13 @@ def _unpacked(file: Public, out: Path, packed: Path, progress: Progress) -> dict
     try:
         made = unpack(packed, out, place, progress=lambda done, total: progress(f"unpacking {file.name}", done, total))
         if not made:
-            wanted = " or ".join(file.endings)
-            raise BadInput(f"{file.name} has no member that ends in {wanted}; its publisher has changed it [empty]")
+            endings = " or ".join(file.endings)
+            raise BadInput(f"{file.name} has no member that ends in {endings}; its publisher has changed it [empty]")
     except BadInput as error:
         if not str(error).endswith("[other-file]"):  # the archive is good, and what is in the way may be moved
             discard(packed)
         raise
-    return {each.path.relative_to(out).as_posix(): each.size for each in made}
+    return {path.relative_to(out).as_posix(): path.stat().st_size for path in made}
 
 
 def _note(file: Public, out: Path) -> dict[str, Any]:

@@ -95,8 +95,8 @@ def choose(split: Split, tasks: Sequence[Task], parts: Sequence[Part]) -> list[P
                 raise BadInput(f"the Perception Test has no {what} {name!r}; it has {', '.join(known)}")
     if "mcqa-2025" in tasks and split != "valid":
         raise BadInput(f"the questions of 2025 are public of the split valid alone, not of {split}; leave out mcqa-2025")
-    found = (file for part in PARTS if part in parts for file in _of(split, tasks, part) if file is not None)
-    files = {file.name: file for file in found}
+    chosen = (file for part in PARTS if part in parts for file in _of(split, tasks, part) if file is not None)
+    files = {file.name: file for file in chosen}
     if not files:
         requested = f"{', '.join(parts)} of {', '.join(tasks) or 'all tasks'}"
         raise BadInput(

@@ -21,8 +21,8 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import cannot_write, same_place
-from tapetum.core.reading import parse_json
-from tapetum.hub.download import Record, record_of, sha256_of, write_record
+from tapetum.core.reading import parse_json, sha256_of
+from tapetum.hub.download import Record, record_of, write_record
 from tapetum.hub.headed import save_headed
 from tapetum.hub.loading import header_of
 from tapetum.hub.state_dicts import check_numbers, read_state

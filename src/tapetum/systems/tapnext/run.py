@@ -42,8 +42,8 @@ def train_tapnext(run: TapNextRun, launch: Launch) -> Path | None:
     if run.data is None:
         (clips_of, checks), scored = _scenes(run, phases), True
     else:
-        clips, held_out = split_sequences(run.data, run.checks)
-        clips_of, checks, scored = lambda _: clips, partial(first_frames, held_out, phases[-1].frames), len(held_out) > 0
+        clips, check_clips = split_sequences(run.data, run.checks)
+        clips_of, checks, scored = lambda _: clips, partial(first_frames, check_clips, phases[-1].frames), len(check_clips) > 0
 
     def task(phase: ClipPhase, start: Path | None) -> TapNextTask:
         return TapNextTask(run, phase, config, clips_of(phase), checks, start)

@@ -13,7 +13,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def said(tmp_path: Path) -> list[str]:
-    """TallyQA, of which one question of two is right."""
     examples = make_set("tallyqa", tmp_path / "d")
     told = [{"id": e.id[1], "answer": text} for e, text in zip(examples, ("four", "7"), strict=True)]
     write(tmp_path, {"said.jsonl": lines(*told)})
@@ -47,9 +46,7 @@ def test_table_and_json(run: Run, said: list[str]) -> None:
     [
         ({"--task": "tallyQA"}, "there is no task 'tallyQA'; did you mean tallyqa?"),
         ({"--data": "nowhere"}, "there is no folder nowhere; give that of the files of TallyQA"),
-        ({"--predictions": "nowhere"}, "nowhere"),
         ({"--splits": "val"}, "val.jsonl; official files of this task are not read"),
-        ({"--batch-size": "0"}, "--batch-size is 0; give 1 or more"),
     ],
 )
 def test_one_clear_line(run: Run, said: list[str], change: dict[str, str], words: str) -> None:

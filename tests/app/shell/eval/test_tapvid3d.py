@@ -8,16 +8,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 
 from support.tapvid3d_clips import example, prediction, save
-from tapetum.app.score.evaluate.tapvid3d import TapVid3DOptions
 from tapetum.bench.tapvid3d import evaluate
 from tapetum.systems.tapvid3d.baselines import Static3D
-from tapetum.systems.tapvid3d.metrics import Scaling
 
 Run = Callable[..., tuple[int, str, str]]
 COMMAND = ["eval", "tapvid3d"]
@@ -109,10 +106,7 @@ def test_options_that_do_not_fit(run: Run, data: tuple[Path, Path], tmp_path: Pa
     gt, pred = data
     for arguments, message in (
         ([], "give --predictions DIR or --model NAME"),
-        (["--predictions", pred, "--model", "static"], "one of the two"),
         (["--predictions", pred, "--depth", "true"], "--depth is for the tracker"),
-        (["--predictions", tmp_path / "none"], "there is no folder"),
-        (["--predictions", pred, "--split", "minival"], "clips of the split minival are missing"),
         (["--predictions", pred, "--out", tmp_path / "none" / "a.json"], "cannot write"),
         (["--model", "static", "--depth", "true"], "there is no file"),
         (["--model", "static", "--depth", "zoedepth"], "static cannot make depth by 'zoedepth'"),
@@ -122,11 +116,6 @@ def test_options_that_do_not_fit(run: Run, data: tuple[Path, Path], tmp_path: Pa
         assert message in err
         assert err.count("\n") == 1
     assert {path.name for path in tmp_path.iterdir()} == {"gt", "pred"}
-
-
-def test_the_modes_of_the_command_line_are_those_of_the_metrics() -> None:
-    [choices, _] = get_args(TapVid3DOptions.__annotations__["scaling"])
-    assert set(get_args(choices)) == set(get_args(Scaling))
 
 
 def test_scenes_are_made_checked_and_scored(run: Run, tmp_path: Path) -> None:

@@ -90,12 +90,10 @@ def test_what_fails_is_named_and_the_rest_is_made(raw: Path, tmp_path: Path, cap
     ("arguments", "words"),
     [
         (["adt", "{raw}/adt"], "nothing was made"),  # it has no 300 frames
-        (["adt", "{raw}/adt", "--frames", "1"], "2 frames or more"),
         (["adt", "{raw}/adt", "--tracks", "0"], "1 track or more"),
         (["adt", "{raw}/nowhere"], "SEQUENCE/aria_trajectory.csv"),
         (["drivetrack", "{raw}/adt"], "camera_image"),
         (["drivetrack", "{raw}/adt", "--annotations", "{raw}"], "have their images already"),
-        (["drivetrack", "{raw}/adt", "--people", "{raw}"], "--people is for adt"),
         (["pstudio", "{raw}/pstudio", "--frames", "30"], "--frames is for adt"),
         (["pstudio", "{raw}/pstudio"], "pstudio needs --annotations"),
         (["pstudio", "{raw}/pstudio", "--annotations", "{raw}"], "has no .npz"),

@@ -153,7 +153,7 @@ def from_official(arrays: Mapping[str, np.ndarray], name: str = "the file") -> M
         raise BadInput(f"{name} holds no codec of masks ({error} is missing or odd); give vae-oid.npz") from error
     names = {ours: _CODEBOOK if ours == "codebook" else ours for ours in model.state_dict()}
     try:
-        rows.from_official(model, state, rows.same(names), "the codec of masks")
+        model.load_state_dict(rows.under_our_names(model.state_dict(), state, rows.same(names), "the codec of masks"))
     except BadInput as error:
         raise BadInput(f"{name}: {error}") from error
     return model
