@@ -24,7 +24,7 @@ def parse(words: str) -> Any:
 @pytest.mark.slow
 def test_configs_and_commands_import_no_torch() -> None:
     code = (
-        "import sys, tapetum.app.learn.bootstrap, tapetum.app.learn.train_recipes;"
+        "import sys, tapetum.app.learn.bootstrap, tapetum.app.learn.train;"
         "sys.exit([name for name in ('torch', 'numpy', 'av') if name in sys.modules] or 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""

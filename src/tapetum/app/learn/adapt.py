@@ -52,13 +52,10 @@ class Verified(Result):
 
     file: Path
     adapter: str
-    """Name of the adapter."""
     trunk: str
-    """Name or file of the trunk."""
     before: str
-    """SHA-256 of the trunk's weights and buffers when the adapter was saved."""
+    """SHA-256 of the trunk's weights and buffers when the adapter was saved, and `now`."""
     now: str
-    """The same now."""
     tensors: int
     """Weights and buffers that were compared."""
     outputs: int
@@ -74,12 +71,8 @@ class Verified(Result):
 
 @verb(VerifyOptions)
 def verify(options: VerifyOptions, listener: Listener) -> Verified:
-    """Prove that the trunk of an adapter is bit for bit what it was when the adapter was saved.
-
-    The trunk is reloaded and hashed; then the adapter is attached and switched off, and the network's output is compared with
-    the trunk's. Raises TrunkChanged, with both hashes, if they differ; BadInput if the file is not an adapter, or does not say
-    where its trunk is.
-    """
+    """Reload and hash the trunk of an adapter, and compare its outputs with those with the adapter attached and off.
+    Raises TrunkChanged, with both hashes, if they differ; BadInput if the file is no adapter, or does not name its trunk."""
     from tapetum.hub.loading import load
     from tapetum.systems.adapters import files
     from tapetum.systems.adapters.weaving import TrunkChanged, trunk_hash

@@ -60,8 +60,6 @@ def bootstrap(
 
 
 _MARKERS = {"separate_moments": tyro.conf.arg(name="apart"), "clips": tyro.conf.arg(aliases=["--batch-size"])}
-
-
 _USUAL = {name: replace(RECIPES["small"], preset=name) for name in RECIPES}
 """Defaults of the options: those of `small` under every name, so that switches stay switches."""
 
@@ -108,12 +106,10 @@ class Bootstrapped(Result):
     outcome: "Outcome"
     out: Path
     report: Path | None = None
-    """The page that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
         outcome = self.outcome
-        before, after = outcome.before[DECIDING_SCORE], outcome.after[DECIDING_SCORE]
-        better = outcome.step > 0 and _compared(before, after) == "better"
+        better = outcome.step > 0 and _compared(outcome.before[DECIDING_SCORE], outcome.after[DECIDING_SCORE]) == "better"
         page = {} if self.report is None else {"report": str(self.report)}
         scores = {name: getattr(outcome, name) for name in ("before", "after", "last", "cycle_before", "cycle_after")}
         return {**page, "tracker": str(self.out), "step": outcome.step, "better": better, **scores}
@@ -121,10 +117,9 @@ class Bootstrapped(Result):
     def as_text(self) -> str:
         outcome = self.outcome
         before, after, last = (scores[DECIDING_SCORE] for scores in (outcome.before, outcome.after, outcome.last))
+        verdict = f"{_compared(before, last)} at the end ({last:.3f}): the weights that it started from are kept"
         if outcome.step:
             verdict = f"{_compared(before, after)}: the weights of step {outcome.step} are kept"
-        else:
-            verdict = f"{_compared(before, last)} at the end ({last:.3f}): the weights that it started from are kept"
         medians = (cycle["median_px"] for cycle in (outcome.cycle_before, outcome.cycle_after))
         first, then = ("no point to judge" if median is None else f"median {median:.2f} px" for median in medians)
         rows = [
@@ -156,7 +151,6 @@ class Calibrated(Result):
     tracker: str
     """The folder, or the class, that --model takes."""
     errors: Path
-    """The error model."""
     scores: dict[str, float]
     """Of clips that were not learned from: see `learn_errors`."""
 
@@ -212,11 +206,12 @@ def calibrate(folder: str | Path, recipe: BootstrapRun, launch: Launch, listener
 
 
 def _work(given: BootstrapOptions, launch: Launch, listener: Listener) -> "Bootstrapped | Calibrated | None":
+    recipe = without(given.recipe, given.without)
+    if given.calibrate and given.report is not None:
+        raise BadInput("--report shows what a tracker has learned, and --calibrate teaches it nothing; leave one out")
     if given.calibrate:
-        if given.report is not None:
-            raise BadInput("--report shows what a tracker has learned, and --calibrate teaches it nothing; leave one out")
-        return calibrate(given.folder, without(given.recipe, given.without), launch, listener)
-    recipe, report = without(given.recipe, given.without), check_report(given.report)
+        return calibrate(given.folder, recipe, launch, listener)
+    report = check_report(given.report)
     progress = partial(listener.progress, "cutting clips")
     outcome = bootstrap(given.folder, recipe, launch, engine=given.engine, say=listener.note, progress=progress)
     if outcome is None:

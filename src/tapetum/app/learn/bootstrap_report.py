@@ -41,16 +41,10 @@ def write_bootstrap_report(
     device: "Device | None",
     progress: Callable[[int, int], None],
 ) -> Path:
-    """Write the report of a finished run.
+    """Write the report of a finished run in the folder `out`, with `lines` at its head.
 
-    Held-out clips are tracked to their end and back by both trackers (`cycle_errors`), `models`; those whose points return
-    farthest from their start come first. Raises BadInput if the page cannot be written.
-
-    Args:
-        lines: text at the head of the page.
-        out: folder of the run.
-        models: the initial tracker, and the resulting one.
-        progress: called with the numbers of finished and of all clips.
+    Held-out clips are tracked to their end and back by both `models`, the initial and the resulting one (`cycle_errors`); those
+    whose points return farthest from their start come first. Raises BadInput if the page cannot be written.
     """
     footage = FootageDataset(out / "footage")
     holdout = split(footage)[1]

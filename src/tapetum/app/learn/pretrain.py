@@ -1,8 +1,7 @@
 """`tapetum pretrain METHOD`: pre-trains an encoder on a folder of images; ends with curves."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 CURVES, ADAPTER = "curves.svg", "adapter.safetensors"
 """What a finished run has in its folder beside the encoder; the adapter where it learned a low-rank change alone."""
-CARD = "README.md"
 _LONGEST_S = 20.0
 """Seconds of a core for a micro-batch above which `--dry` makes none on a processor."""
 
@@ -41,7 +39,6 @@ class PretrainedEncoder(Pretrained, Result):
 
     @property
     def adapter(self) -> Path:
-        """Path of the adapter of a run that learned a low-rank change alone."""
         return self.encoder.parent / ADAPTER
 
     def as_json(self) -> dict[str, Any]:
@@ -91,7 +88,7 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
         return None
     result = PretrainedEncoder(**vars(finished))
     if is_main():
-        write_text(launch.out / CARD, card(task, launch.out))
+        write_text(launch.out / "README.md", card(task, launch.out))
         write_curves(launch.out / "log.jsonl", result.curves)
     return result
 
@@ -162,10 +159,6 @@ def _measure(run: PretrainRun, launch: Launch, flops: float) -> "Prediction | No
     return runs.predict(task, runs.loop_config(task, launch))
 
 
-_BF16 = {"bf16": tyro.conf.FlagConversionOff}
-
-
-@cache
 def _command(method: str) -> Command:
     """Build the command of one method, or of a user-defined one, whose code is not run yet."""
     if method in METHODS:
@@ -174,24 +167,9 @@ def _command(method: str) -> Command:
     else:
         presets, hidden, by = {"": PretrainRun(method=method)}, ("method", "preset", *METHODS), None
         help = f"Teach an encoder by your own method, {reference_label(method)}; --own NAME=VALUE ... are its settings."
-    recipe = options(presets, by=by, required=("data",), hidden=hidden, markers=_BF16)
+    recipe = options(presets, by=by, required=("data",), hidden=hidden, markers={"bf16": tyro.conf.FlagConversionOff})
     given = recipe_options(help, Annotated[PretrainRun, recipe])
     return recipe_command(method, given, _work, product="encoder", measure=_measure)
-
-
-class _Commands(Mapping[str, Command]):
-    """The commands of the methods, each made when it is asked for."""
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(METHODS)
-
-    def __len__(self) -> int:
-        return len(METHODS)
-
-    def __getitem__(self, method: str) -> Command:
-        if method not in METHODS:
-            raise KeyError(method)
-        return _command(method)
 
 
 COMMANDS = Group(
@@ -203,6 +181,6 @@ COMMANDS = Group(
     In place of a method's name, a class of your own may stand: my_method.py:MyMethod, package.module:MyMethod, or the entry
     point of a package.
     """,
-    _Commands(),
+    {method: _command(method) for method in METHODS},
     other=lambda name: _command(name) if is_reference(name, "method") else None,
 )

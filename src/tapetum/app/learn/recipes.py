@@ -43,14 +43,10 @@ def recipe_command(
     product: str = "weights",
     measure: Callable[[Any, Launch, float], Any] = lambda recipe, launch, flops: None,
 ) -> Command:
-    """Build the command of a recipe.
+    """Build the command of a recipe, of which files of settings have the `name`.
 
-    Args:
-        name: of the recipe, as its files of settings have it.
-        given_options: a dataclass such as `RecipeOptions`.
-        train: does the work for options and a launch; returns None if stopped early.
-        product: the JSON key that is null if stopped.
-        measure: predicts, for --dry, what a recipe whose micro-batch costs some FLOPs takes on this machine, if it can.
+    `train` does the work for options, a launch and a listener; it returns None if stopped early: then the JSON key `product`
+    is null. For --dry, `measure` predicts what a recipe whose micro-batch costs some FLOPs takes on this machine, if it can.
     """
 
     def work(given: Any, listener: Listener) -> Result:

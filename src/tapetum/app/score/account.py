@@ -66,10 +66,9 @@ class Cost(Result):
         rows = [("parameters", ", ".join(f"{name} {count:,}" for name, count in self.parameters.items()))]
         rows += [(name, _flops(count)) for name, count in self.flops_by_phase.items()]
         rows.append(("in all", f"{_flops(self.flops_hardware)} (2 a multiply-add){each}"))
-        if again := self.flops_hardware - self.flops_model:
-            rows.append(
-                ("model", f"{_flops(self.flops_model)}: without {_flops(again)} of backward that does forward's work again")
-            )
+        if self.flops_hardware > self.flops_model:
+            again = _flops(self.flops_hardware - self.flops_model)
+            rows.append(("model", f"{_flops(self.flops_model)}: without {again} of backward that does forward's work again"))
         rows += [
             ("time", f"{self.core_hours.text('core-hours')} of {MILLION:,} inputs{caveat}"),
             ("energy", f"{self.energy_kwh.text('kWh')}{caveat}"),
@@ -105,9 +104,8 @@ def _of_step(options: AccountOptions, method: str) -> Cost:
     architecture(options.what)
     presets = METHODS[method].presets if method in METHODS else {}
     convolves = options.what.startswith(("resnet", "nfnet", "efficientnet", "swin"))
-    preset = (
-        recipe(method, (), "resnet" if convolves and "resnet" in presets else "vit") if presets else PretrainRun(method=method)
-    )
+    kind = "resnet" if convolves and "resnet" in presets else "vit"
+    preset = recipe(method, (), kind) if presets else PretrainRun(method=method)
     run = replace(preset, encoder=options.what, size=options.size or 224, batch_size=options.batch_size, change=())
     heads = dict.fromkeys(TEXT_METHODS, ", a text of 77 tokens each") | {
         "supervised": ", 1,000 classes",

@@ -36,7 +36,6 @@ class ProbeOptions:
     """Keep the features in this folder, and take them from there."""
 
     def check(self) -> None:
-        """Raise `BadInput` for options that cannot work, before any work starts."""
         if self.neighbours < 1 or (self.most is not None and self.most < 2):
             raise BadInput(f"--neighbours {self.neighbours} --most {self.most}: wanted 1 or more, and 2 or more")
 

@@ -1,10 +1,9 @@
 """`tapetum study`: a resumable sweep of pre-training methods over budgets of FLOPs, and its report."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -12,9 +11,6 @@ from tapetum.app.commands import Group
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
-
-if TYPE_CHECKING:
-    from tapetum.systems.pretraining.study.plan import StudyPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +49,11 @@ class StudyDone(Result):
     """Result of `run`."""
 
     out: Path
-    """Folder of the study."""
     table: Path | None
     """A line of JSON for each point that is done; None where nothing was done but to say what it costs."""
     done: int
-    """Points that are done, in this call and before."""
+    """Points that are done, in this call and before, of those `planned`."""
     planned: int
-    """Points of the plan."""
     stopped: bool
     """A signal ended it; the same call goes on."""
 
@@ -90,13 +84,22 @@ def run(options: RunOptions, listener: Listener) -> StudyDone:
             raise BadInput(f"--{name} {value}: wanted 1 or more")
     import torch
 
+    from tapetum.data.remote_folder import local_data
     from tapetum.systems.pretraining.study.plan import data_contents, load_plan
     from tapetum.systems.pretraining.study.sweep import TABLE, predict_study, run_study
 
     torch.set_num_threads(options.threads)
-    images, pixels = _place(options.images), _place(options.pixels)
-    source, out = load_plan(options.plan, images, pixels, options.layout), Path(options.out)
-    with _local_plan(source.read(), listener) as plan:
+    given = options.images, options.pixels
+    images, pixels = (each if each is None or is_address(each) else Path(each).absolute() for each in given)
+    source, out = load_plan(options.plan, images and str(images), pixels and str(pixels), options.layout), Path(options.out)
+    with ExitStack() as copies:
+        plan = source.read()
+        parts: Any = plan.images, plan.pixels, *plan.sources.values()
+        if any(is_address(part.data) for part in parts):
+            listener.status("copying data to this machine")
+            images, pixels, *others = (copies.enter_context(local_data(part, ("data",))) for part in parts)
+            plan = replace(plan, images=images, pixels=pixels, sources=dict(zip(plan.sources, others, strict=True)))
+            listener.status("")
         costs = predict_study(replace(source, contents=data_contents(plan)), out, listener.note, plan)
         planned, done = len(costs.points), len(costs.points) - len(costs.left)
         if options.dry:
@@ -104,26 +107,6 @@ def run(options: RunOptions, listener: Listener) -> StudyDone:
         rows = run_study(costs, engine=options.engine, workers=options.workers, most=options.most, say=listener.note)
     table = out / TABLE
     return StudyDone(out=out, table=table, done=len(rows.rows), planned=planned, stopped=rows.stopped)
-
-
-def _place(given: File | None) -> str | None:
-    """An address unchanged, a path in full."""
-    return None if given is None else str(given) if is_address(given) else str(Path(given).absolute())
-
-
-@contextmanager
-def _local_plan(plan: "StudyPlan", listener: Listener) -> "Iterator[StudyPlan]":
-    """Replace data addresses in a plan by paths of local copies, which are made first."""
-    from tapetum.data.remote_folder import local_data
-
-    parts: Any = plan.images, plan.pixels, *plan.sources.values()
-    with ExitStack() as copies:
-        if any(is_address(part.data) for part in parts):
-            listener.status("copying data to this machine")
-            images, pixels, *others = (copies.enter_context(local_data(part, ("data",))) for part in parts)
-            plan = replace(plan, images=images, pixels=pixels, sources=dict(zip(plan.sources, others, strict=True)))
-            listener.status("")
-        yield plan
 
 
 @dataclass(frozen=True)
@@ -141,9 +124,8 @@ class Reported(Result):
     results: Path
     """Front and crossings as JSON."""
     points: int
-    """Points that are done."""
+    """Points that are done, of those `planned`."""
     planned: int
-    """Points of the plan."""
     table: str
     """All settings that are done, a line each."""
 

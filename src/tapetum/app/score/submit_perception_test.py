@@ -30,12 +30,6 @@ class SubmissionOptions:
     check: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
     """Only say what the server would refuse in this file, and why, item by item."""
 
-    def verify(self) -> None:
-        """Raise BadInput unless there is something to check, or something to write and a place for it."""
-        writes = self.predictions is not None and self.out is not None
-        if (self.check is not None) == writes or (self.check is not None and (self.predictions or self.out)):
-            raise BadInput("give --check FILE, or --predictions FILE and --out FILE")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Submission(Result):
@@ -75,7 +69,9 @@ def submit_perception_test(options: SubmissionOptions, listener: Listener) -> Su
 
     Raises BadInput for files that cannot be read, and for predictions with errors, which are not written.
     """
-    options.verify()
+    writes, checks = options.predictions is not None and options.out is not None, options.check is not None
+    if checks == writes or (checks and (options.predictions or options.out)):
+        raise BadInput("give --check FILE, or --predictions FILE and --out FILE")
     from tapetum.data.entries import write_mapping
     from tapetum.systems.perception_test.annotations import read_annotations, read_json
     from tapetum.systems.perception_test.predictions import nested, read_predictions
@@ -87,8 +83,7 @@ def submit_perception_test(options: SubmissionOptions, listener: Listener) -> Su
         return Submission(findings=findings, out=None, checked=options.check and str(options.check))
     predictions.refuse()
     out = write_mapping(options.out, nested(options.task, predictions, annotations))
-    size = out.stat().st_size
-    if size > 200 << 20:
+    if (size := out.stat().st_size) > 200 << 20:
         listener.note(f"{out} has {size >> 20} MB; above 200 MB the servers take files by their command line only")
     return Submission(findings=findings, out=out)
 

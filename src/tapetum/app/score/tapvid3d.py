@@ -1,6 +1,6 @@
 """`tapetum.app.score.tapvid3d`: checks and makes clips of TAPVid-3D."""
 
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -106,21 +106,13 @@ def scenes(options: ScenesOptions, listener: Listener) -> ClipsWritten:
     """Write synthetic videos with exact ground truth in the format of the benchmark: a moving camera, moving objects.
 
     Raises BadInput for numbers that yield no video, and for textures that cannot be read.
-
-    >>> import tempfile
-    >>> import tapetum
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = tapetum.app.score.tapvid3d.scenes(folder, n=1, size=32, frames=2, points=4)
-    ...     tapetum.app.score.tapvid3d.check(folder).findings
-    ()
     """
     from tapetum.systems.tapvid3d.made_clips import finished, write_scenes
 
     if done := finished(options.folder):
         listener.note(f"{options.folder} holds {done} scenes of a run that was interrupted, which are not made again")
     listener.progress("rendering", 0, options.n)
-    given = {field.name: getattr(options, field.name) for field in fields(ScenesOptions)}
-    more: dict[str, Any] = {name: value for name, value in given.items() if name not in ("folder", "n")}
+    more = {name: getattr(options, name) for name in ("seed", "size", "frames", "points", "textures", "depth")}
     write_scenes(Path(options.folder), options.n, **more, progress=lambda done: listener.progress("rendering", done, options.n))
     return ClipsWritten(folder=Path(options.folder), clips=options.n, frames=options.frames, points=options.points)
 
@@ -152,7 +144,6 @@ class ClipsOptions:
     """The same seed makes the same clips."""
 
     def check(self) -> None:
-        """Raise `BadInput` for conflicting options."""
         for option, given in (("--people", self.people is not None), ("--frames", self.frames != 300)):
             if given and self.source != "adt":
                 raise BadInput(f"{option} is for adt, not for {self.source}; leave it out")

@@ -67,7 +67,7 @@ VERBS = {
     "search": Entry("see", "find images and moments by words or by an example", "desk.search.search.search"),
     "discover": Entry("see", "find objects in images without labels", "app.see.discover.discover"),
     "embed": Entry("see", "make vectors of images, recordings and videos", "app.see.embed.embed_to_table"),
-    "train": Entry("learn", "train a model by a recipe", "app.learn.train_recipes.COMMANDS"),
+    "train": Entry("learn", "train a model by a recipe", "app.learn.train.COMMANDS"),
     "pretrain": Entry("learn", "teach an encoder on images, with labels or without", "app.learn.pretrain.COMMANDS"),
     "adapt": Entry(
         "learn", "teach an encoder something new without changing it; prove that it has not changed", "app.learn.adapt.COMMANDS"

@@ -62,20 +62,8 @@ class Converted(Result):
 
 @verb(ConvertOptions)
 def convert(options: ConvertOptions, listener: Listener) -> Converted:
-    """Convert tracks between npz, csv, json, parquet, tables of DeepLabCut and napari, and pickles of TAP-Vid, and into files
-    of SLEAP and COCO.
-
-    The source format is detected from the extension and header. Raises BadInput for files that cannot be read or written, and
-    for a video that does not belong to the tracks.
-
-    >>> import tempfile
-    >>> import numpy as np
-    >>> import tapetum
-    >>> done = tapetum.track(np.zeros((3, 48, 64, 3), np.uint8), model="static", grid=2)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = done.tracks.save(f"{folder}/tracks.npz")
-    ...     tapetum.convert(f"{folder}/tracks.npz", f"{folder}/napari.csv", to="napari").as_json()["points"]
-    4
+    """Convert tracks from one format to another, as `ConvertOptions` lists them; that of the source is told from its extension
+    and header. Raises BadInput for files that cannot be read or written, and for a video that does not belong to the tracks.
     """
     from tapetum.tracks.exchange import check_video, read_tracks, tracked_part, write_tracks
     from tapetum.video import open_video

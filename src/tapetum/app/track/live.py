@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 MODEL = "causal-tapir-nano"
 """Tracker of those who ask for none."""
-
-
 Viewer = Callable[["np.ndarray"], bool]
 """Takes a painted frame; False once nobody looks any more."""
 
@@ -58,7 +56,6 @@ class TrackLiveOptions(TrackSettings):
     realtime: bool = False
 
     def check(self) -> None:
-        """Raise `BadInput` for options that conflict or need the whole video."""
         super().check()
         for option, given, advice in (
             ("--correct", self.correct, "leave --online out"),
@@ -89,12 +86,10 @@ class TrackedLive(Result):
     width: int
     height: int
     frame_rate: float
-    """Frames per second, as the source says."""
     model: str
     tracks: "Tracks"
     """All that was followed; before its frame a point stands at its place, unseen."""
     frames_dropped: int
-    """Frames that came too fast."""
     seconds: float
     """From the first frame to the last."""
     latency: tuple[float, ...]
@@ -123,25 +118,21 @@ class TrackedLive(Result):
             "latency_ms_95": float(np.percentile(milliseconds, 95)),
             "latency_ms_max": float(milliseconds.max()),
         }
-        if self.out is None:
-            return content
-        files = {"tracks": TRACKS, "table": TABLE}
-        content["overlay"] = self.overlay and str(self.overlay)
-        return content | {name: str(self.out / file) for name, file in files.items()}
+        if self.out is not None:
+            content["overlay"] = self.overlay and str(self.overlay)
+            content |= {"tracks": str(self.out / TRACKS), "table": str(self.out / TABLE)}
+        return content
 
     def as_text(self) -> str:
         content = self.as_json()
-        latency = (content[f"latency_ms_{name}"] for name in ("median", "95", "max"))
-        median, most_of_them, most = (f"{value:.0f}" for value in latency)
-        return "\n".join(
-            (
-                f"followed {content['points']} points through {content['frames']} frames of {self.source}"
-                f" ({self.width}x{self.height}) with {self.model}: {content['frames_per_second']:.1f} frames/s,"
-                f" {self.frames_dropped} dropped",
-                f"latency  {median} ms (median), {most_of_them} (95 %), {most} (most)",
-                *file_lines(content),
-            )
-        )
+        median, most_of_them, most = (f"{content[f'latency_ms_{name}']:.0f}" for name in ("median", "95", "max"))
+        lines = [
+            f"followed {content['points']} points through {content['frames']} frames of {self.source}"
+            f" ({self.width}x{self.height}) with {self.model}: {content['frames_per_second']:.1f} frames/s,"
+            f" {self.frames_dropped} dropped",
+            f"latency  {median} ms (median), {most_of_them} (95 %), {most} (most)",
+        ]
+        return "\n".join([*lines, *file_lines(content)])
 
 
 @verb(TrackLiveOptions, data=SHOWN_BY)
@@ -287,19 +278,15 @@ def stopped_by_signals(
         restore()
 
 
-WINDOW = "window"
-
-
 def preview(to: str | None, cleanup: ExitStack) -> Viewer | None:
     """Open the preview of drawn frames: none, a window, or a stream of JPEG images into a file, a pipe, or "-" (stdout)."""
     if to is None:
         return None
-    if to == WINDOW:
+    if to == "window":
         return _window(cleanup)
 
     @cache
-    def opened() -> BinaryIO:
-        """The file, opened when its first frame arrives."""
+    def opened() -> BinaryIO:  # when the first frame arrives
         if to == "-":
             return sys.stdout.buffer
         try:
@@ -307,7 +294,7 @@ def preview(to: str | None, cleanup: ExitStack) -> Viewer | None:
                 check(to)
             return cleanup.enter_context(open(to, "wb"))
         except OSError as error:
-            raise BadInput(f"cannot write the preview to {to} ({error.strerror}); give a file, - or {WINDOW}") from error
+            raise BadInput(f"cannot write the preview to {to} ({error.strerror}); give a file, - or window") from error
 
     def show(frame: "np.ndarray") -> bool:
         from PIL import Image
@@ -337,12 +324,8 @@ def _window(cleanup: ExitStack) -> Viewer:
     root.title("tapetum")
     label = tkinter.Label(root)
     label.pack()
-    state = {"open": True}
-
-    def close() -> None:
-        state["open"] = False
-
-    root.protocol("WM_DELETE_WINDOW", close)
+    closed = threading.Event()
+    root.protocol("WM_DELETE_WINDOW", closed.set)
     cleanup.callback(root.destroy)
 
     def show(frame: "np.ndarray") -> bool:
@@ -351,6 +334,6 @@ def _window(cleanup: ExitStack) -> Viewer:
         label.configure(image=image)
         label.image = image  # type: ignore[attr-defined]  # Tk keeps no reference of its own
         root.update()
-        return state["open"]
+        return not closed.is_set()
 
     return show

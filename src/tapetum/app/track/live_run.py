@@ -38,7 +38,6 @@ class LiveFrame(Result):
     confidence: "np.ndarray"
     """float32 (n,): above 0.5 a point is visible."""
     names: tuple[str, ...] | None = None
-    """What the points are called, where they have names."""
     velocity: "np.ndarray | None" = None
     """float32 (n, 2): pixels a second, through the last five frames; NaN where a point is hidden, and in its first frame."""
     covariance: "np.ndarray | None" = None
@@ -76,7 +75,6 @@ class LiveEvent(Result):
     frame: int
     time_s: float
     visible: int
-    """Points that are visible in this frame."""
     points: int
     """Points that are followed by now."""
     advice: str
@@ -92,7 +90,7 @@ class LiveEvent(Result):
 
 
 class LiveRun:
-    """One run on a live video: frames processed, and the time taken."""
+    """One run on a live video."""
 
     def __init__(
         self,
@@ -143,8 +141,7 @@ class LiveRun:
         """Yield positions and confidence of all points in each frame, and the frame."""
         import numpy as np
 
-        begin = None
-        stream = None
+        begin = stream = None
         for moment in self.live:
             begun = time.perf_counter()
             begin = begin or begun

@@ -39,7 +39,6 @@ from tapetum.core.provenance import check
 
 if TYPE_CHECKING:
     from tapetum.app.track.live import TrackedLive
-    from tapetum.core.identity import Outdated
 
 SUMMARY, TABLE = "summary.json", "videos.json"
 """Summary of a video, in its folder, and of all videos."""
@@ -89,8 +88,7 @@ class TrackedMany(Result):
         return [summary for summary in self.videos if "trouble" not in summary]
 
     def as_json(self) -> dict[str, Any]:
-        content: dict[str, Any] = {"videos": list(self.videos)}
-        return content if self.report is None else {**content, "report": str(self.report)}
+        return {"videos": list(self.videos), **({} if self.report is None else {"report": str(self.report)})}
 
     def as_text(self) -> str:
         places = sum(summary["points"] * summary["frames"] for summary in self.done)
@@ -99,9 +97,9 @@ class TrackedMany(Result):
         return "\n".join(lines if self.report is None else [*lines, f"report   {self.report}"])
 
     def failure(self) -> str | None:
-        if not (failed := [summary["video"] for summary in self.failed]):
-            return None
-        return f"{len(failed)} of {len(self.videos)} videos could not be tracked ({', '.join(failed[:3])}); see above"
+        failed = [summary["video"] for summary in self.failed]
+        text = f"{len(failed)} of {len(self.videos)} videos could not be tracked ({', '.join(failed[:3])}); see above"
+        return text if failed else None
 
 
 @verb(TrackManyOptions, data=("videos", *SHOWN_BY))
@@ -110,19 +108,8 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
 
     Videos that cannot be tracked are included in the result and reported to the listener. Raises BadInput if there is nothing
     to track, or two videos would share a folder.
-
-    >>> import tempfile
-    >>> import numpy as np
-    >>> import tapetum
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for name in ("a", "b"):
-    ...         np.save(f"{folder}/{name}.npy", np.zeros((3, 48, 64, 3), np.uint8))
-    ...     files = f"{folder}/a.npy", f"{folder}/b.npy"
-    ...     many = tapetum.track_many(files, model="static", grid=2, out=f"{folder}/out")
-    >>> len(many.done), many.failed, many.videos[0]["points"]
-    (2, [], 4)
     """
-    from tapetum.core.finished import ComputedItems, ResultsOnDisk, remove_unfinished
+    from tapetum.core.finished import ComputedItems, ResultsOnDisk, read_finished, remove_unfinished
     from tapetum.core.identity import Outdated
     from tapetum.core.jobs import gpus_for, run_jobs
     from tapetum.data.entries import write_items
@@ -152,7 +139,9 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     outdated = Outdated(listener.note)
     results = ResultsOnDisk(len(named))
     for number, (name, source) in enumerate(named):
-        results[number] = _before(out / name, partial(_stamp, settings, source), outdated)
+        before = read_finished(out / name / SUMMARY, partial(_stamp, settings, source), outdated) or {}
+        before.pop("stamp", None)
+        results[number] = before if (out / name / TRACKS).exists() else {}
     waiting = array("q", (number for number, summary in enumerate(results) if not summary))
     outdated.say(out)
     jobs = ComputedItems(named.__getitem__, waiting)
@@ -180,10 +169,7 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
         from tapetum.app.track.report import write_videos_report
 
         write_videos_report(report, results, folders, listener)
-    undrawn = [
-        summary["video"] for summary in results if not (options.no_overlay or "trouble" in summary or summary["overlay"])
-    ]
-    if undrawn:
+    if undrawn := [each["video"] for each in results if not (options.no_overlay or "trouble" in each or each["overlay"])]:
         few = ", ".join(undrawn[:3])
         listener.note(f"{len(undrawn)} of {len(named)} videos have tracks but no overlay ({few}); tapetum show may draw it")
     return TrackedMany(out=out, videos=results, report=report)
@@ -246,16 +232,6 @@ def _stamp(settings: dict[str, Any], source: str) -> dict[str, Any]:
 
     files = files_of_episode(source)
     return {**settings, **stamp(video=[Path(source), *files] if files else Path(source))}
-
-
-def _before(folder: Path, about: Callable[[], dict[str, Any]], outdated: "Outdated") -> dict[str, Any]:
-    """Read the summary of a video already tracked with the same settings and content; else an empty one."""
-    from tapetum.core.finished import read_finished
-
-    before = read_finished(folder / SUMMARY, about, outdated)
-    if before is None or not (folder / TRACKS).exists():
-        return {}
-    return {key: value for key, value in before.items() if key != "stamp"}
 
 
 def _loader(given: TrackSettings) -> Callable[[], Any]:

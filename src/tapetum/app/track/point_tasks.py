@@ -67,8 +67,7 @@ class Cut:
         """Convert points (frame of the whole video, x, y) to frames of the cut. Raises BadInput for frames outside it."""
         if not self._cut:
             return points
-        numbers = self.numbers
-        places = {number: place for place, number in enumerate(numbers)}
+        numbers, places = self.numbers, {number: place for place, number in enumerate(self.numbers)}
         whole = numbers[-1] - numbers[0] == len(numbers) - 1
         shifted = []
         for t, x, y in points:
@@ -122,9 +121,9 @@ def cut(video: "Video", settings: CutSettings) -> Cut:
     """Cut a video whose true number of frames is known. Raises BadInput if nothing is left of it."""
     from tapetum.video.types import ResizedVideo, VideoSubset, parse_frame_range, parse_size
 
-    part = (
-        VideoSubset(video, parse_frame_range(video, settings.start, settings.end, settings.stride)) if settings.cuts else video
-    )
+    part = video
+    if settings.cuts:
+        part = VideoSubset(video, parse_frame_range(video, settings.start, settings.end, settings.stride))
     if settings.resize is None:
         return Cut(part, part)
     width, height = parse_size(settings.resize, video.width, video.height)
@@ -146,7 +145,6 @@ class NewPoints:
 
     @property
     def count(self) -> int:
-        """Count the points."""
         return len(self.request.firsts)
 
     def track(
@@ -200,7 +198,6 @@ class CorrectedPoints:
 
     @property
     def count(self) -> int:
-        """Count the points."""
         return self.tracks.points
 
     def track(

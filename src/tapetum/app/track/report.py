@@ -41,10 +41,8 @@ _AROUND = 96
 def write_track_report(path: Path, video: Video, tracks: Tracks, listener: Listener, backward: np.ndarray) -> Path:
     """Write the report of one video, given the distance of the path back from each position, (n, t) in pixels. Raises BadInput
     if the page cannot be written."""
-    lines = [
-        f"{tracks.points} points through {tracks.frames} frames of {video.width}x{video.height} pixels; "
-        f"{tracks.visible.mean():.0%} of the places are visible.",
-    ]
+    size = f"{tracks.points} points through {tracks.frames} frames of {video.width}x{video.height} pixels"
+    lines = [f"{size}; {tracks.visible.mean():.0%} of the places are visible."]
     first: dict[int, Any] = {}
     for place in find_doubtful_places(tracks, (video.width, video.height), backward):
         first.setdefault(place.point, place)

@@ -26,7 +26,6 @@ MOST_DRAWN = 10_000
 _TRACKS = frozenset((".npz", ".csv", ".json", ".parquet", ".pkl", ".h5", ".hdf5"))
 """Extensions of files of tracks."""
 View = Literal["tracks", "rainbow"]
-"""Ways to draw tracks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,6 @@ class VisibilitySettings:
     calibrated, so that of places with 0.8 about eight of ten are right; of other models it is the confidence."""
 
     def check(self) -> None:
-        """Raise `BadInput` for invalid options."""
         if self.visible_above is not None and not 0 <= self.visible_above <= 1:
             raise BadInput(f"--visible-above is {self.visible_above:g}; give a chance from 0 to 1, such as 0.8")
 
@@ -81,7 +79,6 @@ class DrawSettings(VisibilitySettings):
         return labels if any(labels) else None
 
     def check(self) -> None:
-        """Raise `BadInput` for invalid options."""
         from tapetum.video.types import check_rate
 
         super().check()
@@ -156,15 +153,6 @@ def show(options: ShowOptions, listener: Listener) -> "DrawnTracks | PlottedTrac
     """Draw saved tracks on the video that they come from, plot them, or write a frame of a video; no model is loaded.
 
     Raises BadInput for files that cannot be read or do not belong together, and if the result cannot be written.
-
-    >>> import tempfile
-    >>> import numpy as np
-    >>> import tapetum
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     np.save(f"{folder}/clip.npy", np.zeros((3, 48, 64, 3), np.uint8))
-    ...     done = tapetum.track(f"{folder}/clip.npy", model="static", grid=2, out=f"{folder}/out")
-    ...     tapetum.show(done.out / "tracks.npz", f"{folder}/clip.npy", out=f"{folder}/drawn.gif").overlay.name
-    'drawn.gif'
     """
     from tapetum.tracks.exchange import check_video, read_tracks, tracked_part
     from tapetum.video import open_video
@@ -180,7 +168,14 @@ def show(options: ShowOptions, listener: Listener) -> "DrawnTracks | PlottedTrac
     if options.plot:
         return plot_tracks(Path(options.tracks), out, options.name, options.video)
     source, given = Path(options.tracks), options.video
-    _check_both(source, given)
+    is_video = source.is_dir() or source.suffix.lower() not in _TRACKS
+    if isinstance(given, str | Path) and is_video and Path(given).suffix.lower() in _TRACKS:
+        raise BadInput(f"{source} is a video: tracks come first, as in: tapetum show {given} {source}")
+    if given is None and is_video:
+        made = f"tapetum track {source} makes them, in {plain_name(source)}-tracks/tracks.npz"
+        raise BadInput(f"{source} is a video, and tracks are drawn on it: tapetum show TRACKS {source}; {made}")
+    if given is None:
+        raise BadInput(f"give the video that the tracks come from too: tapetum show {source} VIDEO")
     file = Path(given) if isinstance(given, str | Path) else None
     if file is None and out is None:
         raise BadInput("the video is in memory and has no name to call the overlay by; give out, such as out='drawn.mp4'")
@@ -194,18 +189,6 @@ def show(options: ShowOptions, listener: Listener) -> "DrawnTracks | PlottedTrac
         check_video(tracks, video)
         write_overlay(out, video, tracks, options.view, listener, options)
     return DrawnTracks(tracks_file=source, video=name, tracks=tracks, overlay=out)
-
-
-def _check_both(source: Path, given: Any) -> None:
-    """Raise BadInput, with the right command, if the tracks or their video are missing, or the video comes first."""
-    is_video = source.is_dir() or source.suffix.lower() not in _TRACKS
-    if isinstance(given, str | Path) and is_video and Path(given).suffix.lower() in _TRACKS:
-        raise BadInput(f"{source} is a video: tracks come first, as in: tapetum show {given} {source}")
-    if given is None and is_video:
-        made = f"tapetum track {source} makes them, in {plain_name(source)}-tracks/tracks.npz"
-        raise BadInput(f"{source} is a video, and tracks are drawn on it: tapetum show TRACKS {source}; {made}")
-    if given is None:
-        raise BadInput(f"give the video that the tracks come from too: tapetum show {source} VIDEO")
 
 
 def write_overlay(
@@ -244,22 +227,13 @@ def write_overlay(
         drawn = draw_tracks(video, tracks.xy, tracks.visible, labels=labels, colours=colours, **style)
 
     def counted() -> Iterator["Frame"]:
-        for number, frame in enumerate(drawn):
-            yield from [frame] * copies_of(number, video.frame_rate, how.fps)
+        pace = how.fps / video.frame_rate if how.fps else 1.0
+        for number, frame in enumerate(drawn):  # each as often as it takes to play at the same speed
+            copies = math.ceil((number + 1) * pace - 1e-6) - math.ceil(number * pace - 1e-6)
+            yield from [frame] * copies
             listener.progress("drawing", number + 1, tracks.frames)
 
     write_video(path, counted(), how.fps or video.frame_rate, dither=how.dither == "yes")
-
-
-def copies_of(number: int, frame_rate: float, target_rate: float | None) -> int:
-    """Count how often frame `number` of a video of this rate appears at `target_rate`, played at the same speed.
-
-    >>> [copies_of(number, 30, 10) for number in range(6)], [copies_of(number, 10, 20) for number in range(2)]
-    ([1, 0, 0, 1, 0, 0], [2, 2])
-    """
-    if target_rate is None:
-        return 1
-    return math.ceil((number + 1) * target_rate / frame_rate - 1e-6) - math.ceil(number * target_rate / frame_rate - 1e-6)
 
 
 _LISTED = 20
@@ -289,9 +263,8 @@ class PlottedTracks(Result):
         from tapetum.report.images import name_of_point
 
         lines = [f"plot     {self.plot}"]
-        lines += [
-            f"frame {self._frame(p):5d}  {name_of_point(self.tracks, p.point):12}  {p.reason}" for p in self.places[:_LISTED]
-        ]
+        for place in self.places[:_LISTED]:
+            lines.append(f"frame {self._frame(place):5d}  {name_of_point(self.tracks, place.point):12}  {place.reason}")
         if not self.places:
             lines.append("no frame is doubtful: confidence is high wherever points are visible, and none jumps")
         if (more := len(self.places) - _LISTED) > 0:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -96,22 +96,7 @@ class TrackSettings(DrawSettings, CutSettings):
     """End that list where, once its spans are right, less than this share of the visible places is expected wrong."""
 
     def check(self) -> None:
-        """Raise `BadInput` for conflicting options."""
         super().check()
-        self._check_corrections()
-        if self.until is not None and not (self.doubt and 0 <= self.until <= 1):
-            raise BadInput(f"--until is {self.until:g}; give it with --doubt, and a share from 0 to 1, such as 0.02")
-        if self.keep_features is not None and self.keep_features < 0:
-            raise BadInput(f"--keep-features is {self.keep_features}; expected MiB; 0 disables it")
-        if self.three_d:
-            return
-        for option, given in (("--intrinsics", self.intrinsics), ("--depth", self.depth)):
-            if given is not None:
-                raise BadInput(f"{option} belongs to --3d; add that, or leave it out")
-        if self.view not in ("tracks", "rainbow"):
-            raise BadInput(f"--view {self.view} shows points in space; add --3d, or choose tracks or rainbow")
-
-    def _check_corrections(self) -> None:
         if bool(self.correct) != (self.tracks is not None):
             have, lack = ("--correct", "--tracks") if self.correct else ("--tracks", "--correct")
             raise BadInput(f"{have} needs {lack}; give both, as in --correct 3,40,120.5,80 --tracks tracks.npz")
@@ -128,6 +113,17 @@ class TrackSettings(DrawSettings, CutSettings):
         if self.three_d and (self.correct or self.reference is not None):
             option = "--correct" if self.correct else "--reference"
             raise BadInput(f"--3d does not go together with {option}; leave one of them out")
+        if self.until is not None and not (self.doubt and 0 <= self.until <= 1):
+            raise BadInput(f"--until is {self.until:g}; give it with --doubt, and a share from 0 to 1, such as 0.02")
+        if self.keep_features is not None and self.keep_features < 0:
+            raise BadInput(f"--keep-features is {self.keep_features}; expected MiB; 0 disables it")
+        if self.three_d:
+            return
+        for option, given in (("--intrinsics", self.intrinsics), ("--depth", self.depth)):
+            if given is not None:
+                raise BadInput(f"{option} belongs to --3d; add that, or leave it out")
+        if self.view not in ("tracks", "rainbow"):
+            raise BadInput(f"--view {self.view} shows points in space; add --3d, or choose tracks or rainbow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,12 +149,10 @@ class Tracked(Result):
     height: int
     frame_rate: float
     frames_damaged: int
-    """Number of damaged or missing frames."""
     model: str
     dtype: str
     """Precision of most computation, as chosen by `auto`."""
     seconds: float
-    """Tracking time."""
     tracks: "Tracks"
     tracks3d: "Tracks3D | None"
     out: Path | None
@@ -260,11 +254,9 @@ def track_into(
     options: TrackOptions, listener: Listener, file: Path | None, load: "Callable[[], Tracker] | None" = None
 ) -> Tracked:
     """Track as `track` does, with checked options, into one `file` or the folder `options.out`; `load` gives the tracker."""
-    if not options.timing:
-        return _track_into(options, listener, file, load)
-    with timed() as seconds:
+    with timed() if options.timing else nullcontext() as seconds:
         tracked = _track_into(options, listener, file, load)
-    return replace(tracked, stages=dict(seconds), peak_memory_bytes=peak_bytes())
+    return tracked if seconds is None else replace(tracked, stages=dict(seconds), peak_memory_bytes=peak_bytes())
 
 
 def _track_into(options: TrackOptions, listener: Listener, file: Path | None, load: "Callable[[], Tracker] | None") -> Tracked:
@@ -292,7 +284,13 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         with stage("load"):
             tracker = make_tracker(options, MODEL) if load is None else load()
         if options.doubt:
-            files.check_doubt(tracker, options.reference)
+            errors = getattr(tracker, "error_model", None)
+            polishes = getattr(getattr(getattr(tracker, "model", None), "config", None), "polish", False)
+            if errors is None or options.reference is not None or not (polishes or errors.few):
+                raise BadInput(
+                    "--doubt needs predicted errors: take a bundled tracker as it is, or a tracker with an error "
+                    "model (tapetum bootstrap --calibrate), and no --reference"
+                )
         start = time.perf_counter()
         support = [] if lifting is None else lifting.support_points(video)
         features = files.open_features(options, written)

@@ -40,17 +40,6 @@ FILES = {
 """Extensions of a single file written instead of a folder, and its content."""
 
 
-def check_doubt(tracker: Any, reference: Any) -> None:
-    """Raise BadInput if this tracker with its settings predicts no errors."""
-    model = getattr(tracker, "error_model", None)
-    polishes = getattr(getattr(getattr(tracker, "model", None), "config", None), "polish", False)
-    if model is None or reference is not None or not (polishes or model.few):
-        raise BadInput(
-            "--doubt needs predicted errors: take a bundled tracker as it is, or a tracker with an error "
-            "model (tapetum bootstrap --calibrate), and no --reference"
-        )
-
-
 def open_features(options: "TrackOptions", written: "Results | None") -> "FeatureFile":
     """Open the file of frame features: written to the folder of results, and read only when tracks are corrected, for features
     are stored rounded, and a command must reproduce its numbers."""

@@ -56,7 +56,6 @@ class DavisOptions:
     """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
 
     def check(self) -> None:
-        """Raise `BadInput` for options that cannot work, before any work starts."""
         if (self.model is None) == (self.predictions is None):
             raise BadInput(
                 "give --model, whose features follow objects, or --predictions with masks to be scored: one of the two"

@@ -56,7 +56,6 @@ class LongVideoEvalOptions:
     """Write the numbers of the chosen options as the benchmark's own programs take them."""
 
     def check(self) -> None:
-        """Raise `BadInput` for options that cannot work, before any work starts."""
         from tapetum.bench.longvideo_tasks import find_benchmark
 
         _, measure = find_benchmark(self.task, self.measure)
@@ -93,16 +92,12 @@ class LongVideoScores(Result):
 
     def as_text(self) -> str:
         lines = [f"{self.task} {self.split}, {self.measure}" + (f" by {self.by}" if self.by else "")]
-        groups = {name: row for name, row in self.table.items() if isinstance(row, Mapping)}
-        width = max(map(len, self.table), default=0)
-        lines += [
-            f"{name:{width}}  {_number({name: value}, name)}"
-            for name, value in self.table.items()
-            if not isinstance(value, Mapping | list)
-        ]
-        for name, row in groups.items():
-            cells = [f"{key} {_number(row, key)}" for key in row if not key.endswith("_interval")]
-            lines.append(f"{name:{width}}  {'  '.join(cells)}")
+        width, table = max(map(len, self.table), default=0), self.table.items()
+        lines += [f"{name:{width}}  {_number({name: one}, name)}" for name, one in table if not isinstance(one, Mapping | list)]
+        for name, row in table:
+            if isinstance(row, Mapping):
+                cells = [f"{key} {_number(row, key)}" for key in row if not key.endswith("_interval")]
+                lines.append(f"{name:{width}}  {'  '.join(cells)}")
         return "\n".join([*lines, *([f"{self.missing} without a video"] if self.missing else [])])
 
 
@@ -136,7 +131,13 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
         settings |= {"protocol": options.protocol, "frames": protocol.frames}
     how: Any = {"frame_rate": frame_rate, "progress": listener.counting("looking")}
     with Rows(None if options.save is None else Path(options.save), settings, listener.note) as rows:
-        items, missing = _there(benchmark.read(folder, split), options, listener)
+        every = benchmark.read(folder, split)
+        lost = [each.video for each in every if not each.video.is_file()]
+        if len(lost) == len(every):
+            raise BadInput(f"none of the videos is there, such as {lost[0]}; put them into {folder / 'videos'}")
+        if lost:
+            listener.note(f"{len(lost)} of {len(every)} have no video, such as {lost[0]}; they are left out")
+        items = [each for each in every if each.video.is_file()][: options.limit]
         if options.task == "perception-test" and not any(each.context for each in items):
             listener.note(
                 f"no question has a cut: {folder} has no cut_frame_mapping_{split}.json, so some videos show their answer"
@@ -151,7 +152,7 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
         else:
             score: Any = bench.retrieve if measure == "retrieval" else bench.describe
             table = score(model, items, rows, **how)
-    return LongVideoScores(task=options.task, measure=measure, split=split, by=by, table=table, missing=missing)
+    return LongVideoScores(task=options.task, measure=measure, split=split, by=by, table=table, missing=len(lost))
 
 
 def _write_predictions(file: File, task: str, questions: "Sequence[Question]", scores: Mapping[Any, Any]) -> None:
@@ -183,17 +184,6 @@ def _words(options: LongVideoEvalOptions, listener: Listener) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise BadInput(f"cannot read {file}: {error}; put NExT-OE's own file there") from error
     return {"wordnet": WordNet(options.wordnet), "stop_words": stop_words}
-
-
-def _there(items: Sequence[Any], options: LongVideoEvalOptions, listener: Listener) -> tuple[list[Any], int]:
-    """Drop items without a video, then keep only the first ones."""
-    lost = [each.video for each in items if not each.video.is_file()]
-    if len(lost) == len(items):
-        raise BadInput(f"none of the videos is there, such as {lost[0]}; put them into {Path(options.data) / 'videos'}")
-    if lost:
-        listener.note(f"{len(lost)} of {len(items)} have no video, such as {lost[0]}; they are left out")
-    absent = set(lost)
-    return [each for each in items if each.video not in absent][: options.limit], len(lost)
 
 
 def _number(row: Mapping[str, Any], key: str) -> str:

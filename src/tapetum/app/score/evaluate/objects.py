@@ -43,7 +43,6 @@ class ObjectsOptions:
     """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
 
     def check(self) -> None:
-        """Raise `BadInput` for options that cannot work, before any work starts."""
         if (self.voc is None) == (self.annotations is None) or (self.annotations is None) != (self.images is None):
             raise BadInput("give --annotations FILE.json with --images DIR, or --voc DIR: one of the two")
         if min(self.proposals, self.clusters - 1, 1 if self.most is None else self.most) < 1:

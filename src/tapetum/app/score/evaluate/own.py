@@ -36,7 +36,6 @@ class OwnBenchmarkOptions:
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
 
     def check(self) -> None:
-        """Raise `BadInput` for options that cannot work, before any work starts."""
         if not _names_benchmark(self.benchmark):
             raise BadInput(f"there is no benchmark {self.benchmark!r}; give FILE.py:CLASS of your own")
         if self.limit is not None and self.limit < 1:
@@ -119,7 +118,6 @@ class EvaluateAllOptions:
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
 
     def check(self) -> None:
-        """Raise `BadInput` for options that cannot work, before any work starts."""
         if self.limit is not None and self.limit < 1:
             raise BadInput(f"--limit is {self.limit}; give 1 or more")
         if not Path(self.data).is_dir():

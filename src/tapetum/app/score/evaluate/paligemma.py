@@ -55,7 +55,6 @@ class PaliGemmaEvalOptions:
     """With --task: precision of the weights; auto takes bfloat16 where the processor knows it, else float32."""
 
     def check(self) -> None:
-        """Raise `BadInput` for options that cannot work, before any work starts."""
         for name in ("limit", "batch_size", "tokens", "beams"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -82,9 +81,18 @@ class PaliGemmaScores(Result):
         return {"benchmark": "paligemma", "model": self.model, **self.table}
 
     def as_text(self) -> str:
-        if "task" in self.table:
-            return _task_lines(self.table)
-        return "\n".join(f"{name}  {value:.4f}" for name, value in self.table.items())
+        table = self.table
+        if "task" not in table:
+            return "\n".join(f"{name}  {value:.4f}" for name, value in table.items())
+        width = max((len(row["name"]) for row in table["scores"]), default=0)
+        lines = []
+        for row in table["scores"]:
+            value = float("nan") if row["value"] is None else row["value"]
+            interval = " " * 17 if row["low"] is None else f"  {row['low']:6.3f} to {row['high']:5.3f}"
+            lines.append(f"{row['name']:{width}}  {value:6.3f}{interval}  {row['count']:7,}")
+        lines += [""] if lines else []
+        lines += [f"published: {name} {numbers}" for name, numbers in table["published"].items()]
+        return "\n".join([*lines, f"{table['examples']:,} examples of {table['task']}, answers of a {table['answers']}"])
 
 
 @verb(PaliGemmaEvalOptions, data=("data", "predictions"))
@@ -110,15 +118,3 @@ def evaluate_paligemma(options: PaliGemmaEvalOptions, listener: Listener) -> Pal
     lines = JsonLinesSamples(options.data, model.config.image_size)
     table = dict(ExactChecks(lines, tokens, most=options.limit or len(lines))(model))
     return PaliGemmaScores(model=options.model, table=table)
-
-
-def _task_lines(table: dict[str, Any]) -> str:
-    width = max((len(row["name"]) for row in table["scores"]), default=0)
-    lines = []
-    for row in table["scores"]:
-        value = float("nan") if row["value"] is None else row["value"]
-        interval = " " * 17 if row["low"] is None else f"  {row['low']:6.3f} to {row['high']:5.3f}"
-        lines.append(f"{row['name']:{width}}  {value:6.3f}{interval}  {row['count']:7,}")
-    lines += [""] if lines else []
-    lines += [f"published: {name} {numbers}" for name, numbers in table["published"].items()]
-    return "\n".join([*lines, f"{table['examples']:,} examples of {table['task']}, answers of a {table['answers']}"])

@@ -1,7 +1,7 @@
 """`tapetum.evaluate_perception_test`: evaluates predictions, or a model that makes them, on the Perception Test."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -111,7 +111,16 @@ class PerceptionTestScores(Result):
 
     def as_text(self) -> str:
         parts = (self, *self.others)
-        return "\n\n".join((f"{part.task}\n" if self.others else "") + _table(part) for part in parts)
+        return "\n\n".join((f"{part.task}\n" if self.others else "") + part._table() for part in parts)
+
+    def _table(self) -> str:
+        numbers, groups = self.scores.numbers, self.scores.groups
+        rows: list[tuple[str, Any]] = [each for each in numbers.items() if not isinstance(each[1], Mapping)]
+        rows += [(f"map at {at}", value) for at, value in numbers.get("map_at", {}).items()]
+        rows += [(f"{group.removeprefix('by_')} {name}", value) for group, of in groups.items() for name, value in of.items()]
+        width = max(len(name) for name, _ in rows)
+        counted = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in self.scores.counts.items())
+        return "\n".join([*(f"{name:{width}}  {value:6.3f}" for name, value in rows), "", f"{counted}; reading {self.reading}"])
 
 
 @verb(PerceptionTestOptions, data=("annotations", "predictions", "videos", "train", "features"))
@@ -145,10 +154,7 @@ def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener)
             listener.note(f"{remarks[0]}{more}; tapetum submit perception-test --check lists them")
         made = {"model": models[task], "predictions": file} if models else {}
         results.append(PerceptionTestScores(task=task, reading=options.reading, scores=scores, **made))
-    first, *others = reversed(results)
-    for each in others:
-        first = PerceptionTestScores(**{**vars(each), "others": (first, *first.others)})
-    return first
+    return replace(results[0], others=tuple(results[1:]))
 
 
 def _predicted(
@@ -160,22 +166,15 @@ def _predicted(
     from tapetum.systems.perception_test.predicting import predict_videos
 
     features, train = (None if each is None else Path(each) for each in (options.features, options.train))
-    how = narrowed(
-        ModelOptions,
-        options,
-        train=None if train is None else read_annotations(train),
-        features=features,
-        device=choose_device(options.device),
-    )
+    known_answers = None if train is None else read_annotations(train)
+    how = narrowed(ModelOptions, options, train=known_answers, features=features, device=choose_device(options.device))
     known = {name: getattr(options, name) for name in ("shots", "frames", "size", "seed")}
     known |= stamp(train=train, features=features)
+    weights = {name: [weights_fingerprint(part) for part in name.split("+")] for name in models.values()}
     return predict_videos(
         annotations,
         partial(load_predictors, models, how),
-        {
-            task: {"model": name, "weights": [weights_fingerprint(part) for part in name.split("+")], **known}
-            for task, name in models.items()
-        },
+        {task: {"model": name, "weights": weights[name], **known} for task, name in models.items()},
         Path(options.out or "perception-test"),
         videos=None if options.videos is None else Path(options.videos),
         side=options.size,
@@ -184,14 +183,3 @@ def _predicted(
         progress=lambda done, total: listener.progress("videos", done, total),
         note=listener.note,
     )
-
-
-def _table(result: PerceptionTestScores) -> str:
-    scores = result.scores
-    rows: list[tuple[str, Any]] = [(name, value) for name, value in scores.numbers.items() if not isinstance(value, Mapping)]
-    rows += [(f"map at {at}", value) for at, value in scores.numbers.get("map_at", {}).items()]
-    for group, values in scores.groups.items():
-        rows += [(f"{group.removeprefix('by_')} {name}", value) for name, value in values.items()]
-    width = max(len(name) for name, _ in rows)
-    counted = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in scores.counts.items())
-    return "\n".join([*(f"{name:{width}}  {value:6.3f}" for name, value in rows), "", f"{counted}; reading {result.reading}"])

@@ -1,6 +1,5 @@
 """`tapetum.evaluate_tapvid`: evaluates a point tracker on TAP-Vid."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -44,7 +43,6 @@ class TapVidOptions:
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
 
     def check(self) -> None:
-        """Raise `BadInput` for options that cannot work, before any work starts."""
         tracker_alone = "model", "save_predictions", "size", "device"
         given = [name for name in tracker_alone if getattr(self, name) != type(self).__dataclass_fields__[name].default]
         if self.predictions is not None and given:
@@ -66,7 +64,6 @@ class TapVidScores(Result):
     table: dict[str, Any]
     """All that `tapetum.bench.tapvid.evaluate` returns, with a row for each video."""
     beside: "TapVidScores | None" = None
-    """Scores of the other tracker on the same videos."""
     differences: dict[str, Any] | None = None
     """What `tapetum.bench.tapvid.compare` returns: the other less this one."""
 
@@ -83,10 +80,10 @@ class TapVidScores(Result):
         names = {name: short for name, short in columns.items() if name in self.table}
         width = max(len("95 % at most"), *(len(row["name"]) for row in self.table["per_video"]))
         lines = [f"{'video':{width}}  " + " ".join(f"{short:>6}" for short in names.values())]
-        lines += [_row(row["name"], row, names, width) for row in [*self.table["per_video"], {"name": "mean", **self.table}]]
-        nothing = float("nan"), float("nan")
+        rows, nothing = [*self.table["per_video"], {"name": "mean", **self.table}], (float("nan"), float("nan"))
         for place, what in enumerate(("95 % at least", "95 % at most")):
-            lines.append(_row(what, {n: self.table["intervals"].get(n, nothing)[place] for n in names}, names, width))
+            rows.append({"name": what} | {name: self.table["intervals"].get(name, nothing)[place] for name in names})
+        lines += [f"{row['name']:{width}}  " + " ".join(f"{row[name]:6.3f}" for name in names) for row in rows]
         summary = f"{self.table['videos']} videos, {self.table['queries']} queries, mode {self.table['mode']}"
         how = "predictions of a file" if self.model is None else f"tracked in {self.table['seconds']:.1f} s"
         lines += ["", f"{summary}, {how}"]
@@ -99,24 +96,12 @@ class TapVidScores(Result):
         return "\n".join(lines)
 
 
-def _row(title: str, values: Mapping[str, float], names: Iterable[str], width: int) -> str:
-    return f"{title:{width}}  " + " ".join(f"{values[name]:6.3f}" for name in names)
-
-
 @verb(TapVidOptions, data=("data", "predictions", "beside"))
 def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
     """Score a point tracker, or its predictions, on TAP-Vid (DAVIS, RGB-Stacking, Kinetics, RoboTAP).
 
     Raises BadInput for missing or damaged files, predictions that do not belong to them, an impossible size, and an unknown
     tracker.
-
-    >>> import tempfile
-    >>> import tapetum
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     made = tapetum.app.make.scenes.make(folder, n=1, size=64, frames=3)
-    ...     scores = tapetum.evaluate_tapvid(data=str(made.tapvid), model="static")
-    >>> scores.table["videos"], 0 <= scores.average_jaccard <= 1
-    (1, True)
     """
     options.check()
     from tapetum.bench.tapvid import check_form, compare

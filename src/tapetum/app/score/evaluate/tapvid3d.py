@@ -81,14 +81,6 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
 
     A prediction that is missing or cannot be read counts as 0. Raises BadInput for missing or damaged ground truth, and for
     conflicting options.
-
-    >>> import tempfile
-    >>> import tapetum
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = tapetum.app.score.tapvid3d.scenes(folder, n=1, size=32, frames=2, points=4)
-    ...     scores = tapetum.evaluate_tapvid3d(gt=folder, model="static")
-    >>> 0 <= scores.average["median"]["average_jaccard"] <= 1
-    True
     """
     if (options.predictions is None) == (options.model is None):
         raise BadInput("give --predictions DIR or --model NAME (a tracker that makes them), one of the two")
@@ -132,15 +124,10 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
     if out is not None:
         with whole_file(out) as temporary:
             write_text(temporary, json.dumps(scores.as_json(), indent=2, allow_nan=False) + "\n")
-    _tell(result, out is not None, listener)
-    return scores
-
-
-def _tell(result: dict[str, Any], kept: bool, listener: Listener) -> None:
     for failed in result["failed"]:
         listener.note(f"{failed['source']}/{failed['name']} counts as 0: {failed['reason']}")
     if result["failed"]:
-        again = "; the same command tries these again" if kept else ""
+        again = "" if out is None else "; the same command tries these again"
         listener.note(
             f"{len(result['failed'])} of {result['clips']} clips without a prediction that can be scored count as 0{again}"
         )
@@ -149,3 +136,4 @@ def _tell(result: dict[str, Any], kept: bool, listener: Listener) -> None:
     for scaling, table in result["scalings"].items():
         if table["dropped"]:
             listener.note(f"{scaling}: clips in which nothing could be counted, left out of the mean: {table['dropped']}")
+    return scores

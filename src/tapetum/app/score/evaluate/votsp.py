@@ -27,7 +27,6 @@ class VotspOptions:
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
 
     def check(self) -> None:
-        """Raise `BadInput` unless exactly one action is requested."""
         if (self.data is None) == (self.folder is None):
             raise BadInput(
                 "give --data with sequences to be scored, or --folder with a task of the VOT toolkit: one of the two"

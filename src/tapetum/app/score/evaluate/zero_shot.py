@@ -37,7 +37,6 @@ class ZeroShotOptions:
     """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
 
     def check(self) -> None:
-        """Raise `BadInput` for options that cannot work, before any work starts."""
         if self.most is not None and self.most < 1:
             raise BadInput(f"--most is {self.most}; give 1 or more")
 
@@ -107,7 +106,6 @@ class RetrievalOptions:
     """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
 
     def check(self) -> None:
-        """Raise `BadInput` for options that cannot work, before any work starts."""
         if self.captions < 1 or (self.most is not None and self.most < 1):
             raise BadInput(f"--captions is {self.captions} and --most {self.most}; give 1 or more")
 
