@@ -1,8 +1,18 @@
 """Ordered events with captions: objects cross the image one after the other, and only one of 64 captions has their order.
 
-A frame says no direction (an event and its reverse have the same frames), a bag of frames no order (the background is still),
-and words alone say nothing: a gallery has the captions of 8 videos, each in the 8 orders produced by three disjoint swaps of
-two events, so no caption stands out.
+    frames     o>o>o>o>    <#<#<#<#    ...          one event after the other, each of `length` frames
+    caption    red circle right, blue square left, ...
+
+By construction, these shortcuts give no information:
+
+    a frame says no direction       the frames of an event and of its reverse are the same ones
+    a bag of frames no order        the background is still, so events in another order have the same frames
+    words alone say nothing         see `gallery`
+
+A gallery of 64 has the captions of 8 videos (fewer, if there are few events), each in the 8 orders produced by three disjoint
+swaps of two events. So no caption stands out: each has seven with the same words, and is as many swaps away from these as any
+other. (If a gallery had the true caption and seven that differ from it by one swap, the true one would be known without the
+video: it alone is close to all others.)
 
 A benchmark of this project for LongViViT (arXiv 2312.07395). Imports no torch.
 """

@@ -1,8 +1,15 @@
 """Key-value recall: a video shows pairs of signs in passing, and asks at its end which value was paired with one key.
 
+    segment 0          segment 1          ...   last segment
+    |..k7......|       |......k2..|             |....k7....|
+    |..v1......|       |......v3..|             |.. empty .|      label: 1
+
 Each pair fills one patch of one tubelet: its upper half is one of 32 keys, each used at most once, its lower half one of four
-values. The rest is a still, low-contrast texture under noise, one of three per segment. All values are equally frequent in a
-video, and in every block of four samples the labels differ, so a bag model is right exactly one time in four.
+values. The rest is a still, low-contrast texture under noise, one of three per segment: many similar tokens, few that matter.
+
+The task requires memory. All values are equally frequent among the pairs of a video, so counting values, or summing the
+contents of the video and the query, gives no information (a bag model is right exactly one time in four); and in every block of
+four samples, from a multiple of four on, the labels differ. An encoder that forgets earlier segments has not seen the pair.
 
 A benchmark of this project for MC-ViT (arXiv 2402.05861), whose paper has only real videos. Imports no torch.
 """

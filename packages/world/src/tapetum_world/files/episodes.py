@@ -1,12 +1,17 @@
 """Videos of the physical world with sound and full annotations.
 
+episode ─► frames ─► mp4 ◄─ sound ◄─ episode
+   │          └─► the clip (its first frames): TAP-Vid pickle, TAPVid-3D npz
+   └─► record (.npz), wav, annotations
+
 DIR/videos/NAME.mp4, audios/NAME.wav    the video with its sound, and the sound alone
-DIR/all_train.json                      the Perception Test's annotations; a question that looks ahead has an entry
-                                        `cut_frame`, where the video must end for it
-DIR/tapvid/NAME.pkl, tapvid3d/NAME.npz  tracks of the first frames as TAP-Vid and TAPVid-3D
+DIR/all_train.json                      the Perception Test's annotations of all videos; a question that looks ahead has
+                                        an entry `cut_frame`, where the video must end for it
+DIR/tapvid/NAME.pkl                     TAP-Vid; the folder is read as one data set
+DIR/tapvid3d/NAME.npz                   TAPVid-3D
 DIR/egoschema/questions.json, subset_answers.json
 DIR/captions.jsonl, questions.jsonl     the story of each video; all questions with what of the video they may see
-DIR/episodes/NAME.npz                   the record: poses, contacts, actions, from which all else was made
+DIR/episodes/NAME.npz                   the record itself: poses, contacts, actions, from which all else was made
 DIR/truth/NAME.json                     annotations, and all questions that could be asked
 """
 

@@ -1,11 +1,19 @@
 r"""Bodies of the hand (palm, three fingers against a thumb, two links each, an arm of two bones behind it) and its script.
 
-Fingers extend along -z of the palm, three on the +x side in a row along y, the thumb on the -x side. One number from 0 (wide
-open) to 1 (closed) bends both links of a finger.
+The palm's axes: fingers extend along -z, three of them on the +x side in a row along y, the thumb on the -x side; a grip closes
+along x. One number from 0 (wide open) to 1 (closed) bends both links of a finger.
 
-The script is the hand's trajectory, which can be stored and replayed: moves of ten channels, and grips. A move adds a smooth
-step to one channel between two steps of the simulation, along 10 s^3 - 15 s^4 + 6 s^5 (Flash and Hogan, "The coordination of
-arm movements", 1985); moves that overlap add up.
+          arm /            palm      open: links lean out, then down; shut: they bend in
+             /         .---------.
+        ____/___       |_________|
+       |  palm  |       \       /     angle 1 from straight down: OPEN[0] .. SHUT[0]
+        --------         |     |      angle 2 from link 1:        OPEN[1] .. SHUT[1]
+
+The script is the hand's trajectory as numbers that can be stored and replayed: moves of ten channels, and grips. A move adds a
+smooth step (minimum jerk) to one channel between two steps of the simulation; moves of one channel may overlap, and add up. So
+a script has an exact value at any time, for every caller.
+
+Flash and Hogan, "The coordination of arm movements" (1985): hands move from rest to rest along 10 s^3 - 15 s^4 + 6 s^5.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,9 +1,17 @@
-"""The model that MuJoCo steps, built in memory from bodies, whose shapes are decomposed into convex MuJoCo primitives.
+"""The model that MuJoCo steps, built in memory from bodies, whose shapes are decomposed into MuJoCo primitives.
 
-A cup is a floor and a ring of tilted boxes, a bowl rows of tiles tangent to the inner sphere. Beads (small spheres flush with
-the surface) round off rims, corners and edges: a disc on a box touches in one point only, beads in several. Masses and inertias
-come from the shape. Body j is the MuJoCo body `b{j}`; fixed ones are welded to the world. The hand is a floating palm with
-fingers on hinges, heavy and prescribed at every step; an inactive weld from the palm to each other body is the grip.
+Each body becomes a few convex geoms, a hollow one a ring of many:
+
+    Cup: a floor, walls of tilted boxes        Bowl: rows of tiles tangent to the inner sphere,
+         around a ring, beads on the rim             a flat tile below (so that it stands), beads on the rim
+    RoundedBox: three crossed boxes and        Cylinder, Cone: the shape, and small beads in its edge: a
+         eight beads in the corners                 disc on a box touches in one point only, beads in several
+
+A bead is a small sphere, flush with the surface. Masses and inertias come from the shape, never from the pieces.
+
+Body number j is the MuJoCo body `b{j}`: fixed ones are welded to the world, others float. The hand is a tree: a floating palm
+and fingers on hinges. It is heavy and its positions and speeds are prescribed at every step, so it pushes without yielding and
+drags by friction. An inactive weld from the palm to each other body is the grip. The arm is not in the model.
 """
 
 from collections.abc import Sequence

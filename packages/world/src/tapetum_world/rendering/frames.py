@@ -1,9 +1,15 @@
 """Frames of an episode, one at a time: images as from a camera, with depth and instances; the settings of the renderer.
 
-Motion blur and depth of field are applied to a sharp image, sampling along the fastest motion near each pixel (McGuire,
-Hennessy, Bukowski and Osman, A reconstruction filter for plausible motion blur, 2012); then shot noise, a tone curve, and JPEG
-or MPEG-4. A blurred object's middle stays in place. Differs from the paper, which weights samples by 1 / speed; that leaves
-small fast objects too faint.
+Motion blur and depth of field are applied to a sharp image using each pixel's speed and depth; sensor and codec then add shot
+noise, a tone curve, and JPEG or MPEG-4.
+
+Each blurred pixel samples positions along the fastest motion near it (or in a disc as wide as the blur there): McGuire,
+Hennessy, Bukowski and Osman, A reconstruction filter for plausible motion blur (2012). Each sample stands for an equal part of
+the shutter's time: it is shown if its own motion brings it here and it is not behind the surface here, or if that surface moves
+away and uncovers it; otherwise the pixel's own colour is shown. Only pixels near something fast or out of focus change. A
+blurred object's middle stays in place, so ground truth remains the middle of the streak.
+
+Differs from the paper, which weights samples by 1 / speed; that leaves small fast objects too faint.
 """
 
 import io

@@ -1,10 +1,17 @@
 """All light from surface points to the camera: sun, sky, light reflected by the ground, highlights, haze; linear colours.
 
-The sun is a disc of angular radius a. The least distance(t) / t to a body along the ray to its middle is the angle between the
-sun's middle and the body's edge: at -a the disc is covered, at a uncovered (Aaltonen, GPU-based clay simulation and ray tracing
-tech in Claybook, 2018). The sky: distance to a body at several steps along the normal, compared with the step length (Evans,
-Fast approximations for global illumination on dynamic scenes, 2006). Highlights are Blinn and Phong's lobe, normalised;
-reflections grow at grazing angles (Schlick's approximation).
+Soft shadows and ambient occlusion are the fractions of the sun and of the sky that bodies leave visible from a surface point.
+The sun is a disc of angular radius a. Along the ray from a point to the middle of the sun, the least distance(t) / t to a body
+is the angle in radians between the sun's middle and the body's edge: at -a the disc is covered, at a it is uncovered. So
+shadows are sharp at contacts and soften with distance. For a convex body that ratio has one minimum along the ray, found by
+golden section; a hollow body counts as filled for points outside it, and for points in its hollow only the opening matters.
+After Aaltonen, GPU-based clay simulation and ray tracing tech in Claybook (2018), which uses the ratio in marching.
+
+The sky: distance to a body at several steps along the normal, compared with the step length (Evans, Fast approximations for
+global illumination on dynamic scenes, 2006).
+
+A dull surface reflects albedo * light; a shiny one also reflects the sun (Blinn and Phong's lobe, normalised) and the sky, more
+strongly at grazing angles (Schlick's approximation). Metal reflections have the metal's own colour.
 """
 
 from dataclasses import dataclass

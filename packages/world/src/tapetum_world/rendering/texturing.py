@@ -1,9 +1,22 @@
 """The colour of surface points by position on the body: one colour, solid patterns, photographs, a printed word.
 
-Photographs repeat seamlessly in a pyramid whose levels are in one image, each with a border of one texel. For a larger area,
-two sets of mirrored repeats are mixed by smooth noise, so that no axis of symmetry helps a tracker. Patterns fill space, so
-they have no seams; photographs are projected along the three axes and blended (triplanar mapping). Everything is blurred to the
-size of a pixel on the surface.
+Texture atlases hold photographs, which repeat seamlessly in a pyramid, and printed words. A photograph that must cover a
+larger area is laid out in two sets of mirrored repeats, rotated and shifted, and smooth noise selects which of the two is
+visible where. The far quarter is faded into the near one, so that the whole repeats without a seam, and without an axis of
+symmetry that a tracker could exploit. All levels of the pyramid are in one image, each with a border of one texel, so that one
+call samples points of any size:
+
+    +-----------+
+    |  level 0  |
+    |           |
+    +-----+-----+
+    |  1  |
+    +--+--+
+    |2 |
+
+Patterns fill space, so they have no seams; their cells fit the body's size, so that flat faces never coincide with a cell
+border. A photograph is projected along the three axes and blended by surface orientation (triplanar mapping). Everything is
+blurred to the size of a pixel on the surface, since small objects would flicker otherwise.
 """
 
 from dataclasses import dataclass

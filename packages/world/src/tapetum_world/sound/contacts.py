@@ -6,9 +6,16 @@ body: frequencies, decays and strengths, from its shape, size and material.
     tables                bending of a plate held at its edges: (pi / 2) t c / sqrt(12 (1 - 0.09)) * (m^2 / a^2 + n^2 / b^2)
     balls                 multiples of 0.26 c / R, about the lowest of a solid ball (0.27 for steel)
 
-with c the speed of sound in a bar, t a thickness (Rayleigh, "The Theory of Sound", 1877, sections 170 and 233; Fletcher and
-Rossing, "The Physics of Musical Instruments", table 3.1). Differs from nature: frequencies are compressed into the audible
-range, f / (1 + f / 7000 Hz), and the delay to the microphone at the camera is ignored.
+with c the speed of sound in a bar, t a thickness. Speeds and losses of materials are rounded handbook values (Fletcher and
+Rossing, "The Physics of Musical Instruments", table 3.1, for wood and metal); hardness and roughness were set by ear and eye.
+Bars and rings: Rayleigh, "The Theory of Sound" (1877), sections 170 and 233. A mode loses exp(-pi f loss t), plus some more to
+what the body stands on.
+
+Differs from nature: small hard bodies ring above the audible range, and only the table is heard. Here their frequencies are
+compressed into it, f / (1 + f / 7000 Hz), so that size and material remain audible: smaller and stiffer is still higher.
+
+The microphone is at the camera. Strength falls with distance; the propagation delay (3 ms a metre) is ignored, so that sounds
+are heard when they are seen.
 """
 
 import zlib

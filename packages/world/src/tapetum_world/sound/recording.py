@@ -1,8 +1,14 @@
 """The recording, and its events: what is heard, from when to when, from which bodies, how loud, and whether an image shows it.
 
-Every body rings in its modes when struck, and rubbing is band noise that follows speed and force. A mode is a two-pole filter
-(van den Doel, Kry and Pai, "FoleyAutomatic", 2001), so any number of impacts costs the same. Long episodes are synthesised
-piece by piece. The limiter leaves values below 0.6 unchanged and keeps all below 1.
+Every body rings in its modes when struck, and rubbing is band noise that follows speed and force:
+
+    blow ──► click ─────────────────────────────────┐
+       └───► pulse ──► modes of both bodies (2 poles each) ──► + ──► limiter ──► samples
+    rubbing ──► noise x envelope ──► the same modes ─┘
+                        └───────────────────────────┘
+
+Modal synthesis: van den Doel, Kry and Pai, "FoleyAutomatic" (2001). A mode is a two-pole filter, so any number of impacts costs
+the same. Long episodes are synthesised piece by piece. The limiter leaves values below 0.6 unchanged and keeps all below 1.
 """
 
 from dataclasses import dataclass, field

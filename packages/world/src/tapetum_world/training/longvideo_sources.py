@@ -1,12 +1,18 @@
 """Sources for long-video training in the synthetic world: ordered events in place of a data set, and the stage films.
 
-The stage films, which no paper has, learns from films joined from stories:
+The stage films, which no paper has, learns from films joined from stories: questions of memory, and words for moments.
+`tapetum` registers by name the clips of `ordered-events`, and the task of the stage `films`.
+
+moments of a film x the options of its questions     the right one of each question
+moments of all films x texts of all films            a text finds one of its moments, a moment one of its texts
 
     loss = (questions of whole films, each with its three answers + words of what happens, which find their moment) / 2
 
-The first is `option_loss`, of an answer's best-matching moment rather than the mean of the film as in MC-ViT; the second
-`moment_text_loss`, among the moments of all films of the step. A question with its correct answer is one of these texts;
-without that the first loss did not fall (docs/models/mcvit-films.md).
+The first is `option_loss`: all questions of a film, whose wrong answers are objects in the same film, so answering requires
+knowing when they appeared. The best-matching moment of an answer counts (`streaming.similarity_scores`), rather than the mean
+of the film as in MC-ViT. The second is `moment_text_loss`: each event must be distinguished from other moments of all films of
+the step, so that `tapetum search` finds it. A question with its correct answer is one of these texts; without that the first
+loss did not fall (docs/models/mcvit-films.md).
 """
 
 import time

@@ -1,9 +1,15 @@
 """Films made of many short stories, joined with cuts, and questions that need memory of earlier ones.
 
-A shot is a part of a story that splits no event, and a film is a sequence of shots. Films come in groups of three with the same
-shots: one, the anchor, stays in its place, and the others rotate by a third of their number. A question has the three answers
-of a group as its options, and is asked about all three films: words alone, and knowing which objects appear, give exactly one
-right answer in three.
+A story is one episode, rendered once. A shot is a part of it that splits no event, and a film is a sequence of shots, so a few
+hundred stories yield any number of films. Films come in groups of three with the same shots: one shot, the anchor, stays in its
+place, and the others rotate by a third of their number, here with thirds A, B, C of two shots:
+
+    film 0    A1 ANCHOR A2 B1 B2 C1 C2        first: A1    after the anchor: A2    last: C2
+    film 1    B1 ANCHOR B2 C1 C2 A1 A2        first: B1    after the anchor: B2    last: A2
+    film 2    C1 ANCHOR C2 A1 A2 B1 B2        first: C1    after the anchor: C2    last: B2
+
+A question has the three answers of a group as its options, and is asked about all three films: the words alone give exactly one
+right answer in three, and so does knowing which objects appear, since each film has all of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,10 +1,20 @@
 r"""Multiple-choice questions, chosen among candidates so that words alone give no information about the answers.
 
-A group of k candidates of one template and key with k different answers shares its k options, so template, key and options
-alone give exactly one right answer in k. Within a group the answer also appears once in each position. Templates choose keys
-and phrases so that the rest of the text does not correlate with it (`evidence/scenes-blind/claims.py` measures whether they
-succeeded). Questions with their own options are balanced over the position of the answer in the text. Everything is a function
-of the candidates and a seed; a block of scenes is `BLOCK` consecutive numbers.
+    scenes of a block ─► candidates ─► by template and key ─► groups of k with k different answers ─► questions
+
+A group of k candidates with k different answers shares its k options: each option is correct for exactly one of its questions.
+So template, key and options alone give exactly one right answer in k, in any collection of whole groups, however skewed the
+world. Within a group the answer also appears once in each position among the options. The rest of the text (a colour, a
+neighbour) must not correlate with the answer; templates choose their keys and phrases for that, and
+`evidence/scenes-blind/claims.py` measures whether they succeeded.
+
+    colour of cups     red red red red blue blue green white          options: blue green red white
+                        └───────────┼────┴─────────┼────┘      ─►      four questions, four right answers;
+                               one of each                             three red ones and a blue one are left out
+
+Questions with their own options (the red ball, the blue ball, about the same) are balanced over the position of the answer in
+the text instead. Everything is a function of the candidates and a seed; a block of scenes is `BLOCK` consecutive numbers, so a
+scene's questions depend only on its block.
 """
 
 from collections.abc import Sequence

@@ -2,8 +2,17 @@
 derive their own equations.
 
 A part is a number that distinguishes faces separated by a sharp edge: 0 the outer side, 1 top or rim, 2 bottom, 3 the wall of a
-cavity, 4 its floor; a box has 0, 1 and 2 for the axis perpendicular to a side. Points are (3, ...) in the shape's coordinates,
-in metres; results keep their precision, float32 in the renderer and float64 elsewhere.
+cavity, 4 its floor; a box has 0, 1 and 2 for the axis perpendicular to a side.
+
+    faces, normals       rays of the renderer and quadrics of its ground truth
+    bounds, opening      windows of the image, shadows, printed text
+    distance             cloth, the arm; hull_distance: soft shadows and ambient occlusion
+    mass_properties      MuJoCo's bodies
+    outline              grasps, supports, sizes
+    in_cavity            what a hollow body holds, light in it
+
+Points are (3, ...), x, y and z first, in the shape's coordinates and in metres; results keep their precision, float32 in the
+renderer and float64 elsewhere.
 """
 
 from dataclasses import dataclass, fields

@@ -1,9 +1,16 @@
 """Evaluation of a PaliGemma on held-out images of the synthetic world, compared with baselines without a vision encoder.
 
-Each question of `images.jsonl` is answered freely, correct only if verbatim, and by choosing the likeliest option; compared
-with chance, with the same model on shuffled or grey images, and with the most common answer to each template. Boxes are those
-after `detect all classes`, scored by the probability of their tokens (COCO's average precision, without objects under
-`LEAST_PIXELS` pixels); masks those after `segment NOUN`.
+Questions are those chosen by `tapetum scenes images` (`images.jsonl`): balanced, so that words and options alone give chance
+accuracy. Each is answered in two ways: generated freely, correct only if verbatim; and chosen, as the option most likely under
+the model. They are compared with:
+
+    chance      1 / options
+    blind       the same model, each image in the place of another's (shuffled) or all grey
+    common      the most common answer to each template
+
+Boxes are those after `detect all classes`, scored by the model's probability of their tokens; average precision is COCO's.
+Objects under `LEAST_PIXELS` pixels are ignored. Masks are those after `segment NOUN` for the objects present. Both begin as
+answers of `tapetum detect` and `segment` do: with a location if locations together are more likely than nothing.
 """
 
 from collections import Counter

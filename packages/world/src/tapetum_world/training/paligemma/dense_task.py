@@ -1,12 +1,34 @@
 """Stage 0 of a small model: the vision encoder alone learns to predict the content of each cell of images of `scenes/`; and
 initial weights that encode positions, of the vision encoder and of the decoder's 1,024 location tokens.
 
-Positions that begin near 0 are drowned by a convolutional stem, so a line and three waves along each axis are added to them;
-embeddings of locations begin as waves too, so that neighbours are alike. For each cell of 8 pixels a linear layer on the tokens
-(the dense head, no part of the model) predicts class, colour and material of the object, the positions of its edges and the
-distances to them, and whether its centre is in the cell.
+A small model learns what an object is long before it learns where it is, for two reasons:
 
-Differs from the paper, which has no such stage and initialises embeddings of locations at random.
+- positions that begin near 0 are drowned by the output of a convolutional stem: in the first `paligemma-nano` the column of a
+  token could be regressed from it no better than to 15 of 112 pixels;
+- embeddings of locations begin as far from their neighbours as from any other, so each of 1,024 has to be learned alone.
+
+    vision encoder     positions += a line and three waves along each axis, each in a direction of its own
+    location n         waves of n: neighbours are alike, as sharply as the shortest wave
+
+            . * .
+          *       *        cosine of an embedding with others: 1 with itself, and falling smoothly
+    . . *           * . .
+
+The published models begin with SigLIP, trained on forty billion images with their texts. A small vision encoder with random
+weights learns far more from an image by dense prediction than from its caption. For each cell of 8 pixels it predicts:
+
+    class, colour and material of the object; distances to its edges, and their positions; whether its centre is in the cell
+
+        . . . . . . .        a token of 16 pixels predicts its four cells by one linear layer, the dense head,
+        . . c c . . .        which is no part of the model
+        . . c c . b .
+        . . . . . . .
+
+Distances to edges can be predicted without knowing the token's position, but a decoder that writes locations needs it. So edge
+positions are predicted too, and the positions above give the vision encoder a signal to read them from.
+
+Differs from the paper, which initialises embeddings of locations at random, whose vision encoder learned positions from forty
+billion images, and which has no such stage; `tapetum pretrain siglip` has its loss.
 """
 
 from collections.abc import Mapping, Sequence
