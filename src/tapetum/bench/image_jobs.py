@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def image_features_of(model: str, short_side: int | None = None, stride: int | None = None, device: str = "auto") -> Any:
-    """Build the function of an image's features: colours, rgb or xy, or an encoder or Odin network by name, file or run."""
+    """Build the function of an image's features: colours, rgb or xy, or an encoder or Odin network by name, file or run.
+
+    Raises BadInput for weights of another kind.
+    """
     from tapetum.systems.odin.objects import PLAIN, network_map
 
     if model in PLAIN:

@@ -50,7 +50,8 @@ def answer_questions(
 
     `protocol` sets how questions are phrased; frames are evenly spaced if it fixes their number, else chosen by `frame_rate`.
 
-    Returns, by question key, the `scores` of its options, and the `blind` ones.
+    Returns, by question key, the `scores` of its options, and the `blind` ones. Raises BadInput for a video that cannot be
+    read.
     """
     groups: dict[tuple[Path, str], list[Question]] = {}
     for each in questions:

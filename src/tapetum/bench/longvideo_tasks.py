@@ -1,19 +1,30 @@
 """Benchmarks of long-video encoders: annotations, split, and protocol of each.
 
 Protocols are those of LongViViT (arXiv 2312.07395, section 5) and MC-ViT (arXiv 2402.05861, section 4): questions see the whole
-video, a frame a second (the Perception Test 4), retrieval and captions its first 16 frames at that rate. Others by name:
+video, a frame a second (the Perception Test 4), retrieval and captions its first 16 frames at that rate.
 
-    egoschema        10 frames from the first to the last; for each option "is it correct?", and the likelihood of Yes
-                     (EgoSchema's zero-shot code, benchmarking/mPLUG-Owl at 3e278a5: framing.py, run_mplug.py, q_prompt.txt)
+Differs from the papers: galleries and splits, defined in an appendix we have not read, are 1k-A of MSR-VTT and the whole
+validation split of VATEX; YouCook2 and ActivityNet are not read.
+
+Published protocols for multiple-choice questions say which frames are shown, how questions are put and options scored:
+
+    papers           the frame rate of the task; question and option (MC-ViT, arXiv 2402.05861, section 4)
+    egoschema        10 frames spread from the first to the last; for each option "is it correct?", and the likelihood of Yes
+                     (EgoSchema's own zero-shot code, benchmarking/mPLUG-Owl at 3e278a5: framing.py, run_mplug.py, q_prompt.txt)
     perception-test  4 frames a second up to where the answer is shown; the mean likelihood of each option after the question
-                     (frames: MC-ViT; likelihood: `perceptiontest_val_mcppl` of lmms-eval at d730dd4)
-    letters          options by letter; the likeliest wins (lmms-eval at 147ad5c: `egoschema_subset`, `perceptiontest_val_mc`)
-    video-mme, lvbench, longvideobench    letters, in the words of MME-Benchmarks/Video-MME (README at 06c2315), lmms-eval at
-                     75571cf and longvideobench_dataset.py
+                     (frames: MC-ViT; likelihood: `perceptiontest_val_mcppl` of lmms-eval at d730dd4; the benchmark has no own)
+    letters          the options are listed by letter, and the likeliest letter wins (lmms-eval at 147ad5c: `egoschema_subset`
+                     and `perceptiontest_val_mc`)
+    video-mme, lvbench, longvideobench    letters, in the words of each benchmark's authors (MME-Benchmarks/Video-MME, README at
+                     06c2315), of lmms-eval at 75571cf (LVBench has no prompt of its own), and of LongVideoBench's
+                     longvideobench_dataset.py; frames by the frame rate, since none of them has a number of its own
 
-Differs from the papers, whose appendix we have not read: galleries and splits are 1k-A of MSR-VTT and VATEX's validation.
-Differs from the public code: it samples or generates answers and parses them; here likelihoods are computed. EgoSchema's prompt
-is copied exactly, including a missing quotation mark, without the conversation template around it.
+For two-tower models, an option's score is the similarity of the video to question and option, whatever the prompt; letters need
+a language model. Scores of different protocols are not comparable.
+
+Differs from the public code: EgoSchema's samples its answer and reads the score of a Yes in it, 0 if there is none; lmms-eval
+generates letters and parses them. Here all likelihoods are computed, so nothing is sampled and no answer lacks a letter. The
+prompt of EgoSchema is copied exactly, including a missing quotation mark, without the conversation template around it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -96,7 +107,8 @@ def score_options(
 ) -> list[float]:
     """Score each option for an encoded video: by likelihood with a captioner, by similarity with two towers.
 
-    `encoded`: of `encode_video` or `embed_for_answers`.
+    `encoded`: of `encode_video` or `embed_for_answers`. Raises BadInput for a protocol that needs a language model if there is
+    none, and for more options than letters.
     """
     if not isinstance(model, Captioner):
         if not protocol.similarity:

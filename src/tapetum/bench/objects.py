@@ -56,7 +56,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Score proposals from 1 to `most` clusters, and the best object among `clusters`: means over images.
 
-    `corloc`, and where there are masks `abo` and `object_recovery`.
+    `corloc`, and where there are masks `abo` and `object_recovery`. Raises BadInput for images that cannot be read, those with
+    fewer cells than clusters, and where no image has an object.
     """
     if not images:
         raise BadInput("no image has an object to be found; give images with things that are no crowds")

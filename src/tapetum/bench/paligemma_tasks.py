@@ -1,12 +1,14 @@
 """Evaluation of a PaliGemma, or of saved answers, on the papers' transfer tasks (arXiv 2407.07726, 2412.03555).
 
-Answers are appended to a JSON lines file as they arrive, so a stopped evaluation resumes, or is scored again:
+The tasks are in `tapetum.systems.paligemma.transfer.tasks`, their metrics in `tapetum.systems.paligemma.transfer.scores`.
+Answers are appended to a JSON lines file as they arrive, so a stopped evaluation can resume, and can be scored again without
+the model:
 
     {"split": "val", "id": 42000, "answer": "red"}
     {"split": "val2017", "id": 9, "answer": "<loc0012>... cat", "chances": [0.9, ...]}     of each token of a place or mask
 
-`split` may be omitted if only one is scored. The lists that servers take are read too: [{"question_id", "answer"}] of VQA and
-[{"image_id", "caption"}] of COCO.
+`split` may be omitted if only one split is scored. Such files from elsewhere are read too, and so are the lists that servers
+take: [{"question_id", "answer"}] of VQA and [{"image_id", "caption"}] of COCO.
 """
 
 import json
@@ -129,7 +131,10 @@ def make_answers(
 
 
 def read_answers(path: str | Path, examples: Sequence[TransferExample]) -> Answers:
-    """Read answers to examples from a file: JSON lines as `make_answers` writes, or a list in the servers' format."""
+    """Read answers to examples from a file: JSON lines as `make_answers` writes, or a list in the servers' format.
+
+    Raises BadInput for a missing or damaged file, an example without an answer, and answers to other examples.
+    """
     path = Path(path)
     known: dict[str, list[Id]] = {}
     for example in examples:
@@ -199,6 +204,9 @@ def task_scores(options: Any, listener: Listener) -> dict[str, Any]:
     `options` has the fields of `PaliGemmaEvalOptions`. Returns the task, the number of examples, `scores` (rows with name,
     value, low, high, count: the first is the number that papers report; None for NaN; no rows if right answers are hidden), the
     papers' results (`published`), and whether a model answered or a file (`answers`).
+
+    Raises BadInput for an unknown task, missing or damaged files, a missing model, and answers that do not belong to the task's
+    examples.
     """
     task = task_named(options.task)
     if options.noise_boxes and task.metric != "detection":

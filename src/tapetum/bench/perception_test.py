@@ -1,10 +1,14 @@
 """Models of other systems on the Perception Test, by name: point trackers, PaliGemma, networks of `perception_test` itself.
 
+`load_predictors` names them by task, as the option --model of `tapetum eval perception-test` describes.
+
 Video models also provide features over time to its localiser:
 
     NAME           weights with a video encoder, such as mcvit-films: its tokens of each time step, pooled to a small grid
-    motion:NAME    a tracker, such as tapir-nano: a row has (dx, dy, visible) for each point of a grid, in image widths and
-                   heights per second, 0 if it is occluded; the grid is placed again every `SPAN_S` seconds
+    motion:NAME    a tracker, such as tapir-nano: how a grid of points moves from frame to frame
+
+Points are tracked for `SPAN_S` seconds from the grid, then the grid is placed again, so that content that enters the image
+later is tracked too. A row has (dx, dy, visible) for each point: image widths and heights per second, 0 if it is occluded.
 """
 
 import json

@@ -65,7 +65,10 @@ from tapetum.transfer.segmentation import Segmenter, pixel_loss
 
 
 def plan_run(recipe: Any, launch: Launch | None = None) -> Plan:
-    """Plan a run of any recipe; of one in phases that are recipes themselves, phase by phase."""
+    """Plan a run of any recipe; of one in phases that are recipes themselves, phase by phase.
+
+    Raises BadInput for settings that cannot run.
+    """
     parts: Any = getattr(recipe, "phases", None)
     if callable(parts):
         named: Any = parts()

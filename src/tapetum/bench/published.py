@@ -66,7 +66,8 @@ def folder() -> Path:
 def fetch(name: str, progress: Callable[[str, int, int | None], None] = lambda task, done, total: None) -> Path:
     """Fetch a benchmark to this machine unless it is there; return the folder of its pickles.
 
-    `progress` receives a description and bytes.
+    `progress` receives a description and bytes. Raises BadInput for an unknown name, for what `download` raises, a damaged
+    file, and a folder that cannot be written.
     """
     benchmark = find(name)
     place = folder() / name

@@ -2,13 +2,23 @@
 
 The protocol: each frame is resized to 256x256 (Lanczos, aspect ratio not kept) and points are scaled with it. Mode `first`
 queries each track where it is first visible; `strided` queries every visible track at frames 0, 5, 10, ... A video's queries
-are tracked together but scored independently; the benchmark's numbers are means over videos with a visible point.
+are tracked together but scored independently; the benchmark's numbers are means over videos.
 
-Predictions of any tracker are FOLDER/NAME.npz, or all videos in FILE.npz (NAME/tracks, ...) or FILE.pkl (a dict of dicts):
+Unusual: only one video of a file is in memory at a time, and is freed once scored. A video without any visible point has no
+score and is counted as dropped.
+
+The output of any tracker can be scored. Each video has, under its name in the benchmark's file:
 
     tracks     (queries, frames, 2) numbers: x, y in raster pixels of an image of 256x256, whatever the size it was tracked at
     occluded   (queries, frames) bool: True where the point is said to be hidden
-    queries    (queries, 3) frame, x, y, in the order of `sample_queries`; may be left out, else it is checked
+    queries    (queries, 3) frame, x, y, of which the last two are in the same pixels; may be left out, else it is checked
+
+The order of the queries is that of `sample_queries`: in mode first, each track that is ever visible; in mode strided, frame by
+frame. There are three formats:
+
+    FOLDER     NAME.npz for each video, with these arrays
+    FILE.npz   all videos, whose arrays are named NAME/tracks, NAME/occluded, NAME/queries
+    FILE.pkl   a dict of name to a dict of these arrays
 """
 
 import math
@@ -103,6 +113,8 @@ class TapVidPredictions:
 
 def write_predictions(path: str | Path, videos: Mapping[str, Prediction]) -> Path:
     """Write predictions atomically, in the format given by the extension: .npz, .pkl, or a folder without an extension.
+
+    Raises BadInput for another extension, and if it cannot be written.
 
     >>> import tempfile
     >>> made = {"bear": {"tracks": np.ones((2, 3, 2)), "occluded": np.zeros((2, 3), bool)}}
@@ -262,6 +274,8 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, dict[str
 
     Videos are resampled in pairs, so their common variation does not widen the interval. For each headline number, and `aj_rd`
     if both have it: `difference`, `interval` (95 % confidence) and `videos`, the number of videos with a score in both.
+
+    Raises BadInput for results on other videos or in another mode.
     """
     pairs = list(zip(first["per_video"], second["per_video"], strict=False))
     same = len(first["per_video"]) == len(second["per_video"]) and all(a["name"] == b["name"] for a, b in pairs)

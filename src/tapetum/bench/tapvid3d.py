@@ -1,11 +1,15 @@
 """TAPVid-3D (arXiv 2407.05921): scores predictions or a 3D tracker on folders of clips.
 
 Each clip is scored alone, with intrinsics scaled as if the shorter side of its images were 256 pixels long. Clips have equal
-weight within a source, and sources in the average. A prediction that is missing, damaged or of another shape counts as 0.
-Finished clips are saved, so the same command resumes; a clip whose files have changed is scored again.
+weight within a source, and sources in the average, however many clips, frames and tracks they have. A prediction that is
+missing, damaged or of another shape counts as 0 in every number, and is reported.
 
-Differs from the public driver (evaluate_model.py): an exception in the metrics counts as 0 there, and a clip without visible
-points makes the mean NaN, while here it is left out and counted. Damaged ground truth stops the evaluation here.
+Unusual: finished clips are saved in a file, so the same command resumes; a clip whose files have changed is scored again.
+
+Differs from the public driver (evaluate_model.py). There an exception in the metrics also counts as 0, so every score of
+per_trajectory and local_neighborhood is 0; a clip without visible points makes the mean NaN, while here it is left out and
+counted. Here missing or damaged ground truth stops the evaluation before anything is averaged, and official files without
+frames are scored too, since their image sizes are known.
 """
 
 import math

@@ -152,7 +152,10 @@ def evaluate_retrieval(
     most_captions: int = 5,
     progress: Progress = lambda done, total: None,
 ) -> ImageTextRecall:
-    """Compute recall of images by their captions and of captions by their images."""
+    """Compute recall of images by their captions and of captions by their images.
+
+    Raises BadInput if there are no images, one has no caption, or a file cannot be read.
+    """
     if not samples:
         raise BadInput("there are no images with captions; give data that has some")
     for sample in samples:

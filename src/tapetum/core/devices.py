@@ -96,6 +96,8 @@ def choose_device(name: Any) -> Any:
 def find_device(name: Any) -> "torch.device":
     """Find the device of a name (None is the CPU, auto is resolved by `choose_device`), after a test computation on it.
 
+    Raises BadInput for any other name, listing the available devices.
+
     >>> find_device("fpga")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     tapetum.core.errors.BadInput: there is no device 'fpga' to compute on; this machine has cpu...
@@ -135,6 +137,8 @@ def choose_dtype(name: str, device: Any = None) -> str:
 
     It is native to CPUs with AVX512_BF16 or AMX, where it takes a tracker about half the time (docs/evidence/tap-speed.md),
     and on NVIDIA GPUs from capability 8.0 on. Nothing is measured here, so that all runs on a machine give the same numbers.
+
+    Raises BadInput as `find_device`.
 
     >>> choose_dtype("float16"), choose_dtype("auto") in ("float32", "bfloat16")
     ('float16', True)

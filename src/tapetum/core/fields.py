@@ -3,9 +3,12 @@
     def __post_init__(self) -> None:
         check_fields(self, steps="[1, inf)", momentum="[0, 1)", lr="(0, inf)")
 
-Fields of type `Literal` are checked automatically. `check_types` checks configs that come from files against the types of their
-fields. `check_sizes` limits numbers in options, settings and headers: without it, a config with 10^9 layers is built until
-memory runs out.
+Fields of type `Literal` are checked automatically. Relations between fields are left to each config. `check_types`
+checks configs that come from files against the types of their fields.
+
+`check_sizes` limits numbers in options, settings files and configs in weights files: without it, a config with 10^9 layers
+is built until memory runs out. These bounds are far above anything trained now or soon; values within them may still be
+too large for a machine, which `tapetum.core.devices` reports.
 """
 
 import math

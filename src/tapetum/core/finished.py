@@ -70,7 +70,10 @@ def changed_settings(file: Path, settings: Mapping[str, Any], advice: str) -> di
 
 
 def continues_run(file: Path, settings: Mapping[str, Any], out: Path, done: str) -> bool:
-    """Check whether `file` holds the settings of a run into `out` that was interrupted after `done`, such as "2 scenes"."""
+    """Check whether `file` holds the settings of a run into `out` that was interrupted after `done`, such as "2 scenes".
+
+    Raises BadInput if they differ, or cannot be read.
+    """
     changed = changed_settings(file, settings, f"remove {out} or choose another folder")
     if changed:
         had = " ".join(f"--{name} {value}" for name, value in changed.items())

@@ -3,10 +3,16 @@
     for number, result in run_jobs(work, items, make_tool, engine=..., workers=...):
         ...
 
-A tool, such as a network, is made once in each process; results arrive as items finish. If a network processes several items
-together, `work` is a `tapetum.core.batched_work.BatchedWork`. An interruptible job marks each item as done
-(`tapetum.core.finished`). "ray" uses the cluster that `ray.init` finds (RAY_ADDRESS), or this machine; an actor that is lost is
-replaced, and its item assigned again, up to `TRIES` times.
+`engine` "local" with one worker processes the items one after another in this process, with more workers in as many processes;
+"ray" uses the cluster that `ray.init` finds (RAY_ADDRESS), or this machine, with one process per processor. A tool, such as a
+network, is made once in each process. Results arrive as items finish, with the item's number. If a network processes
+several items together, `work` is a `tapetum.core.batched_work.BatchedWork`.
+
+An interruptible job writes its results atomically, each under its own name, and finally a file that marks the item as
+done (`tapetum.core.finished`). The next call then processes only the missing items.
+
+On Ray, each actor makes the tool once. An actor that is lost, with its process or its machine, is replaced, and its item
+assigned again, up to `TRIES` times.
 """
 
 import os

@@ -1,8 +1,12 @@
-"""Users' own classes, by reference, and entry points (docs/guides/bring-your-own.md). Imports no torch.
+"""What other packages bring: users' own classes, by reference, and entry points. Imports no torch.
 
     my_method.py:MyMethod         a class in a file
     my_package.methods:MyMethod   a class in an importable module
-    rotation                      an entry point in the group of its kind (`GROUPS`), such as "tapetum.methods"
+    rotation                      an entry point in the group of its kind, such as "tapetum.methods"
+
+An entry point is found by its group and name. `GROUPS` lists all groups: most hold classes, as above; "tapetum.commands" and
+"tapetum.weights" hold commands and modules (docs/guides/bring-your-own.md, "A package"). tapetum's own package registers its
+sources of clips there, and tapetum-world (packages/world) all that it brings.
 
 Only a reference from the user, in Python or on the command line, is resolved. A reference in a checkpoint or a file of
 weights is never imported: it is compared (`check_recorded`) with the user's reference, or it is the name of an

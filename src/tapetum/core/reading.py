@@ -1,12 +1,17 @@
 """Safe reading of external data: files, JSON, TOML and text that users name or write, and SQLite databases.
 
-    check_database    before opening: SQLite deletes the file that a journal beside it names as super-journal
-    check_schema      before reading: a view, a trigger or a computed column in place of a table runs for as long as it likes
-    scan              while reading: a cyclic tree of pages never ends
+    open_file, read_bytes, read_text    a file that is opened here
+    no_pipe, no_pipes_in                a file that a library opens by name, or in a folder
+    parse_json, parse_toml, read_json   too deep nesting counts as damage
+    check_length                        texts for tokenizers: prompts, questions, options, labels, captions
+    check_database                      before opening: SQLite deletes the file that a journal beside it names as super-journal
+    check_schema                        before reading: a view, a trigger or a computed column in place of a table runs for as
+                                        long as it likes
+    scan                                while reading: a cyclic tree of pages never ends
 
 A pipe, a socket or a device, which may never begin or never end, is refused before anything waits for it, unless it comes from
 a shell's <(command) and the caller allows that. Errors are OSError and ValueError, as those of `open` and `json`, because the
-caller knows best what was expected. `tests/hostile/test_reading.py` finds code that bypasses this module.
+caller knows best what was expected, and reports it. `tests/hostile/test_reading.py` finds code that bypasses this module.
 """
 
 import errno
@@ -117,7 +122,10 @@ def read_bytes(path: _Name, most: int | None = None, *, pipes: bool = False) -> 
 
 
 def read_text(path: _Name, encoding: str = "utf-8", errors: str = "strict", most: int = MOST_TEXT) -> str:
-    """Read a whole text file; all kinds of line ends become Python's."""
+    """Read a whole text file; all kinds of line ends become Python's.
+
+    Raises OSError as `read_bytes`, and ValueError if it is not text.
+    """
     text = read_bytes(path, most).decode(encoding, errors)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 

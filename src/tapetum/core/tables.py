@@ -142,7 +142,8 @@ _TRUTH = {"true": "1", "false": "0"}
 def save(value: Value, path: str | os.PathLike[str], formats: Formats[Value], what: str) -> Path:
     """Write `value` to `path`, in the format of its extension: under a temporary name, flushed to disk, then renamed.
 
-    `what` names such values in messages, in the plural.
+    `what` names such values in messages, in the plural. Raises BadInput for another extension or a path that cannot be
+    written, MissingExtra if a format needs an extra.
     """
     path = named_path(path)
     data = _format(path, formats, what)[0](value)

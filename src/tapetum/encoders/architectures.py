@@ -84,6 +84,8 @@ def architecture(name: str, **changes: Any) -> Architecture:
     """Look up an architecture by name, with some fields of its config changed; `image_size` also changes the preprocessing.
 
     The name is one of `names()`, or that of another library: timm:vit_tiny_patch16_224, torchvision:resnet50.
+
+    Raises BadInput for an unknown name or field.
     """
     known = _named()
     if is_reference(name, "encoder") and name not in known:

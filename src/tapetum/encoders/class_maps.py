@@ -5,11 +5,13 @@
     region: places where e is above SHARE of its peak, of these the connected part with the largest sum
     score: logistic of log-odds of (e of the whole image) x (peak of e)
 
-Sides are multiples of the stride plus 1: strided convolutions then pad both ends alike. SHARE, sides and the score's constants
-are fitted for efficientnet-lite2 and photographs with one main thing (docs/evidence/photos.md).
+W and b, fitted to the mean of the map, are applied to each of its cells (class activation maps: Zhou et al., arXiv 1512.04150).
+Sides are multiples of the stride plus 1: strided convolutions then pad both ends alike, so that the outer cells lie on the
+outer pixels. SHARE, sides and the score's constants are fitted for efficientnet-lite2 and photographs with one main thing
+(docs/evidence/photos.md).
 
-Differs from class activation maps (Zhou et al., arXiv 1512.04150): probabilities, several sizes, and q, without which a wide
-noun such as "dog", 118 of 1,000 classes, is a little everywhere.
+Differs from the paper: probabilities instead of logits, several sizes, and the subtraction of q, without which a wide noun such
+as "dog", 118 of 1,000 classes, is a little everywhere.
 """
 
 import math
@@ -75,7 +77,10 @@ class DenseProbabilities:
     whole: Float[Tensor, " k"]
 
     def of(self, classes: Sequence[int]) -> ThingMap:
-        """Compute the map of a thing, which is any of these classes."""
+        """Compute the map of a thing, which is any of these classes.
+
+        Raises BadInput for no classes and for numbers that are no class.
+        """
         numbers = sorted(set(classes))
         if not numbers or not 0 <= numbers[0] <= numbers[-1] < len(self.whole):
             raise BadInput(f"classes are {numbers[:5]}; give one or more of 0 to {len(self.whole) - 1}")
@@ -91,7 +96,10 @@ class DenseProbabilities:
 
 @torch.inference_mode()
 def dense_probabilities(encoder: Encoder, image: UInt8[np.ndarray, "h w 3"]) -> DenseProbabilities:
-    """Compute the softmax of an encoder's classifier at every place of an image, for each of `SIDES`."""
+    """Compute the softmax of an encoder's classifier at every place of an image, for each of `SIDES`.
+
+    Raises BadInput if the encoder has no classifier or its classifier does not read the mean of its last map.
+    """
     if not isinstance(encoder, ConvolutionalEncoder) or encoder.head is None:
         raise BadInput(
             f"a {type(encoder).__name__} does not classify the mean of a map; give a convolutional network with a classifier, "

@@ -2,11 +2,16 @@
 
     ids -> token embedding * sqrt(width) -> blocks of (attention, gated MLP) -> norm -> the same embedding, transposed -> logits
 
+It takes embedded tokens, so that others (images, frames) may be mixed with those of text, and external attention masks.
 Positions are rotary (arXiv 2104.09864) in Gemma's layout, where channel i of a head is rotated with channel i + half; the
-MLP is GEGLU (2002.05202). In the weights' precision: products, sums and the residual stream. In float32: norms, rotary
-positions, and the attention's soft cap and softmax.
+MLP is GEGLU (2002.05202). Query, key and value are one linear layer, gate and up another: a step of one token is limited by
+reading weights and by the number of calls.
 
-Differs from the papers: initial weights have a variance of one over the number of inputs, including the token embedding.
+In the weights' precision: products, sums and the residual stream. In float32: norms, rotary positions, and the attention's
+soft cap and softmax.
+
+Differs from the papers: no embedding of a token's position or kind; initial weights have a variance of one over the number of
+inputs, including the token embedding.
 """
 
 import torch
@@ -169,6 +174,9 @@ class Decoder(nn.Module):
             causal: without a mask, tokens attend to themselves and earlier ones, in local blocks within the window; else all
                 to all, in local blocks too.
             cache: earlier tokens, which are also attended to; x is added to them.
+
+        Raises:
+            BadInput: the tokens do not fit the cache.
         """
         earlier = 0 if cache is None else cache.length
         count = x.shape[1]

@@ -1,6 +1,8 @@
 """EfficientNet-Lite: EfficientNet for small machines (arXiv 1905.11946, table 1; the changes of the Lite networks are in their
 authors' public code, https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite).
 
+Inverted residual blocks: channels are expanded six times, filtered separately (depthwise), and projected back.
+
     block   x --1x1, x6--norm, ReLU6--depthwise--norm, ReLU6--1x1--norm--+-->
             \\______________ where size and channels stay ________________/
 

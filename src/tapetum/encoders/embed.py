@@ -45,7 +45,10 @@ class Embedder(Protocol):
     """Frames of a video are taken together, so that an array (n, h, w, 3) is a video and not n images."""
 
     def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
-        """Make the pieces of a file, or of a video in memory, which counts as an image if it has one frame."""
+        """Make the pieces of a file, or of a video in memory, which counts as an image if it has one frame.
+
+        Raises BadInput: it cannot be read, or has nothing that the network can use.
+        """
         ...
 
     def prepare(self, frame: UInt8[np.ndarray, "h w 3"]) -> Tensor:
@@ -119,7 +122,10 @@ def check_not_sound(path: Path | Video, known: str = "images, as hip-nano does")
 
 
 def frames_of(path: Path | Video) -> Iterator[tuple[float | None, float | None, UInt8[np.ndarray, "h w 3"]]]:
-    """Yield start, stop (seconds) and frame of an image (once, with None), or of the middle of every second of a video."""
+    """Yield start, stop (seconds) and frame of an image (once, with None), or of the middle of every second of a video.
+
+    Raises BadInput if the file cannot be read, or has only sound.
+    """
     if is_image(path):
         yield None, None, open_video(path)[0]
         return
@@ -178,7 +184,10 @@ class ClipEmbedder(EncoderEmbedder):
         self.watch, self.frames, self.tubelet = watch, frames, tubelet
 
     def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
-        """Make the pieces of a file; those of a video are encoded one by one, because many prepared ones fill the memory."""
+        """Make the pieces of a file; those of a video are encoded one by one, because many prepared ones fill the memory.
+
+        Raises BadInput if it cannot be read, or has only sound.
+        """
         if is_image(path):
             yield from super().pieces(path)
             return

@@ -1,11 +1,15 @@
 """Encoders: built with random weights, loaded from our files, converted from other libraries, saved.
 
 Our files are safetensors files whose header has family, config and preprocessing as JSON under the key "encoder". No code
-in a file is run. A table of `architectures.SOURCES` is a module, or an object, with two functions; some have a third:
+in a file is run. For everything else that can stand for an encoder see `tapetum.encoders.references`.
 
-    describe(architecture, state) -> (Architecture, state) or None   what the weights are, with their usual names; None: unknown
+A table of `architectures.SOURCES` is a module, or an object, with two functions; some have a third:
+
+    describe(architecture, state) -> (Architecture, state) or None   what the weights are, with their usual names
     rows(encoder) -> list of NameRow                                 the table of names for what it describes
     candidates(state) -> iterator of str                             models that weights without a name may be of
+
+If the module does not know such a network, `describe` returns None and the next one is asked.
 """
 
 import json
@@ -52,6 +56,9 @@ def build(name: str, seed: int = 0, **changes: Any) -> Encoder:
         name: one of `tapetum.encoders.names()`.
         seed: of the weights; torch's own random state is not changed.
         changes: fields of the config, such as classes=10, or for a ViT image_size=(96, 96).
+
+    Raises:
+        BadInput: the name or a field is unknown, or the values are incompatible.
     """
     return make(architecture(name, **changes), seed)
 
@@ -196,6 +203,9 @@ def load(
             `tapetum pretrain`.
         device: where to put it; None is the CPU.
         dtype: of the weights; None is float32.
+
+    Raises:
+        BadInput: the file cannot be read, holds something else, or its tensors do not fit its config.
     """
     name = os.fspath(name_or_path)
     path = named_path(name)

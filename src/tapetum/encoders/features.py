@@ -92,7 +92,8 @@ class Encoder(nn.Module):
     ) -> Float[Tensor, "b 3 H W"]:
         """Resize, crop and normalise images (red, green, blue; 0..255) as the weights' preprocessing says.
 
-        Images in a list may differ in size. The result is float32 on the encoder's device.
+        Images in a list may differ in size. The result is float32 on the encoder's device. Raises BadInput for images of
+        another kind or shape.
         """
         device = next(self.parameters()).device
         if isinstance(images, (list, tuple)):
@@ -151,7 +152,10 @@ _PREPARED = "give floats (images, 3, rows, columns) on its device, as its method
 def prepare(
     images: UInt8[Tensor, "b h w 3"] | np.ndarray, how: Preprocessing, device: torch.device | None = None
 ) -> Float[Tensor, "b 3 H W"]:
-    """Resize, crop and normalise uint8 images; resized values are rounded to integers, as in image files."""
+    """Resize, crop and normalise uint8 images; resized values are rounded to integers, as in image files.
+
+    Raises BadInput for images of another kind or shape.
+    """
     from tapetum.core.devices import send_to_device
     from tapetum.types.checks import unmasked
 

@@ -1,5 +1,9 @@
 """Networks of others as encoders: any module from images to vectors; any model of timm, and some of transformers, by name.
 
+    wrap(module, size)      a module of your own in Python; the class of one is taken as it is: my_net.py:MyNet
+    timm:NAME               what no table of ours has: timm's features, pooled vector and preprocessing, without its classifier
+    folder of transformers  whose model_type is one of `config.OF_TRANSFORMERS`, likewise
+
 What such a module returns says what it is: (n, d) are vectors, (n, t, d) tokens, (n, d, h, w) a map. Of tokens the last fill
 the largest grid in the shape of the image, and those before it are class token and registers. timm's pyramids, such as Swin's,
 have a map a stage.
@@ -168,7 +172,10 @@ class LibraryNet(WrappedEncoder):
         return Output(out.last_hidden_state, out.pooler_output, prefix=0)
 
     def watch(self, videos: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b n d"]:
-        """Compute the tokens of videos of prepared frames by V-JEPA 2, tubelet by tubelet, each row by row."""
+        """Compute the tokens of videos of prepared frames by V-JEPA 2, tubelet by tubelet, each row by row.
+
+        Raises BadInput for another network, and for videos of another shape.
+        """
         network: Any = self.network
         if self.config.model != "vjepa2":
             raise BadInput(f"{self.config.model} takes images, and no videos; load V-JEPA 2, such as vjepa2-large")
@@ -262,7 +269,10 @@ def timm_preprocessing(name: str) -> Preprocessing | None:
 
 
 def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architecture, Mapping[str, Tensor]] | None:
-    """Describe a model that a library computes itself, and its weights without a classifier; None for one it has not."""
+    """Describe a model that a library computes itself, and its weights without a classifier; None for one it has not.
+
+    Raises BadInput for a name that timm does not have, and MissingExtra if the library is not installed.
+    """
     if isinstance(architecture, str):
         cfg = _timm().get_pretrained_cfg(_checked(architecture)) or _timm().models.PretrainedCfg()
         cfg = cfg.to_dict()

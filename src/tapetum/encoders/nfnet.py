@@ -1,14 +1,15 @@
-"""NFNet: a residual network without normalisation (arXiv 2102.06171, section 4; weight standardisation: 2101.08692, 4.3).
+"""NFNet: a residual network without normalisation (High-Performance Large-Scale Image Recognition Without Normalization, arXiv
+2102.06171, section 4; the scaled weight standardisation is that of arXiv 2101.08692, section 4.3).
 
-Every filter is standardised to mean 0 and variance 1 / fan-in, an activation is multiplied by the gain that preserves the
-variance of a standard normal input, and each block divides its input by its expected standard deviation (times `beta`), whose
-square grows by alpha^2 with each block of a stage.
+Fixed scaling replaces batch norm: every filter is standardised to mean 0 and variance 1 / fan-in, an activation is multiplied
+by the gain that preserves the variance of a standard normal input, and each block divides its input by its expected standard
+deviation (times `beta`), whose square grows by alpha^2 with each block of a stage.
 
     block   x --gelu-- * beta --+--1x1--3x3--3x3--1x1-- squeeze-excite -- * 2 * skip gain * alpha --+-->
                                 \\__ mean of 2x2, 1x1, where the size changes; else x itself ________/
 
-Differs from the paper: 1e-5 is added to the variance, as in timm; the public JAX code clamps variance times fan-in to 1e-4 or
-more. Dropout and stochastic depth are not included.
+Differs from the paper: 1e-5 is added to the variance to avoid division by 0, as in timm; the public JAX code instead clamps
+variance times fan-in to at least 1e-4. Dropout and stochastic depth, used in the paper's training, are not included.
 """
 
 import torch

@@ -1,13 +1,16 @@
-"""References: one string that identifies an encoder, everywhere in the library and its commands (docs/guides/weights.md).
+"""References: one string that identifies an encoder, the same everywhere in the library and its commands.
 
     efficientnet-lite0         published weights, by name (`tapetum weights list`)
     mine.safetensors, run/     a file that `save` wrote; the folder of a run of tapetum pretrain or train odin
-    facebook/dinov2-small      a repository fetched from the Hub; or a folder in its layout (`tapetum.encoders.folders`)
+    facebook/dinov2-small      a repository fetched from the Hub: tapetum weights fetch OWNER/NAME
+    dinov2-small/              a folder in repository layout, of transformers, timm or open_clip (`tapetum.encoders.folders`)
     own.pth                    a state dict of timm or torchvision, if the names and shapes of its tensors are unambiguous
-    timm:NAME=FILE             a state dict of timm's model NAME; also torchvision:NAME=FILE, my_net.py:MyNet=FILE
-    timm:NAME, random:NAME     timm's own pretrained weights; random weights of an architecture, resnet-50 or timm:NAME
+    timm:NAME=FILE             a state dict of timm's model NAME; also torchvision:NAME=FILE
+    my_net.py:MyNet=FILE       weights or a state dict of your own encoder or module, with its class (tapetum.core.plugins)
+    timm:NAME                  timm's own pretrained weights of that name, fetched by timm (the extra `encoders`)
+    random:NAME                random weights of an architecture: resnet-50, or another library's, timm:vit_tiny_patch16_224
 
-No code in a file is run: only safetensors, or pickles of tensors alone.
+`load` accepts all of them, and so does `tapetum.load`. No code in a file is run: only safetensors, or pickles of tensors alone.
 """
 
 import os

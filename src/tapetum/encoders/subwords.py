@@ -7,6 +7,8 @@
 
 A tower that is pooled by the mean treats token 0 as padding, so it must not represent any text. In a SentencePiece model
 without padding it is the unknown piece, which such a tower then ignores.
+
+Sources: BERT (arXiv 1810.04805), SentencePiece (arXiv 1808.06226). WordPiece and tokenizer.json need the library `tokenizers`.
 """
 
 from pathlib import Path

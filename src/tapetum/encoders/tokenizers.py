@@ -1,16 +1,21 @@
 """Tokenizers of text encoders: SigLIP, SigLIP 2, TIPSv2 (SentencePiece) and CLIP, PE (byte-level pairs). Imports no torch.
 
+A text becomes ids in four steps: normalised, cut into pieces, between a begin and an end token, padded to one length.
+
     kind      normalised                                   begin  end    pad  length        source
     siglip    lower case, no punctuation, single spaces    -      1      1    64 (or 16)    arXiv 2303.15343, its public code
     siglip2   lower case                                   -      1      0    64            arXiv 2502.14786, its demo
     tipsv2    lower case                                   -      -      0    64            arXiv 2604.12012, its public code
     clip      lower case, single spaces (NFC)              49406  49407  0    77 (PE: 32)   arXiv 2103.00020
 
-Too long texts are cut and still finish with the end token. Padding always reaches the full length: SigLIP reads the last
-position and masks nothing.
+Users' own tokenizers, for text towers that are trained here, are in `tapetum.encoders.subwords`.
 
-Differs from the public code: open_clip also repairs wrongly decoded text and HTML (ftfy); transformers 5.24 removes "_" for
-SigLIP where the original inserts a space, and pads CLIP with its end token, without effect.
+Texts that are too long are truncated at the end and still finish with the end token. Padding always reaches the full length:
+SigLIP reads the last position and masks nothing, so ids of another length give another vector.
+
+Differs from the public code: open_clip also repairs wrongly decoded text and HTML entities (ftfy) before the steps above;
+transformers 5.24 removes "_" for SigLIP where the original inserts a space, and pads CLIP with its end token (without effect,
+because attention is causal and the vector is read at the first end token).
 """
 
 import json

@@ -5,9 +5,16 @@
     towers.embed_texts(["a cat", "ein Hund"])      (m, d), rows of unit length
     towers.logits(images, texts)                   (n, m), scaled cosines and for SigLIP the bias
 
-Text towers: CLIP's (arXiv 2103.00020: causal, read at the end token), SigLIP's (2303.15343, 2502.14786: bidirectional, read at
-the last token, with a head), TIPSv2's (2604.12012) and BERT as in LongViViT (1810.04805; 2312.07395, section 3), both
-bidirectional, mean of the tokens. BERT's embedding of the first segment type is part of the positions.
+`from_state` with the config of a CLIPModel or SiglipModel returns a `Towers`. It is an image encoder like any other, whose
+features are those of its image tower, before CLIP's projection. The same on tensors, with gradients: `image_vectors`,
+`text_vectors`, `compare`. The tokenizer comes with a folder of weights, and is stored in files that `save` writes.
+
+The text tower is a small text transformer: CLIP's (causal, read at the end token), SigLIP's (bidirectional, read at the last
+token, with a head), TIPSv2's (bidirectional, mean of its tokens) and BERT as in LongViViT (bidirectional, mean of its tokens).
+
+Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), SigLIP 2 (arXiv 2502.14786), LongViViT (arXiv 2312.07395, section
+3), TIPSv2 (arXiv 2604.12012), BERT (arXiv 1810.04805; its embedding of the first segment type, equal for all tokens, is part of
+the positions).
 """
 
 import math
@@ -193,7 +200,10 @@ class Towers(Encoder):
         return torch.from_numpy(self.tokenizer(texts)).to(self.logit_scale.device)
 
     def embed_images(self, images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Float32[np.ndarray, "n d"]:
-        """Compute unit-length vectors of images of any size."""
+        """Compute unit-length vectors of images of any size.
+
+        Raises BadInput for images of another kind or shape.
+        """
         vectors = [self._no_vectors()]
         with self._inference():
             for start in range(0, len(images), _TOGETHER):
@@ -203,13 +213,19 @@ class Towers(Encoder):
         return _as_numpy(vectors)
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n d"]:
-        """Compute unit-length vectors of texts."""
+        """Compute unit-length vectors of texts.
+
+        Raises BadInput if an item is no text, or the weights have no tokenizer.
+        """
         ids = self.tokenize(texts)
         with self._inference():
             return _as_numpy([self._no_vectors(), *(self.text_vectors(part) for part in ids.split(_TOGETHER))])
 
     def logits(self, images: Sequence[UInt8[np.ndarray, "h w 3"]], texts: Sequence[str]) -> Float32[np.ndarray, "n m"]:
-        """Compute the logits of every image with every text: softmax over texts for CLIP, a sigmoid each for SigLIP."""
+        """Compute the logits of every image with every text: softmax over texts for CLIP, a sigmoid each for SigLIP.
+
+        Raises BadInput as `embed_images` and `embed_texts` do.
+        """
         cosines = torch.from_numpy(self.embed_images(images) @ self.embed_texts(texts).T)
         with torch.inference_mode():
             return self.scaled(cosines.to(self.logit_scale.device)).float().cpu().numpy()

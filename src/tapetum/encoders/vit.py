@@ -1,10 +1,14 @@
-"""The vision transformer (arXiv 2010.11929) and its relatives: DeiT III, DINO, DINOv2, DINOv3, MAE, CLIP, SigLIP.
+"""The vision transformer (arXiv 2010.11929) and its relatives: DeiT III, DINO, DINOv2 with registers, DINOv3, MAE, CLIP,
+SigLIP.
 
     image -> patches + positions -> [class token, registers, grid] -> (norm) -> blocks -> norm -> tokens -> pooled (-> head)
 
-Learned positions are interpolated as in the source for images of other sizes. For every source, `tokens` are after the last
-norm; transformers' CLIPVisionModel returns them before it. If the norm is on the pooled vector, as with timm's
-global_pool="avg", tokens are the output of the last block.
+Images may have any size whose sides are multiples of the patch; learned positions are interpolated as in the source, and
+rotary ones (`tapetum.layers.patches`) are computed for the image's grid.
+
+For every source, `tokens` are after the last norm; transformers' CLIPVisionModel returns them before it (its `pooler_output`
+is normalised, and equals `pooled`). If the norm is on the pooled vector, as with timm's global_pool="avg", tokens are the
+output of the last block.
 
 Differs from the papers: masking (MAE, DINOv2) is not part of an encoder; the mask tokens of their files are omitted.
 """
@@ -119,7 +123,10 @@ class ViT(Encoder):
         hidden: Bool[Tensor, "b cells"] | None = None,
         mask_token: Float[Tensor, " d"] | None = None,
     ) -> Features:
-        """Encode prepared images, with `mask_token` in place of `hidden` patches (`embed`)."""
+        """Encode prepared images, with `mask_token` in place of `hidden` patches (`embed`).
+
+        Raises BadInput if the patches do not divide the images.
+        """
         x, grid = self.embed(images, hidden, mask_token)
         rotary = self.rotation(grid)
         for block in self.blocks:

@@ -1,13 +1,16 @@
 """Checkpoints that survive a crash at any moment, without pickle.
 
-A checkpoint is a folder of safetensors files, a state.json and a manifest with the SHA-256 of each:
+A checkpoint is a folder of safetensors files, a state.json and a manifest with the SHA-256 of each. It is written under
+a temporary name and appears by a single rename:
 
     checkpoints/tmp-step_00000500/   files written, each fsynced
                                      manifest.json written and fsynced, folder fsynced
     checkpoints/step_00000500/       renamed; parent fsynced
 
-So a folder named step_... is complete unless the disk damages it later, which its checksums reveal. Either the main process
-writes all (`save`), or each process a part (`tapetum.train.sharded`).
+So a folder named step_... is complete unless the disk damages it later, which its checksums reveal.
+
+Either the main process writes one file for the model, each average and each optimiser (`save`), or each process writes one
+(`tapetum.train.sharded`).
 """
 
 import hashlib

@@ -6,9 +6,12 @@ the sigmoid loss (SigLIP, arXiv 2303.15343, eq. 1 and section 3.3).
     process 0   q_0 . [k_0 k_1]   -> mean over its own b rows        the mean over the processes, which a run minimises,
     process 1   q_1 . [k_0 k_1]   -> mean over its own b rows        is the loss of the joint batch of 2 b rows
 
-The sigmoid loss needs only one block (b, b) at a time. Tasks that use these must set `joint_batch = True`.
+Each process holds only its own rows of the similarity matrix, (b, world * b); for the sigmoid loss, which needs no sum over a
+row, one block (b, b) at a time. Rows are normalised to unit length here. Tasks that use these must set `joint_batch = True`
+(`tapetum.train.Task`).
 
-Differs from the public code of CLIP: the gradient reaches the gathered keys in the processes that they come from.
+Differs from the public code of CLIP: the gradient reaches the gathered keys in the processes that they come from, so nothing
+is lost and no factor for the number of processes is needed.
 """
 
 import math

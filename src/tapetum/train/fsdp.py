@@ -5,9 +5,14 @@
     process 1: last rows   --+   (all-gather)                 +-> process 1: last rows' gradients  --> last rows
                                                     (reduce-scatter, mean)
 
-Source: PyTorch FSDP (arXiv 2304.11277) in torch's second form, `fully_shard`; hybrid sharding (`TrainConfig.replicas`), section
-3.2.2. The main process builds the whole model on the host, the others without values; each gets its rows, one tensor after the
-other. The rest of the loop uses `process_group` only: importing torch's FSDP2 takes seconds, which other runs avoid.
+With `TrainConfig.replicas` the processes form a mesh of two axes (HSDP): each row of the mesh holds one sharded model, and
+gradients are then averaged over the rows (all-reduce of the shards).
+
+Source: PyTorch FSDP (arXiv 2304.11277) in torch's second form, `fully_shard`, which shards every parameter separately; hybrid
+sharding, section 3.2.2.
+The main process builds the whole model on the host, the others without values; each gets its rows, one tensor after the other.
+Checkpoints hold whole tensors, so any number of processes, with DDP or FSDP, may resume from them.
+The rest of the loop accesses it through `process_group` only: importing torch's FSDP2 takes seconds, which other runs avoid.
 """
 
 import warnings

@@ -6,9 +6,11 @@ With x_r and L_r the tensor and the loss of process r, and L the sum of all L_r:
     all_reduce    y = x_0 + x_1 + ... in every process       dL/dx_r = the sum over s of dL_s/dy
     shift         y = x_(r - 1) in process r, a ring         dL/dx_r = dL/dy of process r + 1
 
-A run minimises the mean of the processes' losses: make a joint loss the mean over a process's own rows (each against the rows
-of all), or the same value in all. With one process, outside of a run, and in `Task.evaluate`, all are the identity. All
-processes must make the same calls, with tensors of one shape.
+A run minimises the mean of the processes' losses, because DDP and FSDP2 average gradients. So a loss over the joint batch
+needs no factor: make it the mean over a process's own rows (each against the rows of all), or the same joint value in all.
+
+With one process, outside of a run, and in `Task.evaluate` (which only the first process runs), all are the identity.
+All processes must make the same calls, with tensors of one shape. Higher-order gradients are supported.
 """
 
 from typing import Any

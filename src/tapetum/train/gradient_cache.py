@@ -1,14 +1,17 @@
-"""Accumulation for a loss over all embeddings of a step, as if the batch were not divided (GradCache, arXiv 2101.06983, 3).
+"""Accumulation for a loss over all embeddings of a step, as if the batch were not divided.
+
+Source: "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup" (GradCache, arXiv 2101.06983, section 3).
 
     1  micro-batches --embed, nothing kept--> embeddings e of the whole step
     2  e, and those of other processes --joint loss--> loss, d loss / d e
     3  each micro-batch --embed again--> e_i, backward from d loss / d e_i; with the last one, the joint loss's own parameters
 
-Each pass over a micro-batch is seeded by its first sample, so dropout is replayed.
+Dropout and generators are replayed: each pass over a micro-batch is seeded by its first sample. Memory holds one
+micro-batch's activations plus all inputs and embeddings; the cost in time is one extra forward pass.
 
 Differs from the paper: under DDP, all backward passes of step 3 except the last skip the gradient exchange, and the joint
-loss is computed a second time with the last, so that every parameter takes part in the pass that exchanges. A model that does
-not reproduce the embeddings of step 1 is refused, not trained on wrong gradients.
+loss is computed a second time with the last, so that every parameter takes part in the pass that exchanges. The embeddings
+of step 3 are compared with those of step 1: a model that does not reproduce them is refused, not trained on wrong gradients.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -44,6 +44,8 @@ def open_loggers(
     """Open the loggers with these names, and TensorBoard's if `tensorboard` is set and its package is installed.
 
     They are told the folder of the run, how many steps were done before, and the run's settings as JSON values.
+
+    Raises MissingExtra if the package of a logger is missing, and TapetumError if its service refuses.
     """
     kinds: dict[str, Any] = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger}
     made: dict[str, Logger] = {name: kinds[name](out, start, settings) for name in names}

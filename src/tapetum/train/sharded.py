@@ -5,8 +5,11 @@
     state.json               process 0, once all parts are there
     manifest.json            written last; without it the checkpoint does not count
 
-The format is DCP's for Hugging Face, without pickle. Names in the parts combine the file names of a whole checkpoint with the
-tensor names in them: model/NAME, ema/NAME, optimizer/NAME/exp_avg.
+DCP decides who writes what, copies it to the host (pinned memory, from a GPU), writes in a thread, and reads any number of
+parts into any number of processes, each reading the rows it needs. The format is DCP's for Hugging Face, without pickle.
+
+Names in the parts combine the file names of a whole checkpoint with the tensor names in them: model/NAME, ema/NAME,
+optimizer/NAME/exp_avg.
 """
 
 import dataclasses

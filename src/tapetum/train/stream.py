@@ -1,13 +1,15 @@
 """The stream of samples: their order, their distribution over processes, and the workers that make them.
 
-Step s takes `batch_size` samples starting at s * batch_size, cut into micro-batches of consecutive samples, dealt in this order
-to the processes, then to the accumulated micro-batches:
+A run is one long stream of samples numbered 0, 1, 2, ...; step s takes `batch_size` samples starting at s * batch_size, cut
+into micro-batches of consecutive samples, dealt in this order to the processes, then to the accumulated micro-batches:
 
     step 0, 8 samples, 2 processes x 2 micro-batches        step 0, 8 samples, 1 process x 4 micro-batches
       process 0:  [0 1]         [4 5]                         process 0:  [0 1]  [2 3]  [4 5]  [6 7]
       process 1:         [2 3]         [6 7]
 
-Before a sample is made, all global generators are seeded by (seed, number), so workers and prefetching cannot affect a result.
+so every way to divide the work sees the same micro-batches. A sample's content depends only on its number: before it is
+made, all global generators are seeded by (seed, number). So workers and prefetching cannot affect a result, and a resumed
+run needs only its step, no generator state.
 """
 
 import multiprocessing

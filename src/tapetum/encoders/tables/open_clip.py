@@ -1,10 +1,15 @@
-"""Names of open_clip's pairs of towers (`open_clip_config.json`, `open_clip_model.safetensors`; open_clip 3.3.0), to ours.
+"""Names of open_clip's pairs of towers (`open_clip_config.json`, `open_clip_model.safetensors`), to ours.
+
+One layout for CLIP of OpenAI, LAION, DataComp and MetaCLIP, for mirrors of SigLIP and, with a timm tower, for others:
 
     CLIP             visual.*                      text at the top level: token_embedding, transformer.resblocks.*, ln_final
     CustomTextCLIP   visual.* or visual.trunk.*    text.*; the towers of SigLIP end in a bias of all logits, and the head of a
                                                    trunk that timm computes, as of PE-Core (arXiv 2504.13181), projects images
 
 Matrices that open_clip multiplies from the right (`visual.proj`, `text_projection`) are our linear layers, transposed.
+
+Sources: open_clip 3.3.0, with whose models these are compared; CLIP (arXiv 2103.00020), LAION's (2212.07143), DataComp
+(2304.14108).
 """
 
 from collections.abc import Mapping

@@ -35,7 +35,10 @@ _INTERPOLATIONS: dict[Any, Literal["bilinear", "bicubic"]] = {
 
 
 def of_timm(cfg: Mapping[str, Any], name: str) -> Preprocessing:
-    """Read timm's pretrained_cfg of a model, as timm's `resolve_data_config` does."""
+    """Read timm's pretrained_cfg of a model, as timm's `resolve_data_config` does.
+
+    Raises BadInput for settings that tapetum does not support.
+    """
     channels, rows, columns = cfg["input_size"]
     mode = cfg.get("crop_mode") or "center"
     if channels != 3 or mode not in ("center", "squash"):

@@ -4,11 +4,15 @@
                           added.
     convolutional         bottom: beside the first convolution. Middle: beside the first convolution of each stage, but in the
                           last after its end: four in all. In series: after the first norm (and activation), after the blocks.
-                          Bottlenecks stand after a block where 1x1 convolutions are beside.
+                          What stands after a block where 1x1 convolutions are beside is a bottleneck: C x C numbers there would
+                          be a fifth of a ResNet-50.
     all                   top: on the pooled vector.
 
-The paper has no EfficientNet-Lite: of its seven stages, those that halve the image count, and the last for the end. Networks of
-this package declare their places (`adapter_addresses()`, `AdapterNames`), as any trunk can; a table has those of others.
+The paper has no EfficientNet-Lite: of its seven stages, those that halve the image count, and the last for the end.
+
+Networks of this package declare where adapters fit (`adapter_addresses()`, `AdapterNames`), as any trunk can; those of timm and
+torchvision are in a table by class name, so that neither is imported. A site is a place with its sizes, found by passing an
+image through the trunk once.
 """
 
 import re
@@ -222,7 +226,10 @@ def example_for(trunk: nn.Module) -> Tensor:
 
 
 def observe(frozen: nn.Module, example: Any) -> dict[str, Passed]:
-    """Pass an example (a tensor, or a tuple of arguments) through a frozen copy and record each module's inputs and outputs."""
+    """Pass an example (a tensor, or a tuple of arguments) through a frozen copy and record every module's inputs and outputs.
+
+    Raises BadInput if the trunk does not take it.
+    """
     passed: dict[str, Passed] = {}
 
     def note(name: str) -> Callable[..., None]:

@@ -161,8 +161,9 @@ def read_lerobot_demos(
 ) -> Demonstrations:
     """Read the demonstrations of a data set, or of the episodes and the camera given in an address.
 
-    Frames are resized to squares of the preprocessing's height, as it resizes them. `own` is the state, or the `columns` for a
-    camera, one beside the other.
+    Frames are resized to squares of the preprocessing's height, as it resizes them. `own` is the state, or the `columns` for
+    a camera, one beside the other. Raises BadInput for a set without actions, camera or columns, and for values that are not
+    finite.
     """
     from tapetum.encoders.features import prepare
     from tapetum.systems.adapters.data import square

@@ -1,12 +1,17 @@
-"""Files of adapters: safetensors whose header has, as JSON under the key "adapter",
+"""Files of adapters.
 
+They are safetensors whose header says, as JSON under the key "adapter", to which trunk they belong and where they sit:
+
+    format          1
+    name            of the adapter
     trunk           sha256 of weights and buffers; class; name or path under which `tapetum.load` finds it, if that is known
     preprocessing   what is done to images before the trunk sees them
     sites           address and sizes of each adapter: a file does not depend on what presets mean today
+    trained_on      words
     head            sizes of what follows the trunk (a classifier, a policy), if that is in the file too
 
-and format, name and trained_on. Tensors are named ADDRESS.LAYER ("blocks.5.mlp.up.weight"; "pooled.up.weight"), "head.LAYER".
-A file is refused for another trunk or other preprocessing. No code in a file is run.
+Tensors are named ADDRESS.LAYER ("blocks.5.mlp.up.weight", of the pooled vector "pooled.up.weight"), those of a head
+"head.LAYER". A file is refused for another trunk or other preprocessing. No code in a file is run.
 """
 
 import json
@@ -211,7 +216,8 @@ def load_whole(path: str | os.PathLike[str], device: Any = None, dtype: torch.dt
 
 
 def named_trunk(stored: StoredAdapters, path: str | os.PathLike[str]) -> nn.Module:
-    """Load the trunk that a file names, with the file's preprocessing, in evaluation mode."""
+    """Load the trunk that a file names, with the file's preprocessing, in evaluation mode. Raises BadInput if it names none, or
+    the trunk is not available."""
     from tapetum.encoders.references import located
     from tapetum.hub.loading import load as load_weights
 

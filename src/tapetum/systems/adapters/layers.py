@@ -1,4 +1,4 @@
-"""The adapters themselves: small networks that add to the output y of a module of the trunk, whose input is x.
+"""The adapters themselves: small networks that add to the output of a module of the trunk.
 
     series       y + up(phi(down(y)))              tokens and vectors: a bottleneck (arXiv 1902.00751)
                  y + A y                           maps: a 1x1 convolution (arXiv 1705.08045)
@@ -7,7 +7,10 @@
     bottleneck   y + up(phi(depthwise3x3(phi(down(y)))))       maps; ours
     lora         weight + up down                  linear layers (arXiv 2106.09685)
 
-`up` and `A` start at 0: then y + 0 is y, bit for bit. With `kernel=3` the convolutions A are 3x3.
+With `kernel=3` the convolutions A are 3x3 and include a pixel's neighbours.
+
+x is the module's input and y its output. `up` and `A` start at 0: then y + 0 is y, bit for bit. All are plain layers, also in a
+network without norms: standardising a weight of zeros would divide by almost zero.
 """
 
 import math

@@ -151,7 +151,10 @@ def _columns(run: AdaptRun, camera: str) -> tuple[str, ...]:
 
 
 def trunk_maker(run: AdaptRun, pixels: int | None) -> Callable[[], Encoder]:
-    """Make a function that loads a run's trunk with its preprocessing; `pixels` is the data's, if the run does not say."""
+    """Make a function that loads a run's trunk with its preprocessing; `pixels` is the data's, if the run does not say.
+
+    Raises BadInput if it is not an encoder.
+    """
 
     return partial(_load_trunk, run.trunk, run.pixels or pixels)
 
@@ -199,7 +202,8 @@ def _save(run: AdaptRun, model: Headed, out: Path) -> Path:
 def load_headed(path: str | os.PathLike[str], trunk: Any = None) -> Headed:
     """Load adapters and head from a run's file, with the trunk that it names, or a given one.
 
-    For your own task, pass CLASS=FILE, as `my_task.py:MyTask=run/adapter.safetensors`.
+    For your own task, pass CLASS=FILE, as `my_task.py:MyTask=run/adapter.safetensors`. Raises BadInput for a file without a
+    head, or of another trunk.
     """
     own, file = split_reference(os.fspath(path), "task")
     if file:
@@ -247,7 +251,10 @@ class RobotPolicy:
 
     @torch.no_grad()
     def select_action(self, batch: Mapping[str, Any]) -> Float[Tensor, "b a"]:
-        """Compute the actions for a batch of observations, in the units of the demonstrations, on the policy's device."""
+        """Compute the actions for a batch of observations, in the units of the demonstrations, on the policy's device.
+
+        Raises BadInput if the image or the state is missing, or has a wrong shape or range.
+        """
         images = self.headed.prepare(self._images(batch))
         return cast(PolicyHead, self.headed.head).actions(self.headed(images, self._state(batch, images)))
 

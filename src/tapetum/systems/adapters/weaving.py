@@ -1,11 +1,15 @@
 """Weaving adapters into a trunk: a new tree of modules that shares every weight with the trunk, and changes none.
 
-Only modules between the root and an adapter are made for each adapter, so selecting an adapter is selecting a root (drawn in
-docs/systems/adapters.md). No module of the trunk is hooked, patched or switched to another mode. A module with an adapter gets
-a generated subclass of its own class, so all attributes that the trunk's code reads still exist.
+The frozen copy of a trunk has Parameters in the same memory (drawn in docs/systems/adapters.md). Only modules between the root
+and an adapter are made for each adapter, so selecting an adapter is selecting a root. No module of the trunk is hooked, patched
+or switched to another mode. A module with an adapter gets a generated subclass of its own class, so all attributes that the
+trunk's code reads still exist.
 
-Some adapters can be folded into the weights: convolutions beside a plain one whose kernel is no smaller, 1x1 convolutions after
-one, and lora; not an activation between two layers. The merged network is new, equal up to rounding.
+Some adapters can be folded into the weights themselves: convolutions beside a plain one whose kernel is no smaller (into the
+middle of it), 1x1 convolutions after one (composed with it), and lora; not an activation between two layers. The merged network
+is new, equal up to rounding, and its trunk is changed.
+
+That a trunk is unchanged is proved by its hash and its outputs.
 """
 
 import copy
@@ -31,7 +35,8 @@ CHILD = "adapter"
 def frozen_copy(trunk: nn.Module, change: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor) -> nn.Module:
     """Copy the modules of a trunk, not its values, into a frozen one that stays in evaluation mode.
 
-    `change` gets the name and value of every parameter and buffer, and may move it or change its precision.
+    `change` gets the name and value of every parameter and buffer, and may move it or change its precision. Raises BadInput
+    for a trunk that cannot be copied.
     """
     memo: dict[int, Any] = {}
     for name, parameter in trunk.named_parameters():
@@ -74,7 +79,10 @@ def weave(frozen: nn.Module, sites: Mapping[Site, Adapter]) -> nn.Module:
 
 
 def renewed(frozen: nn.Module, addresses: Iterable[str]) -> nn.Module:
-    """Copy the modules at addresses and their parents; all others, and all values, are shared."""
+    """Copy the modules at addresses and their parents; all others, and all values, are shared.
+
+    Raises BadInput for a missing module.
+    """
     parts = [address.split(".") for address in addresses]
     path = {".".join(names[:n]) for names in parts for n in range(1, len(names) + 1)} | {""}
     memo: dict[int, Any] = {}

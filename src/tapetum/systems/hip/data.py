@@ -97,7 +97,10 @@ class HipExamples(torch.utils.data.Dataset[dict[str, Tensor]]):
         *,
         seed: int = 0,
     ):
-        """`targets`: (N,) classes, (N, classes) truths, or a field of the class of each element, moved as the others are."""
+        """`targets`: (N,) classes, (N, classes) truths, or a field of the class of each element, moved as the others are.
+
+        Raises BadInput for fields of different numbers of examples, or none.
+        """
         counts = {name: field.values.shape[0] for name, field in fields.items()}
         if targets is not None:
             counts[TARGET] = (targets.values if isinstance(targets, ModalityField) else targets).shape[0]
@@ -172,7 +175,10 @@ class HipSplit:
 def data_set(
     layout: str, place: Path, split: Split, sizes: Sizes | None = None, seed: int = 0, modalities: Sequence[str] = ()
 ) -> HipSplit:
-    """Open a split of the data set at `place`, with all its modalities or those that are named."""
+    """Open a split of the data set at `place`, with all its modalities or those that are named.
+
+    Raises BadInput for an unknown layout, or what is not in it.
+    """
     listed, sizes = listing(layout, place, split), sizes or Sizes()
     fields, truth = _fields(listed, layout, sizes)
     if unknown := [name for name in modalities if name not in fields]:

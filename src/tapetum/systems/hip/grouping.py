@@ -95,6 +95,8 @@ def grouping(lengths: Mapping[str, int], groups: int, flat: bool = False) -> Gro
     >>> plan = grouping({"image": 1024, "label": 32}, 16)
     >>> [(span.groups, span.own, span.tail) for span in plan.spans], plan.width
     ([(15, 69, 11), (1, 32, 0)], 69)
+
+    Raises BadInput for no modality, or more modalities than groups.
     """
     if not lengths:
         raise BadInput("there is no modality; give one or more")

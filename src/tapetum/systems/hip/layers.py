@@ -1,9 +1,14 @@
 """The two layers of a Perceiver, on grouped arrays (b, g, index, channels), and the codes of positions.
 
+Groups are as good as a second batch axis.
+
 Source: the public code of HiP (arXiv 2202.10890). Both normalise before they attend, and end in an MLP with squared ReLU. A
-cross-attention works at the width of what it looks at, and a self-attention at its own. Codes of positions are learned by
-masked auto-encoding, Fourier features as in Perceiver IO (arXiv 2107.14795), or frozen random numbers; a code is added to the
-embedded element, and is the query that reconstructs it.
+cross-attention works at the width of what it looks at, and a self-attention at its own.
+
+Codes of positions are of few channels and learned by masked auto-encoding; or Fourier features, as in Perceiver IO (arXiv
+2107.14795), or frozen random numbers. A code is added to the embedded element, and is the query that reconstructs it.
+
+Differs from the public code: attention is torch's fused one; a fully masked query is none of its cases.
 """
 
 import numpy as np

@@ -6,10 +6,13 @@ Source: HiP (arXiv 2202.10890) and its public code; with `HipConfig.flat`, Perce
         ... --processor, one group--> ... --block n-1, queries + latents of block 0--> (b, g, k, c)
         --head: position codes ask within their group--> (b, g, m, e) --ungroup, unembed--> {name: (b, n, c)}
 
-Weights are shared between the groups of a block, its latents are not. Labels enter and leave at the processor.
+Weights are shared between the groups of a block, its latents are not. Labels (`HipConfig.labels`) enter as further inputs of
+the processor and are read from it by position codes of their own.
 
-Differs from the public code: modalities keep the order in which they are given; with several data sets each modality has a
-projection of its codes (there the first modality of each data set shares one, and so on); padding can be masked.
+Differs from the public code: modalities are given when a model is made, in an order of our own choice, not sorted by name;
+with several data sets each modality has a projection of its codes (there the first modality of each data set shares one, and so
+on); latents are given back by block and group, not cut as if they were inputs; `activation_name`, which has no effect there,
+is left out; masks of padding are possible.
 """
 
 from collections.abc import Collection, Mapping
@@ -149,6 +152,8 @@ class Hip(nn.Module):
 
         `inputs` are packed into groups in their order; `kept` is what is not hidden (`masking`), None hides nothing. By default
         all inputs are reconstructed; if `decode` names none that the decoder gives, blocks after the processor are not run.
+
+        Raises BadInput for an unknown modality, a wrong shape, batches that differ, or a name in `decode` that is no input.
         """
         batch = check_inputs(inputs, self.modalities)
         decoded = set(inputs if decode is None else decode)

@@ -34,7 +34,8 @@ class FinishedHip:
 def train_hip(run: HipRun, launch: Launch, say: Callable[[str], None] = print) -> FinishedHip | None:
     """Train through both phases in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
 
-    `say` gets lines about the data.
+    `say` gets lines about the data. Raises BadInput for data that is not there, or a run that is to learn classes
+    where the data has none.
     """
     if not run.mae_steps and not run.steps:
         raise BadInput("a run has no steps of either kind; give it some")

@@ -117,7 +117,8 @@ def save(model: Hip, path: str | os.PathLike[str], dtype: torch.dtype = torch.fl
 def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: torch.dtype | None = None) -> Hip:
     """Load the network of a known name (`hip-nano` comes with the package), or in a file that `save` wrote; float32 by default.
 
-    No code in the file is run.
+    No code in the file is run. Raises BadInput: the file cannot be read, holds something else, or its tensors do not fit its
+    config; the name is one of weights for another purpose.
     """
     path = resolve(name_or_path, "embed")[0] if os.fspath(name_or_path) in known() else Path(name_or_path)
     if not path.is_file():

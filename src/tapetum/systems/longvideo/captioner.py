@@ -6,10 +6,13 @@
 
     x + tanh(a) attention(norm(x), latents), then x + tanh(b) mlp(norm(x))      before a block of the language model
 
-LongViViT (arXiv 2312.07395, section 3.4); resampler and gates are Flamingo's (arXiv 2204.14198, section 2.2, appendix A.1).
+LongViViT (arXiv 2312.07395, section 3.4); resampler and gates are those of Flamingo (arXiv 2204.14198, section 2.2 and appendix
+A.1). The language model is unchanged: hooks on its blocks call the cross-attention, and without a video, or while the gates are
+0, its logits are bit-identical.
 
-Differs from the papers: numbers of latents and blocks, which were not available; no positions in time in the resampler;
-answers by likelihood use the mean log-probability of an option's tokens, which the paper does not specify.
+Differs from the papers: the language models are small; LongViViT's numbers of latents and blocks are in an appendix that was
+not available; the resampler adds no positions in time, which the mean removes; answers by likelihood use the mean
+log-probability of an option's tokens, which the paper does not specify.
 """
 
 from collections.abc import Callable, Sequence
@@ -205,7 +208,8 @@ class Captioner(nn.Module):
     def score_options(self, latents: Float[Tensor, "1 l w"], question: str, options: Sequence[str]) -> list[float]:
         """Compute the mean log-probability of each option's tokens after the question, which may be empty.
 
-        If both together are too long, the beginning of the question is cut.
+        If both together are too long, the beginning of the question is cut. Raises BadInput for no options, an empty one, and
+        one that is too long by itself.
         """
         check_several(options, "options")
         prompt = self.language.encode(question)
@@ -231,7 +235,10 @@ class Captioner(nn.Module):
         settings: SamplingConfig | None = None,
         max_new_tokens: int | None = None,
     ) -> list[str]:
-        """Generate a text for each video, after a common beginning."""
+        """Generate a text for each video, after a common beginning.
+
+        Raises BadInput if that leaves no token.
+        """
         ids = self.language.encode(begin)
         count = self.config.length - len(ids) if max_new_tokens is None else max_new_tokens
         if count < 1 or len(ids) + count > self.config.length:

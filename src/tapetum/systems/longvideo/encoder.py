@@ -6,10 +6,12 @@
     consolidated   [ seg 0 ]<k[ seg 1 ]<k[ seg 2 ]        MC-ViT: and to k memories of each of those before (equation 4)
     compressed     [ seg 0 ]<c[ seg 1 ]<c[ seg 2 ]        MeMViT: and to a learned pooling of the last two
 
-All but the last have the same weights. One call for a video, or one per segment (`start`, `step`), gives the same numbers.
+All but the last have the same weights: `memory` is a setting that can be changed on a trained network. One call for a whole
+video (`encoder(video)`) and one per segment (`start`, `step`) give the same numbers.
 
-Differs from the papers: where MC-ViT's equation and pseudo-code disagree there are settings (`VideoConfig`); memory grows with
-each segment unless `memory_cap` is given; a last segment may be shorter.
+Differs from the papers: what is stored, where the norm is and whether gradients pass are settings, since MC-ViT's equation and
+pseudo-code disagree (`VideoConfig`); memory grows with each segment, without the paper's bound, unless `memory_cap` is given; a
+last segment may be shorter.
 """
 
 from dataclasses import dataclass, replace
@@ -109,6 +111,7 @@ class VideoEncoder(nn.Module):
         """Encode whole videos of any length, in -1..1.
 
         `lengths` are the valid frames of each video, by default all; `samples` numbers of which random choices are functions.
+        Raises BadInput for a wrong shape, values that are not finite, and lengths that do not fit.
         """
         self._check(video)
         return self._encode_segments(video, lengths, samples, embedded=False)
@@ -319,6 +322,8 @@ def build(name: str, seed: int = 0, **changes: Any) -> VideoEncoder:
     """Build a named video encoder with random weights, float32, in evaluation mode.
 
     `seed` determines the weights and all later draws (`VideoConfig.seed`); `changes` are other fields of the config.
+
+    Raises BadInput for unknown or incompatible settings.
     """
     config = named(name, seed=seed, **changes)
     with torch.random.fork_rng(devices=[]):

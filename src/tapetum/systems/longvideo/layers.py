@@ -4,12 +4,16 @@
                  (MC-ViT, arXiv 2402.05861, equation 4): no gate, so the weights are those of the image network
     factorised   x + space(norm(x)), then x + tanh(gate) time(norm(x)) with the gate at 0, then x + mlp(norm(x))
                  (LongViViT, arXiv 2312.07395, section 3.2); time begins with the weights of space
+    pooling      of the means of time steps: by attention (LongViViT, section 3.2), or by blocks on top (late temporal fusion)
     adapter      mlp(x) + up(gelu(down(mlp(x)))), up begins at 0 (LongViViT, section 3.3)
 
-Tubelets: ViViT (arXiv 2103.15691, section 3.2), LongViViT (3.1: images apart), TubeViT (arXiv 2212.03229: several shapes).
+Tubelets turn frames of a segment into tokens with positions (ViViT, arXiv 2103.15691, section 3.2); images have separate
+weights (LongViViT, section 3.1); tubelets of several shapes have fixed sine positions (TubeViT, arXiv 2212.03229). A longer
+video has positions stretched linearly (MC-ViT, section 3.1), a shorter one the first; an endless stream stays at the last.
 
-Differs from the papers, which leave it open: one gate per layer, and time after space; stretched positions align centres
-(`align_corners=False`), and an endless stream stays at the last; an image has the positions of the first slot.
+Differs from the papers: the gate is one number per layer and time comes after space, which the paper leaves open; it also
+leaves open whether stretching aligns corners or centres; here it aligns centres (`align_corners=False`). An image has the
+positions of the first slot.
 """
 
 import copy

@@ -1,17 +1,24 @@
 """The memory bank of a video encoder: past memories by layer, how they come of a segment's tokens, eviction, a stream's state.
 
-A state is never modified: an encoder's `step` returns a new one. `consolidate` turns a segment's n tokens into k memories,
-without parameters (MC-ViT, arXiv 2402.05861, section 3.3); up to k tokens are stored unchanged:
+A segment reads keys and values of earlier ones, for the attention of MC-ViT (arXiv 2402.05861, equation 4), and writes its own
+tokens, whole (memory-augmented), consolidated (section 3.3) or as MeMViT pools them. A state is never modified: an encoder's
+`step` returns a new one, and an old one can be continued again.
+
+`consolidate` turns a segment's n tokens into k memories, without parameters:
 
     random    k of the tokens, each as likely
     coreset   the first, then always the token that is farthest from all chosen so far
     kmeans    k of the tokens as centres, then rounds of k-means; the centres are the memories
 
-Choices where the paper is silent: random is without replacement; coreset begins with the first token of the random order; a
-centre without tokens stays; distances are between unnormalised tokens.
+`Compression` is the baseline of MC-ViT: past segments pooled by learned convolutions (MeMViT, arXiv 2201.08383). Projections to
+keys and values come after the pooling, as in MeMViT's code; the odd layers have no memories.
 
-`Compression`, MC-ViT's baseline, pools past segments (MeMViT, arXiv 2201.08383) before projecting them; odd layers have none.
-Differs from MeMViT: relative positions of memories are left out, and grids smaller than a step are pooled whole.
+Choices where MC-ViT's paper is silent: random is without replacement; coreset begins with the first token of the random order;
+a centre without tokens stays; distances are between unnormalised tokens. Up to k tokens are stored unchanged.
+
+Differs from the papers: MC-ViT's equation 4 and algorithm 1 disagree, so which tokens are stored, when they are normalised and
+whether gradients pass are settings (`VideoConfig`); MeMViT's relative positions of memories are left out (ours are in the
+tokens), and grids smaller than a step are pooled whole.
 """
 
 from dataclasses import dataclass, replace

@@ -1,14 +1,19 @@
 """Contrastive training runs as configs, which also define the options of `tapetum train longvideo`. Imports no torch.
 
-The stages of LongViViT (arXiv 2312.07395, section 3): images and texts; short videos, mixed with images; long videos; video to
-text. MC-ViT (arXiv 2402.05861) starts from weights of the second stage and tunes all of them, with its memory; for questions
-(section 4.3), a question with a wrong answer is a negative for this video only. The stage films is in no paper.
+The stages of LongViViT (arXiv 2312.07395, section 3): images and texts; short videos, mixed with images; long videos, with
+three of four tokens dropped and only the last four blocks trained. MC-ViT (arXiv 2402.05861) starts from weights of the second
+stage and tunes all of them, with its memory; for questions (its section 4.3), a question with its answer is a text, and a
+question with a wrong answer is a negative for this video only. Video to text (LongViViT, section 3.4) starts from any video
+encoder and a language model, which may come from the previous stage. Any stage with a video encoder can start from an inflated
+image ViT. The stage films, which is in no paper, trains memory questions and words for moments together.
 
-`RECIPES` are small, for a laptop. `PAPER` has the papers' sizes and other printed settings; `UNPUBLISHED` lists the rest.
-LongViViT's stages have 1,000 steps there, so a plan gives the cost of a thousand.
+`RECIPES` are small, for a laptop. `PAPER` has the papers' sizes and other printed settings; learning rates, batches and steps
+are in appendices that were not available, and `UNPUBLISHED` lists them. LongViViT's stages have 1,000 steps there, so a plan
+gives the cost of a thousand.
 
-Differs from the papers: MC-ViT prints 424 million weights of L, LongViViT's 307 of ViT-L and 117 of BERT-base; here L has 433:
-307 with the positions of 16 frames, 15 more with those of 128, and 111 of BERT-base (of 32,000 subwords) and both projections.
+Differs from the papers: MC-ViT prints 424 million weights of L, which are LongViViT's 307 of ViT-L and 117 of BERT-base; here
+L has 433: 307 with the positions of 16 frames, 15 more with those of 128, and 111 of BERT-base and both projections, since
+32,000 subwords are fewer than they must have.
 """
 
 from collections.abc import Mapping

@@ -228,7 +228,10 @@ def embed_for_answers(model: VideoText, video: Video, selection: FrameSelection 
 @full_precision()
 @torch.inference_mode()
 def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Float32[np.ndarray, "n e"]:
-    """Compute vectors of length 1 of a question followed by each answer; if too long, the question's beginning is cut."""
+    """Compute vectors of length 1 of a question followed by each answer; if too long, the question's beginning is cut.
+
+    Raises BadInput for answers too long to be distinguished.
+    """
     check_several(options, "options")
     texts = [f"{question} {option}".strip() for option in options]
     for text in texts:

@@ -1,12 +1,15 @@
 """Contrastive training of a video encoder and a text tower (LongViViT, arXiv 2312.07395, section 3; MC-ViT, section 4).
 
-The loss is over all clips of a step, regardless of micro-batches and processes:
+Stage by stage (`recipes`): images; short videos mixed with images, each with separate patch weights; long videos. The loss is
+over all clips of a step, regardless of micro-batches and processes:
 
     videos of all processes x texts of all processes     a video finds its texts, a text its video
     + for a video, its own wrong answers as columns      hard negatives (MC-ViT, arXiv 2402.05861, section 4.3: NExT-QA)
 
-Differs from MC-ViT, equation 8: half of the sum of both directions, so the value is CLIP's; a video may have several texts, all
-correct, and equal texts match each other's videos.
+Source of the loss: MC-ViT, equation 8: the sum of both directions. A video may have several texts, all correct, and equal texts
+match each other's videos. Rows are normalised to length 1.
+
+Differs from the paper: half of the sum, so the value is CLIP's; several and equal texts are ours.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -246,7 +249,10 @@ class VideoTextTask(JointTask):
 
 
 def open_tokenizer(run: VideoTextRun) -> Tokenizer | None:
-    """Open the tokenizer of a run, or of its initial weights; None for a text tower that reads bytes."""
+    """Open the tokenizer of a run, or of its initial weights; None for a text tower that reads bytes.
+
+    Raises BadInput if the text tower has fewer tokens, or the weights have another tokenizer.
+    """
     before = load_tokenizer(run.start) if run.start else None
     own = read_subwords(Path(run.tokenizer), run.config.text.length) if run.tokenizer else before
     if own is None:

@@ -87,7 +87,10 @@ class VideoText(nn.Module):
         return F.normalize(self.text_projection(pooled), dim=-1).unflatten(0, ids.shape[:-1])
 
     def tokens(self, texts: Sequence[str]) -> Int[Tensor, "b n"]:
-        """Tokenise texts as subwords or bytes, padded to the longest; long texts are cut."""
+        """Tokenise texts as subwords or bytes, padded to the longest; long texts are cut.
+
+        Raises BadInput for a tower whose tokenizer is not with it, and for no texts.
+        """
         return tokenize(texts, self.tokenizer, self.config.text).to(self.log_scale.device)
 
     def identity(self) -> str:
@@ -111,7 +114,8 @@ def tokenize(
 ) -> Int[Tensor, "b n"]:
     """Compute the tokens of texts for a text tower, of bytes without a tokenizer, padded to the longest with zeros.
 
-    What is longer than the tower reads is cut at its end, or with `from_end` (subwords alone) at its beginning.
+    What is longer than the tower reads is cut at its end, or with `from_end` (subwords alone) at its beginning. Raises BadInput
+    for no texts, and without a tokenizer for a tower of subwords.
     """
     if tokenizer is None and config.vocabulary != BYTES:
         raise BadInput(
@@ -140,8 +144,9 @@ def identity_of(model: nn.Module) -> str:
 def build_video_text(name: str, seed: int = 0, **changes: Any) -> VideoText:
     """Build two towers by the name of the video encoder, with random weights, float32, in evaluation mode.
 
-    `seed` is that of the weights and of the video encoder's later draws, `changes` are other fields of `VideoConfig`, and
-    `text` and `projection` of `VideoTextConfig`.
+    `seed` is that of the weights and of the video encoder's later draws, `changes` are other fields of
+    `VideoConfig`, and `text` and `projection` of `VideoTextConfig`. Raises BadInput for what is unknown
+    or does not go together.
     """
     config = named_video_text(name, seed=seed, **changes)
     with torch.random.fork_rng(devices=[]):

@@ -1,15 +1,22 @@
 """Weights of video encoders: their files, and those of an image ViT (`inflate`) or of the stage before (`continue_from`).
 
 A file has an encoder, with or without a text tower or a language model; the config stands in the header under "longvideo". A
-language model of transformers is stored by name only; a text tower's tokenizer is in the file.
+language model of transformers is stored by name only and loaded again by it; a text tower's tokenizer is in the file.
 
-Inflation (LongViViT, arXiv 2312.07395, section 3.1; ViViT, arXiv 2103.15691, section 3.5) uses every weight, so that a static
-video initially gives its image's result:
+Inflation uses every weight, so that a static video initially gives its image's result:
 
-    patches     each frame of a tubelet has its part of the image's weights (divided by the number of frames, which the paper
-                leaves open); the image path has them as they are
+    patches     each frame of a tubelet has its part of the image's weights (divided by the number of frames); the image
+                path has them as they are
+    positions   those of the grid, for every time step alike
     colours     what the image network subtracts and divides by becomes part of the patches' weights, for a video is in -1..1
+    stem        of convolutions, as it is for each frame; its last layer as patches, and its batch norms stay as they are
     left out    class token, registers, pooling and classifier: a video is pooled by the mean
+
+Between stages, positions are stretched in time if the new embedding is longer (MC-ViT, arXiv 2402.05861, section 5.1: linearly,
+all else unchanged); adapters and low-rank updates are added to weights that have none.
+
+Sources: LongViViT, arXiv 2312.07395, section 3.1; ViViT, arXiv 2103.15691, section 3.5.
+Differs from the paper: the text available does not say whether weights are divided by the frames; here they are.
 """
 
 import os
@@ -46,7 +53,11 @@ def save(model: Model, path: str | os.PathLike[str], dtype: torch.dtype = torch.
 
 
 def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Model:
-    """Load a known name, a file that `save` wrote, or the folder of a run, in evaluation mode; float32 by default."""
+    """Load a known name, a file that `save` wrote, or the folder of a run, in evaluation mode; float32 by default.
+
+    Raises BadInput: the file cannot be read, holds something else, its tensors do not fit its config, or the language model
+    that it names is not available.
+    """
     path = _file_of(name_or_path)
     about, tensors = read_headed(path, "longvideo", "video encoder")
     language = tokenizer = None

@@ -1,17 +1,22 @@
 """DetCon's contrastive losses of mask features (arXiv 2103.10957, section 3; in Odin arXiv 2203.08777, section 3).
 
-A row is the vector of one mask in one view; its id says which mask of its image it is.
+A row is the vector of one mask in one view; its id says which mask of its image it is. Row k of view 1 looks for the rows of
+view 2 of the same image with the same id:
 
                           view 2, all images of all processes        view 1, all images of all processes
                         |  own image    | other images         |  own image    | other images         |
     row k of view 1     |  same id: +     | -                      |  same id: left  | -                      |
                         |  other id: (-)  |                        |  out; other (-) |                        |
 
-"+" share the label equally; "(-)" are left out without `local_negatives`. A row whose id occurs n times among its image's rows
-has weight 1 / n; one without a partner weight zero, but counts in the mean. An id below 0 stands for a mask that the view does
-not show: no target and no negative. Directions are summed.
+"+" share the label equally; "(-)", the masks of the same image, are left out without `local_negatives`. A row whose id occurs n
+times among its image's rows has weight 1 / n; one without a partner has weight zero. The mean is over all rows, including those
+without a partner; the two directions are summed.
 
-Differs from the paper's equation, not from its public code: negatives also come from the row's own view.
+A row whose id is below 0 stands for a mask that its view does not show. It has no target and is not a negative: DetCon's code
+draws rows only among visible masks.
+
+Differs from the paper's equation, not from its public code: negatives also come from the row's own view. If no row has a
+partner, the loss is zero with a gradient (of zeros), so that no process of a run waits for another.
 """
 
 import torch
@@ -43,6 +48,8 @@ def detcon(
 
     Rows are normalised to length 1 here. With several processes, negatives are the targets of all, and the mean of the
     processes' losses is the loss of the joint batch.
+
+    Raises BadInput: shapes that do not match, ids that are not integers.
     """
     _check((pred1, pred2, target1, target2), (pred_ids1, pred_ids2, target_ids1, target_ids2))
     first, second = _gather_unit(target1.detach()), _gather_unit(target2.detach())

@@ -1,17 +1,26 @@
 """Masks as maps of ids: their sources, warping from one crop of an image to another, and the features inside of each.
 
-DetCon crops and flips ids as it does pixels; Odin (arXiv 2203.08777, section 3.2) takes ids of the spanning view, the smallest
-crop that holds both views, to both. Ids begin at 0. Sources (DetCon, arXiv 2103.10957, section 3.1):
+Crops are boxes (top, left, height, width) in pixels of the source, with whether they are flipped left to right. DetCon crops
+and flips ids as it does pixels; Odin (arXiv 2203.08777, section 3.2) takes ids of the spanning view, the smallest crop that
+holds both views, to both.
 
-    features      k-means of a network's map, of each image by itself                       Odin
-    projections   k-means of the projections of every cell                                  Odin, the other reading
+Differs from DetCon's code, which resizes ids to full size and lets the cells of the map vote: ids are looked up at the centres
+of the cells, which is the same where ids are no finer than cells.
+
+Sources turn images into maps of ids (DetCon, arXiv 2103.10957, section 3.1):
+
+    features      k-means of a network's map                       Odin
+    projections   k-means of the projections of every cell         Odin, the other reading
     pixels        k-means of colours, or with `place_weight` of colours and positions: a control
     grid          squares: a control
-    segments      Felzenszwalb and Huttenlocher's, by scikit-image                          DetCon's default
+    segments      Felzenszwalb and Huttenlocher's, by scikit-image  DetCon's default
     given         ids that come with the images: files, or the truth (an oracle)
 
-Differs from DetCon's code: ids are looked up at the centres of the cells, where that lets cells vote; from Odin's paper,
-which could not be read: distance, seeds and rounds of k-means are settings.
+k-means is of the features of each image by itself (Odin, arXiv 2203.08777, section 3.1). Differs from the paper, which could
+not be read: distance, seeds and rounds are settings. With "cosine" (spherical k-means, the default) vectors and centres are
+normalised. A centre that loses all its vectors stays unchanged.
+
+Ids begin at 0; those of one image mean nothing in another.
 """
 
 from collections.abc import Sequence

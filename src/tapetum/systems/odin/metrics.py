@@ -6,6 +6,9 @@
     OR          share of objects with BO above 0.5, averaged alike
     CorLoc      share of images in which the one predicted box has an IoU of 0.5 or more with some object's box
 
+Overlaps are counted exactly at image size without enlarging masks: an object's
+pixels are counted per cell once.
+
 Differs from the paper, whose feature level and image size were not available: they are those of the feature map.
 """
 

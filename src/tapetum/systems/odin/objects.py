@@ -1,5 +1,9 @@
 """Objects of an image, from clusters of its features: of a network, or of colours and positions, which a network must beat.
 
+Images are used whole, in their own shape (`tapetum.transfer.propagation`), so every cell corresponds to a position in them.
+
+Objects are connected components that do not belong to the background:
+
     image --> map of features --k-means--> clusters --connected parts--> not too small, not the ground --> masks, best first
 
 Source: Odin's object discovery (arXiv 2203.08777, section 3.1) ends with clusters. The choice of objects among them is ours:

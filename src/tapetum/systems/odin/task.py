@@ -7,6 +7,9 @@
 The target is an average of the online network, whose decay rises to 1; the discovery network another average, or a copy taken
 from time to time, or never changed. Batch norms of both use their batch (DetCon). The result is the online encoder.
 
+A mask that is empty in a view has no row there: it is not a negative, and no batch norm uses it, as in DetCon's code, which
+draws only among visible masks.
+
 Differs from the paper where it was not available: see the settings of `OdinConfig`.
 """
 

@@ -1,10 +1,13 @@
 """Files of Odin's network, and the checkpoints that DetCon's authors released.
 
 Ours is a safetensors file whose header says config and encoder as JSON under the key "odin". Theirs (arXiv 2103.10957;
-google-deepmind/detcon) are ResNets as .npy of pickled arrays, read without running code (`tapetum.hub.unpickle`):
+google-deepmind/detcon) are ResNets as .npy of pickled arrays:
 
     {... {"res_net50/~/block_group_0/~/block_0/~/conv_0": {"w": array}, ...}      parameters, by module and leaf
      ... {"res_net50/~/initial_batchnorm/~/mean_ema": {"average": array}, ...}    state: the averages of batch norms
+
+They are read without running code (`tapetum.hub.unpickle`); names are in `tapetum.encoders.tables.detcon`. The nesting of the
+two mappings in a file does not matter: they are found by name, and those of a target network are skipped.
 
 Differs from the files: projector, predictor and classifier are left out, and `hidden`, from which haiku makes an average.
 """
@@ -40,7 +43,10 @@ def save(model: Odin, path: str | os.PathLike[str]) -> None:
 
 
 def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Odin:
-    """Load weights of a known name, a file that `save` wrote, or the folder of a run, in evaluation mode."""
+    """Load weights of a known name, a file that `save` wrote, or the folder of a run, in evaluation mode.
+
+    Raises BadInput for anything else.
+    """
     name = os.fspath(name_or_path)
     path = resolve(name)[0] if name in known() else Path(name)
     path = path / ODIN_FILE if path.is_dir() else path

@@ -75,7 +75,10 @@ class Answerer:
     """A model that answers prompts about images."""
 
     def __init__(self, model: PaliGemma, tokens: Tokens, codec: MaskCodec | str | None = None):
-        """Combine a model and its tokenizer; `codec` is a mask codec, or the name of one to load when needed."""
+        """Combine a model and its tokenizer; `codec` is a mask codec, or the name of one to load when needed.
+
+        Raises BadInput for a tokenizer of another model.
+        """
         tokens.check(model.config.language.vocabulary)
         self.model, self.tokens = model, tokens
         self.official = model.config.language.vocabulary >= OFFICIAL_ROWS
@@ -95,7 +98,8 @@ class Answerer:
         """Load weights by name, file or folder, with the tokenizer next to them.
 
         `config` names the model of a file that does not say, such as a big_vision .npz (`tapetum.systems.paligemma.config`).
-        `masks` is the mask codec: by default the bundled one, for official weights the official one.
+        `masks` is the mask codec: by default the bundled one, for official weights the official one. Raises BadInput if
+        anything is missing, damaged, or of another model.
         """
         path = Path(name_or_path)
         if os.fspath(name_or_path) in known() or not path.exists():
@@ -152,6 +156,7 @@ class Answerer:
         Frames of a video are images as others (`video` has no effect).
         Answers about locations, except those of official models, begin with the most likely location if all locations together
         are more likely than the end; see `first_places`.
+        Raises BadInput as `prefix`, and for text the tokenizer refuses.
         """
         del video
         check_several(prompts, "prompts")

@@ -1,12 +1,15 @@
 """Training data: images, each with one or several (prefix, suffix), by number.
 
-    images   0          1                                              a batch holds each image once
+A sample is an image with its texts; a batch holds each image once, and rows of text that refer to their image:
+
+    images   0          1
     rows       a  b  c    d  e          of = [0 0 0 1 1]
     of rows    [BOS prefix \\n . .]  [suffix EOS . .]       padding on the right
 
-Rows are sorted into a short and a long group, so that one-word answers are not padded to the length of a list of boxes. A
-file of your own has JSON lines with `image` (a path relative to the file's folder, or a list of paths), `prefix` and `suffix`
-(a text, or a list from which each visit takes one).
+Rows are sorted into a short and a long group, so that one-word answers are not padded to the length of a list of boxes.
+
+Your own data is a file of JSON lines: one object per line with `image` (a path relative to the file's folder, or a list of
+paths), `prefix` and `suffix` (a text, or a list from which each visit takes one).
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """Preprocessing of images: resizing to a square, values -1..1; and selection of video frames.
 
 Source: PaliGemma (arXiv 2407.07726), its public code (`pp/ops_image.py`, `pp/proj/paligemma/video.py`), `transformers` 5.24.
+Images are neither cropped nor padded, so the aspect ratio is lost. Four modes, by name:
 
     "reference"        bilinear with antialias, cut (not rounded) to 8 bits      VQAv2, TextVQA, DocVQA and most with text
     "reference-plain"  bilinear from the four nearest pixels, cut to 8 bits      captions, GQA, NLVR2, RefCOCO, ScienceQA, POPE
@@ -9,7 +10,10 @@ Source: PaliGemma (arXiv 2407.07726), its public code (`pp/ops_image.py`, `pp/pr
                        one off here and there
 
 The reference's values are reproduced bit for bit: the sums of its `tf.image.resize` are computed in the same order and in
-float32, since they are truncated to integers: rows, then columns, with antialias; else columns, then rows.
+float32. They are truncated to integers, so in uniform areas, such as paper, another order of summation changes many pixels.
+
+    antialias     rows, then columns: each new row is    w0 * row + w1 * next row + ...    over all that a triangle covers
+    four nearest  columns, then rows: each is            one + (other - one) * share
 """
 
 from typing import Any, Literal
@@ -55,7 +59,8 @@ def _scaled(x: Tensor) -> Tensor:
 def read_images(source: Any, frames: int | None = None) -> UInt8[np.ndarray, "n h w 3"]:
     """Read one image, or with `frames` that many frames of a video, chosen by `spread_frames`.
 
-    `source` is whatever `open_video` opens, or one image in memory (`video.read`).
+    `source` is whatever `open_video` opens, or one image in memory (`video.read`). Raises BadInput if it cannot be read, and
+    for a video or an animated image without `frames`.
     """
     return read_numbered(source, frames)[0]
 

@@ -6,8 +6,12 @@ Source: PaliGemma (arXiv 2407.07726, 3.2.5), the evaluators of its public code, 
     segment cat            <loc0123><loc0045><loc0789><loc0456><seg017> ... 16 of them ... <seg099> cat
                              y1       x1       y2       x2
 
-A location n is a coordinate of n / 1023 of an edge. Text that does not follow the grammar is skipped, and counted if it has
-location or mask tokens. A label may be missing. Masks are laid on boxes rounded to pixels.
+A location is a coordinate from 0 to 1 along an edge of the image, rounded to a number from 0 to 1023; n / 1023 converts it
+back, exact at both edges. Masks are laid on boxes rounded to pixels.
+
+Text that does not follow the grammar is skipped, and counted if it contains location or mask tokens. A label may be missing.
+A model that knows few nouns may answer `detect cat` with the box of a cup, labelled "cup": `keep_requested` keeps a box
+only if all words of its label are among those of a requested object.
 
 Differs from the public code: its evaluator cuts corners of masks to pixels, its demo divides by 1024.
 """

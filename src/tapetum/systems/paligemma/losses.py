@@ -1,11 +1,23 @@
 r"""The loss on the suffix, for rows of text and for texts packed into one sequence.
 
-Source: PaliGemma (arXiv 2407.07726, 3.2) and its public code. Only the suffix and its end token are learned:
+Source: PaliGemma (arXiv 2407.07726, 3.2) and its public code. Only the suffix and its end token are learned; the input (images,
+prefix) is not. The positions of the decoder's input that carry a loss, and their targets:
 
     input    i i i  BOS  p  p  \n   s1   s2   s3
     target                    s1   s2   s3   EOS  .  .           . padding: no loss
+             no loss          loss on the suffix
 
-Several texts about one image in one sequence, so that the image is encoded and read once:
+The reference takes the mean over an example's tokens first and then over examples, so that a token of a long answer counts less
+than one of a short answer; transformers takes the mean over all tokens of the batch. Both are available by name, as is `roots`
+between them: an example counts as the root of its number of tokens.
+
+A location can be off by a little or a lot, which cross-entropy ignores: `SoftLocationTargets` spreads a location's target over
+its neighbours, as a normal distribution around it (not in the reference).
+
+Label smoothing s gives the right token 1 - s and each other one s / (V - 1). Torch's `label_smoothing`, which gives s / V to
+all, is the same with s' = s V / (V - 1).
+
+Several texts about one image in one sequence: the image is encoded and read once.
 
 [images][BOS p n s s e][BOS p p n s e][...]           rows of one image, one behind the other; each looks at the images
     0..N-1  N N+1 ...      N N+1 ...                    and at itself alone, and counts its positions from the images' end
@@ -13,11 +25,13 @@ Several texts about one image in one sequence, so that the image is encoded and 
           images  row a      row b
           i i i     b p n s e  b p n s e
 images  x x x
-row a  b  x x x     x x x                   a row is what it would be alone under the masks `blocks` and `images`,
+row a  b  x x x     x x x
+       p  x x x     x x x
+       n  x x x     x x x                  a row is what it would be alone under the masks `blocks` and `images`,
        s  x x x     x x x x                under which images do not see texts; under `full` and `causal` rows
-row b  b  x x x                x x x        cannot share, and are computed one by one
-
-Differs: `roots` (an example counts as the root of its number of tokens) and `SoftLocationTargets` are not in the reference.
+       e  x x x     x x x x x              cannot share, and are computed one by one
+row b  b  x x x                x x x
+       ...
 """
 
 from collections.abc import Sequence

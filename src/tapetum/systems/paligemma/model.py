@@ -3,12 +3,17 @@
     images -> vision encoder -> projector ---> [images][BOS prefix newline][suffix ...] -> decoder -> logits of the suffix
     prefix, suffix: ids -> token embedding * sqrt(width) ---^
 
-Attention is that of a prefix language model (2407.07726, figure 2). Id 0 is padding, on the right; nothing attends to it.
+Attention is that of a prefix language model (2407.07726, figure 2); see `prefix_lm_mask`.
 
-Differs from the reference code (https://github.com/google-research/big_vision): the cap on logits applies to all of them, as in
-transformers (`soft_cap`); keys and values keep the weights' precision, not bfloat16 (`cache_dtype`).
-Differs from transformers: positions begin at 0 (float32 results agree to 1e-5); padding rows of the vocabulary are never
-generated (`emitted`); image tokens come first, without placeholder ids.
+Images, prefix and suffix are separate arguments, so that no other mask can be requested by mistake. Id 0 is padding, on the
+right of prefix and suffix; nothing attends to it.
+
+Differs from the reference code (https://github.com/google-research/big_vision), each a setting: the cap on logits applies to
+all of them, as in transformers (`soft_cap`); keys and values keep the weights' precision, not bfloat16 (`cache_dtype`).
+
+Differs from transformers: positions begin at 0, not at 1 (rotary positions are relative: float32 results agree to 1e-5,
+bfloat16 may not); padding rows of the vocabulary are never generated (`emitted`); image tokens come first, without placeholder
+ids.
 """
 
 from collections.abc import Collection, Sequence

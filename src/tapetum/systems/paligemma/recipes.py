@@ -7,8 +7,9 @@ Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J), PaliGemma 2 (2412.0355
     stage 2    larger images         448, then 896 pixels, 50 and 10 million examples
     stage 3    transfer                one task, 1e-5, cosine after a warm-up of 5%, nothing frozen
 
-`STAGES` has the settings of `paligemma-nano`; `published_stage` what the papers print, and `UNPUBLISHED` the rest: batch size,
-time scale of the learning rate, length of the vision encoder's warm-up. Imports no torch.
+`STAGES` has the settings of `paligemma-nano`, on images of `scenes/`; `published_stage` has what the papers print about stages
+1 and 2, and `UNPUBLISHED` lists the rest: batch size, time scale of the learning rate, length of the vision encoder's warm-up.
+Stage 0 of the papers is SigLIP (arXiv 2303.15343), used unchanged: start stage 1 with --encoder. Imports no torch.
 """
 
 from collections.abc import Mapping

@@ -4,8 +4,14 @@ Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J) and the public training
 of vision encoder and projector. The papers' decay is not multiplied by the learning rate: their 1e-6 at 1e-5 is 0.1 here.
 
 Differs from the reference: the vision encoder runs once per image for all its texts; under the masks `blocks` and `images` so
-does the decoder. An image ViT may replace SigLIP So400m/14 (`adopted_encoder`): its mean and standard deviation are folded into
-the patches, positions are interpolated, and class token, registers and pooling are left out.
+does the decoder.
+
+Another vision encoder may replace SigLIP: an image ViT from `tapetum pretrain`, or a named one (`adopted_encoder`). The paper
+takes SigLIP So400m/14 (3.1).
+
+    patches       take pixels in -1..1: another mean and standard deviation are folded into weight and bias
+    positions     interpolated to the grid of PaliGemma's images; sine positions become learned ones of the same values
+    left out      class token, registers, pooling: the decoder reads the tokens of the grid after the last norm
 """
 
 from collections.abc import Mapping, Sequence
@@ -200,7 +206,10 @@ def reference_groups(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def adopted_encoder(reference: str, image_size: int) -> ViT:
-    """Load the encoder of a reference (`tapetum.encoders.references`), and convert it; see `adopt`."""
+    """Load the encoder of a reference (`tapetum.encoders.references`), and convert it; see `adopt`.
+
+    Raises BadInput if it cannot be loaded, or is not a ViT that PaliGemma can use.
+    """
     from tapetum.encoders import references
 
     encoder = references.load(reference, text=False)

@@ -2,14 +2,16 @@
 
 Source: PaliGemma (arXiv 2407.07726, 3.2) and its public code; All in Tokens (arXiv 2301.02229) for the tokens of masks.
 
-    [BOS] pieces of the prefix  pieces of "\\n"   |   pieces of the suffix [EOS]         each of the three encoded by itself
+    [BOS] pieces of the prefix  pieces of "\\n"   |   pieces of the suffix [EOS]         each of the three encoded by itself:
+                                                                                        pieces never reach across their borders
     0 pad  1 eos  2 bos  3 unk  4 ...   pieces      n ... n+1023  <loc0000> ... <loc1023>      n+1024 ... n+1151  <seg000> ...
 
 The official file has the 1,152 tokens among its pieces (n = 256,000); a model without them gets them after its last piece.
-Either way a text is first cut at such tokens.
+Either way a text is first cut at such tokens, so they are never split and do not affect their neighbours.
 
-Differs from `transformers` (5.24, `PaliGemmaProcessor`): it encodes the prompt and its "\\n" as one text; it reads `<bos>`,
-`<eos>`, `<pad>`, `<unk>` and `<image>` in a text as tokens, which are plain text here, as in the reference.
+How `transformers` (5.24, `PaliGemmaProcessor`) differs: it encodes the prompt and its "\\n" as one text; it reads `<bos>`,
+`<eos>`, `<pad>`, `<unk>` and `<image>` in a text as tokens, while here, as in the reference, they are plain text; for an image
+it repeats `<image>`, a later token that is never generated, so it has no id here.
 """
 
 import hashlib
@@ -76,7 +78,10 @@ class Tokens:
 
     @classmethod
     def load(cls, source: str | Path) -> "Tokens":
-        """Read a SentencePiece model: its file, or a folder of weights with a tokenizer.model in it."""
+        """Read a SentencePiece model: its file, or a folder of weights with a tokenizer.model in it.
+
+        Raises BadInput if there is none, or it is not such a model.
+        """
         path = Path(source)
         if path.is_dir():
             other = " (its tokenizer.json is not read)" if (path / "tokenizer.json").exists() else ""
@@ -93,7 +98,10 @@ class Tokens:
 
     @classmethod
     def beside(cls, weights: str | Path) -> "Tokens":
-        """Read the weights' tokenizer: in their folder; for NAME.safetensors, NAME.model or tokenizer.model next to it."""
+        """Read the weights' tokenizer: in their folder; for NAME.safetensors, NAME.model or tokenizer.model next to it.
+
+        Raises BadInput if there is none.
+        """
         path = Path(weights)
         if path.is_dir():
             return cls.load(path)

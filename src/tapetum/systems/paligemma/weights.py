@@ -105,7 +105,10 @@ def save(
 
 
 def to_state(model: PaliGemma, source: str) -> dict[str, Tensor]:
-    """Copy the weights under other names: "huggingface" (as transformers 5 writes them) or "big_vision"."""
+    """Copy the weights under other names: "huggingface" (as transformers 5 writes them) or "big_vision".
+
+    Raises BadInput for another source, a model that was rounded to 8 bits, and a vision encoder with a convolutional stem.
+    """
     if source not in _TABLES:
         raise BadInput(f"there is no source {source!r}; it is one of {', '.join(_TABLES)}")
     if is_quantised(model):
@@ -122,7 +125,10 @@ _TABLES: dict[str, Callable[[PaliGemmaConfig], list[NameRow]]] = {
 
 
 def write_for_transformers(model: PaliGemma, tokens: Tokens, folder: Path) -> str:
-    """Write a folder that transformers loads: model, processor and tokenizer. Returns the Python that loads it."""
+    """Write a folder that transformers loads: model, processor and tokenizer. Returns the Python that loads it.
+
+    Raises BadInput if transformers cannot compute the model, the tokenizer is another model's, or the folder exists.
+    """
     tokens.check(model.config.language.vocabulary)
     config = huggingface.write_config(model.config, tokens.size)
     state = {

@@ -4,11 +4,13 @@
                 grounded_question}}
 
     *_id_list.csv              ids, in one line or many; a word such as video_id at the head is no id
-    cut_frame_mapping_*.json   {video id: frame}: whoever answers sees the frames before that one (our reading of the README),
-                               and hears until then; all of videos that are not in it, or with a number not above 0
+    cut_frame_mapping_*.json   {video id: frame}: the end of a cup game or of a tower gives the answer away, so whoever answers
+                               sees the frames before that one, and hears until the same moment. Videos that are not in it, or
+                               with a number that is not above 0, are seen whole; those of the test split are cut already.
 
-At this border microseconds become seconds and [[y ...], [x ...]] becomes (x, y). Keys that a file lacks stand for empty lists.
-What is wrong has a name, such as [seconds], at the end of the message.
+At this border microseconds become seconds and [[y ...], [x ...]] becomes (x, y). `tapetum.data.perception` writes such files,
+with an entry `cut_frame` of a question that looks ahead. Keys that a file lacks stand for empty lists. What is wrong has a
+name, such as [seconds], at the end of the message. That the frame of a cut is itself not seen is our reading of the README.
 """
 
 import re

@@ -1,15 +1,26 @@
 """Baselines of tasks 1 to 5 (Perception Test, section 4.5); that of task 6 is `grounded_baseline`.
 
-Tasks 1 and 2: the start of an object or a point is given, and is followed to the end of the video by one pass of a tracker of
-points; boxes move as a grid of points in each does. `StaticPlaces`, the benchmark's own, leaves both where they were.
+Tasks 1 and 2: the start of an object or a point is given, and is followed to the end of the video.
+
+    points of the task ----------------------.
+                                             +--> one pass of a tracker of points --> points
+    objects: a grid of points in each box ---'                                    --> boxes, moved as their points are
+
+`StaticPlaces`, the benchmark's own, leaves both where they were, and looks at nothing.
 
 Tasks 3 and 4, `PriorWindows`: the most common segments of each class in the train split, without the video. Windows (shares of
-the length) are chosen greedily among a class's own segments: each time the one that matches most videos' segments not matched
-yet, by an overlap of a half or more. Its score is the share of all videos of which that is so.
+the length of a video) are chosen greedily among a class's own segments: each time the one that matches most videos' segments
+not matched yet, by an overlap of a half or more. Its score is the share of all videos of which that is so.
 
-Task 5: the option by a model's `score_options`, or by its frequency among `shots` right answers to the same question in the
-train split, drawn without replacement (section 4.5, README); equal votes, and questions never met, by the lot. Draws depend on
-(seed, video, question) alone. Differs from the public code: a question that was never met is an error there.
+Task 5: the option by its frequency among right answers, or by a model's score for the video.
+
+    frequency    of the right answers to the same question in the train split, `shots` drawn without replacement (all for -1,
+                 none for 0) vote; equal votes, and questions never met, by the lot. No video is looked at (section 4.5, README)
+    options      whatever has `score_options`
+
+All draws depend on (seed, video, question) alone.
+
+Differs from the public code: a question that was never met is an error there.
 """
 
 import zlib
@@ -156,6 +167,8 @@ class Frequency:
             train: annotations with answers.
             shots: right answers to the same question that are looked at: -1 all, 0 none, which is chance.
             seed: of what is drawn.
+
+        Raises BadInput for fewer shots than -1, and annotations without answered questions.
         """
         if shots < -1:
             raise BadInput(f"asked for {shots} shots; give 0 or more, or -1 for all")

@@ -65,7 +65,12 @@ def score(
     predictions: str | Path | Mapping[str, Any] | TaskPredictions,
     reading: str = "default",
 ) -> TaskScores:
-    """Score predictions of a task: a file, its content, or what `read_predictions` gave."""
+    """Score predictions of a task: a file, its content, or what `read_predictions` gave.
+
+    Raises:
+        BadInput: an unknown task or reading, predictions that the server would refuse, annotations without answers, or with
+            nothing of the task.
+    """
     check_task(task, reading)
     check_annotated(task, annotations)
     if isinstance(predictions, str | Path):

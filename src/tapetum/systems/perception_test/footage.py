@@ -86,7 +86,10 @@ def footage_sound(
 
 
 def find_videos(folder: Path, names: Sequence[str]) -> dict[str, tuple[Path, Path | None]]:
-    """Find the file of each video, and of its sound: in the folder or its videos/, and audios/ within or beside it."""
+    """Find the file of each video, and of its sound: in the folder or its videos/, and audios/ within or beside it.
+
+    Raises BadInput where one is missing.
+    """
     places = [folder, folder / "videos"]
     sounds = [folder / "audios", folder.parent / "audios", folder]
     files: dict[str, tuple[Path, Path | None]] = {}

@@ -5,8 +5,9 @@
       ├─ of the train split: the nouns that answer the same question, and how often a thing of that noun did
       └─ without one: the question itself, for a model that finds what a sentence says
 
-A thing is an answer if its noun was one at least half as often as the best noun there; scores are the detector's times that
-share. `chosen="random"` gives one thing, whichever: what the words must beat.
+With a train split the things of a video are found and followed once for all its questions. A thing is an answer if its noun was
+one at least half as often as the best noun there; scores are the detector's times that share. The noun of a label is its last
+word ("red cup": cup). `chosen="random"` gives one thing, whichever, in place of that: what the words must beat.
 
 Differs from the benchmark's own baseline: that shows a detector (MDETR) the middle frame and leaves boxes where they are.
 """

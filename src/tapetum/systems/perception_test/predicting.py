@@ -76,6 +76,8 @@ def predict_videos(
         videos: folder of the videos; None where no predictor looks at any.
         side: pixels of the longer side at which videos are shown to models.
         note: hears how many predictions in `out` are of other videos or settings, and so are made again.
+
+    Raises BadInput if a video is missing or damaged, or `out` cannot be written.
     """
     tasks = tuple(identities)
     tasks_by_video = {name: some for name, video in annotations.items() if (some := tuple(t for t in tasks if video.of(t)))}

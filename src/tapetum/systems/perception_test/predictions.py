@@ -7,8 +7,11 @@
     grounded   {video: {grounded_question: {question id: [{id, score, bounding_boxes, frame_ids}]}}}
     joint      {video: {object_tracking: [...], point_tracking: [...]}}, of 2025
 
-The list of a video may stand under its key or directly under the video. Every finding has a name, and is an error (the server,
-or sense, refuses it) or a remark (counted as empty). What is written is what is scored.
+The list of a video may stand under its key or directly under the video, whatever the task, for copies of the scorers differ.
+Every finding has a name, and is an error (the server, or sense, refuses it) or a remark (counted as empty).
+
+What is written is what is scored: of object tracks all predicted frames (the servers keep those they want), of answers at most
+ten tracks. Places have six digits, of which the benchmark's rasters see three.
 """
 
 import re

@@ -84,7 +84,10 @@ CUTS: Mapping[str, str] = {split: f"cut_frame_mapping_{split}.json" for split in
 
 
 def choose(split: Split, tasks: Sequence[Task], parts: Sequence[Part]) -> list[Public]:
-    """List the files of a split that tasks need, small ones first; of all tasks where none is named."""
+    """List the files of a split that tasks need, small ones first; of all tasks where none is named.
+
+    Raises BadInput for names that there are not, and where there is nothing.
+    """
     for what, known, given in (("split", SPLITS, [split]), ("task", TASKS, tasks), ("part", PARTS, parts)):
         for name in given:
             if name not in known:

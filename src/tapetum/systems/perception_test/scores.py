@@ -1,13 +1,16 @@
 """Scores of a task, means over groups of videos, and the scorers of tasks 3 to 5 (Perception Test, section 4).
 
-Tasks 3 and 4, actions and sounds in time: mean average precision (the ActivityNet measure), in float64. Readings:
+Tasks 3 and 4, actions and sounds in time: mean average precision (the ActivityNet measure). Predictions of equal score keep
+their order by default; scores are compared in float64. Readings:
 
     default    as `tapetum.metrics.localisation`: a prediction of a class that the truth has not is left out
     notebook   the public code's: classes are numbered anew by those that the truth has, but predictions of others keep their
                number, and so fall into another class; of equal scores the later one comes first, of equal overlaps too
 
-Task 5, multiple-choice questions, top-1 accuracy: a question that is not answered counts as wrong, and an area is what the
-question says it is. Notebook: every question must be answered; a question is in each area that one of its tags belongs to.
+Task 5, multiple-choice questions: top-1 accuracy. Readings:
+
+    default    a question that is not answered counts as wrong; an area is what the question says it is
+    notebook   the public scorer's: every question must be answered; a question is in each area that one of its tags belongs to
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence

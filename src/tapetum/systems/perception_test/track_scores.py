@@ -1,22 +1,27 @@
 """Scorers of the tasks that tracks answer: 1, 2 and 6 (Perception Test, arXiv 2305.13786, section 4).
 
-Task 1, objects: annotated frames after the first -> mean IoU of a track -> mean over the tracks of a video -> over videos.
+Task 1, objects: annotated frames after the first -> mean IoU of a track -> mean over the tracks of a video -> over videos. A
+track whose first box is its last annotated one has nothing to be scored and is left out. Readings:
 
     default    the overlap of the boxes themselves, clipped to the image; a frame without a box counts 0
-    notebook   boxes in pixels, float32, rounded to whole numbers, counted as the VOT toolkit counts pixels (`vot_overlap`);
-               videos and tracks that are not predicted are left out; a missing frame is an error
+    notebook   the public notebook's: boxes in pixels, float32, rounded to whole numbers, counted as the VOT toolkit counts
+               pixels (`vot_overlap`); videos and tracks that are not predicted are left out; a missing frame is an error
 
-Task 2, points: TAP-Vid's average Jaccard on a raster of 256 x 256, all tracks of a video together, averaged over videos.
+Task 2, points: TAP-Vid's average Jaccard on a raster of 256 x 256. A predicted frame says that the point can be seen there. The
+tracks of a video are counted together, then videos are averaged. Readings:
 
-    default    frames after the query's; a point is visible where it is predicted
-    notebook   every frame but the query's; the prediction is visible in every frame of the video, and at (0, 0) where it was
-               not predicted. Videos that are not predicted are left out; of others every track must be there
+    default        frames after the query's; a point is visible where it is predicted
+    notebook       the public notebook's: every frame but the query's counts, those before it too; the prediction is visible in
+                   every frame of the video, and at (0, 0) where it was not predicted. Videos that are not predicted are left
+                   out; of others every track must be there
 
-Task 6, grounded questions: mean HOTA (`tapetum.metrics.hota`) of the ten predicted tracks of the highest score, in the frames
-in which a true track has a box. LocA of an empty answer is 1, as in TrackEval.
+Task 6, grounded questions: HOTA (`tapetum.metrics.hota`) of the true tracks, from their first box on, and of the ten predicted
+ones of the highest score, clipped to the image, in the frames in which a true track has a box; the mean is over questions. LocA
+of an empty answer is 1, in both readings, as in TrackEval:
 
     default    a predicted track may lack frames, and have others; a question that is not answered has an empty answer
-    notebook   frames of truth and prediction are put side by side in the order in which they come
+    notebook   the public notebook's: frames of truth and prediction are put side by side in the order in which they come, which
+               is right only where both have the same; videos that are not predicted are left out
 """
 
 from collections.abc import Mapping, Sequence

@@ -23,7 +23,10 @@ CLASSES = 1000
 
 
 def count_step(run: PretrainRun, images: int | None = None, classes: int = CLASSES, step: int = 0) -> Flops:
-    """Count a step on some images, by default the run's batch; a step of your own method is really computed."""
+    """Count a step on some images, by default the run's batch; a step of your own method is really computed.
+
+    Raises BadInput if encoder and method do not fit together.
+    """
     own = run.method not in METHODS
     count = run.batch_size if images is None else images
     loss, parts = step_on_meta(run, count, classes, step, "cpu" if own else "meta")

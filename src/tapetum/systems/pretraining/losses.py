@@ -1,11 +1,13 @@
 """Losses of the ways to pre-train an encoder; the supervised one uses cross entropy.
 
 Sources: SimCLR (arXiv 2002.05709, eq. 1), BYOL (2006.07733, eq. 2), DINO (2104.14294, eq. 3), MAE (2111.06377, section 3), CLIP
-(2103.00020, figure 3), SigLIP (2303.15343, eq. 1), DINOv2 (2304.07193: masked patches, KoLeo, Sinkhorn-Knopp), DINOv3
-(2508.10104: Gram anchoring), LeJEPA (2511.08544, algorithm 1: SIGReg), I-JEPA (2301.08243, its public code: smooth L1).
+(2103.00020, figure 3), SigLIP (2303.15343, eq. 1); "Where Should I Spend My FLOPs?" (2209.15589) compares all but the last.
+DINOv2 (2304.07193: masked patches, KoLeo, Sinkhorn-Knopp), DINOv3 (2508.10104: Gram anchoring), LeJEPA (2511.08544,
+algorithm 1: SIGReg), I-JEPA (2301.08243, its public code: smooth L1, where the paper has L2).
 
-The mean over processes, which a run minimises, is the loss of the joint batch. All are computed in at least float32, regardless
-of autocast.
+`simclr`, `clip` and `siglip` take negatives from all processes of a run (`tapetum.train.contrastive`), `sinkhorn_knopp`,
+`koleo` and `sigreg` samples; the others are means over a process's own examples. Either way, the mean over processes, which a
+run minimises, is the loss of the joint batch. All are computed in at least float32, regardless of autocast.
 
 Differs from the papers: `byol` is minus the cosine, as in most code; BYOL's 2 - 2 cos is 2 + 2 * `byol`, with twice the slope.
 `sinkhorn_knopp` works on logarithms: where the public code overflows (logits above 88 temperatures) it does not. `sigreg`
@@ -27,7 +29,8 @@ from tapetum.train.process_group import current_process_group
 def simclr(z1: Float[Tensor, "b d"], z2: Float[Tensor, "b d"], temperature: float) -> Float[Tensor, ""]:
     """Compute NT-Xent: each projection must match the one of its other view, among all others of both views (eq. 1).
 
-    Projections may have any length; their cosines are divided by the temperature.
+    Projections may have any length; their cosines are divided by the temperature. Raises BadInput for one image in total, which
+    has no negatives.
     """
     _check_negatives(z1)
     return nt_xent(z1, z2, 1 / temperature)
@@ -42,7 +45,8 @@ def clip(
     """Compute the mean of two cross entropies: images must match their texts, and texts their images.
 
     Embeddings may have any length; their cosines are multiplied by `scale`. `captions` numbers the texts: those with the same
-    number are all correct for each other's images, in equal parts; without it only an image's own row is.
+    number are all correct for each other's images, in equal parts; without it only an image's own row is. Raises BadInput for
+    one pair in total, which has no negatives.
     """
     _check_negatives(image)
     return clip_loss(image, text, scale, captions)

@@ -48,7 +48,10 @@ def trained_encoder(reference: str) -> "Encoder":
 
 
 def trained_architecture(reference: str, size: int) -> Architecture:
-    """Describe the network of weights for images of `size`; a ViT interpolates its positions where it learned others."""
+    """Describe the network of weights for images of `size`; a ViT interpolates its positions where it learned others.
+
+    Raises BadInput if it only takes images of another size, or if its patches do not divide them.
+    """
     from tapetum.encoders.factory import describe
 
     result = describe(trained_encoder(reference))
@@ -228,7 +231,8 @@ class PretrainRun(MethodSettings, ImageRun):
     def architecture(self) -> Architecture:
         """Describe family and sizes of the network, for views of `size`.
 
-        The preset's changes to its own encoder are dropped for a family without such a setting.
+        The preset's changes to its own encoder are dropped for a family without such a setting. Raises BadInput for an unknown
+        network, and for an encoder that the method cannot train.
         """
         if self.lora and not is_trained(self.encoder):
             raise BadInput(
@@ -252,7 +256,10 @@ class PretrainRun(MethodSettings, ImageRun):
         return tuple(view.size for view in task_of(self.method)(self, blank_source()).views())
 
     def freeze(self, encoder: "Encoder") -> "Encoder":
-        """Freeze what the run does not change, a ViT's patch projection or all but a low-rank change; returns the encoder."""
+        """Freeze what the run does not change, a ViT's patch projection or all but a low-rank change; returns the encoder.
+
+        Raises BadInput for a low-rank change of a network without linear layers.
+        """
         patches = getattr(encoder, "patches", None)
         if self.frozen_patches and patches is not None:
             patches.requires_grad_(False)

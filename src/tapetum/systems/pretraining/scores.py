@@ -47,7 +47,10 @@ def probe_images(data: str, most: int) -> tuple[tuple[Any, Any], tuple[Any, Any]
 
 
 def labelled_parts(task: "PretrainTask") -> tuple[tuple[Any, Any], tuple[Any, Any]] | None:
-    """List the labelled images that a run is scored on; None if its data have no labels."""
+    """List the labelled images that a run is scored on; None if its data have no labels.
+
+    Raises BadInput as `labelled_images`, and for several places of data.
+    """
     run = task.run
     if not run.probe_data and task.source.labels is None:
         return None

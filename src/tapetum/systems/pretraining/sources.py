@@ -49,7 +49,11 @@ class RawImages:
 
 
 def read_source(place: Path | str, *, captions: bool = False) -> ImageSource:
-    """Find the images at a path; captions are looked for only if requested."""
+    """Find the images at a path; captions are looked for only if requested.
+
+    Raises BadInput for fewer than two images, for captions that only some images have, and for anything that the data layouts
+    refuse.
+    """
     place = Path(place)
     if not place.exists():
         raise BadInput(f"there is no {place}; give a folder of images")

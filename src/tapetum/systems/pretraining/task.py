@@ -7,9 +7,16 @@ A method is one class (`methods/`, or your own: docs/guides/bring-your-own.md) t
     method_loss()   the loss of a batch; gradients reach what it does not compute under `torch.no_grad()`
     averages        moving averages of the network that teach, if any
 
-Batch norms and negatives span all processes of a run. Imports no torch, as the methods: the command line reads their
-settings. `resnet` and `vit` are the published runs, `small` is ours. "Where Should I Spend My FLOPs?" (arXiv 2209.15589)
-does not print its settings.
+Batch norms and negatives span all processes of a run, so two processes compute the same as one with the joint batch.
+
+Imports no torch by itself, and nor do the methods that come with tapetum: the command line reads their settings.
+
+Presets shared by several methods are fields of `PretrainRun` by name; each method's own are in its file.
+`resnet` and `vit` are the published runs (for ResNet-50 and ViT-B on ImageNet, batches of thousands: accelerators); `small` is
+ours: one or a few cores, images of 32 to 64 pixels. Fields that a preset omits keep the defaults of `PretrainRun`.
+
+"Where Should I Spend My FLOPs?" (arXiv 2209.15589) does not print its settings. Differences from the named sources are listed
+in the methods' modules and in docs/guides/published-recipes.md.
 """
 
 from abc import abstractmethod

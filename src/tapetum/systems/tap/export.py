@@ -4,11 +4,15 @@ Sizes (frames, height and width, points) are fixed at export. Images are float32
 in raster pixels; a point is visible where sigmoid(-occlusion) * sigmoid(-expected_dist) > 0.5.
 
     clip    video (1, t, h, w, 3), queries (1, n, 3) -> tracks (1, n, t, 2), occlusion (1, n, t), expected_dist (1, n, t)
+
+A causal network can also be exported for frames one by one and any number of points (examples/live_cpp, examples/live_browser),
+with i refinement iterations in total, b mixer blocks and their width w:
+
     live    frame (h, w, 3) uint8, query_xy (n, 2), features (n, c), state (n, i, b, 2, w*(1+e))
                 -> xy (n, 2), confidence (n,), features_after, state_after
 
-The second is a causal network for frames one by one and any number of points, with i refinement iterations in total, b mixer
-blocks and their width w; a row whose `query_xy` is not NaN is a new point. The alignment of patches is left out (`left_out`).
+Each row is a point. Where `query_xy` is not NaN it is a new one, whose features and state may be anything. A program runs both
+passes of a network that has two; it leaves out the alignment of patches (`left_out`).
 """
 
 from itertools import chain

@@ -1,14 +1,18 @@
-"""The image network of TAPIR, for each frame separately, and the PIPs mixer that refines tracks, for one point at a time.
+"""The image network of TAPIR, and the mixer that refines tracks.
 
-Source: TAPIR (arXiv 2306.08637), sections 3.1, 3.2 and appendix; extra blocks: BootsTAP (arXiv 2402.00847), section 3.3.
+The image network is a pre-activation residual network with instance norm, applied to each frame separately.
+
+Source: TAPIR (arXiv 2306.08637), section 3.1 and appendix; the extra convolution blocks are those of BootsTAP
+(arXiv 2402.00847), section 3.3. Unusual: strided convolutions pad only at the right and at the bottom (the "SAME" rule
+of JAX for even sizes), there is no norm after the last block, and every feature vector is scaled to length one.
 
     frames  f 3 h w --stem, stride 2--> groups 0, 1 --> hires (stride 4) --> groups 2, 3 --> extra blocks --> lowres (stride 8)
 
-Unusual: strided convolutions pad only at the right and at the bottom (the "SAME" rule of JAX for even sizes), there is no norm
-after the last block, and every feature vector is scaled to length one. The mixer's norms have a scale and no bias, and its
-temporal branch widens each channel into `expansion` copies that are summed again. A causal mixer pads only the past.
+The PIPs mixer has depthwise convolutions over time and per-frame MLPs, for one point at a time (section 3.2). Unusual: layer
+norms have a scale and no bias, and the temporal branch widens each channel into `expansion` copies that are summed again after
+the second convolution. A causal mixer pads only the past; its state is the past that it needs, two steps for each convolution.
 
-Sequences are [s, t, c]; the convolutions view them as channels-last images of one row, which needs no copy.
+Sequences are [s, t, c], channels last; the convolutions view them as channels-last images of one row, which needs no copy.
 """
 
 import torch

@@ -1,7 +1,8 @@
 """Stage 1 of TAPIR, matching: the cost volume of a point with each frame separately, and its heads; local correlations.
 
-Source: TAPIR (arXiv 2306.08637), section 3.1, after TAP-Net (arXiv 2211.03726). The paper's softmax, cut to a disc and
-renormalised, equals the softmax over the disc computed here.
+Source: TAPIR (arXiv 2306.08637), section 3.1, after TAP-Net (arXiv 2211.03726). The map of correlations between a query and a
+frame goes through a small shared convolution; one head turns it into a position, another into the logits of being occluded and
+of being wrong. The paper's softmax, cut to a disc and renormalised, equals the softmax over the disc computed here.
 
 Refinement (section 3.2) correlates a feature with the map at 7x7 places one cell apart. A dot product is linear, so products
 with 8x8 whole cells are computed first and then blended to 7x7:

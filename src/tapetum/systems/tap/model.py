@@ -1,6 +1,7 @@
-"""TAPIR (arXiv 2306.08637): track any point, first by matching every frame alone, then by refining the whole track.
+"""TAPIR: track any point, first by matching every frame alone, then by refining the whole track.
 
-BootsTAPIR (arXiv 2402.00847) has a deeper pyramid and five extra convolution blocks; causal variants pad only the past.
+Source: TAPIR (arXiv 2306.08637); BootsTAPIR (arXiv 2402.00847) is the same network with a deeper pyramid and five extra
+convolution blocks; the causal ("online") variants pad their temporal convolutions on the past only.
 
     video --backbone--> features --+--> query features (trilinear samples at the queries)
                                    |        |
@@ -9,7 +10,7 @@ BootsTAPIR (arXiv 2402.00847) has a deeper pyramid and five extra convolution bl
                                    +--> (local correlations, features, logits) -> Mixer -> corrections, 4 times per resolution
 
 Differs from the public PyTorch code, deliberately: non-square maps are sampled correctly; a refinement resolution above the
-video's own size is actually used; the soft-argmax is not detached; queries are (t, x, y).
+video's own size is actually used; the soft-argmax is not detached; no argument is modified in place; queries are (t, x, y).
 """
 
 from collections.abc import Sequence
@@ -115,7 +116,10 @@ class Tapir(nn.Module):
         refinement_resolutions: Sequence[Size] | None = None,
         frame_chunk: int | None = None,
     ) -> FeatureGrids:
-        """Compute features of `video` (values -1..1) at the initial and refinement resolutions, by default `refinements`."""
+        """Compute features of `video` (values -1..1) at the initial and all refinement resolutions, by default `refinements`.
+
+        Raises BadInput for a resolution that is not a multiple of 8 pixels or too small for the pyramid.
+        """
         batch, frames, height, width, _ = video.shape
         base = self.config.initial_resolution
         resolutions = tuple((int(h), int(w)) for h, w in refinement_resolutions or self.refinements((height, width)))

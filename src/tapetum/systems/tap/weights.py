@@ -85,7 +85,8 @@ def from_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 def infer_config(state_dict: dict[str, Tensor], *, causal: bool = False) -> TapirConfig:
     """Find the config that fits the shapes of a state dict under our names, with the published strides.
 
-    Shapes tell neither whether a network is causal nor its temperature.
+    Shapes tell neither whether a network is causal nor its temperature. Raises BadInput if a tensor is missing or no config
+    fits.
     """
 
     def shape(name: str) -> torch.Size:
@@ -146,6 +147,7 @@ def load(path: str | os.PathLike[str], *, causal: bool | None = None, softmax_te
     """Load the network in a file: ours (safetensors), or published (.pt, or .npy of JAX). No code in the file is run.
 
     Published files store neither `causal`, which None takes from the file's name, nor `softmax_temperature`, by default 20.
+    Raises BadInput if the file cannot be read, holds something else, or its tensors do not fit.
     """
     path = Path(path)
     config, tensors = _read(path)
@@ -168,7 +170,8 @@ def convert(
 ) -> None:
     """Write the published weights in `source` (.pt, or .npy of JAX) to the safetensors file `target`, with a record next to it.
 
-    An `architecture` of `config.OFFICIAL` says whether the network is causal, else `causal`, else the name of the file.
+    An `architecture` of `config.OFFICIAL` says whether the network is causal, else `causal`, else the name of the file. Raises
+    BadInput if the file does not hold such a network, or `target` cannot be written.
     """
     if target.suffix != ".safetensors":
         raise BadInput(f"{target} must be named .safetensors: that is what is written")

@@ -1,10 +1,13 @@
 """Export of TAPNext for other runtimes: torch.export (.pt2) and ONNX (.onnx).
 
 Sizes are fixed at export: frames, height and width (those the network was trained for), points. Images are float32 in -1..1,
-channels last; queries are (t, x, y) in raster pixels. visible_logits are above 0 where a point is visible, and meaningless
-before a query's frame (`left_out`). The first frame has a program of its own, with all queries, for d blocks:
+channels last; queries are (t, x, y) in raster pixels. visible_logits are above 0 where a point is visible.
 
     clip    video (1, t, h, w, 3), queries (1, n, 3) -> tracks (1, n, t, 2), visible_logits (1, n, t)
+
+Before a query's frame its output is meaningless (`left_out`). When frames arrive one by one, the first has no past and a
+separate program, with all queries, for d blocks, and tokens of patches first:
+
     start   frame (1, 1, h, w, 3), points (1, n, 2) -> tracks (1, n, 1, 2), visible_logits (1, n, 1), hidden, conv
     step    frame, hidden (d, 1, tokens, c), conv (d, 1, taps - 1, tokens, c) -> the same, of which hidden_after, conv_after
 """

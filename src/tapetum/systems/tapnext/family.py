@@ -1,13 +1,16 @@
 """TAPNext in self-training (BootsTAPNext): its networks, and its losses on pseudo-labels.
 
-TAPNext (arXiv 2504.05579) was bootstrapped by the recipe of BootsTAP (arXiv 2402.00847), with no published settings but some
-1,500 steps. Ours:
+Source: TAPNext (arXiv 2504.05579) was bootstrapped by the recipe of BootsTAP (arXiv 2402.00847). No settings are published but
+some 1,500 steps, so how the recipe is applied to this network is ours:
 
     teacher   two passes, forwards and over the reversed clip: labels before its query too, of which half of the queries of
-              students are made; in the frame of its query a point is where it was asked for
+              students are made; in the frame of its query a point is where it was asked for, as `TapNextTracker` says
     student   one pass: before its query it predicts nothing, and nothing counts
-    doubt     the label is believed as far as the bins say that it is within 8 pixels (`compute_certainty`)
+    doubt     the label is believed as far as the bins say that it is within 8 pixels (`compute_certainty`), where TAPIR has its
+              expected distance
     losses    those of exact tracks, of the tokens after each block, in the student's frames; hidden points have no position
+
+Networks see frames at the size at which their tracker sees them, whatever the size of the clips.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,14 +1,19 @@
-"""Layers of TAPNext: embedding and decoding of positions, and Griffin's recurrent block (arXiv 2402.19427, section 2).
+"""Layers of TAPNext: embedding and decoding of positions, and the recurrence over time.
+
+Positions are embedded in the query's token, and decoded from the logits of 256 bins per axis. The recurrence is Griffin's
+recurrent block (arXiv 2402.19427, section 2) for each token of a video.
 
     x -> norm -+-> linear -> causal convolution -> RG-LRU -> * -> linear -> + x -> norm -> gated MLP -> +
                +-> linear -> GELU -------------------------->
 
-RG-LRU, for each token of a video, with gates i, s between 0 and 1 and a learned vector A:
+RG-LRU, with gates i, s between 0 and 1 and a learned vector A:
 
     log a_t = -8 s_t softplus(A)            h_t = a_t h_{t-1} + sqrt(1 - a_t^2) (i_t v_t)            (equations 3, 4)
 
-On the first frame of all the square root is left out. Differs from the paper: the public scan for training divides by the
-running product of a, which gives wrong gradients once that is small; here it is an associative scan, backward too.
+On the first frame of all the square root is left out. Every token (a patch of the image, or a point) is a sequence of its own.
+
+Differs from the paper: the public scan for training divides by the running product of a, which gives wrong gradients
+once that is small; here it is an associative scan, backward too.
 """
 
 import math

@@ -7,7 +7,9 @@
     each block:   recurrence over time, each token by itself -> attention among all tokens of a frame
     heads:        a point's token -> 256 logits for x, 256 for y, and a logit of being visible
 
-It is causal, and its only memory is the state of the recurrences. Points attend to each other.
+Positions are not fed back into the network: its only memory is the state of the recurrences. It is causal, uses constant
+memory, and needs another run over the reversed video to track a point before its query. Points attend to each other, so more
+points slightly change the tracks of the others.
 
 Differs from the public code: all blocks run, where that runs at most 12 without a state; an image of another shape but the same
 number of patches has its position embeddings resized too; times of queries are rounded.
@@ -149,7 +151,8 @@ class TapNext(nn.Module):
         """Build the state before the first frame of a video of (height, width) `size`, in pixels of which are the queries (t,
         x, y); t counts frames from the first one passed to `step`, and may be far ahead.
 
-        With `spare`, keep what later points need (`TapNextState.spare`).
+        With `spare`, keep what later points need (`TapNextState.spare`). Raises BadInput for queries of another shape, or a
+        size that the patches do not divide.
         """
         if queries.ndim != 3 or queries.shape[-1] != 3:
             raise BadInput(f"queries have shape {tuple(queries.shape)}; give (b, q, 3): t, x, y of each point")

@@ -6,8 +6,12 @@ Source: the loss files of google-deepmind/tapnet (`tapnext/losses.py`, `tapnext/
     position      Huber (delta 1) on the distance between the mean of the bins and the target             weight 0.1
     visibility    cross entropy                                                                           weight 1
 
-Each term is a mean over what counts: from the query on, positions where visible, or hidden inside the image with
-`occluded_weight` (0.2 in TAPNext++, arXiv 2604.10582). Targets are clipped to the image, in pixels of `image_size`.
+    frame              before the query   visible   hidden, inside the image   hidden, outside of it
+    coordinates, position      0             1           occluded_weight                 0
+    visibility                 0             1                  1                        1
+
+Each term is a mean over what counts. TAPNext++ (arXiv 2604.10582) supervises hidden points with an `occluded_weight` of 0.2;
+TAPNext does not. Targets are clipped to the image, all in pixels of the network's `image_size`, whatever the size of the video.
 
 The public file differs from what its texts say, and `as_public` computes what it does: the cross entropy is averaged before it
 meets its mask, so that hidden points and those before their query count in full; visibility counts before the query, and the

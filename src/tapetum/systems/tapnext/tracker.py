@@ -136,7 +136,8 @@ class TapNextTracker:
     @torch.inference_mode()
     def step(self, stream: TapNextStream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[TapNextStream, FrameTracks]:
         """Track the stream's points into one more frame, with the result of `track` on the whole clip: the updated stream and
-        the points; all hidden, with confidence 0, in a frame of a single colour."""
+        the points; all hidden, with confidence 0, in a frame of a single colour. Raises BadInput for a frame of another size,
+        and for the stream of another tracker."""
         self._check_weights(stream)
         frame = check_frame(frame, stream.size)
         now = stream.queries[:, 0] == stream.state.step
@@ -150,7 +151,8 @@ class TapNextTracker:
     @full_precision()
     @torch.inference_mode()
     def add(self, stream: TapNextStream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> TapNextStream:
-        """Add points, (x, y) in raster pixels of `frame`, after those of the stream, before the `step` with that frame."""
+        """Add points, (x, y) in raster pixels of `frame`, after those of the stream, before the `step` with that frame. Raises
+        BadInput for points outside of the frame, and for the stream of another tracker."""
         self._check_weights(stream)
         check_frame(frame, stream.size)
         new = _queries_at(stream.state.step, points, stream.size)
@@ -228,7 +230,10 @@ def load(
     name_or_path: str | PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> TapNextTracker:
     """Load a tracker with weights, by a known name (`tapetum weights list`) or from a file, see `weights.load`; `dtype`, by
-    default float32, is also that of most computation."""
+    default float32, is also that of most computation.
+
+    Raises BadInput: the name is unknown, the file is not there, or it does not hold such a network.
+    """
     path, known = resolve(name_or_path, "track")
     network = weights.load(path)
     if known is not None:

@@ -136,7 +136,10 @@ def save(network: TapNext, path: str | os.PathLike[str], dtype: torch.dtype | No
 
 def convert(source: Path, target: Path, architecture: str | None = None) -> None:
     """Write the published weights in `source` to the safetensors file `target`. An `architecture` of `config.ARCHITECTURES`
-    knows the size of frames; None takes it as `load`."""
+    knows the size of frames; None takes it as `load`.
+
+    Raises BadInput if `source` has no such network, or `target` cannot be written.
+    """
     if target.suffix != ".safetensors":
         raise BadInput(f"{target} must be named .safetensors: that is what is written")
     if same_place(target, source):
@@ -267,7 +270,10 @@ _JAX_RULES = (
 
 
 def from_jax(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], int]:
-    """Rename and transpose the arrays of a JAX checkpoint to the public PyTorch names; also finds the attention heads."""
+    """Rename and transpose the arrays of a JAX checkpoint to the public PyTorch names; also finds the attention heads.
+
+    Raises BadInput for an array that does not belong to TAPNext.
+    """
     state: dict[str, Tensor] = {}
     attention: dict[tuple[str, str, str], np.ndarray] = {}
     for name, array in arrays.items():

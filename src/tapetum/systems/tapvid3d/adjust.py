@@ -1,10 +1,15 @@
 """3D tracks from 2D tracks alone: camera motion and static points, by structure from motion.
 
-TAPVid-3D (arXiv 2407.05921) lifts 2D trackers with COLMAP; here the tracks themselves are the matches (`mapping`). How well a
-still point's depth is known follows from its views; where these say little, the depths of the points beside it count, each by
-its certainty. Points that move count as hidden in space, as those without a COLMAP point do in the paper, and are given the
-depth of still points around. The median depth of what stands still is set to 1. Intrinsics that are not given have their
-principal point in the middle and one focal length, which is adjusted with all else.
+Source: TAPVid-3D (arXiv 2407.05921) lifts 2D trackers with COLMAP; here the tracks themselves are the matches (`mapping`).
+
+    still points          where they are in the world, in every frame, hidden or not
+    moving points         count as hidden; as a guess, where they are in the image, at the depth of still points around
+
+How well a still point's depth is known follows from its views. Where these say little (a far point, or one seen from one place
+only) the depths of the points beside it count, each by its certainty. Nothing tells how far away a thing is that moves by
+itself, so its points count as hidden in space, as those without a COLMAP point do in the paper. The unit is unknown: the median
+depth of what stands still is set to 1. Intrinsics that are not given have their principal point in the middle and one focal
+length, which is adjusted with all else.
 """
 
 from dataclasses import dataclass

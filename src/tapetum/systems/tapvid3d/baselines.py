@@ -1,13 +1,15 @@
 """Baselines of TAPVid-3D (arXiv 2407.05921): the static one, and any 2D tracker lifted into space by depth maps.
 
-A 3D tracker is a class with one method (`Tracker3D`), for all frames, also those before a query.
+A 3D tracker is a class with one method (`Tracker3D`); `tapetum.bench.tapvid3d` scores any. It gives positions for all frames:
+frames before a query count like those after it.
 
     video --2D tracker--> xy, visible  --+--> depth of the map under each visible point --unproject--> xyz     (`Lifted`)
     depth maps ---------------------------+
 
-A hidden point keeps the tracker's image position, and its depth is interpolated in 1 / Z between the frames where it is
-visible, since the depth map there shows the occluder. Differs from the paper: a point of unknown depth (a hole in the map)
-stays visible, with depth as for a hidden one.
+A lifted track's visibility is the 2D tracker's. A hidden point keeps the tracker's image position, and its depth is
+interpolated in 1 / Z between the frames where it is visible, since the depth map there shows the occluder.
+
+Differs from the paper: a point of unknown depth (a hole in the map) stays visible, with depth as for a hidden one.
 """
 
 from collections.abc import Iterable
@@ -167,7 +169,10 @@ class Lifted:
         self.tracker, self.depth = tracker, depth
 
     def track(self, video: Frames, queries_xyt: Queries, intrinsics: Camera, depth: Depths = None) -> Tracks3D:
-        """Track points through all frames, before and after the query's; `depth` replaces the tracker's own source."""
+        """Track points through all frames, before and after the query's; `depth` takes the place of the tracker's own source.
+
+        Raises BadInput if there is neither, or no depth where points are visible.
+        """
         if depth is None and self.depth is None:
             raise BadInput("lifting to 3D needs depth; give maps (--depth true, a file or a folder) or a network's name")
         maps = self.depth.maps(video) if depth is None and self.depth is not None else depth

@@ -1,5 +1,7 @@
 """Checks of a folder of TAPVid-3D clips: missing, damaged or inconsistent data.
 
+Besides reading the clip (`data.py`), it checks:
+
     images           every frame has the first one's size, and the first and the last can be decoded
     query-off        the point, projected at its query's frame, lies half a pixel or more from the query
     query-hidden     a query at a frame where its point is not visible
@@ -8,8 +10,8 @@
     intrinsics       a principal point outside the middle half of the image
     poses            camera poses that are not rigid
 
-Points are compared in the frame of their query and never in the world, since released camera poses of drivetrack are known to
-be off by half a metre (issue 115 of the public code).
+Points are compared in the frame of their query, where they are exact in all three sources, and never in the world, since
+released camera poses of drivetrack are known to be off by half a metre (issue 115 of the public code).
 """
 
 import os
@@ -47,6 +49,8 @@ def check(
     Returns `files` (how many were looked at), `findings` (a list of dicts of file, kind and text) and `sources`: for each,
     `clips` that could be read, `with_frames`, `frames`, `tracks`, `visible` (fraction of points and frames), and `wanted`, the
     number of clips of the split or of files.
+
+    Raises BadInput: as `find_clips`.
     """
     folder = Path(folder)
     places = find_clips(folder, split)

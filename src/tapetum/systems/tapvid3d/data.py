@@ -8,8 +8,10 @@
     extrinsics_w2c                     float (t, 4, 4)       world to camera; pstudio, whose cameras stand still, has none
     images_jpeg_bytes                  bytes (t)             a JPEG a frame; missing in adt and pstudio as they are downloaded
 
-The second column is what the public README says; both are read, the first is written. Predictions have `tracks_XYZ` and
-`visibility`. Depth maps may lie beside a clip, `<clip>.depth.npz` with `depth` (t, h, w) in metres, 0 or NaN where unknown.
+The first column is what the public code reads and writes, the second what its README says; both are read, the first is written.
+Predictions are npz files of the same name with `tracks_XYZ` and `visibility`. Depth maps may lie beside a clip, as
+`<clip>.depth.npz` with one array `depth` (t, h, w) in metres along the axis of view, 0 or NaN where it is not known: this is
+our extension; the benchmark has no depth. Frames are decoded one by one on demand.
 """
 
 import os
@@ -90,7 +92,8 @@ class Clip3D:
         return self.tracks_XYZ.shape[1]
 
     def decoded_images(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        """Yield the frames one by one, decoded."""
+        """Yield the frames one by one, decoded. Raises `Damage` if there are none, or one is not a JPEG of the first one's
+        size."""
         if self.images is None:
             raise Damage("images", f"{self.name} has no images_jpeg_bytes; add the frames, as the benchmark's makers do")
         for index, data in enumerate(self.images):
@@ -127,7 +130,10 @@ class Prediction3D(NamedTuple):
 
 
 def read_clip(path: str | os.PathLike[str]) -> Clip3D:
-    """Read a clip of the benchmark, or one in its format; frames are read on first access."""
+    """Read a clip of the benchmark, or one in its format; frames are read on first access.
+
+    Raises Damage for a file that is missing, truncated, damaged, too large, or not in the format.
+    """
     path = Path(path)
     name, parent = path.name.removesuffix(".npz"), path.absolute().parent.name
     source: Source | None = next((known for known in SOURCES if known == parent), None) or source_of(path.name)

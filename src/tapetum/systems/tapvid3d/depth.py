@@ -52,7 +52,10 @@ class DepthSource(Protocol):
 
 
 def load_depth(source: str, device: str | None = None) -> DepthSource:
-    """Load a depth source by the name of a file, a folder, or a network; `device` is for networks."""
+    """Load a depth source by the name of a file, a folder, or a network; `device` is for networks.
+
+    Raises BadInput if nothing has this name, or it contains no depth, and MissingExtra for a network without transformers.
+    """
     path = Path(source)
     if source not in NETWORKS and path.exists():
         if (path / "config.json").is_file():

@@ -5,10 +5,13 @@
     DIR/*.npz                                                   anything: official names go to their source, others to "clips"
     DIR/tapvid3d/*.npz                                          what `tapetum scenes make` writes
 
-`splits.txt` has the official names (arXiv 2407.05921, release v1.0; `tests/golden/make_tapvid3d_splits.py`), a line for each
-recording, an asterisk behind the clips of minival, whose scenes are all in full_eval too: it is no held-out set.
+Depth maps next to a clip (`*.depth.npz`) are not clips. Of the official lists (arXiv 2407.05921) minival has 50 clips of each
+source, and full_eval 1,906 of adt, 2,407 of drivetrack and 106 of pstudio. They share no clip, but minival's scenes are all in
+full_eval too: it is no held-out set. `splits.txt` holds the names of release v1.0, a line for each recording, an asterisk
+behind the clips of minival. `tests/golden/make_tapvid3d_splits.py` wrote it from the public lists.
 
-Differs from the public code: an unlisted name has no source, while the public code calls it pstudio.
+Differs from the public code: names are sorted by recording, which affects no score; and an unlisted name has no source, while
+the public code calls it pstudio.
 """
 
 import os
@@ -96,6 +99,8 @@ def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> li
     """Find the clips of a folder, by source and name.
 
     With a split, the clips in its lists, present or not, for every source that the folder has anything of.
+
+    Raises BadInput: there is no such folder, or no clip in it.
     """
     folder = Path(folder)
     if not folder.is_dir():

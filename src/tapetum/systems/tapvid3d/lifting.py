@@ -45,6 +45,7 @@ class Lifting:
         """Look up the depth source.
 
         With `static` every point keeps its position relative to the camera, with the depth at its query if `depth` is given.
+        Raises BadInput for invalid intrinsics and a missing depth source.
         """
         from tapetum.systems.tapvid3d.depth import load_depth
 

@@ -18,14 +18,24 @@ Before anything is measured the prediction is multiplied by
     local_neighborhood        as per_trajectory, and each track's scale goes for every point that truly is within 0.05 m of it,
                               all weighted so that together they weigh as much as the track
     reproduce_2d              Z of G over Z of P at every point: only the error across the line of sight is left
+    none                      1
 
-A number is NaN where nothing can be counted. A predicted position that is not finite is wrong, and takes no part in a scale.
-Where no point is visible in both, the scale is taken over the points that are visible in truth; where that fails too, or a
-track's predicted depth at its query is not above 0, every position is wrong.
+Unusual: a distance of exactly the threshold is too far; a visible point that is predicted visible in the wrong place counts
+twice against the Jaccard; the benchmark's intrinsics are those of the clip resized to 256 pixels on its shorter side.
 
-Differs from the public function (google-deepmind/tapnet, tapvid3d/evaluation/metrics.py at c2cbab8), which `compat="tapnet"`
-follows: it mixes up clips or shapes that compat refuses (`_refuse`); without a point visible in both, its APD is 0; it leaves a
-NaN prediction out of |P| but not its point out of |G|, and lets an infinite one into |P|; it computes in the arrays' own types.
+A number is NaN where nothing can be counted: APD without a visible point; AJ if, besides, nothing is predicted visible. A
+predicted position that is not finite is wrong, and takes no part in a scale. Where no point is visible in both, the scale is
+taken over the points that are visible in truth; where that fails too, or a track's predicted depth at its query is not above 0,
+every position is wrong.
+
+Differs from the public function (google-deepmind/tapnet, tapvid3d/evaluation/metrics.py at c2cbab8), which
+`compat="tapnet"` follows instead:
+- It raises for per_trajectory with queries (n, 3), for local_neighborhood unless track-wise, and for several clips with
+  median, mean and median_on_queries, or mixes them up where shapes happen to fit. compat refuses all of these.
+- Where no point is visible in both, its APD is 0, although APD is said to ignore the predicted visibility.
+- In median, mean and median_on_queries it leaves a NaN prediction out of |P| but not its point out of |G|, and lets an
+  infinite one into |P|.
+- Results for one clip have an axis of length 1; ours have none. It computes in the arrays' own types, ours in float64.
 """
 
 from typing import Any, Literal, get_args

@@ -3,10 +3,12 @@
     world                    world to first camera, so that the viewer shows the axes of the first frame's camera
     world/points             all points in the world; hidden ones dim and small; the label is the track's number
     world/trails             the last 10 frames of each path where the point was visible
-    world/camera             camera to world; world/camera/image: pinhole and the frame's image; world/way: its path, if known
+    world/camera             camera to world
+    world/camera/image       pinhole and the frame's image
+    world/way                path of the camera, if known
 
-Without camera poses everything is in each frame's own camera. The recording is made in memory: rerun's own writing to a file
-waits for ever where the disk is full (0.41).
+Two timelines: `frame`, and `time` in seconds. Without camera poses everything is in each frame's own camera.
+The recording is made in memory: rerun's own writing to a file waits for ever where the disk is full (0.41).
 """
 
 import os
@@ -33,7 +35,11 @@ _TRAIL = 10
 def write_rerun(
     tracks: Tracks3D, path: str | os.PathLike[str], video: Iterable[np.ndarray] | None = None, frame_rate: float = 15.0
 ) -> Path:
-    """Write a recording of the tracks, and of the `video` that they are of, atomically; open it with `rerun FILE.rrd`."""
+    """Write a recording of the tracks, and of the `video` that they are of, atomically; open it with `rerun FILE.rrd`.
+
+    Raises BadInput for no tracks or frames, a video that does not fit and a path that cannot be written, and MissingExtra
+    without rerun.
+    """
     check_rate(frame_rate)
     if tracks.points == 0 or tracks.frames == 0:
         raise BadInput(f"there is nothing to show: the 3D tracks have {tracks.points} points in {tracks.frames} frames")

@@ -61,7 +61,8 @@ class MetaWorld:
 
         The camera is left (by default), right, top, or one of the package's, such as corner2. With `shift`, 0 to 1, the image
         is altered: the light is weaker and of another colour, and left, right and top are moved by up to 8 degrees. The experts
-        need up to 156 steps.
+        need up to 156 steps. Raises BadInput for an unknown camera and a horizon above 500, and MissingExtra if Meta-World is
+        not installed.
         """
         metaworld = simulator("metaworld")
         from metaworld.policies import ENV_POLICY_MAP  # pyright: ignore[reportMissingImports]

@@ -65,7 +65,10 @@ def _refused(name: str) -> str | None:
 
 
 def simulator(package: str) -> Any:
-    """Import a package of the extra `[robot]`, with the OpenGL chosen."""
+    """Import a package of the extra `[robot]`, with the OpenGL chosen.
+
+    Raises MissingExtra if it is not installed, and BadInput if MuJoCo is too old or too new for it.
+    """
     try:
         version = metadata.version("mujoco")
         numbers = tuple(int(part) for part in version.split(".")[:3])

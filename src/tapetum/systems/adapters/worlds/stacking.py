@@ -1,8 +1,11 @@
 """Stacking by colour, after RGB-Stacking (Lee et al. 2021, arXiv 2110.06192): the red block goes on the blue one. Needs MuJoCo.
 
 The paper's environment is on no package index. Here a suction cup on three slides moves over a table with a red, a green and a
-blue block, placed by the seed. An episode has succeeded where the public environment's sparse reward is 1 (`SparseStack`): red
-lies over blue and touches it, and touches neither the table nor the gripper.
+blue block, placed by the seed; each of the five triplets has different block sizes. Only colour determines which block goes on
+which, and the green one is a distractor.
+
+An episode has succeeded where the public environment's sparse reward is 1 (`SparseStack`): red lies over blue and touches it,
+and touches neither the table nor the gripper.
 
 Differs from RGB-Stacking: boxes instead of extruded shapes, suction instead of a Robotiq gripper, four action values (speeds
 along x, y and z, and suction) at 10 steps per second, and a scripted expert.
@@ -80,6 +83,7 @@ class Stacking:
         """Make a task of TRIPLETS; cameras are front (by default) and side.
 
         With `shift`, 0 to 1, it looks otherwise: a checked table, weaker and yellower light, the camera 8 degrees aside.
+        Raises BadInput, or MissingExtra without MuJoCo.
         """
         if not 0 <= shift <= 1:
             raise BadInput(f"shift is {shift}; give 0 to 1")

@@ -85,7 +85,8 @@ def roll(
     """Run the episode of a seed, by the scripted expert if there is no actor.
 
     It ends `stop_after` steps after the task is done, by default at the horizon. `noise` is the deviation of normal noise added
-    to executed actions, not to recorded ones, as in DART (arXiv 1703.09327).
+    to executed actions, not to recorded ones, as in DART (arXiv 1703.09327). Raises BadInput for an action of the wrong size,
+    or one that is not finite.
     """
     generator = np.random.default_rng([seed, 1])
     observation = world.reset(seed)
@@ -144,7 +145,8 @@ TASKS: dict[str, str] = {
 def make_world(task: str, camera: str | None = None, pixels: int = 64, **options: Any) -> RobotWorld:
     """Make the world of a task: reach-disc, triplet-1 to triplet-5, one of Franka Kitchen, or any of Meta-World.
 
-    `camera` is by default the world's first; `pixels` is the side of the image.
+    `camera` is by default the world's first; `pixels` is the side of the image. Raises BadInput if there is no such task or
+    camera, and MissingExtra if its simulator is not installed.
     """
     if pixels < 8 or pixels > 1024:
         raise BadInput(f"images of {pixels} pixels; give 8 to 1024")

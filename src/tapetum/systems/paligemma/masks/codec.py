@@ -4,11 +4,15 @@ Source: All in Tokens (arXiv 2301.02229); PaliGemma (arXiv 2407.07726, 3.2.5) an
 
     mask in its box        four convolutions              two residual         nearest of 128 codes
     64 x 64, -1..1    ─►   32 ► 16 ► 8 ► 4 pixels    ─►   blocks, 1x1     ─►   in each of 4 x 4 places    ─►   <seg017> ...
-    above 0 is        ◄─   64 ◄ 32 ◄ 16 ◄ 8          ◄─   1x1, two        ◄─   their codes, row by row
+                                                                               row by row: 16 numbers
+    above 0 is        ◄─   64 ◄ 32 ◄ 16 ◄ 8          ◄─   1x1, two        ◄─   their codes
     the thing              four transposed ones           residual blocks
 
-A mask is cropped along its box, with corners rounded to pixels, and stretched to the square (bilinear with antialias). Differs
-from the paper: this project's own codec, bundled as `paligemma-masks`, has the same layout with fewer channels.
+A mask is cropped from its image along its box, with corners rounded to pixels, and stretched to the square (bilinear with
+antialias); `locations.paste` puts it back.
+
+For the training see `masks.task`. Differs from the paper: this project's own codec, bundled as `paligemma-masks`, has the same
+layout with fewer channels.
 """
 
 import os

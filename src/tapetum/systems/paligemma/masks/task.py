@@ -5,8 +5,11 @@ Source: All in Tokens (arXiv 2301.02229) and its public code; codes as moving av
     loss = mean (decoded - mask)^2 + commitment x mean (features - stop(code))^2         masks from -1 to 1
     code = moving average of the features nearest to it; gradients pass the choice straight through
 
-Data are masks of objects, mirrored, transposed and coarsened: of a folder with masks/*.png whose pixels are instance numbers, 0
-for none, or of a COCO instances file (arXiv 1405.0312); crowds are left out. Differs from the paper: see `masks.config`.
+Data are masks of objects, cropped to their boxes, mirrored, transposed and coarsened: of a folder with masks/*.png whose pixels
+are instance numbers, 0 for none (`tapetum scenes images`), or of a COCO instances file (Lin et al., arXiv 1405.0312), with
+run-length texts or polygons; crowds are left out.
+
+Differs from the paper: see `masks.config`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

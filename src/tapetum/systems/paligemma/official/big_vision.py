@@ -1,13 +1,15 @@
 """big_vision's .npz files (https://github.com/google-research/big_vision): names of their arrays, and reading layer by layer.
 
-Names may begin with `params/`. Layers are stacked on the first axis, and never in memory as a whole; kernels are (inputs,
-outputs), heads have their own axes:
+Arrays that stack all layers are never in memory as a whole. Names may begin with `params/`. Layers are stacked on the first
+axis; kernels are (inputs, outputs), heads have their own axes:
 
-    img/Transformer/encoderblock/..., img/head         layers of the vision encoder; the projector
+    img/Transformer/encoderblock/...                       layers of the vision encoder
+    img/head                                               the projector
     llm/layers/attn/q_einsum/w       (layers, heads, width, head)
     llm/layers/attn/kv_einsum/w      (layers, 2, groups, width, head)            key, then value
     llm/layers/attn/attn_vec_einsum/w  (layers, heads, head, width)
-    llm/layers/mlp/gating_einsum, linear   (layers, 2, width, hidden), gate, then up; (layers, hidden, width)
+    llm/layers/mlp/gating_einsum     (layers, 2, width, hidden)                  gate, then up
+    llm/layers/mlp/linear            (layers, hidden, width)
 """
 
 import math
@@ -149,7 +151,10 @@ class NpzFile:
         return _KINDS[kind.str], shape
 
     def read(self, name: str, piece: NameRow, target: Tensor) -> None:
-        """Read a piece of an array into our rows, in our order. Consecutive pieces cost one pass."""
+        """Read a piece of an array into our rows, in our order. Consecutive pieces cost one pass.
+
+        Raises BadInput if the archive is truncated or a number is not finite.
+        """
         shape, kind = self.shapes[name], self._kinds[name]
         stack = shape[: len(piece.index)]
         place = 0

@@ -6,9 +6,15 @@
     decoder     language_model.model.X              model.language_model.X                  language_model.model.X
     head        language_model.lm_head.weight       lm_head.weight                          (left out: it is the table)
 
-All become the last kind, without `vision_model`. The norm before the MLP is post_attention_layernorm in PaliGemma; PaliGemma 2
-calls it pre_feedforward_layernorm, and means the norm after the attention by post_attention_layernorm. Fields missing from a
-config.json have transformers' defaults.
+All become the last kind, without `vision_model`. Norms are called otherwise in PaliGemma 2, and one name means two things:
+
+                                  PaliGemma                     PaliGemma 2
+    before the attention          input_layernorm               input_layernorm
+    after the attention                                         post_attention_layernorm
+    before the MLP                post_attention_layernorm      pre_feedforward_layernorm
+    after the MLP                                               post_feedforward_layernorm
+
+Fields missing from a config.json have transformers' defaults.
 """
 
 from collections.abc import Mapping

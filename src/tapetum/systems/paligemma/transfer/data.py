@@ -1,14 +1,19 @@
-"""Examples of transfer tasks, read from official files: images, prompts, references. Imports no torch.
+"""Examples of transfer tasks, read from official files: images, prompts, references.
 
-Tasks without a reader (`tapetum.data.vision_language`), and any task with DIR/SPLIT.jsonl, are read from its lines of JSON:
+Tasks whose files have a reader (`tapetum.data.vision_language`) are read in their original form. All others, and any task with
+DIR/SPLIT.jsonl, are read from its lines of JSON, next to the images:
 
     {"id": 7, "image": "a.jpg", "question": "how many?", "answers": ["2", "two"]}       image: from DIR on, or a list
-    {"id": 8, "video": "a.mp4", "answers": ["a man cooks"]}                             start_s, stop_s: a part of the video
+    {"id": 8, "video": "a.mp4", "answers": ["a man cooks"]}                             of a task of videos; start_s and stop_s
+                                                                                        where a part of one is meant
     {"id": 9, "image": "b.jpg", "answers": ["..."], "language": "de"}                   of a task in several languages
     {"id": 3, "image": "c.jpg", "question": "which?", "options": ["a", "b"], "right": 1}
     {"id": 4, "image": "d.jpg", "width": 640, "height": 480, "boxes": [[x1, y1, x2, y2]], "labels": ["stop"]}     spotting
 
-`id` is the number of the line, from 0, if left out. Illegible words are "###". An unpublished prompt is in `question`.
+`id` may be left out: the number of the line, from 0. Captions are answers without a question. Illegible words are "###". A task
+whose prompt is not published has it in `question`.
+
+Nothing is decoded here, and torch is not imported; `transfer.samples` makes samples.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,7 +60,11 @@ class TransferExample:
 
 
 def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | None = None) -> list[TransferExample]:
-    """Read examples of a task; by default the splits that can be scored here."""
+    """Read examples of a task; by default the splits that can be scored here.
+
+    Raises BadInput for a missing folder, missing or damaged files, unknown splits, and splits without an example of the task's
+    kinds.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise BadInput(f"there is no folder {folder}; give that of the files of {task.title}")

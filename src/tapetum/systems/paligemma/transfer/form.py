@@ -141,7 +141,10 @@ class Transfer:
         return self.frames.count if self.frames else self.images
 
     def recipe(self, size: int | None = None) -> Recipe:
-        """Look up the recipe for images of this size: that of the largest size not above it, or else of the smallest."""
+        """Look up the recipe for images of this size: that of the largest size not above it, or else of the smallest.
+
+        Raises BadInput for a task without training.
+        """
         if not self.recipes:
             raise BadInput(f"{self.name} is not learned: a model that learned {self.start} is tried on it; give that task")
         return self.recipes[max((each for each in self.recipes if each <= (size or 0)), default=min(self.recipes))]

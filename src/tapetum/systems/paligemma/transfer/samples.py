@@ -3,14 +3,19 @@ r"""Samples of transfer tasks, and models that answer them: pixels as each task 
 Source: PaliGemma (arXiv 2407.07726, appendix J) and the public transfer configs. A visit takes one of an example's correct
 answers at random; for RefCOCO one expression of an image; for ScienceQA and detection it reorders options and objects.
 
+    RefCOCO     expression      <loc>x4 <seg>x16, without a label
+    detection   detect all classes      <loc>x4 cat ; <loc>x4 dog
+    spotting    as a line says  <loc>x4 word ; <loc>x4 word; words that nobody could read are left out
+
 The detection transfer of PaliGemma 2 (arXiv 2412.03555, 4.2; as in Pix2Seq, arXiv 2109.10852) fills every list up to a fixed
-number with boxes of the class `noise`; at inference, `noise` and the end are forbidden, and a box's score is the probability
-of its class, from before forbidden tokens are removed:
+number with boxes of the class `noise`, since a model that learned when to stop stops too early for COCO's average precision:
 
     detect all classes \n   <loc>x4 cat ; <loc>x4 dog ; <loc>x4 noise ; <loc>x4 noise ... EOS
                             in random order             no loss on the places of noise, loss on its name
 
-Differs: the noise class is an ordinary word, forbidden by its first piece, which no class may begin with.
+At inference, `noise` and the end are forbidden: the model continues with boxes of the most likely classes, and a box's score is
+the probability of its class, from before forbidden tokens are removed. Differs: the noise class is an ordinary word, forbidden
+by its first piece, which no class may begin with.
 """
 
 import math
@@ -128,7 +133,10 @@ PLACED = "detection", "spotting"
 def frames_of(
     task: Transfer, example: TransferExample, rng: np.random.Generator | None = None
 ) -> list[UInt8[np.ndarray, "1 _h _w 3"]]:
-    """Read the images or frames of an example. With `rng`, frames start anywhere; without, at the first one."""
+    """Read the images or frames of an example. With `rng`, frames start anywhere; without, at the first one.
+
+    Raises BadInput for a file that is missing or cannot be read.
+    """
     if example.video is not None and task.frames is not None:
         video, count, stride, part = open_video(example.video), task.frames.count, task.frames.stride, example.question
         begin, end = 0, len(video)
@@ -157,7 +165,10 @@ def read_pixels(
 
 
 def suffix_of(task: Transfer, example: TransferExample, rng: np.random.Generator, codec: MaskCodec | None = None) -> str:
-    """Write the suffix of an example: one of the correct answers."""
+    """Write the suffix of an example: one of the correct answers.
+
+    Raises BadInput if answers are hidden, and for an expression without `codec`.
+    """
     if example.referred is not None:
         if codec is None:
             raise BadInput(f"{task.title} is learned with masks, which need a codec; name its weights with --codec")
@@ -210,7 +221,10 @@ def _hidden(example: TransferExample) -> BadInput:
 
 
 def task_samples(run: PaliGemmaTransfer, config: PaliGemmaConfig, *, masks: bool = True) -> TaskSamples:
-    """Read the training samples of a run's task; without the codec of `masks` they can only be counted."""
+    """Read the training samples of a run's task; without the codec of `masks` they can only be counted.
+
+    Raises BadInput for missing files and splits.
+    """
     task = task_named(run.task)
     examples = there(read_examples(task, run.data, split_names(task, run.splits, task.train)))
     codec = mask_codec.load(codec_of(run, config)) if masks and task.metric == "referred" else None
@@ -275,7 +289,8 @@ def answer_examples(
     """Generate answers, `batch` examples at a time; `heard` is called with each answer as it comes.
 
     An answer has up to `longest` tokens and is decoded with `beams`, both by default the task's. With `noise_boxes` it has that
-    many boxes, none of them noise: neither noise nor the end may be generated (`forbidden_ids`).
+    many boxes, none of them noise: neither noise nor the end may be generated (`forbidden_ids`). Raises BadInput like
+    `frames_of`, and for a prompt that leaves no room.
     """
     most = longest or task.length or (OF_BOX * noise_boxes or LONGEST)
     sampling, forbidden = SamplingConfig(beams=beams or task.beams), ()

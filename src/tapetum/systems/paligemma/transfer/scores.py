@@ -1,13 +1,15 @@
 """Scores of answers to a transfer task, with confidence intervals.
 
 Sources: those of `tapetum.metrics`, which does the scoring, and the evaluators of PaliGemma's public code. All numbers are 0..1
-(CIDEr 0..10; error rates may pass 1). Of several splits, the first row is the mean over splits, as POPE reports it.
+(CIDEr 0..10; error rates may pass 1). Several splits are scored separately; the first row is then the mean over splits, as POPE
+reports it.
 
-Intervals of 95%: Wilson's if answers are right or wrong and no image is asked about twice; else a bootstrap over whole images,
-for CIDEr with fixed word weights. RefCOCO, as in the reference: the first four locations and sixteen codes of an answer count;
-fewer, an unknown number, or a box without a pixel give overlap 0 and count as invalid.
+Intervals of 95%: Wilson's if answers are right or wrong and no image is asked about twice; else a bootstrap over whole images.
+For CIDEr, word weights are kept fixed. Average precision, F1 of spotting and error rates have none. Differs from the reference:
+answers of MMVP are compared in lower case.
 
-Differs from the reference: answers of MMVP are compared in lower case.
+RefCOCO, as in the reference: the first four locations and sixteen codes of an answer count; fewer, an unknown number, or a box
+without a pixel give overlap 0 and count as invalid.
 """
 
 import re
@@ -102,7 +104,8 @@ def score(
 ) -> list[ScoreRow]:
     """Score the answers to all of some examples; the first row is the number that papers report.
 
-    `chances` as in `TaskAnswers`; `unpack` makes masks of codes (`MaskCodec.unpack`), for RefCOCO.
+    `chances` as in `TaskAnswers`; `unpack` makes masks of codes (`MaskCodec.unpack`), for RefCOCO. Raises BadInput for examples
+    without an answer, hidden ground truth, and a task that another model scores.
     """
     scorer = _SCORERS.get(task.metric)
     if scorer is None:

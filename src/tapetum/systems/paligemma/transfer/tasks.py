@@ -1,12 +1,18 @@
-"""All transfer tasks of PaliGemma and PaliGemma 2, as data, and their published scores, of which none was measured here.
+"""All transfer tasks of PaliGemma and PaliGemma 2, as data, and their published scores.
 
-Source: PaliGemma (arXiv 2407.07726, table 1, appendices B and J) and PaliGemma 2 (2412.03555, table 13 and section 4), with the
-public transfer configs, whose sweeps give the best values at each size, unlike their defaults; at 896 pixels Gemma 3
-(2503.19786, table 12).
+Source: PaliGemma (arXiv 2407.07726, table 1, appendices B and J) and PaliGemma 2 (2412.03555, section 4), with the public
+transfer configs, whose sweeps give the best values at each size.
 
-A line of `results.txt` has a task, a model, and scores at 224, 448 and 896 pixels, in hundredths, parts and splits in order.
-PaliGemma 2's are means of five runs, often on validation splits ("val"); it compares its VizWiz score on val with the first
-model's on a server, which on val has the same 76.4.
+    tapetum train paligemma-transfer --task vqav2 --data DIR --image-size 448
+    tapetum eval paligemma --task vqav2 --data DIR --model MODEL
+
+Unusual: the defaults written in the public configs are not the best ones (COCO 1e-4, RefCOCO 5 epochs); these are the best.
+xGQA and MaRVL say `en`, since their answers are English. PaliGemma 2's additions are only partly published: see `remark`.
+
+None of the published scores was measured here. Sources: PaliGemma, table 1 (one run, answers of test servers), PaliGemma 2,
+table 13 and section 4 (means of five runs, often on validation splits, "val"), and at 896 pixels Gemma 3 (2503.19786, table
+12). A line of `results.txt` has a task, a model, and scores at 224, 448 and 896 pixels, in hundredths; parts and splits are in
+order. PaliGemma 2 compares its VizWiz score on val with the first model's on a server, which on val has the same 76.4.
 """
 
 import difflib

@@ -1,11 +1,16 @@
 """Features over time, (t, d), that a localiser reads: of an encoder's images, of the sound, or of files that others made.
 
+Models of video, such as mcvit-films, and the motion of tracked points (motion:TRACKER) are handed in by the caller, since their
+systems are not known here: `tapetum.bench.perception_test`.
+
 The published features of the benchmark are folders of ID.npy: TSP features of the video, (l, 512), one for every 16 frames at
 15 frames a second (actions), or MMV features of the sound, (l, 256). Whatever is a plain array (t, d) will do; arrays of Python
-objects are refused, so a file runs nothing. Models of video and the motion of tracked points are handed in by the caller.
+objects are refused, so a file runs nothing.
 
 Several kinds are put side by side, each resampled linearly to the length of the first, ends on ends, as the public ActionFormer
-does. log-mel: 64 bands from 60 Hz to 7.6 kHz (HTK's scale) of windows of 32 ms every 16 ms, log(energy + 1e-6).
+does.
+
+log-mel: 64 bands from 60 Hz to 7.6 kHz (HTK's scale) of windows of 32 ms every 16 ms, log(energy + 1e-6).
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,6 @@
-"""The localiser's network, ActionFormer (Zhang, Wu and Li, arXiv 2202.07925, section 3), small.
+"""The localiser's network: features over time in; for each anchor of a feature pyramid, classes and distances to both ends out.
+
+ActionFormer (Zhang, Wu and Li, arXiv 2202.07925, section 3), small.
 
     features (t, d) ─► 2 convolutions ─► blocks ─► level 0 ─► block, half as long ─► level 1 ─► ...     attention sees a window
                                                      │                                 │
@@ -7,10 +9,11 @@
 
 Anchor k of a level of stride s lies at (k + 1/2) s steps. A segment is the target of an anchor that lies within it and within
 `radius` strides of its middle, if its farther end is as far as the level is for; of several the shortest, with the classes of
-all as short. Segments are suppressed class by class by soft-NMS (Bodla et al., arXiv 1704.04503; Gaussian).
+all as short. `decode_segments` turns the outputs into segments in seconds, suppressed class by class by soft-NMS (Bodla et al.,
+arXiv 1704.04503; Gaussian).
 
-Differs from the paper: videos are resized to one length, so there is no mask (as the Perception Test's baseline has it);
-attention has no convolutions on queries, keys and values; anchors lie in the middle of their steps.
+Differs from the paper: videos are resized to one length, so there is no padding and no mask (as the Perception Test's baseline
+has it); attention has no convolutions on queries, keys and values; anchors lie in the middle of their steps.
 """
 
 import math

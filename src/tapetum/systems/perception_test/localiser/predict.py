@@ -80,7 +80,10 @@ class LocaliserPredictor:
         device: str | None = None,
         video_models: VideoModels | None = None,
     ) -> "LocaliserPredictor":
-        """Load a file or the folder of a run; `folder` has its features now, `video_models` as in `load_source`."""
+        """Load a file or the folder of a run; `folder` has its features now, `video_models` as in `load_source`.
+
+        Raises BadInput for others.
+        """
         if not Path(name_or_path).exists():
             raise BadInput(
                 f"there is no localiser {name_or_path}; give prior, or the folder of a run of tapetum train localiser"

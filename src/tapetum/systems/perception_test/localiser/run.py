@@ -105,8 +105,9 @@ def train_localiser(
 ) -> Path | None:
     """Train in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
 
-    `video_models` as in `load_source`. Features are kept in `features` in that folder. Leaves the network
-    (`localiser.safetensors`), whose path is returned.
+    `video_models` as in `load_source`.
+    Features are kept in `features` in that folder. Leaves the network (`localiser.safetensors`), whose path is returned. Raises
+    BadInput for what the user can mend.
     """
     if not run.data:
         raise BadInput("there is no data; give --data with annotations of the train split")

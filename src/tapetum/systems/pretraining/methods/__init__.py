@@ -48,7 +48,10 @@ NO_METHOD = f"it is one of {', '.join(METHODS)}, or FILE.py:CLASS of your own"
 
 
 def task_of(method: str) -> type[PretrainTask]:
-    """Look up the task of a method: one of these, or a reference to your own class (`tapetum.core.plugins`)."""
+    """Look up the task of a method: one of these, or a reference to your own class (`tapetum.core.plugins`).
+
+    Raises BadInput for an unknown method, and for a class that is not a method.
+    """
     if method in METHODS:
         return METHODS[method]
     if not is_reference(method, "method"):

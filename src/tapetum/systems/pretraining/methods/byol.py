@@ -4,9 +4,11 @@
                                                      minus the cosine, and the same with the views swapped
     view 2 -> average of both (no gradient) --------'
 
-The average, `teacher`, moves by 1 - decay after each step, and decay rises to 1 along a cosine. Its batch norms use batch
-statistics, and each view passes separately. The result is the network's encoder. With 3 layers, as in MoCo v3 (2104.02057) for
-ViTs, projection and prediction end with a batch norm.
+There are no negatives. The average, `teacher`, moves by 1 - decay after each step, and decay rises from its initial value to 1
+along a cosine. As in the paper, its batch norms use batch statistics, and each view passes separately. The result is the
+network's encoder, not the average's.
+
+With 3 layers, as in MoCo v3 (2104.02057) for ViTs, projection and prediction end with a batch norm.
 
 Differs from the paper in scale: the loss is the mean of both directions' minus cosines; the paper sums 2 - 2 cos.
 """

@@ -4,9 +4,12 @@
                                              cosines * scale -> cross entropy both ways
     text -> bytes -> transformer -> linear -/
 
-Differs from the paper: a token is a byte of UTF-8, so no vocabulary is needed; equal captions match, such as those made of
-classes (arXiv 2209.15589); ResNets are plain, without the three-convolution stem, blurred strides and attention pooling; the
-text tower uses GELU, the public code a fast approximation.
+If images have classes but no texts, captions are made from the names (arXiv 2209.15589), and images with the same caption match
+each other's texts.
+
+Differs from the paper: a token is a byte of UTF-8, so no vocabulary is needed; equal captions match; ResNets are plain, without
+the three-convolution stem, blurred strides and attention pooling; the text tower uses GELU, the public code a fast
+approximation.
 """
 
 from collections.abc import Mapping, Sequence

@@ -7,12 +7,15 @@
     small crops     '
     loss = classes (as DINO, all pairs of different crops) + patches + 0.1 * KoLeo of each large crop's class tokens
 
+`--encoder weights:dinov2-small` goes on from published weights, which have no heads: `head_epochs` trains those alone at first.
 `gram` keeps patches as similar to each other as in the network that the run began with (DINOv3, arXiv 2508.10104, section 4);
-theirs is an earlier average that teaches. `queue` is SwAV's (2006.09882), of logits, not features; earlier micro-batches first.
+theirs is an earlier average that teaches, and may see larger images. `queue` is SwAV's (2006.09882), of logits, not features.
 
 Differs from the public code: the learning rate falls to 0, not 1e-6; the temperature rises per step, not per epoch; gradients
-are clipped parameter by parameter; masks and the neighbours of KoLeo are of the joint batch of all processes, or of
-each accumulated micro-batch; in the steps of `high_resolution` learned positions are interpolated, where theirs become more.
+are clipped parameter by parameter, not by network; masks and the neighbours of KoLeo are of the joint batch of all processes.
+In the steps of `high_resolution` learned positions keep their grid and are interpolated; theirs become more.
+Of accumulated micro-batches each is a joint batch to Sinkhorn-Knopp, KoLeo and centres; masks are drawn for the whole step.
+The queue has the step's earlier micro-batches first.
 """
 
 import sys

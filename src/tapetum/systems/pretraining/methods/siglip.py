@@ -4,10 +4,12 @@
                                              cosines * scale + bias -> binary cross entropy of each pair
     text -> bytes -> transformer -> linear -/
 
-Scale and bias are learned, starting at 10 and -10, and not clamped.
+No sum over the batch is needed, so a process only holds its own images against one other process's texts at a time
+(`tapetum.train.contrastive.siglip_loss`). Scale and bias are learned, starting at 10 and -10, and not clamped.
 
 Differs from the paper: texts are at most 77 bytes, instead of 16 SentencePiece pieces; images also have a linear layer after
-the encoder; equal captions match each other's images; images are cropped as for CLIP.
+the encoder, for encoders of any width; equal captions, such as those made from classes, match each other's images; images are
+cropped as for CLIP.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,12 @@
 """The images of a plan, read once per process and kept in memory: of a folder, or generated; and variants of them.
 
-Generated images are simple shapes on textures, with a class for each pixel. Variants of one pool have equal size and different
-quality, after the question of arXiv 2209.15589, whether methods without labels need curated data. Images depend only on their
-part and number.
+Generated images are simple shapes on textures, with a class for each pixel, so that a study runs without any data. The class
+of a training image is the shape in it; the class of a pixel is the shape it shows, or the ground. Image k of a part depends
+only on the part and k.
+
+Variants of one pool have equal size and different quality, for the study of curation, after the question of arXiv 2209.15589,
+whether methods without labels need curated data; its own data sets are not available, so they are emulated from one pool.
+Which images are used, and how they are changed, depends only on their number.
 
     curated      every class equally often
     long_tailed  classes from frequent to rare by a factor of 100, as in CIFAR-10-LT (arXiv 1901.05555)
@@ -166,7 +170,10 @@ def balanced(source: ImageSource, count: int) -> Int64[np.ndarray, " n"]:
 
 
 def long_tailed(labels: np.ndarray, classes: int, count: int) -> Int64[np.ndarray, " n"]:
-    """List images whose classes, in shuffled order, become rarer by a constant factor."""
+    """List images whose classes, in shuffled order, become rarer by a constant factor.
+
+    Raises BadInput if the pool has too few of the most frequent class.
+    """
     shares = IMBALANCE ** -(np.arange(classes) / max(classes - 1, 1))
     counts = np.maximum(1, np.floor(shares / shares.sum() * count)).astype(int)
     counts[0] += count - counts.sum()

@@ -4,8 +4,9 @@ A setting is a size, a method, a budget and a variant; its seeds are its rows. I
 
     the images it is scored on   resampled, the same ones for all settings, so that differences are those of pairs
     the seed                       normal errors, by the root of the number of seeds: one that all settings of a size share
-                                   on that seed, which falls out of differences on equal seeds, and one of each row's own;
-                                   estimated from the settings with several seeds
+                                   on that seed (it orders and crops the same images for all of them), which falls out of
+                                   differences on equal seeds, and one of each row's own. Their deviations are estimated
+                                   from the settings with several seeds; where no setting has two, they are left out
 
 A setting is on the Pareto front if its score is above that of everything that costs no more.
 """
@@ -83,7 +84,10 @@ SettingKey = tuple[str, str, float, str]
 def group_rows(
     rows: Sequence[Mapping[str, Any]], counts: Sequence[Int64[np.ndarray, "n k k"]] = (), draws: int = DRAWS
 ) -> dict[SettingKey, RunGroup]:
-    """Group rows by setting, with the counts on each scored image; without counts, samples only reflect seeds."""
+    """Group rows by setting, with the counts on each scored image; without counts, samples only reflect seeds.
+
+    Raises BadInput if rows were scored on different images.
+    """
     if not rows:
         raise BadInput("the study has no finished point yet; let tapetum study run go on")
     if len({one.shape for one in counts}) > 1:

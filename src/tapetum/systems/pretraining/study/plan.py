@@ -2,13 +2,17 @@
 
     [images]  what is learned from          [pixels]  what networks are transferred to
     [probes]    neighbours and linear probe   [recipe], [methods.NAME]  settings of pre-training
+
     [sources.NAME]  other images to learn from, which a grid names beside or in place of variants of [images]
     [sizes.NAME]  a network; those of one `family` are compared with each other
     [[grids]]     every combination of these sizes, methods, budgets, variants and seeds is a point
 
-Points run in the order of the grids; a point in two grids runs once. A point's budget is the FLOPs of its pre-training, which
-determines its steps; each has a full schedule. The method `untrained` means random weights, for which budgets don't count.
-Methods and encoders of your own are named as elsewhere, FILE.py:CLASS.
+Points run in the order of the grids, so put what matters most first; a point in two grids runs once. A point's budget is the
+FLOPs of its pre-training, which determines its steps; each point has a full schedule from warm-up to zero and is never a
+checkpoint of a longer run. The method `untrained` means a network with random weights, for which budgets don't count.
+
+Methods and encoders of your own are named as elsewhere, FILE.py:CLASS: methods = ["my_method.py:Rotation"], whose settings are
+[methods."my_method.py:Rotation"] with own = ["turns=2"]; encoder = "my_net.py:MyNet".
 """
 
 import difflib
@@ -257,7 +261,10 @@ class PlanSource:
 
 
 def load_plan(name: str, images: str | None = None, pixels: str | None = None, layout: str | None = None) -> PlanSource:
-    """Load a plan: a bundled one (tiny, small, paper) or a TOML file; on other data if given."""
+    """Load a plan: a bundled one (tiny, small, paper) or a TOML file; on other data if given.
+
+    Raises BadInput for an unknown plan.
+    """
     path = _PLANS / f"{name}.toml" if name in bundled() else Path(name)
     if not path.is_file():
         raise BadInput(f"there is no plan {name}; it is one of {', '.join(bundled())}, or a TOML file")

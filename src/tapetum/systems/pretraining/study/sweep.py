@@ -51,7 +51,10 @@ def predict_study(
     source: PlanSource, out: Path, say: Callable[[str], None] = lambda text: None, plan: StudyPlan | None = None
 ) -> StudyCost:
     """Count the FLOPs of a study in the folder `out`, and say what is left; nothing is written there. `plan` is that of
-    `source`, with remote data replaced by copies on this machine."""
+    `source`, with remote data replaced by copies on this machine.
+
+    Raises BadInput for a folder of another study, and whatever plan and data raise.
+    """
     plan = plan or source.read()
     _check(out, source)
     points = tuple(predicted(plan, point) for point in plan.points())

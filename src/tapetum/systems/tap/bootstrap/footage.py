@@ -5,8 +5,9 @@
                                        OUT/list.json             which videos these are now
                                        OUT/footage.json          the settings that all were made with
 
-A video's json is written last, so preparation resumes where it stopped, and can run on many machines. Clips are squashed to
-squares, and judged on copies of 64x36 pixels with values 0..255.
+A video's json is written last, so preparation can be killed, resumes where it stopped, and can run on many machines. Frames are
+squashed to squares. A clip is part of one shot; short, static, dark and blank ones are left out and counted, judged on copies
+of 64x36 pixels with values 0..255.
 
 Source: BootsTAP (arXiv 2402.00847) requires 24 frames of one shot with motion; all thresholds are ours.
 """
@@ -155,7 +156,8 @@ def prepare_all(
     progress: Callable[[int, int], None] = lambda done, total: None,
     engine: Engine = "local",
 ) -> FootageDataset:
-    """Make clips of all videos in a folder, locally or on Ray, where all machines must see `source` and `out`."""
+    """Make clips of all videos in a folder, locally or on Ray, where all machines must see `source` and `out`. Raises BadInput
+    if there is not a single clip."""
     if engine == "ray":
         source, out = Path(os.path.realpath(source)), Path(os.path.realpath(out))
     videos = find_videos(source)

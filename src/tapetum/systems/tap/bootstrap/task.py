@@ -1,4 +1,6 @@
-"""BootsTAP (arXiv 2402.00847, section 3): self-training of a tracker on unlabelled video; the task, and the folder of a run.
+"""BootsTAP: self-training of a tracker on unlabelled video; the task, and the folder of a run.
+
+Source: BootsTAP (arXiv 2402.00847, section 3). The teacher is an average of the student's own weights over time:
 
     clip, clean    --teacher--> p_T(t), hidden_T(t)   of a point q1 asked for on frame t1
       |                              |
@@ -7,13 +9,19 @@
       v                          (t2, p_T(t2)) through the same map
     clip, spoilt   --student--> p_S(t), hidden_S(t), how sure  -->  losses against p_T, hidden_T
 
-Two masks exclude the teacher's errors: the student, from (t2, p_T(t2)), must find its way back to q1 on t1 (the cycle); and a
-frame counts only if it is nearer to the teacher's query than to the student's (proximity). Every step also trains on synthetic
-clips with exact tracks. Each difference from the paper is a setting (`config.Ingredients`). A track whose query is on t2 = t1
-keeps all its frames.
+So any query on a track must give the whole track. Two masks exclude the teacher's errors: the student, from (t2, p_T(t2)), must
+find its way back to q1 on t1 (the cycle); and a frame counts only if it is nearer to the teacher's query than to the student's
+(proximity). Every step also trains on synthetic clips with exact tracks. Each difference from the paper is a setting
+(`config.Ingredients`). A track whose query is on t2 = t1 keeps all its frames. Networks and losses are those of a
+`TrackerFamily`: TAPIR's are in `family`.
 
-OUT has run.json (settings and footage: another run is refused), footage/, stills/, scenes/, before.json, best.json,
-best.safetensors, run/ (checkpoints and logs), tracker.safetensors and outcome.json.
+    OUT/run.json                        settings and footage of the run: a folder with checkpoints of another is refused
+        footage/, footage.txt           clips of the videos, and what became of these
+        stills/, scenes/                frames of the clips to learn from, of which scenes are painted; these, until the end
+        before.json                     scores of the start
+        best.json, best.safetensors     the best weights so far
+        run/                            checkpoints and logs of the training loop
+        tracker.safetensors, outcome.json   the result
 """
 
 import hashlib

@@ -1,12 +1,16 @@
-"""Several clicks of one point, in more than one frame, combined into one track (not part of TAPIR; docs/evidence/clicks.md).
+"""Several clicks of one point: user input on a point in more than one frame, combined into one track.
 
-clicks of a point --+--> coarse features: their mean    --> each click seeks with what all of them look like
-                    +--> places: known to all of them   --> matching has nothing to seek in a clicked frame
-                    +--> fine features, polished patch: of the click alone, since views differ
+Not part of TAPIR. Each click is tracked in both directions, but not independently:
 
-frames   0 . . . a . . . . . . . . b . . . T          between the clicks a and b, a's way on and b's way back are
-         [<------ a ------>]                           blended: the nearer the click and the surer the track, the
-                  [<----- b ------------->]            more it weighs; farther apart than `AGREE`, the heavier wins
+    clicks of a point --+--> coarse features: their mean    --> each click seeks with what all of them look like
+                        +--> places: known to all of them   --> matching has nothing to seek in a clicked frame
+                        +--> fine features, polished patch: of the click alone, since views differ
+
+    frames   0 . . . a . . . . . . . . b . . . T          between the clicks a and b, a's way on and b's way back are
+             [<------ a ------>]                           blended: the nearer the click and the surer the track, the
+                      [<----- b ------------->]            more it weighs; farther apart than `AGREE`, the heavier wins
+
+In a second pass the clicks of a point share what all their first passes saw. For the gain see docs/evidence/clicks.md.
 """
 
 from collections.abc import Hashable, Iterable

@@ -97,7 +97,8 @@ def put_in_place(tracks: Tracks, clicks: Clicks, tracked: Tracks) -> Tracks:
 
 
 def numbers_of(names: Sequence[str], tracks: Tracks) -> list[int]:
-    """Look up the numbers of points by number or name, which takes precedence."""
+    """Look up the numbers of points by number or name, which takes precedence. Raises BadInput for names of no point, or of
+    several."""
     known: Mapping[str, list[int]] = {}
     for number, name in enumerate(tracks.names or ()):
         known.setdefault(name, []).append(number)  # type: ignore[attr-defined]

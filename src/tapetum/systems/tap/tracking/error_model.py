@@ -1,13 +1,15 @@
 """Predicted errors of tracks: how far a place is off in the median, and the chance that it is off by more than `WRONG` pixels.
 
-Not part of TAPIR. A small network looks at the cues that tracking leaves behind (`cues`). It belongs to one tracker, whose
-weights its file names:
+Not part of TAPIR, whose confidence does not say by how much a place is off. A small network looks at the cues that tracking
+leaves behind (`cues`), frame by frame and then along each track. It belongs to one tracker, whose weights its file names:
 
     cues (n, t, c) --> linear --> 2 x (7 frames of each channel --> linear) --> log(1 + median error), log-odds of an error > 8
 
-For live frames there is one of its own, of one frame's cues alone (`cues.LiveCues`). Trained on clips with exact tracks
-(`learn_errors`; evidence/tap-doubt/train.py), by the pinball loss (Koenker and Bassett, Econometrica 46, 1978) and by binary
-cross-entropy. How good it is: docs/evidence/tap-doubt.md.
+For live frames there is one of its own, which looks at one frame's cues alone, those known until then (`cues.LiveCues`).
+
+`python evidence/tap-doubt/train.py` trains that of tapir-nano on clips with exact tracks, by the pinball loss (Koenker and
+Bassett, Econometrica 46, 1978) and by binary cross-entropy. How good it is: docs/evidence/tap-doubt.md. `learn_errors` trains
+that of any tracker in the same way, on fewer clips; without a second pass and polish, on cues of the tracks alone (`FEW`).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -104,7 +106,8 @@ class ErrorModel(nn.Module):
 
 
 def load_error_model(path: Path, weights: str, live: bool = False) -> ErrorModel:
-    """Load the error model of the tracker whose weights have the SHA-256 `weights` (16 digits count)."""
+    """Load the error model of the tracker whose weights have the SHA-256 `weights` (16 digits count). Raises BadInput for any
+    other file."""
 
     def maker(about: Mapping[str, Any]) -> Any:
         if str(about["weights"])[:16] != weights[:16]:
@@ -151,7 +154,8 @@ def learn_errors(
     """Train the error model of a tracker on clips with exact tracks; every fourth only ends the training and is scored.
 
     Returns the model, and of the scored clips the number of `places`, the share of `wrong` ones, and the shares of these among
-    the tenth of the places doubted most by the model (`caught`) and by the confidence (`by_confidence`).
+    the tenth of the places doubted most by the model (`caught`) and by the confidence (`by_confidence`). Raises BadInput for
+    fewer than four clips, and if no place is wrong.
     """
     rng, examples, confidences = np.random.default_rng(0), [], []
     for clip in clips:

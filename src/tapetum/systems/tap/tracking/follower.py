@@ -120,7 +120,8 @@ class OnlineTracker:
             stream = tracker.start(frame, points)
             stream, seen = tracker.step(stream, frame)
 
-        With a `reference`, another image of any size, points refer to that, and are not polished.
+        With a `reference`, another image of any size, points refer to that, and are not polished. Raises BadInput for a network
+        that is not causal, and for points outside the frame.
         """
         if not self.model.config.causal:
             raise BadInput("this network needs the future; frames one by one need a causal one, such as causal-tapir-nano")
@@ -144,7 +145,8 @@ class OnlineTracker:
         """Track the stream's points into one more frame: the updated stream and the points in that frame.
 
         This gives the same as `track` on the whole clip for queries on its first frame; later ones have a past in `track`, and
-        none here. In a frame of a single colour all points are hidden, with confidence 0.
+        none here. In a frame of a single colour all points are hidden, with confidence 0. Raises BadInput for a frame of
+        another size, and for a stream of another tracker.
         """
         self._check_weights(stream)
         frame = check_frame(frame, stream.size)

@@ -147,7 +147,8 @@ class TapirTracker(OnlineTracker):
         """Track some points of the result of `track` or `correct` again, through corrected positions and all earlier clicks,
         and leave all others bit-identical.
 
-        `corrections` are each (number of the point, frame, x, y), in raster pixels; `options` those of `track`.
+        `corrections` are each (number of the point, frame, x, y), in raster pixels; `options` those of `track`. Raises BadInput
+        as `track` does; for other points or frames than the tracks have; for two corrections of a point in one frame.
         """
         from tapetum.systems.tap.tracking.corrections import gather_clicks, put_in_place
 
@@ -159,7 +160,8 @@ class TapirTracker(OnlineTracker):
 
 
 def build(name: str, seed: int = 0) -> TapirTracker:
-    """Build a tracker of an architecture (`config.ARCHITECTURES`) with random weights, the same for the same seed."""
+    """Build a tracker of an architecture (`config.ARCHITECTURES`) with random weights, the same for the same seed. Raises
+    BadInput for other names."""
     if name not in ARCHITECTURES:
         raise BadInput(f"there is no architecture named {name!r}; known names are {', '.join(ARCHITECTURES)}")
     with torch.random.fork_rng(devices=[]):
@@ -173,7 +175,8 @@ def load(
     """Load a tracker with weights, by a known name (`tapetum weights list`) or from a file: ours (.safetensors) or published
     (.pt, or .npy of JAX), which is taken to be causal if its name says so.
 
-    `dtype` is that of the weights and most computation, by default float32; positions stay float32.
+    `dtype` is that of the weights and most computation, by default float32; positions stay float32. Raises BadInput if the name
+    is unknown, the file is missing, or it does not hold such a network.
     """
     path, known = resolve(name_or_path, "track")
     if known and known.architecture not in ARCHITECTURES:

@@ -2,12 +2,14 @@
 
     seeds -> attach (to the object there) -> transport -> visible (depth test) -> upright -> hide_people -> queries
 
-Sources: geometry, depth test and filter of people are those of the benchmark's first public generator (google-deepmind/tapnet
-at d44db05, July 2024, adt_utils.py), with the optical axis at raster (256, 256), half a pixel beside that of the frames. How
-its queries were chosen was never published. Ours: up to 1,024 random pixels of random frames, on an object with a box.
+Sources: the geometry, the depth test and the filter of people are those of the benchmark's first public generator
+(google-deepmind/tapnet at d44db05, July 2024, adt_utils.py). How its queries were chosen was never published. Recalled,
+not verified: random points on any object, up to 1,024 a clip. Ours: random pixels of random frames, where these lie on an
+object with a box. As in the generator, the optical axis is at raster (256, 256), half a pixel beside that of the frames that
+projectaria-tools rectifies.
 
-Differs from the generator: a track whose object has no pose in some frame, or that is never visible, is left out;
-`extrinsics_w2c` is written (the public build drops it).
+Differs from the generator: a track whose object has no pose in some frame is left out (the generator stops); one that is
+never visible is left out (published files have some, issue 131); `extrinsics_w2c` is written (the public build drops it).
 """
 
 from collections.abc import Iterator, Sequence

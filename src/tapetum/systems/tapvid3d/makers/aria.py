@@ -6,8 +6,10 @@
     SEQUENCE/video.vrs, depth_images.vrs, segmentations.vrs
     SEQUENCE/rectified/             instead of the three: TIMESTAMP.npz for each frame, written by `save_rectified`
 
-VRS files are read by projectaria-tools, which has no wheels for some systems: there, work from rectified frames. Column names
-and rules are those of facebookresearch/projectaria_tools (docs/evidence/tapvid3d.md).
+Tables are read here, VRS files by projectaria-tools (`pip install 'tapetum[aria]'`). It has no wheels for some systems:
+there, work from frames that were rectified on another one. Column names and rules (the nearest moment in time counts) are
+those of facebookresearch/projectaria_tools, whose test data were read with this file; what agreed is in
+docs/evidence/tapvid3d.md.
 """
 
 import csv

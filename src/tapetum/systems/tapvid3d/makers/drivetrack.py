@@ -3,12 +3,15 @@
     candidates -> kept (filters) -> object_points -> transport -> visible (densified lidar) -> to_opencv -> queries
 
 Source: arjunvb/drivetrack at 2a3e204, which the authors of TAPVid-3D name as the origin of their tracks (issue 126 of
-google-deepmind/tapnet). What TAPVid-3D adds is inferred from a published file: 256 tracks a clip, OpenCV axes, 10 Hz frames.
+google-deepmind/tapnet). Which method filled in the lidar there is not known; this is that code's own default, the nearest
+lidar point in the image. What TAPVid-3D adds is inferred from a published file: 256 tracks a clip, OpenCV axes, whole
+10 Hz frames as they are.
+
 Kept from the code: ranges are measured from the vehicle's origin, not the camera's; points come from all frames of the
-boxes; a box is a pose, whose size plays no part; boxes turn about the world's vertical only.
+boxes, also those out of view; a box is a pose, whose size plays no part; boxes turn about the world's vertical only.
 
 Differs from the code: a vehicle that leaves its camera for another one and comes back is left out, since the video would
-jump; the computing is in float64.
+jump (there, frames that follow one another in the list of boxes count as neighbours); the computing is in float64.
 """
 
 from collections.abc import Iterator
@@ -199,7 +202,10 @@ def _some_visible(clip: Vehicle, points: F64, ranges: list[F64], n: int, block: 
 
 
 def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS) -> Iterator[ClipJob]:
-    """Yield every vehicle that the filters keep, in the segments of `raw`, a split of Waymo Open's version 2."""
+    """Yield every vehicle that the filters keep, in the segments of `raw`, a split of Waymo Open's version 2.
+
+    Raises `BadInput` if there is no segment.
+    """
     for segment in segments(raw):
         try:
             vehicles = [vehicle for vehicle in candidates(segment) if kept(vehicle) is not None]

@@ -203,7 +203,10 @@ def segments(root: Path) -> Iterator[WaymoSegment]:
 
 def inclinations(rows: int, low: float, high: float, beams: Sequence[float] | None) -> F64:
     """Compute pitch (rows,) in radians of the rows of a range image, the top one first: its beams, or even steps from low to
-    high."""
+    high.
+
+    Raises `BadInput` where there is not one beam for each row.
+    """
     if beams is not None and len(beams) != rows:
         raise BadInput(f"there are {len(beams)} beams of the lidar for {rows} rows of its range image; get the segment again")
     even = low + (np.arange(rows) + 0.5) / rows * (high - low)
