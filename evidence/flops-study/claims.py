@@ -340,8 +340,8 @@ def judge_arithmetic() -> list[Claim]:
     ratios = {method: [published(method, vit) / published("supervised", vit) for vit in vits] for method in ("clip", "mae")}
     falls = all(a > b for values in ratios.values() for a, b in pairwise(values))
     words = "; ".join(f"{name} {', '.join(f'{r:.2f}' for r in values)}" for name, values in ratios.items())
-    held = falls and ratios["mae"][0] > 1 > ratios["mae"][1]
-    return [*claims, Claim("F3", says, "held" if held else "falsified", f"times supervised for ViT-S, B, L: {words}")]
+    holds = falls and ratios["mae"][0] > 1 > ratios["mae"][1]
+    return [*claims, Claim("F3", says, "held" if holds else "falsified", f"times supervised for ViT-S, B, L: {words}")]
 
 
 if __name__ == "__main__":

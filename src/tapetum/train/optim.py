@@ -263,10 +263,18 @@ class Lars(torch.optim.Optimizer):
     it outside differs when the rate changes. Under FSDP2, norms are of whole weights, with one exchange per step.
     """
 
-    def __init__(self, params: Iterable[Any], lr: float, **settings: Any):
-        """`settings`: momentum, weight_decay, trust_coefficient, nesterov."""
-        usual = {"momentum": 0.9, "weight_decay": 0.0, "trust_coefficient": 1e-3, "nesterov": False}
-        super().__init__(params, {"lr": lr, **usual, **settings})
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 1e-3,
+        nesterov: bool = False,
+    ):
+        settings = {"momentum": momentum, "weight_decay": weight_decay}
+        super().__init__(params, {"lr": lr, **settings, "trust_coefficient": trust_coefficient, "nesterov": nesterov})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]

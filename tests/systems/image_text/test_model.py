@@ -14,7 +14,6 @@ from tapetum.core.errors import BadInput
 from tapetum.layers.generate import SamplingConfig
 from tapetum.systems.image_text.model import ImageTextModel
 
-pytest.importorskip("num2words")
 PROMPTS = "what is this?", "a dog?", "a cat on the grass?"
 FRAMES = [np.random.default_rng(k).integers(0, 255, (1, 40 + 7 * k, 52, 3), np.uint8) for k in range(3)]
 
@@ -26,16 +25,15 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return ImageTextModel.load(folder)
 
 
+def prepared(model: ImageTextModel, content: list[dict[str, Any]], **more: Any) -> Any:
+    """Tensors of one conversation, by the library alone."""
+    turns, settings = [[{"role": "user", "content": content}]], {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
+    return model.processor.apply_chat_template(turns, add_generation_prompt=True, **settings, **more)
+
+
 def generated(model: ImageTextModel, content: list[dict[str, Any]], n: int, settings: Any = None, **more: Any) -> list[int]:
     """The answer to one conversation by the library alone."""
-    inputs = model.processor.apply_chat_template(
-        [[{"role": "user", "content": content}]],
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=True,
-        return_tensors="pt",
-        **({} if settings is None else {"processor_kwargs": settings}),
-    )
+    inputs = prepared(model, content, **({} if settings is None else {"processor_kwargs": settings}))
     length = inputs["input_ids"].shape[1]
     return model.model.generate(**inputs, max_new_tokens=n, do_sample=False, **more)[0, length:].tolist()
 
@@ -90,13 +88,7 @@ def test_options_are_scored_by_their_own_tokens(model: ImageTextModel) -> None:
     scores = model.score_options(FRAMES[0], "what?", options, video=False)
     content = [{"type": "image", "image": Image.fromarray(FRAMES[0][0])}, {"type": "text", "text": "what?"}]
     for option, score in zip(options, scores, strict=True):
-        inputs = model.processor.apply_chat_template(
-            [[{"role": "user", "content": content}]],
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-        )
+        inputs = prepared(model, content)
         length = inputs["input_ids"].shape[1]
         more = torch.tensor([model.processor.tokenizer(option, add_special_tokens=False)["input_ids"]])
         for key in ("input_ids", "attention_mask", "mm_token_type_ids"):
