@@ -51,11 +51,12 @@ test-world: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) packages/world/tests
 
 # Meta-World pins an older MuJoCo than the development extra: its environment has that, and all else from .venv.
-build/robot/tapetum.stamp: pyproject.toml .venv/dev.stamp
+build/robot/tapetum.stamp: pyproject.toml packages/world/pyproject.toml .venv/dev.stamp
 	$(BIN)/python -m venv build/robot
 	site='import site; print(site.getsitepackages()[0])'; \
 	  $(BIN)/python -c "$$site" > "$$(build/robot/bin/python -c "$$site")/dev.pth"
 	build/robot/bin/python -m pip install --quiet --editable '.[robot]'
+	build/robot/bin/python -m pip install --quiet --no-deps --editable ./packages/world
 	@touch $@
 
 robot: build/robot/tapetum.stamp
