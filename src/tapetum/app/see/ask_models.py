@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from tapetum.app.see.jobs import Job, answer_jobs, find_jobs, is_answers, saved_rows
 from tapetum.app.see.replies import ImageReplies, ImageReply, draw_reply, from_json, labels_of, region_text
-from tapetum.app.see.settings import CANNOT_SAY, CLASSIFIER, READS_WORDS, ImageOptions, Request
+from tapetum.app.see.settings import CLASSIFIER, ImageOptions, Request
 from tapetum.app.verb import Listener
-from tapetum.bench.word_models import describe_model
+from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, same_place, whole_file, write_text
 from tapetum.core.identity import Outdated
 from tapetum.core.provenance import check, protect
+from tapetum.hub.registry import find
 from tapetum.report import check_report
 
 if TYPE_CHECKING:
@@ -68,8 +69,12 @@ def see(options: ImageOptions, request: Request, listener: Listener, together: b
     progress(len(done), len(jobs))
     if waiting:
         if options.model == CLASSIFIER:
-            listener.note(describe_model(options.model))
-        for k, rows in answer_jobs(options, [jobs[k] for k in waiting], request, together, len(done), progress):
+            better = find("sam2-tiny").fetch_text if request.kind == "masks" else next_step(options.model)
+            what = f"outlines of anything, by --click: {better}" if request.kind == "masks" else better
+            listener.note(f"{describe_model(options.model)}; {what}")
+        for k, rows in answer_jobs(
+            options, [jobs[k] for k in waiting], request, together, len(done), progress, listener.status
+        ):
             done[waiting[k]] = rows
             _tell(jobs[waiting[k]], rows, listener, alone=len(jobs) == 1)
     rows = [row for k in range(len(jobs)) for row in done[k]]
@@ -79,8 +84,6 @@ def see(options: ImageOptions, request: Request, listener: Listener, together: b
     replies = tuple(from_json(row) for row in rows if "trouble" not in row)
     if not replies:
         raise BadInput(f"none of {len(jobs)} images could be read: {rows[0]['trouble']}")
-    if any(reply.answer.text == CANNOT_SAY for reply in replies):
-        listener.note(f"{options.model} knows nouns alone; other questions need {READS_WORDS}")
     made = ImageReplies(
         images=replies,
         failed=tuple(row for row in rows if "trouble" in row),

@@ -149,15 +149,20 @@ def answer_jobs(
     together: bool,
     finished: int,
     progress: Callable[[int, int], None],
+    status: Callable[[str], None],
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Yield the number and rows of each job as soon as it is answered; `finished` and `progress` as in `run_jobs`."""
+    """Yield the number and rows of each job as soon as it is answered; `finished` and `progress` as in `run_jobs`.
+
+    `status` receives the words of an answer while they are generated, if one is asked for and the model gives them.
+    """
+    shown = status if len(jobs) == 1 and settings.workers == 1 and settings.engine == "local" else None
     settings = narrowed(SeeSettings, settings)  # options of a command cannot be pickled
     if settings.engine == "ray":
         model = settings.model if not Path(settings.model).exists() else os.path.realpath(settings.model)
         settings, jobs = replace(settings, model=model), [_absolute(job) for job in jobs]
     work = BatchedWork(
         read=partial(_read, settings, request, together),
-        compute=partial(_ask, settings, request, together),
+        compute=partial(_ask, settings, request, together, shown),
         finish=partial(_write, request),
         size=_AT_A_TIME,
         key=_frame_count,
@@ -225,14 +230,20 @@ def _frame_count(shown: _Shown) -> int:
 
 
 def _ask(
-    settings: SeeSettings, request: Request, together: bool, batch: Sequence[_Shown], answerer: "AnyAnswerer"
+    settings: SeeSettings,
+    request: Request,
+    together: bool,
+    status: Callable[[str], None] | None,
+    batch: Sequence[_Shown],
+    answerer: "AnyAnswerer",
 ) -> list[tuple[_Shown, "Reply"]]:
     from tapetum.layers.generate import SamplingConfig
 
     most, sampling = settings.tokens or request.tokens, SamplingConfig(beams=settings.beams)
     prompts = [prompt_for(answerer, request)] * len(batch)
     frames = [each.frames for each in batch]
-    replies = answerer.ask(frames, prompts, most, resize=settings.resize, sampling=sampling, video=not together)
+    own: dict[str, Any] = {"on_text": status} if hasattr(answerer, "processor") else {}
+    replies = answerer.ask(frames, prompts, most, resize=settings.resize, sampling=sampling, video=not together, **own)
     return list(zip(batch, replies, strict=True))
 
 
@@ -282,4 +293,6 @@ def _failed(job: Job, error: Exception) -> list[dict[str, Any]]:
     if isinstance(error, TapetumError) and not isinstance(error, _Unreadable):
         raise error
     trouble = str(error) if isinstance(error, _Unreadable) else f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError) or "out of memory" in trouble or "can't allocate memory" in trouble:
+        trouble = "out of memory; give --dtype bfloat16, fewer --frames, or a smaller model: tapetum weights suggest ask"
     return [{"path": job.path, "trouble": trouble}]

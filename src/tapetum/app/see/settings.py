@@ -24,8 +24,8 @@ CANNOT_SAY = "I cannot say"
 CLASSIFIER = "efficientnet-lite2"
 """Default model: the classifier that names photographs (`app.see.photo_answers`)."""
 READS_WORDS = (
-    "a vision-language model, such as --model paligemma2-3b-mix-224 (tapetum weights fetch paligemma2-3b-mix-224; it needs the "
-    "Gemma licence)"
+    "a vision-language model, such as --model smolvlm-500m (Apache-2.0; tapetum weights fetch smolvlm-500m), or --model "
+    "paligemma2-3b-mix-224, which needs the Gemma licence"
 )
 """What answers questions that a classifier cannot."""
 

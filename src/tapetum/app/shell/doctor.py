@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
 
+from tapetum.app.make.suggest import TASKS, advice
 from tapetum.app.verb import Listener, Result, verb
 from tapetum.core.errors import install_line
 
@@ -54,6 +55,8 @@ class Health(Result):
     """Vendor, vector and matrix instructions, kernel of float32 linear layers, and what `--dtype auto` chooses."""
     devices: tuple[dict[str, Any], ...]
     """Of each its name, as `--device` takes it, model and memory_gib, its own or the machine's; None if unknown."""
+    models: dict[str, str]
+    """By task, the model that its command uses, and what suits this machine better."""
     extras: tuple[dict[str, Any], ...]
     """Of each its name, what it gives, the version of each of its packages or None, and whether all are here."""
 
@@ -72,6 +75,7 @@ class Health(Result):
         for device in self.devices:
             room = "" if device["memory_gib"] is None else f", {device['memory_gib']:g} GiB"
             lines.append(f"  {device['name']:8}  {device['model']}{room}")
+        lines += ["", "models: tapetum weights suggest TASK", *(f"  {line}" for line in self.models.values())]
         lines += ["", f"extras: {install_line('NAME')}"]
         for extra in self.extras:
             missing = ", ".join(name for name, version in extra["packages"].items() if version is None)
@@ -98,6 +102,7 @@ def doctor(options: DoctorOptions, listener: Listener) -> Health:
         machine=machine([device["model"] for device in devices if device["name"].startswith(("cuda", "xpu"))]),
         processor={**asdict(processor()), "linear": cpu.KERNEL, "dtype": choose_dtype("auto")},
         devices=tuple(devices),
+        models={task: advice(task) for task in TASKS},
         extras=tuple(_extra(name, gives, packages) for name, (packages, gives) in EXTRAS.items()),
     )
 

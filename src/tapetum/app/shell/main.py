@@ -62,7 +62,7 @@ VERBS = {
     "caption": Entry("see", "say in a sentence what is to be seen", "app.see.caption.caption"),
     "detect": Entry("see", "find things that words name, or follow them through a video", "app.see.detect.detect_or_follow"),
     "segment": Entry("see", "outline things that words name", "app.see.segment.segment_any"),
-    "answer": Entry("see", "say which of several answers fits a video, however long", "app.see.answer_live.answer_any"),
+    "answer": Entry("see", "say which of several answers fits a video, however long", "app.see.answer.answer"),
     "index": Entry("see", "make an index of images and films, or renew it", "desk.search.index.index"),
     "search": Entry("see", "find images and moments by words or by an example", "desk.search.search.search"),
     "discover": Entry("see", "find objects in images without labels", "app.see.discover.discover"),

@@ -6,6 +6,7 @@ RETIRED: dict[tuple[str, str], str] = {
     # (words of a command, or those it begins with; option without dashes, "" for the whole): what to use instead
     ("", "cache-gb"): "copies of data at addresses stay in ~/.cache/tapetum/addresses until you delete them",
     ("", "price"): "multiply the core-hours that --dry says by your price",
+    ("answer", "online"): "record what the camera sees, and give the file; track --online follows points as frames come",
     ("answer", "plan"): "tapetum train longvideo --dry counts a training",
     ("completion", ""): "tapetum VERB --tyro-print-completion bash (or zsh, tcsh) completes the options of a verb",
     ("convert", "undo-swaps"): "correct the tracks: tapetum track --correct, or the page of tapetum serve",

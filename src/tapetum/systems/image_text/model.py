@@ -141,7 +141,7 @@ class ImageTextModel:
             resize: has no effect: the processor prepares images.
             sampling: only its beams have an effect.
             video: several images of an example are frames of a video, and given to the processor as one if it takes videos.
-            on_text: is called with each new piece of text of a single example.
+            on_text: is called with the text so far of a single example, after each word.
 
         Raises BadInput as `prefix`, and for images that the processor refuses.
         """
@@ -233,8 +233,11 @@ class ImageTextModel:
         from transformers import TextStreamer
 
         class _Streamer(TextStreamer):
+            said = ""
+
             def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-                on_text(text)
+                self.said += text
+                on_text(self.said)
 
         return _Streamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
 

@@ -2,8 +2,8 @@
 
 from tapetum.hub.registry import Weights
 
-_MODELS = {"tiny": (156, 76.5), "small": (184, 76.6), "base-plus": (323, 78.2), "large": (898, 79.5)}
-"""Megabytes in float32, and J&F on the test set of SA-V, as the README of facebookresearch/sam2 publishes it."""
+_MODELS = {"tiny": (156, 76.5, 1.0), "small": (184, 76.6, 1.0), "base-plus": (323, 78.2, 1.3), "large": (898, 79.5, 1.8)}
+"""Megabytes in float32; J&F on the test set of SA-V, as the README of facebookresearch/sam2 publishes it; GB of a run."""
 
 PUBLISHED = tuple(
     Weights(
@@ -17,9 +17,10 @@ PUBLISHED = tuple(
         repository=f"facebook/sam2.1-hiera-{size}",
         size=megabytes * 10**6,
         verbs=("segment",),
-        score=f"SA-V test J&F {score} (published)",
+        score=f"SA-V test J&F {score}",
+        memory=memory,
     )
-    for size, (megabytes, score) in _MODELS.items()
+    for size, (megabytes, score, memory) in _MODELS.items()
 )
 FOLDERS = dict.fromkeys(("sam2", "sam2_video", "edgetam_video"), "tapetum.systems.sam2.segmenter:load")
 """The model_type in the config.json of a folder, to its loader."""

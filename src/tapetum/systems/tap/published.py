@@ -11,12 +11,15 @@ from tapetum.hub.registry import Weights
 _OFFICIAL = "https://storage.googleapis.com/dm-tapnet/"
 _LOADER = "tapetum.systems.tap.tracking.tracker:load"
 _TAPIR, _BOOTS = "arXiv 2306.08637", "arXiv 2402.00847"
+_SCORES = {"tapir": "DAVIS first AJ 58.5", "bootstapir": "DAVIS first AJ 62.4"}
 _COMMON: dict[str, Any] = {"licence": "Apache-2.0", "loader": _LOADER}
 
 
-def _bundled(name: str, sha256: str, summary: str, paper: str) -> Weights:
+def _bundled(name: str, sha256: str, memory: float, summary: str, paper: str) -> Weights:
     file = f"systems/tap/bundled/{name}.safetensors"
-    return Weights(name=name, architecture=name, summary=summary, paper=paper, file=file, sha256=sha256, **_COMMON)
+    return Weights(
+        name=name, architecture=name, summary=summary, paper=paper, file=file, sha256=sha256, memory=memory, **_COMMON
+    )
 
 
 def _official(name: str, summary: str, file: str) -> Weights:
@@ -28,6 +31,8 @@ def _official(name: str, summary: str, file: str) -> Weights:
         file=file.rpartition("/")[2],
         url=_OFFICIAL + file,
         converter="tapetum.systems.tap.weights:convert",
+        score=_SCORES.get(name),
+        memory=1.0,
         **_COMMON,
     )
 
@@ -36,12 +41,14 @@ PUBLISHED = (
     _bundled(
         "tapir-nano",
         "0ae39e9febd6ea333d6899de1f66b8f84660110c76eb6c08460cb491e028016d",
+        1.0,
         "small TAPIR trained by this project on scenes and unlabelled videos; the default, for a laptop",
         "the network of arXiv 2306.08637 with a small config, bootstrapped as in arXiv 2402.00847",
     ),
     _bundled(
         "causal-tapir-nano",
         "c81cc3f8bc6846ffcb362a241bbe9c3f6154c6136ddb6d90bebc13e960ca191f",
+        0.4,
         "small TAPIR for frames one by one, trained on scenes; the default of track --online",
         "the network of arXiv 2306.08637 with a small config",
     ),

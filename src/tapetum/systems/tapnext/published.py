@@ -22,6 +22,7 @@ def _official(name: str, file: str, size: int, paper: str, score: str, summary: 
         converter="tapetum.systems.tapnext.weights:convert",
         size=size,
         score=score,
+        memory=2.0,
     )
 
 
