@@ -49,6 +49,27 @@ class Fewer(MyTracker):
         return super().track(video, queries[1:])
 
 
+class Sorts(MyTracker):
+    def track(self, video, queries, *, progress=None):
+        return super().track(video, queries[::-1])
+
+
+class Writes(MyTracker):
+    def track(self, video, queries, *, progress=None):
+        queries += 1
+        return super().track(video, queries)
+
+
+class Exits(MyTracker):
+    def track(self, video, queries, *, progress=None):
+        raise SystemExit(0)
+
+
+class Divides(MyTracker):
+    def track(self, video, queries, *, progress=None):
+        return 1 / 0
+
+
 class Nothing:
     pass
 '''
@@ -70,10 +91,15 @@ def test_what_a_tracker_of_ones_own_returns_is_checked(tmp_path: Path, clip: Pat
     for name, message in (
         ("Tuple", r"Tuple returned tuple; return tapetum\.types\.Tracks\(xy=xy, "),
         ("Fewer", "Fewer returned 1 points for 2 queries"),
+        ("Sorts", "Sorts returned tracks whose queries are not those that were asked, in their order"),
+        ("Writes", "Writes returned tracks whose queries are not those that were asked"),
+        ("Exits", r"odd_tracker_file\.py:Exits, line 4\d, in track: ended the program \(exit 0\); mend that code"),
+        ("Divides", r"py:Divides, line 4\d, in track: ZeroDivisionError: division by zero; mend that code"),
     ):
-        reference = f"{tmp_path}/odd_tracker_file.py:{name}"
-        with pytest.raises(BadInput, match=message):
-            load_tracker(reference).track(np.zeros((2, 8, 8, 3), np.uint8), np.zeros((2, 3)))
+        reference, asked = f"{tmp_path}/odd_tracker_file.py:{name}", np.array([[0.0, 5, 5], [0, 6, 6]])
+        with pytest.raises((BadInput, SystemExit, ZeroDivisionError)):
+            load_tracker(reference).track(np.zeros((2, 8, 8, 3), np.uint8), asked)
+        assert asked.tolist() == [[0, 5, 5], [0, 6, 6]]
         code, out, err = run("track", clip, "--query", "0,5,5", "--query", "0,6,6", "--model", reference)
         assert (code, out, err.count("\n")) == (2, "", 1), err
         assert re.search(message, err)

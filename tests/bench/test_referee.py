@@ -47,3 +47,10 @@ def test_what_cannot_be_scored_is_said(tmp_path: Path, run: Run) -> None:
     code, _, said = run("eval", "all", "--model", "static", "--data", tmp_path, "--out", tmp_path / "out")
     assert code == 2
     assert "no benchmark could be scored" in said
+    assert "davis is left out: " in said  # the reason is there too where stdout is thrown away
+    tapvid(tmp_path / "tapvid-davis")
+    (tmp_path / "exiting_file.py").write_text("class Exits:\n    def track(self, *_, **__):\n        raise SystemExit(0)\n")
+    reference = f"{tmp_path}/exiting_file.py:Exits"
+    code, _, said = run("eval", "all", "--model", reference, "--data", tmp_path, "--out", tmp_path / "out2")
+    assert code == 2
+    assert "tapvid-davis is left out: exiting_file.py:Exits, line 3, in track: ended the program (exit 0)" in said

@@ -51,7 +51,6 @@ def test_one_line_says_what_is_wrong(place: Path, run: Run, monkeypatch: pytest.
         (("answer", "good.mp4", "what?", "--options", "a", "b", "--frame-rate", "0"), "more than 0"),
         (("answer", "good.mp4", "what?", "--options", "a", "b", "--by", "luck"), "similarity"),
         (("answer", "good.mp4", "what?", "--options", "a", "b", "--by", "likelihood"), "answers --by similarity"),
-        (("answer", "99", "what?", "--options", "a", "b", "--online"), "camera 99"),
         (("search", "good.mp4", "a"), "there is no index"),
         (("embed", "empty.mp4", "--out", "x.npz"), "none of 1 files could be read"),
     ]:

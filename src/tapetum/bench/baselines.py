@@ -112,8 +112,9 @@ class OwnTracker:
         return self
 
     def track(self, video: Any, queries: Any, /, **options: Any) -> Tracks:
-        """Track as the tracker does; raises BadInput if it returns anything but tracks of the queried points."""
-        tracks = self.tracker.track(video, queries, **options)
+        """Track as the tracker does; raises BadInput if it returns anything but tracks of these queries, in their order."""
+        asked = np.array(queries, np.float64).reshape(-1, 3)
+        tracks = self.tracker.track(video, asked.astype(np.float32), **options)
         if not isinstance(tracks, Tracks):
             raise BadInput(
                 f"track of {self.reference} returned {type(tracks).__name__}; return "
@@ -122,6 +123,11 @@ class OwnTracker:
         if tracks.points != len(queries):
             raise BadInput(
                 f"track of {self.reference} returned {tracks.points} points for {len(queries)} queries; return one for each"
+            )
+        if tracks.queries is None or not np.allclose(tracks.queries, asked, rtol=0, atol=1e-3):
+            raise BadInput(
+                f"track of {self.reference} returned tracks whose queries are not those that were asked, in their order; give "
+                "the queries that it got, and a row of tracks for each"
             )
         if self.error_model is None or not self.error_model.few:
             return tracks

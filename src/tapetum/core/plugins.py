@@ -18,6 +18,7 @@ import inspect
 import os
 import re
 import sys
+import traceback
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module, util
@@ -150,6 +151,19 @@ def resolve_subclass(reference: str, kind: Kind, base: type) -> Any:
     return cls
 
 
+def own_error(error: BaseException) -> str | None:
+    """Say what a user's own class raised, and where; None for an error that none of them raised."""
+    files = {module.__file__: name for cls, name in _given.items() if (module := sys.modules.get(cls.__module__)) is not None}
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if (reference := files.get(frame.filename)) is not None:
+            text = " ".join(str(error).split())[:200]
+            what = (
+                f"ended the program (exit {text or 0})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {text}"
+            )
+            return f"{reference_label(reference)}, line {frame.lineno}, in {frame.name}: {what}; mend that code"
+    return None
+
+
 def reference_of(cls: type) -> str | None:
     """Look up the user's reference to this class in this process; None for a class without a reference."""
     return _given.get(cls)
@@ -242,7 +256,7 @@ def _imported(module: str, reference: str) -> Any:
         if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
             raise BadInput(f"there is no module {module} for {reference}; install it, or give FILE.py:CLASS") from error
         raise BadInput(f"{reference} cannot be imported: it needs {error.name}, which is not installed") from error
-    except Exception as error:  # whatever the user's own code raises
+    except (Exception, SystemExit) as error:  # whatever the user's own code raises
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         reason = (str(error).splitlines() or [""])[0][:200]
         raise BadInput(f"{reference} cannot be imported: {type(error).__name__}{line}: {reason}; mend the file") from error

@@ -59,7 +59,7 @@ def test_names_fetch_models_of_transformers_that_run(tmp_path: Path, run: Run, m
     with serve({str(find(name).repository): folder for name, folder in own.items()}) as hub:
         environment = os.environ | hub | {"TAPETUM_WEIGHTS": str(weights), "HF_HOME": str(tmp_path / "home")}
         for name in own:
-            words = [sys.executable, "-m", "tapetum.app.shell.main", "weights", "fetch", name]
+            words = [sys.executable, "-m", "tapetum", "weights", "fetch", name]
             subprocess.run(words, check=True, env=environment, capture_output=True)
     monkeypatch.setenv("TAPETUM_WEIGHTS", str(weights))
     code, out, _ = run("ask", photo, "what is this?", "--model", "smolvlm-256m", "--tokens", "4", "--json")

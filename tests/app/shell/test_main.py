@@ -18,7 +18,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 def shell(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tapetum.app.shell.main", *arguments], capture_output=True, text=True, check=False, **options
+        [sys.executable, "-m", "tapetum", *arguments], capture_output=True, text=True, check=False, **options
     )
 
 
@@ -106,7 +106,7 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     read, write = os.pipe()
     os.close(read)
     result = subprocess.run(
-        [sys.executable, "-m", "tapetum.app.shell.main", "weights", "list"],
+        [sys.executable, "-m", "tapetum", "weights", "list"],
         stdout=write,
         stderr=subprocess.PIPE,
         text=True,

@@ -113,6 +113,10 @@ def test_rates_and_warm_up_follow_the_batch(data: Path, tmp_path: Path) -> None:
     config = loop_config(task, launch(tmp_path))
     assert (config.steps, config.warmup_steps, config.lr) == (100, 10, pytest.approx(0.1 * 8 / 256))
     assert config.scored_average is None
+    published = replace(task.run, preset="vit", warmup_epochs=5)
+    assert loop_config(task_for(published), launch(tmp_path)).warmup_steps == 25  # as given, not a tenth
+    with pytest.raises(BadInput, match=r"--warmup-epochs 20 are 100 steps, and the run has 100; give fewer"):
+        loop_config(task_for(replace(published, warmup_epochs=20)), launch(tmp_path))
 
 
 @pytest.mark.parametrize(

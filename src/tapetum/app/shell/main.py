@@ -23,7 +23,7 @@ from tapetum.app.shell.signals import ended_by_signals, number_of, pending_signa
 from tapetum.app.shell.streams import mute, reader_has_gone, starting, sturdy_streams, visible_results
 from tapetum.core.errors import BadInput, Remark, TapetumError, visible
 from tapetum.core.fields import check_sizes
-from tapetum.core.plugins import installed
+from tapetum.core.plugins import installed, own_error
 
 if TYPE_CHECKING:
     from tapetum.app.commands import Command, Group
@@ -123,6 +123,8 @@ def _guarded(arguments: list[str]) -> int:
         sys.stdout.flush()
         return code
     except SystemExit as stop:
+        if (line := own_error(stop)) is not None:
+            return _complain(line, stop, _MENDABLE)
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except KeyboardInterrupt as error:
         return _complain("interrupted", error, _SIGNALLED + number_of(error))
@@ -148,6 +150,8 @@ def _guarded(arguments: list[str]) -> int:
 
 def _unforeseen(error: BaseException) -> str:
     """The message for an unexpected error."""
+    if (line := own_error(error)) is not None:
+        return line
     name, text = type(error).__name__, " ".join(str(error).split())[:300]
     if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "DefaultCPUAllocator" in text:
         return f"out of memory ({text or name}); give fewer or smaller inputs at a time, a smaller batch or a smaller model"

@@ -126,7 +126,7 @@ class ImageRun:
     base_lr: float = 1e-3
     """Learning rate for batches of 256; that of the run is in proportion to its batch."""
     warmup_epochs: float = 5.0
-    """Epochs over which the learning rate rises, a tenth of the run at most."""
+    """Epochs over which the learning rate rises; with the preset small a tenth of the run at most."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's."""
     trust_coefficient: float = 1e-3

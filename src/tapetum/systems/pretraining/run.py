@@ -30,7 +30,7 @@ from tapetum.train.rehearsal import rehearse
 _FORECAST_S = 5.0
 """Seconds after which a forecast makes no further step."""
 _WARMUP_AT_MOST = 10
-"""A warm-up is a tenth of the run at most."""
+"""The warm-up of the preset small is a tenth of the run at most; those of published presets are as given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,12 +104,19 @@ def source_of(run: ImageRun, *, captions: bool = False) -> ImageSource:
 def loop_config(task: PretrainTask, launch: Launch, **settings: Any) -> TrainConfig:
     run, images = task.run, len(task.source)
     steps = run.steps_of(images)
+    warmup = round(run.warmup_epochs * images / run.batch_size)
+    if run.preset == "small":
+        warmup = min(warmup, steps // _WARMUP_AT_MOST)
+    elif warmup >= steps:
+        raise BadInput(
+            f"--warmup-epochs {run.warmup_epochs:g} are {warmup:,} steps, and the run has {steps:,}; give fewer, or more epochs"
+        )
     return train_config(
         run,
         launch,
         micro_batch=run.micro_batch,
         steps=steps,
-        warmup_steps=min(round(run.warmup_epochs * images / run.batch_size), steps // _WARMUP_AT_MOST),
+        warmup_steps=warmup,
         optimizer=run.optimizer,
         trust_coefficient=run.trust_coefficient,
         final_weight_decay=run.final_weight_decay,
