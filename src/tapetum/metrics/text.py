@@ -29,27 +29,21 @@ def levenshtein(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
     >>> levenshtein("kitten", "sitting"), levenshtein(["a", "cat"], ["cat"])
     (3, 1)
     """
-    begin, end = 0, 0
-    least = min(len(a), len(b))
-    while begin < least and a[begin] == b[begin]:
-        begin += 1
-    while end < least - begin and a[-1 - end] == b[-1 - end]:
-        end += 1
-    a, b = a[begin : len(a) - end], b[begin : len(b) - end]
     if len(a) > len(b):
         a, b = b, a
-    row = list(range(len(a) + 1))
-    for j, other in enumerate(b, 1):
-        corner, row[0] = row[0], j
-        left = j
-        for i, item in enumerate(a, 1):
-            above = row[i]
-            if item == other:
-                left = corner
-            else:
-                left = 1 + (corner if corner < above and corner < left else above if above < left else left)
-            row[i], corner = left, above
-    return row[-1]
+    places: dict[Hashable, int] = {}
+    for i, item in enumerate(a):
+        places[item] = places.get(item, 0) | 1 << i
+    last, ones, distance = 1 << len(a), (2 << len(a)) - 1, len(a)
+    up, down = ones, 0  # bit i: whether the distance of i items of a is 1 above, or below, that of i - 1
+    for item in b:
+        same = places.get(item, 0) << 1
+        equal = (((same & up) + up) ^ up) | same | down
+        right, left = down | ~(equal | up), up & equal
+        distance += bool(right & last) - bool(left & last)
+        right, left = right << 1 | 1, left << 1
+        up, down = (left | ~(equal | right)) & ones, right & equal & ones
+    return distance
 
 
 Unit = Literal["character", "word", "symbol", "line"]

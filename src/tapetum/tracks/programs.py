@@ -4,6 +4,7 @@ Each system makes its `Program`s (`tap.export`, `tapnext.export`); `export` writ
 """
 
 import importlib.util
+import io
 import logging
 import os
 import warnings
@@ -58,7 +59,8 @@ def export(program: Program, path: str | os.PathLike[str]) -> Path:
         shapes = tuple(rows if name in program.any_number else None for name in program.inputs)
         made = torch.export.export(program.module.eval(), tuple(program.inputs.values()), dynamic_shapes=shapes)
         if path.suffix == ".pt2":
-            torch.export.save(made, temporary)
+            torch.export.save(made, memory := io.BytesIO())  # torch's own writer ends the process where a disk is full
+            temporary.write_bytes(memory.getbuffer())
         else:
             onnx: Any = torch.onnx.export(
                 made,

@@ -204,6 +204,8 @@ class TrainConfig:
             **dict.fromkeys(("momentum", "ema_decay"), "[0, 1)"),
             seed="[0, 9223372036854775807]",
             milestones="(0, 1)",
+            betas="[0, 1)",
+            eps="(0, inf)",
             layer_decay="(0, 1]",
         )
         for name in ("replicas", "gather_bf16", "reduce_bf16", "offload"):

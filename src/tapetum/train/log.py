@@ -37,7 +37,7 @@ class JsonLines:
         size = path.stat().st_size if path.exists() else 0
         if size and not position:
             with open_file(path) as file:
-                if not file.readline(1 << 20).startswith(b'{"step": '):  # of a record, whole or partial
+                if not (start := b'{"step": ').startswith(file.read(len(start))):  # of a record, whole or partial
                     raise BadInput(f"{path} is there and is no log of a run; move it, or choose another folder")
         if size < position:
             say(f"warning: {path.name} has {size} bytes where the checkpoint knew {position}; its last lines are lost")

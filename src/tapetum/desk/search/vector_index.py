@@ -198,6 +198,8 @@ class VectorIndex:
         with open(after, "wb") as file:
             for first in range(0, len(rows), _BLOCK):
                 file.write(np.ascontiguousarray(self._matrix()[rows[first : first + _BLOCK]]).tobytes())
+            file.flush()
+            os.fsync(file.fileno())  # before the database says that they are there
         with self._transaction():  # new rows never lie above the old ones, and go up with them, so that none is met twice
             self._database.executemany("update pieces set row = ? where row = ?", enumerate(rows.tolist()))
             self._database.execute("insert or replace into about values ('vectors', ?)", (after.name,))
