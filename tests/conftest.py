@@ -1,11 +1,14 @@
 """A small real video, the command line in this process, and no way out to the network."""
 
+import atexit
 import io
 import os
 import pickle
 import re
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType
@@ -41,6 +44,8 @@ def _stay_inside(event: str, arguments: tuple) -> None:
 sys.addaudithook(_stay_inside)
 for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[_name]  # a proxy on this machine would be a way out
+os.environ["HF_ASSETS_CACHE"] = tempfile.mkdtemp(prefix="tapetum-tests-")  # nothing that was fetched here, nothing left behind
+atexit.register(shutil.rmtree, os.environ["HF_ASSETS_CACHE"], ignore_errors=True)
 os.environ["LIGHTLY_DID_VERSION_CHECK"] = "True"  # lightly asks its server for news when it is imported
 
 

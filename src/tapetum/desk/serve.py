@@ -22,7 +22,8 @@ class ServeOptions:
     """Serve a page for the videos and images of a folder: place points, track them, put them right, ask models.
 
     The address that is printed has a secret token; whoever has it may read and change what is in the folder. All is saved in
-    .tapetum-web in the folder as it happens; Ctrl-C ends the server, and jobs that run go on.
+    .tapetum-web in the folder as it happens; Ctrl-C ends the server, and jobs that run go on. What the network saw of videos
+    that are tracked is kept in the user's cache, 1 GiB at most, so that corrections are quick.
     """
 
     folder: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="FOLDER")] = "."

@@ -26,22 +26,26 @@ from tapetum.types import Boxes
 def levenshtein(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
     """Compute the Levenshtein distance of two texts, or of two lists of words.
 
+    All items of the shorter one are compared at once, as bits (Hyyrö, Nordic Journal of Computing 10, 2003).
+
     >>> levenshtein("kitten", "sitting"), levenshtein(["a", "cat"], ["cat"])
     (3, 1)
     """
     if len(a) > len(b):
         a, b = b, a
+    if not a:
+        return len(b)
     places: dict[Hashable, int] = {}
     for i, item in enumerate(a):
         places[item] = places.get(item, 0) | 1 << i
-    last, ones, distance = 1 << len(a), (2 << len(a)) - 1, len(a)
-    up, down = ones, 0  # bit i: whether the distance of i items of a is 1 above, or below, that of i - 1
+    ones, last, distance = (1 << len(a)) - 1, 1 << len(a) - 1, len(a)
+    up, down = ones, 0  # bit i: the distance of the first i + 1 items of a is one more, or less, than that of the first i
     for item in b:
-        same = places.get(item, 0) << 1
-        equal = (((same & up) + up) ^ up) | same | down
-        right, left = down | ~(equal | up), up & equal
+        equal = places.get(item, 0)
+        level = (((equal & up) + up) ^ up) | equal
+        right, left = down | ~(level | up), up & level
         distance += bool(right & last) - bool(left & last)
-        right, left = right << 1 | 1, left << 1
+        right, left, equal = right << 1 | 1, left << 1, equal | down
         up, down = (left | ~(equal | right)) & ones, right & equal & ones
     return distance
 

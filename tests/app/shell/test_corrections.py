@@ -77,7 +77,7 @@ def test_names_go_with_their_points_into_tables_and_overlay(run: Run, clip: Path
 
 def test_corrections_track_one_point_anew(run: Run, clip: Path, table: Path, nano: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    assert run("track", clip, "--model", nano, "--points", table, "--out", first)[0] == 0
+    assert run("track", clip, "--model", nano, "--points", table, "--out", first, *KEEP)[0] == 0
     fix = ["--tracks", first / "tracks.csv", "--correct", "tail,5,33.5,41", "--correct", "1,0,28,39"]
     code, said, _ = run("track", *fix, clip, "--model", nano, "--out", second, "--json")
     assert code == 0
@@ -90,6 +90,9 @@ def test_corrections_track_one_point_anew(run: Run, clip: Path, table: Path, nan
     np.testing.assert_array_equal(new.times, old.times)
     again = tapetum.load(nano).correct(clip, old, [(1, 5, 33.5, 41), (1, 0, 28, 39)])
     np.testing.assert_allclose(new.xy, again.xy, atol=0.05)  # kept features are float16
+
+
+KEEP = "--keep-features", 1024
 
 
 @pytest.fixture
@@ -111,16 +114,16 @@ def test_a_correction_looks_at_no_frame_again(
     run: Run, clip: Path, table: Path, nano: Path, tmp_path: Path, looked: list[int]
 ) -> None:
     first, second, plain = tmp_path / "first", tmp_path / "second", tmp_path / "plain"
-    assert run("track", clip, "--model", nano, "--points", table, "--out", first)[0] == 0
+    assert run("track", clip, "--model", nano, "--points", table, "--out", first, *KEEP)[0] == 0
     whole = sum(looked)
     assert whole >= 2 * 6  # frames of the clip, at two resolutions
     fix = ["--tracks", first / "tracks.npz", "--correct", "1,5,33.5,41"]
     looked.clear()
-    assert run("track", clip, "--model", nano, *fix, "--out", second)[0] == 0
+    assert run("track", clip, "--model", nano, *fix, "--out", second, *KEEP)[0] == 0
     assert looked == []
     new, old = Tracks.load(second / "tracks.npz"), Tracks.load(first / "tracks.npz")
     (first / "features.bin").unlink()
-    assert run("track", clip, "--model", nano, *fix, "--out", plain, "--keep-features", 0)[0] == 0
+    assert run("track", clip, "--model", nano, *fix, "--out", plain)[0] == 0
     assert sum(looked) == whole
     assert not (plain / "features.bin").exists()
     np.testing.assert_allclose(new.xy, Tracks.load(plain / "tracks.npz").xy, atol=0.05)
@@ -140,9 +143,9 @@ def test_features_of_other_frames_or_weights_are_never_used(
     run: Run, clip: Path, nano: Path, tmp_path: Path, looked: list[int]
 ) -> None:
     out = tmp_path / "out"
-    assert run("track", clip, "--model", nano, "--grid", 2, "--out", out, "--no-overlay")[0] == 0
+    assert run("track", clip, "--model", nano, "--grid", 2, "--out", out, "--no-overlay", *KEEP)[0] == 0
     whole, kept = sum(looked), (out / "features.bin").read_bytes()
-    words = ("--tracks", out / "tracks.npz", "--correct", "0,3,12,21", "--out", tmp_path / "new", "--no-overlay")
+    words = ("--tracks", out / "tracks.npz", "--correct", "0,3,12,21", "--out", tmp_path / "new", "--no-overlay", *KEEP)
     frames = np.array(open_video(clip)[:])
     frames[2, 5, 5] ^= 255
     np.save(tmp_path / "other.npy", frames)

@@ -17,9 +17,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def shell(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tapetum", *arguments], capture_output=True, text=True, check=False, **options
-    )
+    return subprocess.run([sys.executable, "-m", "tapetum", *arguments], capture_output=True, text=True, check=False, **options)
 
 
 def test_help_names_every_verb_and_imports_nothing_heavy() -> None:

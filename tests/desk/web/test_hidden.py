@@ -168,7 +168,7 @@ def pipe(place: Path, _: Path) -> None:
     os.mkfifo(place)
 
 
-NAMES = ("features", "exports", "uploads", "jobs", "server.lock", FILE, f"{FILE}-wal", f"{FILE}-journal")
+NAMES = ("exports", "uploads", "jobs", "server.lock", FILE, f"{FILE}-wal", f"{FILE}-journal")
 
 
 @pytest.mark.parametrize("make", [link, pipe])
@@ -197,7 +197,7 @@ def test_the_hidden_folder_itself_is_no_link(tmp_path: Path, folder: Path) -> No
     assert list((tmp_path / "outside").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["features", "jobs", "exports"])
+@pytest.mark.parametrize("name", ["jobs", "exports"])
 def test_a_file_in_the_place_of_a_folder_is_one_line(folder: Path, name: str) -> None:
     (folder / ".tapetum-web").mkdir()
     (folder / ".tapetum-web" / name).write_text("x")
@@ -216,23 +216,6 @@ def test_links_in_a_job_are_not_followed(tmp_path: Path, folder: Path, step: str
     with serving(folder) as client:
         state = client.get(f"/api/jobs/{ID}").json().get("state")
     assert state == {"lock": "done", "progress.json": "interrupted"}.get(path.name)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("ending", ["bin", "new"])
-def test_features_are_not_written_through_a_link(tmp_path: Path, folder: Path, ending: str) -> None:
-    mine = tmp_path / "mine.txt"
-    mine.write_text("mine")
-    with serving(folder) as client:
-        item = first_item(client)
-        edit(client, item, "add_point", frame=0, x=1, y=1)
-        features = folder / ".tapetum-web" / "features"
-        features.mkdir(exist_ok=True)
-        (features / f"{item.rsplit('/', 1)[1]}.{ending}").symlink_to(mine)
-        job = finished(client, ok(client.post(f"{item}/jobs", json={"kind": "track"})))
-        assert job["state"] == "failed"
-        assert "is a link" in job["message"]
-    assert mine.read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["", "vectors.f16", "index.sqlite"])
@@ -310,8 +293,6 @@ def test_points_that_no_server_saved_are_refused(folder: Path, edit_: str) -> No
     with serving(folder) as client:
         item = first_item(client)
         edit(client, item, "add_point", frame=0, x=1, y=1)
-        (folder / ".tapetum-web" / "features").mkdir(exist_ok=True)
-        (folder / ".tapetum-web" / "features" / f"{item.rsplit('/', 1)[1]}.bin").touch()
         client.app.state.page.database.rows("UPDATE edits SET edit = ?", edit_)
     with serving(folder) as client:
         for rest in ("project", "tracks.bin", "check", "export"):

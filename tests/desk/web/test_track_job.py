@@ -1,6 +1,7 @@
 """Points tracked, put right and exported on the page: the same as the command line makes."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.exports import DRAWN, FORMATS
 from tapetum.desk.web.tracks import TrackStore, signature
 from tapetum.hub import loading
+from tapetum.hub.registry import assets
 from tapetum.types import Tracks
 from tapetum.video import open_video, write_video
 
@@ -155,7 +157,7 @@ def test_a_process_that_keeps_models_keeps_the_features_of_the_last_video(
         work(0, 10, 10)
         assert computed
         computed.clear()
-        for path in (tmp_path / "videos" / ".tapetum-web" / "features").iterdir():
+        for path in (assets() / "page-features").iterdir():
             path.unlink()
         work(2, 20, 20)
         assert not computed
@@ -321,7 +323,7 @@ def test_a_track_that_does_not_come_back_is_listed(nano: Path, tmp_path: Path) -
         item = first_item(client)
         edit(client, item, "add_grid", frame=0, rows=2, columns=2)
         job = track(client, item)
-        assert job["done"] == job["total"] == 16
+        assert job["done"] == job["total"] == 115
         app = client.app.state.page
 
         assert len(app.database.rows("SELECT backward FROM tracks")) == 4
@@ -359,3 +361,13 @@ def test_a_file_that_is_replaced_while_it_is_tracked_has_no_tracks(folder: Path,
         monkeypatch.setattr(track_job, "work", lambda *_: (folder / "clip.mp4").unlink() or [][1])
         job_process.main(place, job)  # whatever came of another file, this is what is said
         assert "no such item" in job_files.read(place, "progress.json")["message"]
+
+
+def test_kept_features_are_bounded_and_the_last_used_ones_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(track_job, "FEATURES_MIB", 3)
+    for age, name in enumerate(("new", "used", "middle", "old")):
+        (tmp_path / f"{name}.bin").write_bytes(bytes(1 << 20))
+        os.utime(tmp_path / f"{name}.bin", (1e9 - age, 1e9 - age))
+    (tmp_path / "used.bin").write_bytes(bytes(3 << 19))  # 1.5 MiB
+    track_job.make_room(tmp_path / "used.bin")
+    assert {path.name for path in tmp_path.iterdir()} == {"new.bin", "used.bin"}

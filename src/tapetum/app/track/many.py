@@ -128,7 +128,7 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give --out a folder, or a name that is free")
     check(out / TABLE)
-    given = narrowed(TrackSettings, options, keep_features=options.keep_features or 0)
+    given = narrowed(TrackSettings, options, keep_features=options.keep_features)
     settings = _settings(given)
     if options.workers < 1:
         raise BadInput(f"--workers is {options.workers}; it must be 1 or more")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
@@ -71,9 +72,9 @@ class TrackSettings(DrawSettings, CutSettings):
     tapetum[depth])."""
     no_overlay: bool = False
     """Draw nothing, and write no overlay.mp4."""
-    keep_features: Annotated[int | None, tyro.conf.arg(metavar="MIB")] = None
-    """Keep what the network saw of the frames beside the tracks, in features.bin of at most so many MiB, so that --correct need
-    not look at the video again; 0 keeps nothing. By default 1024 for one video, 0 for several."""
+    keep_features: Annotated[int, tyro.conf.arg(metavar="MIB")] = 0
+    """Keep what the network saw of the frames beside the tracks, in features.bin of at most so many MiB (a frame of 854x480
+    takes about 8), so that --correct need not look at the video again; 0 keeps nothing."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
@@ -115,7 +116,7 @@ class TrackSettings(DrawSettings, CutSettings):
             raise BadInput(f"--3d does not go together with {option}; leave one of them out")
         if self.until is not None and not (self.doubt and 0 <= self.until <= 1):
             raise BadInput(f"--until is {self.until:g}; give it with --doubt, and a share from 0 to 1, such as 0.02")
-        if self.keep_features is not None and self.keep_features < 0:
+        if self.keep_features < 0:
             raise BadInput(f"--keep-features is {self.keep_features}; expected MiB; 0 disables it")
         if self.three_d:
             return
@@ -293,7 +294,10 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
                 )
         start = time.perf_counter()
         support = [] if lifting is None else lifting.support_points(video)
-        features = files.open_features(options, written)
+        scratch = None
+        if report_file is not None and not (written is not None and options.keep_features):
+            scratch = Path(cleanup.enter_context(TemporaryDirectory()))  # its points are tracked back through the same frames
+        features = files.open_features(options, written, scratch)
         with stage("track"):
             tracks = task.track(tracker, support, listener.counting("tracking"), features)
         if lifting is not None:
@@ -325,7 +329,7 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
                 from tapetum.app.track.report import write_track_report
                 from tapetum.systems.tap.tracking.feature_file import FeatureFile
 
-                features = FeatureFile(None if out is None else out / files.FEATURES, None, 0)
+                features = FeatureFile((scratch or out or Path()) / files.FEATURES, None, 0)
                 backward = files.track_back(tracker, task.part, tracks, listener.counting("tracking back"), features)
                 features.close()
                 write_track_report(report_file, video, tracks, listener, backward)

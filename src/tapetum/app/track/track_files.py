@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
 FEATURES, FEATURES_MIB = "features.bin", 1024
-"""Cached network features of the frames, and their default maximum size."""
+"""Cached network features of the frames, and the most MiB that a report keeps meanwhile."""
 FILES = {
     **dict.fromkeys((".mp4", ".webm", ".gif"), "overlay"),
     ".npz": "tracks",
@@ -40,23 +40,24 @@ FILES = {
 """Extensions of a single file written instead of a folder, and its content."""
 
 
-def open_features(options: "TrackOptions", written: "Results | None") -> "FeatureFile":
-    """Open the file of frame features: written to the folder of results, and read only when tracks are corrected, for features
-    are stored rounded, and a command must reproduce its numbers."""
+def open_features(options: "TrackOptions", written: "Results | None", scratch: Path | None) -> "FeatureFile":
+    """Open the file of frame features: written to the folder of results if asked for, or to `scratch`; read only when tracks
+    are corrected, for features are stored rounded, and a command must reproduce its numbers."""
     from tapetum.systems.tap.tracking.feature_file import FeatureFile
 
-    mib = FEATURES_MIB if options.keep_features is None else options.keep_features
+    folder = written.folder if written is not None and options.keep_features else scratch
     source = None if options.tracks is None else Path(options.tracks).parent / FEATURES
-    target = None if written is None or not mib else written.folder / FEATURES
-    return FeatureFile(source, target, mib << 20)
+    return FeatureFile(source, None if folder is None else folder / FEATURES, (options.keep_features or FEATURES_MIB) << 20)
 
 
 def finish_features(features: "FeatureFile", out: Path) -> tuple[str, ...]:
     """Finish the saved features; return their name if those in the folder are no longer of use."""
     features.close()
-    if features.target is not None and features.source is not None and features.read and not features.target.exists():
+    if features.source is not None and features.read and (features.target is None or not features.target.exists()):
         if same_place(features.source.parent, out):
             return ()
+        if features.target is None:
+            return (FEATURES,)
         with suppress(OSError):  # they only save time
             second_name(features.source, features.target)
     return (FEATURES,)

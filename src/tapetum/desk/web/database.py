@@ -51,7 +51,8 @@ _ROWS = {
     "items": f"{_ID} AND kind IN ('video', 'image', 'unreadable') AND frames BETWEEN 0 AND 1000000000 "
     "AND fps BETWEEN 0 AND 1e9 AND width BETWEEN kind <> 'unreadable' AND 1000000 "
     "AND height BETWEEN kind <> 'unreadable' AND 1000000 AND ifnull(length(times) % 8, 0) = 0",
-    "projects": "revision BETWEEN 0 AND 1 << 60 AND position BETWEEN 0 AND 1 << 60 AND ifnull(tracked_revision, 0) BETWEEN 0 AND 1 << 60",
+    "projects": "max(revision, position, ifnull(tracked_revision, 0)) <= 1 << 60 "
+    "AND min(revision, position, ifnull(tracked_revision, 0)) >= 0",
     "edits": "position >= 0",
     "tracks": "frames > 0 AND length(track) IN (16 * frames, 24 * frames) AND ifnull(length(backward) = 4 * frames, 1)",
 }

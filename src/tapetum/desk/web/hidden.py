@@ -12,7 +12,7 @@ from tapetum.core.reading import kind_of
 
 HIDDEN = ".tapetum-web"
 """Name of the folder with the server's state, in the served folder."""
-_FOLDERS = "exports", "features", "jobs", "uploads"
+_FOLDERS = "exports", "jobs", "uploads"
 _STEP = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 

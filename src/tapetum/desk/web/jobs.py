@@ -145,11 +145,6 @@ class Jobs:
         with self._lock:
             self._workers.close()
 
-    def at_work_on(self, item: str) -> bool:
-        """Check whether a job of an item waits or runs."""
-        with self._lock:
-            return any(job["item"] == item and job["state"] not in FINAL for job in self._jobs.values())
-
     def poll(self) -> None:
         """Update the states of the jobs, and start waiting ones as far as the limit allows.
 

@@ -16,11 +16,10 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import check_length
 from tapetum.desk.web.answers import Events, Refused, answer_json
 from tapetum.desk.web.database import FILE, Database
-from tapetum.desk.web.edits import Points, Projects, read_points
+from tapetum.desk.web.edits import Points, Projects
 from tapetum.desk.web.exports import DRAWN, PLACE, export, missing_packages, send_once, write_export
-from tapetum.desk.web.folder_files import file_inside
 from tapetum.desk.web.frames import Frames
-from tapetum.desk.web.hidden import check_plain, make_folder, open_hidden, open_plain
+from tapetum.desk.web.hidden import make_folder, open_hidden, open_plain
 from tapetum.desk.web.items import PAGE, Items, MediaItem, upload
 from tapetum.desk.web.jobs import FINAL, Jobs
 from tapetum.desk.web.look_job import read_look
@@ -78,7 +77,6 @@ class Page:
         self.store, self.frames, self.events = TrackStore(self.database), Frames(), Events()
         self._beginning = threading.Lock()
         self.jobs = Jobs(make_folder(self.place, "jobs"), jobs_at_once, self._job_changed, keep_s)
-        self._remove_features()
         self.searching = Search(self.items, folder)
 
     def end_requests(self) -> None:
@@ -101,30 +99,6 @@ class Page:
                 if type(revision) is int and 0 <= revision < 1 << 60:
                     self.projects.note_tracked(job["item"], revision)
         self.events.send(job=job)
-
-    def _remove_features(self) -> None:
-        """Remove the features of videos that are gone or have no points, unless a job is working on them.
-
-        They are large, and are recomputed when missing.
-        """
-        for path in check_plain(self.place / "features").glob("*"):
-            item = path.name.split(".")[0]
-            row = self.database.row("SELECT path FROM items WHERE id = ?", item)
-            there = row is not None and file_inside(self.folder, row["path"]) is not None
-            if not (there and self._has_points(item)) and not self.jobs.at_work_on(item):
-                with suppress(OSError):  # a folder
-                    path.unlink()
-
-    def _has_points(self, item: str) -> bool:
-        edits = self.database.rows(
-            "SELECT edit FROM edits WHERE item = ? AND position < (SELECT position FROM projects WHERE item = ?) "
-            "ORDER BY position",
-            *(item, item),
-        )
-        try:
-            return bool(read_points(each["edit"] for each in edits))
-        except Refused:
-            return True  # unknown
 
     def look_at_jobs(self) -> None:
         """Update the states of the jobs."""
@@ -226,8 +200,6 @@ class Page:
         """Edit the points of a video."""
         item = self._item(request)
         revision = self.projects.edit(item, content)
-        if content.get("type") in ("clear", "delete_point") and not self.projects.points(item):
-            self._remove_features()
         self._warm(item)
         return self._edited(item, revision)
 

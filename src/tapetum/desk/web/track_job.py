@@ -11,7 +11,7 @@ The network's features of the frames are saved (`systems.tap.tracking.feature_fi
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -24,10 +24,11 @@ from tapetum.app.track.point_tasks import Cut, CutSettings, NewPoints, Progress,
 from tapetum.app.track.track_files import FEATURES_MIB, track_back
 from tapetum.app.verb import Listener, count_frames
 from tapetum.desk.web.database import FILE, Database
-from tapetum.desk.web.hidden import HIDDEN, check_plain, make_folder
+from tapetum.desk.web.hidden import HIDDEN
 from tapetum.desk.web.items import Items
 from tapetum.desk.web.tracks import TrackStore, signature
 from tapetum.hub.loading import keeps_loaded
+from tapetum.hub.registry import assets
 from tapetum.tracks.points import PointRequest
 from tapetum.types import Tracks
 from tapetum.video import Video, open_video
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 BLOCK = 64
 """Number of points tracked together: as many as a network processes at a time."""
+FORWARD, BACK = 100, 15
+"""Work of tracking a block, and of tracking it back through frames whose features are there by then."""
 
 Clicks = Sequence[tuple[int, float, float]]
 
@@ -46,7 +49,7 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
     place = folder / HIDDEN
     database = Database(place / FILE)
     try:
-        tracking = _Tracking(job["item"], Items(database, folder), TrackStore(database), job["settings"], place, listener)
+        tracking = _Tracking(job["item"], Items(database, folder), TrackStore(database), job["settings"], listener)
         return {"result": tracking.track()}
     finally:
         database.close()
@@ -96,14 +99,14 @@ def _drop_kept() -> None:
 
 
 class _Tracking:
-    def __init__(self, number: str, items: Items, store: TrackStore, settings: dict[str, Any], place: Path, listener: Listener):
+    def __init__(self, number: str, items: Items, store: TrackStore, settings: dict[str, Any], listener: Listener):
         self.item, self.items, self.store, self.listener = items.get(number), items, store, listener
         self.model, self.device = settings["model"], settings["device"]
         clicks = [[(int(t), float(x), float(y)) for t, x, y in each] for each in settings["clicks"]]
         self.requested: dict[str, Clicks] = {signature(self.model, self.item.content, each): each for each in clicks}
-        self.features = check_plain(make_folder(place, "features") / f"{number}.bin")
-        check_plain(self.features.with_suffix(".new"))
-        self.passes = self.done_passes = 0
+        self.features = assets() / "page-features" / f"{number}.bin"
+        self.features.parent.mkdir(parents=True, exist_ok=True)
+        self.work = self.done = 0
 
     def track(self) -> dict[str, Any]:
         from tapetum.bench.baselines import load_tracker
@@ -115,8 +118,8 @@ class _Tracking:
         several = {name: clicks for name, clicks in missing.items() if len(clicks) > 1}
         blocks = [*_batches(single.items()), *_batches(several.items())]
         unchecked = len(missing) + sum(stored.backward is None for stored in there.values())
-        self.passes = len(blocks) + -(-unchecked // BLOCK)
-        if not self.passes:
+        self.work = FORWARD * len(blocks) + BACK * -(-unchecked // BLOCK)
+        if not self.work:
             return {"points": len(self.requested), "computed": 0, "frames": self.item.frames}
         with open_kept(self.item.path, self.item.content, self.listener) as video:
             part = cut(video, CutSettings())
@@ -128,9 +131,9 @@ class _Tracking:
                 with self._open_features(tracker) as features:
                     clicks = [clicks for _, clicks in block]
                     tell = partial(self._save, block)
-                    whole = track_clicks(tracker, part, clicks, self._counting(len(video)), features, tell)
+                    whole = track_clicks(tracker, part, clicks, self._counting(len(video), FORWARD), features, tell)
                 self._save(block, whole)
-                self.done_passes += 1
+                self.done += FORWARD
             self._check(tracker, part)
             frames = len(video)
         return {"points": len(self.requested), "computed": len(missing), "frames": frames}
@@ -153,6 +156,7 @@ class _Tracking:
             file.close()
             if there and new.exists():
                 os.replace(new, path)
+            make_room(path)
 
     def _save(self, block: Sequence[tuple[str, Clicks]], whole: Float[np.ndarray, "n t c"]) -> None:
         self.items.get(self.item.id)  # refused where it is another file now
@@ -165,16 +169,28 @@ class _Tracking:
         for block in _batches(unchecked):
             tracks = _assemble([stored[name].track for name in block], [self.requested[name] for name in block])
             with self._open_features(tracker) as features:
-                distances = track_back(tracker, part, tracks, self._counting(len(part.video)), features)
+                distances = track_back(tracker, part, tracks, self._counting(len(part.video), BACK), features)
             self.items.get(self.item.id)
             self.store.save_backward(self.item.id, dict(zip(block, distances, strict=True)))
-            self.done_passes += 1
+            self.done += BACK
 
-    def _counting(self, frames: int) -> Callable[[int, int | None], None]:
+    def _counting(self, frames: int, share: int) -> Callable[[int, int | None], None]:
         def count(done: int, total: int | None) -> None:
-            self.listener.progress("tracking", self.done_passes * frames + min(done, frames), self.passes * frames)
+            self.listener.progress("tracking", self.done + share * min(done, frames) // frames, self.work)
 
         return count
+
+
+def make_room(path: Path) -> None:
+    """Mark a file of features as the last used one, and remove those used longest ago until all take `FEATURES_MIB` at most."""
+    with suppress(OSError):
+        os.utime(path)
+        files = sorted((each for each in path.parent.iterdir() if each != path), key=lambda each: each.stat().st_mtime)
+        over = sum(each.stat().st_size for each in (*files, path)) - (FEATURES_MIB << 20)
+        for each in files:
+            if over > 0:
+                over -= each.stat().st_size
+                each.unlink()
 
 
 def _batches(every: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
