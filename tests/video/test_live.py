@@ -112,3 +112,25 @@ def test_a_camera_over_http_that_stops(monkeypatch: pytest.MonkeyPatch, hangs: b
     assert len(frames) == 20, "all that came is handed out"
     assert video.name == address.replace("http://", "http://...@")
     assert np.abs(frames[5].astype(int) - image(5)).mean() < 20
+
+
+@pytest.mark.parametrize("burst", [1, 2, 5, 10])
+def test_bursts_are_not_late_and_what_waits_too_long_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, burst: int) -> None:
+    """Frames of a clock of 30 a second that come `burst` at a time; each takes 20 ms, but for a pause in the middle."""
+    video = LiveVideo(str(write(tmp_path / "clip.mkv", range(0, 80, 40))), drop=True)
+    video.close()
+    frame, now, taken = image(0), 0.0, []
+    arrivals = [(k // burst * burst + burst - 1) / 30 for k in range(300)]
+    coming = [live.CapturedFrame(frame, k, 100 + arrival, k / 30) for k, arrival in enumerate(arrivals)]
+    while coming or video._waiting:
+        if not video._waiting:
+            now = max(now, coming[0].arrived)
+        while coming and coming[0].arrived <= now:
+            video._add(coming.pop(0))
+        video._drop_late(now)
+        taken.append(video._waiting.popleft().number)
+        now += 0.02 if len(taken) != 150 else 1.0
+    assert taken[:150] == list(range(150))
+    assert video.dropped == 300 - len(taken)
+    assert 30 - 0.1 * 30 - burst - 1 <= video.dropped <= 30  # of a second those within --lag are made up for
+    assert taken[-1] == 299

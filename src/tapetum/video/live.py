@@ -1,8 +1,8 @@
 """Live videos: frames as they arrive from a camera, an address, or a pipe.
 
-A separate thread decodes: frames of a camera or an address that are not taken in time are dropped and counted, and the frame
-returned is always the newest; a pipe or a file waits. Safety is as in `decode`; an address may use its own protocols, a pipe no
-other.
+A separate thread decodes: frames of a camera or an address that are taken up too late, by the source's own times, are dropped
+and counted, but never the newest; a pipe or a file waits. Frames that arrive in bursts are not late. Safety is as in `decode`;
+an address may use its own protocols, a pipe no other.
 """
 
 import math
@@ -62,21 +62,25 @@ class LiveVideo:
     """A live source, to be iterated once: `for moment in LiveVideo(0): ...`.
 
     `source` is the number of a camera, an address such as rtsp://..., "-" for standard input, or a path. `drop` says whether to
-    drop frames that arrive while one is processed; None drops those of cameras and addresses. Raises BadInput if there is no
+    drop frames that are more than `lag` seconds late; None drops those of cameras and addresses. Raises BadInput if there is no
     such source, or no video; during iteration, if it breaks off, ends within a frame or sends frames of another size.
     """
 
-    def __init__(self, source: str | int, *, drop: bool | None = None):
+    def __init__(self, source: str | int, *, drop: bool | None = None, lag: float = 0.1):
         self._source = str(source)
         self.name = hide_secrets(self._source)
         self.dropped = 0
         """Frames that came and were not handed out."""
-        self.drop = is_live(self._source) if drop is None else drop
+        self.drop, self.lag = is_live(self._source) if drop is None else drop, lag
+        self.size: tuple[int, int] | None = None
+        """Height and width of the frames, where the source says them before the first one."""
         self.frame_rate = 30.0
         """Frames per second, as far as the source tells; 30 if it does not."""
         self._waiting: deque[CapturedFrame] = deque()
+        self._delays: deque[tuple[float, float]] = deque()
+        """Of the frames of the last second: when they arrived, and how long after their own times."""
         self._changed = threading.Condition()
-        self._opened = self._ended = self._closed = False
+        self._opened = self._wanted = self._ended = self._closed = False
         self._error: Exception | None = None
         # opened there too: a source may be silent for long, and only a main thread that waits in Python hears Ctrl-C
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -105,12 +109,14 @@ class LiveVideo:
 
     def __iter__(self) -> Iterator[CapturedFrame]:
         any_frame = False
+        self._signal(wanted=True)
         while True:
             with self._changed:
                 while not (self._waiting or self._ended or self._closed):
                     self._changed.wait(0.1)  # in steps, so that Ctrl-C is heard
                 if self._closed or not self._waiting:
                     break
+                self._drop_late(time.perf_counter())
                 captured = self._waiting.popleft()
                 self._changed.notify_all()
             any_frame = True
@@ -137,7 +143,12 @@ class LiveVideo:
                 raise BadInput(f"{self.name} is coded in a way that this build of FFmpeg cannot decode; send h264")
             stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             self.frame_rate = usable_rate(stream.average_rate, stream.guessed_rate) or self.frame_rate
+            if stream.codec_context.width:
+                self.size = stream.codec_context.height, stream.codec_context.width
             self._signal(opened=True)
+            with self._changed:  # whoever takes the frames may have to warm up first
+                while not (self._wanted or self._closed):
+                    self._changed.wait(0.1)
             self._decode(container, stream, piped)
         except (BadInput, av.error.FFmpegError, OSError, ValueError, IndexError, MemoryError) as error:
             self._error = error
@@ -146,9 +157,26 @@ class LiveVideo:
             if container is not None:
                 container.close()
 
-    def _signal(self, *, opened: bool = False, ended: bool = False) -> None:
+    def _drop_late(self, now: float) -> None:
+        """Drop frames that wait and are late, but for the newest. A frame is due by its own time and the longest delay of the
+        last second, so that the first of a burst is not late."""
+        longest = max((delay for _, delay in self._delays), default=0.0)
+        while len(self._waiting) > 1 and now - self._waiting[0].time_s - longest > self.lag:
+            self._waiting.popleft()
+            self.dropped += 1
+
+    def _add(self, captured: CapturedFrame) -> None:
+        """Let a frame wait, of a source that drops."""
+        self._delays.append((captured.arrived, captured.arrived - captured.time_s))
+        while captured.arrived - self._delays[0][0] > 1:
+            self._delays.popleft()
+        self._waiting.append(captured)
+        self._drop_late(captured.arrived)
+
+    def _signal(self, *, opened: bool = False, wanted: bool = False, ended: bool = False) -> None:
         with self._changed:
             self._opened |= opened
+            self._wanted |= wanted
             self._ended |= ended
             self._changed.notify_all()
 
@@ -169,9 +197,10 @@ class LiveVideo:
                     self._changed.wait(0.1)
                 if self._closed:
                     break
-                self.dropped += len(self._waiting)
-                self._waiting.clear()
-                self._waiting.append(captured)
+                if self.drop:
+                    self._add(captured)
+                else:
+                    self._waiting.append(captured)
                 self._changed.notify_all()
 
 

@@ -50,7 +50,9 @@ class TrackLiveOptions(TrackSettings):
     event: Callable[[LiveEvent], None] | None = None
     """Is told when most points are lost, and when they are back; by default the listener gets a remark."""
     drop: bool = False
-    """Drop frames of a pipe that come while one is worked on, and count them."""
+    """Drop frames of a pipe that are late, and count them."""
+    lag: float = 0.1
+    """Seconds by which a frame is late, by the source's own times."""
     every: int | Literal["auto"] = 1
     """The network looks at every N-th frame (`tracks.tracker.with_keyframes`), or with `realtime` whenever it is free."""
     realtime: bool = False
@@ -70,6 +72,8 @@ class TrackLiveOptions(TrackSettings):
             raise BadInput("--timing is of a whole video; --online prints the latency of its frames; leave one out")
         if self.drop and Path(self.source).is_file():
             raise BadInput(f"--drop is for frames that come by themselves, and the file {self.source} waits; leave it out")
+        if not 0 <= self.lag < float("inf"):
+            raise BadInput(f"--lag is {self.lag:g}; give seconds, 0 or more")
         if self.cuts:
             raise BadInput("--start, --end and --stride need the whole video; leave --online out")
         if self.fps is not None and self.every != "auto":
@@ -137,7 +141,7 @@ class TrackedLive(Result):
 
 @verb(TrackLiveOptions, data=SHOWN_BY)
 def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
-    """Track points through frames as they arrive, with a causal model; frames that arrive too fast are dropped.
+    """Track points through frames as they arrive, with a causal model; frames that are late are dropped.
 
     It ends with the source, when `viewer` returns False, or with Ctrl-C, SIGTERM or SIGHUP. If the overlay cannot be written,
     for example on a full disk, this is reported to the listener and tracking continues. If the source fails, the tracks so far
@@ -164,7 +168,9 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
             cleanup.callback(torch.set_num_threads, threads)
             torch.set_num_threads(max(threads - 1, 1))
         written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
-        live = cleanup.enter_context(LiveVideo(options.source, drop=options.drop or None))
+        live = cleanup.enter_context(LiveVideo(options.source, drop=options.drop or None, lag=options.lag))
+        if live.size is not None:
+            _warm_up(tracker, live.size)
         tracker = with_keyframes(tracker, options.every, options.realtime, options.fps or live.frame_rate)
         shown = None if options.reference is None else _shown(options, tracker, cleanup, listener)
         run = LiveRun(live, tracker, options, listener, shown)  # type: ignore[arg-type]
@@ -205,6 +211,16 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
             out=out,
             overlay=None if out is None or overlay is None else out / overlay,
         )
+
+
+def _warm_up(tracker: Any, size: tuple[int, int]) -> None:
+    """Track a point through two black frames: the first frames of a size cost several times as much as others."""
+    import numpy as np
+
+    frame = np.zeros((*size, 3), np.uint8)
+    stream = tracker.start(frame, np.array([[size[1] / 2, size[0] / 2]], np.float32))
+    for _ in range(2):
+        stream, _ = tracker.step(stream, frame)
 
 
 def _follow(run: LiveRun, written: "Results | None", live: "LiveVideo", listener: Listener) -> str | None:

@@ -282,10 +282,12 @@ class TrackCommandOptions(TrackManyOptions):
 
     online: bool = False
     """Follow points frame by frame as they come, with a causal model, until the source ends or Ctrl-C. Frames of cameras and
-    addresses that come too fast are dropped."""
+    addresses that are late are dropped."""
     drop: bool = False
-    """With --online, work on the newest frame of a pipe: drop those that come while one is worked on, and count them (the queue
-    of one frame that is drop=true max-buffers=1 in GStreamer). Cameras and addresses always do so; files wait."""
+    """With --online, keep up with a pipe: drop frames that are late, and count them. Cameras and addresses always do so; files
+    wait."""
+    lag: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0.1
+    """With --online, how late a frame may be taken up, by the source's own times, before it is dropped."""
     preview: Annotated[str | None, tyro.conf.arg(metavar="TO")] = None
     """With --online, show the overlay meanwhile: window, or a file (or - for stdout) that gets it as mjpeg."""
     every: int | Literal["auto"] = 1
