@@ -8,6 +8,7 @@ lacks the scores of single images and videos behind the bootstraps of PaliGemma'
 it has the ends alone, and what the study of FLOPs counted on each image.
 """
 
+import csv
 import importlib.util
 import json
 import sys
@@ -29,9 +30,11 @@ from plus_minus import (
     run_of,
     seeds_of,
     verdict,
+    widened,
     with_deviation,
     with_interval,
 )
+from tapetum.metrics.statistics import judge_interval
 from tapetum.systems.pretraining import study as pretraining_study
 from tapetum.systems.pretraining.study.fronts import group_rows
 from tapetum.systems.pretraining.study.plan import PlanSource
@@ -121,7 +124,7 @@ ODIN_RUNS = {
     "shared, from resnet-nano": "trained-shared",
 }
 HIP = {
-    "C1": "as accurate as a flat Perceiver, within a point, for a third of its multiplications",
+    "C1": "as accurate as a flat Perceiver of its parameters, within a point, for a third of its multiplications",
     "C2": "auto-encoding makes learned codes work and gives Fourier codes nothing",
     "C3 in order": "codes become spatial, in the order of the image",
     "C3 permuted": "codes become spatial, pixels permuted",
@@ -216,6 +219,19 @@ def adapters_renderings() -> str:
     ]
     scores = write_table(header, adapter_renderings.table_rows(rows))
     return scores + "\n" + write_table(("claim", "verdict", "mean of the seeds (95 %)"), judged)
+
+
+def adapters_painted() -> str:
+    """Write T-E's rule on the painted task, after 200 steps and after 1,000; full fine-tuning learned for 200 alone."""
+    runs, rates = read("adapters/reach-disc.json"), ("adapters=0.01", "full=0.001")
+    short, long = (adapter_tables.chosen(runs, steps, rates) for steps in (200, 1000))
+    full = [row for row in short if row["regime"] == "full"]
+    rows = [
+        (f"T-E, {steps} steps", f"**{verdict(parts)}**", "; ".join(map(str, parts)))
+        for steps, of in (("200", short), ("1,000", long + full))
+        for parts in adapter_renderings.parts_of(of).values()
+    ]
+    return write_table(("claim", "verdict", "mean of the seeds (95 %)"), rows)
 
 
 def adapter_runs(robots: bool = True, painted: bool = True) -> list[Any]:
@@ -343,14 +359,20 @@ def bootstrap_ablations() -> str:
         whole = runs.get(name[:6], run)
         change = "" if run is whole else with_interval(difference(whole, run), 4)
         rows.append((name, *(f"{run[key]:.4f}" for key in columns.values()), change))
-    changes = [difference(runs[f"seed {seed}"], runs[f"seed {seed} without confident"]) for seed in SEEDS]
-    rows.append(("three seeds without confident", *[""] * len(columns), with_interval(sum(changes) / len(SEEDS), 4)))
+    changes = [difference(runs[f"seed {seed}"], runs[f"seed {seed} without confident"]).mean() for seed in SEEDS[1:]]
+    part = Part("mean of the seeds", changes, below=True, digits=4)
+    rows.append(("seeds 2 and 3 without confident", *[""] * len(columns), f"**{part.verdict}**: {part}"))
     return write_table(("", *columns, "change of average Jaccard"), rows)
 
 
 def marks(*names: str) -> str:
     """Write what trackers score on real marks, on all clips and on the clean ones."""
     return real_marks.table(read("real-marks/results.json"), names)
+
+
+def clicks_for_marks() -> str:
+    """Write how many clicks the marked clips take, all of them and the clean ones."""
+    return tap_doubt.clicks_table(read("tap-doubt/clicks.json"), {Path(clip).stem for clip in real_marks.USED})
 
 
 def study_points(folder: str, column: str, *scores: str) -> str:
@@ -466,6 +488,30 @@ def without_looking() -> str:
     return write_table(("template", "questions", "chance", *found), rows)
 
 
+def look_here_next() -> str:
+    """Write what clicks on the page bring at the places of its list and at random ones: all sessions, and those with rows."""
+    found, kept = read("web-clicks/results.json"), dict[tuple[str, ...], list[tuple[int, float]]]()
+    with (EVIDENCE / "web-clicks" / "courses.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            course = kept.setdefault((row["way"], row["clip"], row["seed"], row["points"]), [])
+            course.append((int(row["clicks"]), float(row["average_jaccard"])))
+
+    def kept_after(way: str, clicks: int) -> list[float]:
+        courses = [(int(name[3]), course) for name, course in sorted(kept.items()) if name[0] == way]
+        return [[score for at, score in course if at <= clicks * points][-1] for points, course in courses]
+
+    cell, rows = "{:.3f} ({:.3f} to {:.3f})".format, []
+    for clicks, more in found["higher_average_jaccard_by_look"].items():
+        said = judge_interval(widened(more["mean"], more["interval"], found["clips"]))
+        scores = (found[way]["average_jaccard"][clicks] for way in ("look", "random"))
+        gains = [one - other for one, other in zip(*(kept_after(way, int(clicks)) for way in ("look", "random")), strict=True)]
+        part = Part(f"{len(gains)} clips", gains, digits=3)
+        cells = (cell(each["mean"], *each["interval"]) for each in (*scores, more))
+        rows.append((clicks, *cells, f"**{said}**", f"**{part.verdict}**: {part}"))
+    ways = '"look here next"', "random places"
+    return write_table(("clicks a point", *ways, "difference", "verdict", "difference by the rows that were kept"), rows)
+
+
 def encoder_loops() -> str:
     """Write how many images a second users' loops embed, and the network alone by the size of the batch."""
     rows = []
@@ -541,6 +587,8 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "claims of HiP": ("evidence/hip.md", hip),
     "claims of adapters": ("evidence/adapters.md", adapters),
     "two renderings": ("evidence/adapters.md", adapters_renderings),
+    "T-E on the painted task": ("evidence/adapters.md", adapters_painted),
+    "look here next": ("evidence/serve.md", look_here_next),
     "other trunks": ("evidence/adapters.md", lambda: adapter_tables.by_task(read("adapters/trunks.json"))),
     "adapters over all tasks": ("evidence/adapters.md", lambda: adapter_tables.together(adapter_runs(painted=False))),
     "robots": ("evidence/adapters.md", lambda: adapter_tables.by_task(adapter_runs(painted=False))),
@@ -606,8 +654,14 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "doubt": ("evidence/tap-doubt.md", lambda: tap_doubt.table(read("tap-doubt/results.json"))),
     "doubt of causal-tapir-nano": ("evidence/tap-doubt.md", lambda: tap_doubt.table(read("tap-doubt/causal.json"))),
     "doubt in live frames": ("evidence/tap-doubt.md", lambda: tap_doubt.table(read("tap-doubt/live.json"))),
+    "claims of doubt": ("evidence/tap-doubt.md", lambda: tap_doubt.claims_table(read("tap-doubt/results.json"))),
+    "claims of causal-tapir-nano's doubt": (
+        "evidence/tap-doubt.md",
+        lambda: tap_doubt.claims_table(read("tap-doubt/causal.json")),
+    ),
+    "claims of doubt in live frames": ("evidence/tap-doubt.md", lambda: tap_doubt.claims_table(read("tap-doubt/live.json"))),
     "labels of a teacher": ("evidence/tap-doubt.md", lambda: tap_doubt.label_table(read("tap-doubt/labels.json"))),
-    "clicks a point": ("evidence/tap-doubt.md", lambda: tap_doubt.clicks_table(read("tap-doubt/clicks.json"))),
+    "clicks a point": ("evidence/tap-doubt.md", clicks_for_marks),
     "clicks that teach": ("evidence/tap-doubt.md", lambda: tap_doubt.teach_table(read("tap-doubt/teach.json"))),
     "precision of encoders": ("evidence/named-encoders.md", precision),
     "clips that were used": ("evidence/real-marks.md", real_marks.uses),

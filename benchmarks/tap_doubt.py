@@ -27,6 +27,8 @@ import numpy as np
 import torch
 
 import tapetum
+from plus_minus import widened
+from tapetum.metrics.statistics import join_verdicts, judge_interval
 from tapetum.systems.tap.bootstrap.config import Ingredients
 from tapetum.systems.tap.tracking.calibration import calibrated_confidence
 from tapetum.systems.tap.tracking.error_model import WRONG
@@ -57,6 +59,12 @@ METRICS = (
     "aurc of confidence",
     "aurc of oracle",
 )
+CLAIMS = {
+    "the area is less than half of the confidence's": ("aurc ratio", 0.5, True),
+    "the calibration error is less than 0.03": ("ece of chance", 0.03, True),
+    "the tenth that is doubted most has more than 85 % of the wrong places": ("caught by chance", 0.85, False),
+}
+"""The metric and its bound, and whether it is to lie below."""
 METRICS += "aurc ratio", "ece of chance", "ece of calibrated confidence", "ece of confidence", "above"
 
 
@@ -155,6 +163,17 @@ def table(results):
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
+def claims_table(results):
+    """Write which claims hold on which parts, by intervals that are wider the fewer clips they were drawn from."""
+    lines = [["claim", *results, "on every part"], ["---"] * (len(results) + 2)]
+    for says, (name, bound, below) in CLAIMS.items():
+        ends = [widened(each[name]["value"], each[name]["interval"], each["clips"]) for each in results.values()]
+        said = [judge_interval((-high, -low), -bound) if below else judge_interval((low, high), bound) for low, high in ends]
+        cells = (f"**{each}** ({max(low, 0):.3f} to {high:.3f})" for each, (low, high) in zip(said, ends, strict=True))
+        lines.append([says, *cells, f"**{join_verdicts(said)}**"])
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+
+
 def label_errors(parts):
     """Shares of wrong labels of a teacher: those of bootstrap's least confidence, and as many of the lowest chances."""
     counts = {}
@@ -240,6 +259,11 @@ def count_clicks(tracker, clips):
         each = clicks_needed(tracker, clip, rows[some], at[some])
         table[name] = dict(zip(("clicks", "looks", "right"), (values.tolist() for values in each), strict=True))
         print(name, table[name], flush=True)
+    return clicks_summary(table)
+
+
+def clicks_summary(table):
+    """Counts over the points of all clips."""
     clicks, looks, right = (np.concatenate([each[key] for each in table.values()]) for key in ("clicks", "looks", "right"))
     return {
         "points": len(clicks),
@@ -253,18 +277,22 @@ def count_clicks(tracker, clips):
     }
 
 
-def clicks_table(counts):
-    """Write counts of clicks in Markdown."""
+def clicks_table(counts, used=()):
+    """Write counts of clicks in Markdown, of all clips and of those of which nothing was used."""
+    both = {"all clips": counts}
+    if used:
+        both["the clean ones"] = clicks_summary({name: each for name, each in counts["of clips"].items() if name not in used})
     rows = {
-        "clips, points": f"{len(counts['of clips'])}, {counts['points']}",
-        "points that need none": f"{counts['need none']:.1%}",
-        "points that need at most two": f"{counts['need at most two']:.1%}",
-        "clicks a point, mean over points": f"{counts['mean clicks']:.2f}",
-        "clicks a point, median over clips": f"{counts['median over clips of the mean']:.2f}",
-        "marked frames looked at for a click": f"{counts['places looked at for a click']:.2f}",
-        f"points not right after {MOST_CLICKS} clicks": f"{counts['not right after the last click']}",
+        "clips, points": [f"{len(each['of clips'])}, {each['points']}" for each in both.values()],
+        "points that need none": [f"{each['need none']:.1%}" for each in both.values()],
+        "points that need at most two": [f"{each['need at most two']:.1%}" for each in both.values()],
+        "clicks a point, mean over points": [f"{each['mean clicks']:.2f}" for each in both.values()],
+        "clicks a point, median over clips": [f"{each['median over clips of the mean']:.2f}" for each in both.values()],
+        "marked frames looked at for a click": [f"{each['places looked at for a click']:.2f}" for each in both.values()],
+        f"points not right after {MOST_CLICKS} clicks": [f"{each['not right after the last click']}" for each in both.values()],
     }
-    return "| | |\n| --- | --- |\n" + "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+    lines = [["", *both], ["---"] * (1 + len(both)), *([name, *cells] for name, cells in rows.items())]
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
 def average_jaccard(tracks, clip):

@@ -10,7 +10,8 @@ localiser of actions, such as mcvit-films,motion:tapir-nano,log-mel.
 
 Claims, each a difference on the held-out episodes with a bootstrap interval over whole videos (95 %, 2,000 draws; 500 of mAP),
 made wider for their small number (`plus_minus.widened`): held where all of it is above 0, falsified where all is below, else
-undecided. That the blind guesser is at chance is held where the interval of its accuracy has chance in it.
+undecided. That the blind guesser is at chance is falsified where the interval of its accuracy excludes chance, else undecided:
+no margin was set within which it would be held.
 """
 
 import argparse
@@ -202,7 +203,7 @@ def verdict(
 ) -> dict[str, Any]:
     """Say whether a claim holds, by the interval of which so many videos were drawn."""
     low, high = widened(difference, interval, drawn)
-    said = judge_interval((low, high)) if chance is None else "held" if low <= chance <= high else "falsified"
+    said = judge_interval((low, high)) if chance is None else "undecided" if low <= chance <= high else "falsified"
     ends = {"low": interval[0], "high": interval[1]}
     return {"claim": said, "value": difference, **ends, "wide": [low, high], "drawn": drawn, **of}
 

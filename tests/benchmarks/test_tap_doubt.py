@@ -137,5 +137,5 @@ def test_ways_of_correcting_are_compared_clip_by_clip() -> None:
 def test_the_page_has_the_tables_of_the_results() -> None:
     page = (DOCS / "evidence" / "tap-doubt.md").read_text()
     tables = {"results": tap_doubt.table, "causal": tap_doubt.table, "live": tap_doubt.table, "teach": tap_doubt.teach_table}
-    for name, table in {**tables, "clicks": tap_doubt.clicks_table, "labels": tap_doubt.label_table}.items():
+    for name, table in {**tables, "labels": tap_doubt.label_table}.items():
         assert table(json.loads((tap_doubt.EVIDENCE / "tap-doubt" / f"{name}.json").read_text())) in page
