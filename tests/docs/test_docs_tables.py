@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.scripts import script
+from support.scripts import ROOT, script
 
 page_tables = script("docs/tools/page_tables.py")
 
@@ -10,6 +10,13 @@ page_tables = script("docs/tools/page_tables.py")
 def test_pages_have_the_tables_of_the_code() -> None:
     stale = [page.name for page, text in page_tables.pages().items() if page.read_text() != text]
     assert not stale, f"{stale}: run python docs/tools/page_tables.py"
+
+
+def test_each_folder_of_evidence_is_in_both_lists() -> None:
+    folders = {folder.name for folder in (ROOT / "evidence").iterdir() if folder.is_dir() and not folder.name.startswith("_")}
+    for page, named in (("evidence/README.md", "`{}`"), ("docs/evidence/index.md", "`evidence/{}`")):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert not [name for name in sorted(folders) if named.format(name) not in text], page
 
 
 def test_a_table_takes_the_place_between_its_marks() -> None:

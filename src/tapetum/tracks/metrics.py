@@ -33,8 +33,7 @@ Unusual, both in the public code and both options here: a distance of exactly th
 is too far in TAP-Vid; and the first appearance of a track is a reappearance after as many frames as it was hidden at the start
 (`first_appearance`), which for queries on the first visible frame gives credit for the query itself.
 
-Written from its description and tested against an independent loop; equal to 1.2e-8 to the public code (google-deepmind/tapnet)
-with both options on 40 random cases.
+Equal to 3e-8, its float32, to the public code on 40 random cases (google-deepmind/tapnet, tapnet/tapnextpp/metrics/aj_rd.py).
 """
 
 from collections.abc import Iterable, Mapping
