@@ -10,7 +10,8 @@ its figures are from in comments of itself, of which there may be several:
 
 The first names a file below evidence/ (JSON, lines of JSON, or CSV, whose columns are keys) and keys, whose parts are joined by
 / and may have `*`; a key stands for all that is below it. A figure holds if one of these numbers, or the mean or the median of
-those that one key stands for, rounds to it, in the figure's unit or as a hundredth. The second names a test that has it.
+those that one key stands for, rounds to it, in the figure's unit or as a hundredth. A figure with a sign has the number's; so
+has one without in a table or an interval, which is positive; elsewhere words say it ("0.1 less"). The second names a test.
 
 No figures: what stands in code, in rendered tables (`page_tables.py`, `benchmarks/claims.py`), headings and versions; what a
 block quotes from a paper, by its arXiv number; and settings, which follow one of the words in `SETTING`.
@@ -50,9 +51,11 @@ SCALES: Mapping[str, Sequence[float]] = {
 _UNITS = {"seconds": "s", "second": "s", "minute": "minutes", "hour": "hours", "core-hours": "hours", "KiB": "KB"}
 _UNIT = r"%|µs|ms|s|seconds?|CPU seconds|CPU minutes|minutes?|core-hours|hours?|KB|KiB|MB|MiB|GB|GiB"
 _NUMBER = re.compile(
-    rf"(?<![\w.,/:~^x-])[-−+]?(?P<number>\d[\d,]*\.\d+(?:e-?\d+)?|\d[\d,]*(?=\s(?:{_UNIT})(?!\w)))(?![.,/]?\d)"
+    rf"(?<![\w.,/:~^x-])(?P<sign>[-−+]?)(?P<number>\d[\d,]*\.\d+(?:e-?\d+)?|\d[\d,]*(?=\s(?:{_UNIT})(?!\w)))(?![.,/]?\d)"
     rf"(?:\s?(?P<unit>{_UNIT})(?!\w))?"
 )
+_SPAN = re.compile(r"[(\[][-−+]?\d[\d.,e-]*(?: %)?(?: to |, )[-−+]?\d[\d.,e-]*(?: %)?[)\]]")
+"""An interval, whose ends have signs of their own."""
 VERSION = re.compile(
     r"95 %|(?:torch|torchvision|TensorFlow|PyAV|WordNet|Python|"
     r"numpy|scipy|MuJoCo|mujoco|OpenCV|transformers|timm|lightly|pycolmap|glibc|CUDA|FFmpeg|"
@@ -81,14 +84,17 @@ class Figure:
     unit: str
     block: str
     """Text around it: a paragraph, an item, a table."""
+    sign: str = ""
+    """+ or -; nothing where words say it."""
 
     def rounds(self, value: float) -> bool:
         """Check whether a raw number rounds to this figure."""
         digits = self.number.replace(",", "")
         places = len(digits.partition("e")[0].partition(".")[2])
+        value = {"+": value, "-": -value, "": abs(value)}[self.sign]
         if "e" in digits:
             return any(f"{value * by:.{places}e}" == f"{float(digits):.{places}e}" for by in SCALES[self.unit])
-        return any(abs(abs(value * by) - float(digits)) <= 0.5 * 10**-places * (1 + 1e-6) for by in SCALES[self.unit])
+        return any(abs(value * by - float(digits)) <= 0.5 * 10**-places * (1 + 1e-6) for by in SCALES[self.unit])
 
 
 def pages() -> list[Path]:
@@ -121,13 +127,17 @@ def figures(page: Path, text: str | None = None) -> list[Figure]:
             r"`[^`]*`|\]\([^)]*\)|<!--.*?-->|https?://\S+", lambda match: " " * len(match[0]), block, flags=re.DOTALL
         )
         clean = VERSION.sub(lambda match: " " * len(match[0]), clean)
+        spans = [match.span() for match in _SPAN.finditer(clean)]
         for match in _NUMBER.finditer(clean):
             before = re.sub(r"\s+", " ", clean[: match.start()])
             if SETTING.search(before):
                 continue
             unit = (match["unit"] or "").removeprefix("CPU ")
             line = begin + clean[: match.start()].count("\n")
-            result.append(Figure(page.name, line, match["number"], _UNITS.get(unit, unit), block))
+            sign = match["sign"].replace("−", "-")
+            if not sign and (table or any(low < match.start() < high for low, high in spans)):
+                sign = "+"
+            result.append(Figure(page.name, line, match["number"], _UNITS.get(unit, unit), block, sign))
     return result
 
 

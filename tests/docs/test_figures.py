@@ -21,7 +21,7 @@ def test_every_figure_has_a_source() -> None:
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "evidence").mkdir()
-    scores = {"a": {"seed 1": 0.5344, "seed 2": 0.4}, "seconds": 12.31, "bytes": 3 << 30}
+    scores = {"a": {"seed 1": 0.5344, "seed 2": 0.4}, "seconds": 12.31, "bytes": 3 << 30, "less": -0.084}
     (tmp_path / "evidence" / "x.json").write_text(json.dumps(scores))
     (tmp_path / "test_y.py").write_text("assert error < 0.125")
     monkeypatch.setattr(figures, "ROOT", tmp_path)
@@ -41,6 +41,10 @@ def sourced(text: str) -> list[tuple[str, bool]]:
         ("The mean is 0.467.\n<!-- from x.json: a/* -->", [("0.467", True)]),
         ("| a | 0.40 |\n<!-- from x.json: a/seed 2 -->\n\nIt has 0.40.", [("0.40", True), ("0.40", False)]),
         ("In 12 s and 3 GiB.\n<!-- from x.json: seconds; bytes -->", [("12", True), ("3", True)]),
+        ("It is -0.08, −0.08 or 0.08 less, not +0.08.\n<!-- from x.json: less -->", [*[("0.08", True)] * 3, ("0.08", False)]),
+        ("| 0.08 | -0.08 |\n<!-- from x.json: less -->", [("0.08", False), ("0.08", True)]),
+        ("Not (0.08 to 0.40).\n<!-- from x.json: less; a/seed 2 -->", [("0.08", False), ("0.40", True)]),
+        ("It has -0.40.\n<!-- from x.json: a/seed 2 -->", [("0.40", False)]),
         ("Errors of 0.125 and 0.25.\n<!-- from test_y.py -->", [("0.125", True), ("0.25", False)]),
         ("Theirs is 0.7 (arXiv 2401.00001).\n\n| a |\n|---|\n| 0.6 |\n\nOurs is 0.6.", [("0.6", False)]),
         ("A learning rate of 0.1, torch 2.13, `0.5`.\n\n```\n0.7\n```\n\n<!-- table x -->\n0.8\n<!-- end of table -->\n", []),
