@@ -160,7 +160,12 @@ class EncoderEmbedder:
         parameter = next(self.encoder.parameters())
         images = [piece.inputs["image"][None].to(parameter.device, parameter.dtype) for piece in pieces]
         with torch.inference_mode():
-            return look_by_size(images, self.encoder.image_vectors, self.encoder).float().cpu().numpy()
+            vectors = look_by_size(images, self.encoder.image_vectors, self.encoder).float().cpu().numpy()
+        if vectors.ndim != 2 or not vectors.shape[1]:
+            raise BadInput(
+                f"{type(self.encoder).__name__} makes vectors of shape {vectors.shape}; return (n, c) with c above 0"
+            )
+        return vectors
 
 
 _CLIP_FRAME_RATE = 4.0

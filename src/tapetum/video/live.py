@@ -40,6 +40,8 @@ _PATIENCE = 10
 """Seconds in which an address must answer."""
 
 
+_ROOM = 128 << 20
+"""Bytes of the frames that wait; 20 of 1920x1080."""
 _PROBE = {"probesize": "500000", "analyzeduration": "1000000"}
 """Bytes and microseconds of a source that are looked at before the first frame is given out."""
 
@@ -159,9 +161,12 @@ class LiveVideo:
 
     def _drop_late(self, now: float) -> None:
         """Drop frames that wait and are late, but for the newest. A frame is due by its own time and the longest delay of the
-        last second, so that the first of a burst is not late."""
+        last second, so that the first of a burst is not late. What waits takes `_ROOM` at most, also of a source that is faster
+        than its times."""
         longest = max((delay for _, delay in self._delays), default=0.0)
-        while len(self._waiting) > 1 and now - self._waiting[0].time_s - longest > self.lag:
+        while len(self._waiting) > 1 and (
+            now - self._waiting[0].time_s - longest > self.lag or len(self._waiting) * self._waiting[0].frame.nbytes > _ROOM
+        ):
             self._waiting.popleft()
             self.dropped += 1
 

@@ -169,8 +169,8 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
             torch.set_num_threads(max(threads - 1, 1))
         written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
         live = cleanup.enter_context(LiveVideo(options.source, drop=options.drop or None, lag=options.lag))
-        if live.size is not None:
-            _warm_up(tracker, live.size)
+        if live.drop and live.size is not None and network is not None:
+            _warm_up(tracker, live.size, options.resize)
         tracker = with_keyframes(tracker, options.every, options.realtime, options.fps or live.frame_rate)
         shown = None if options.reference is None else _shown(options, tracker, cleanup, listener)
         run = LiveRun(live, tracker, options, listener, shown)  # type: ignore[arg-type]
@@ -213,12 +213,17 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
         )
 
 
-def _warm_up(tracker: Any, size: tuple[int, int]) -> None:
+def _warm_up(tracker: Any, size: tuple[int, int], resize: str | None) -> None:
     """Track a point through two black frames: the first frames of a size cost several times as much as others."""
     import numpy as np
 
-    frame = np.zeros((*size, 3), np.uint8)
-    stream = tracker.start(frame, np.array([[size[1] / 2, size[0] / 2]], np.float32))
+    from tapetum.video.types import parse_size
+
+    height, width = size
+    if resize is not None:
+        width, height = parse_size(resize, width, height)
+    frame = np.zeros((height, width, 3), np.uint8)
+    stream = tracker.start(frame, np.array([[width / 2, height / 2]], np.float32))
     for _ in range(2):
         stream, _ = tracker.step(stream, frame)
 
