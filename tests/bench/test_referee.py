@@ -40,6 +40,14 @@ def test_every_benchmark_whose_files_are_there_is_scored_once(tmp_path: Path, ru
     assert np.isfinite(scored["votsp"].energy_kwh or np.nan)
 
 
+def test_a_fault_of_tapetum_is_no_benchmark_left_out(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    davis(tmp_path / "davis")
+    monkeypatch.setattr("tapetum.bench.davis.propagate", lambda *_: 1 / 0)
+    code, out, said = run("eval", "all", "--model", "xy", "--data", tmp_path, "--out", tmp_path / "out")
+    assert (code, out) == (2, "")
+    assert "unforeseen ZeroDivisionError" in said
+
+
 def test_what_cannot_be_scored_is_said(tmp_path: Path, run: Run) -> None:
     with pytest.raises(BadInput, match="no folder of a benchmark"):
         tapetum.evaluate_all(model="static", data=tmp_path, out=tmp_path / "out")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.core.plugins import check_recorded, record_of_class, resolve_class
+from tapetum.core.plugins import check_recorded, naming_own_code, record_of_class, resolve_class
 
 CODE = "class MyNet:\n    width = 3\n\n\nclass Other:\n    pass\n"
 
@@ -45,6 +45,22 @@ def test_what_cannot_be_resolved_is_said(file: Path) -> None:
     broken.write_text("def (:\n")
     with pytest.raises(BadInput, match="SyntaxError, line 1"):
         resolve_class(f"{broken}:MyNet", "encoder")
+    broken.write_text("import sys\n\nsys.exit(0)\n")
+    with pytest.raises(BadInput, match="cannot be imported: SystemExit, line 3: 0; mend the file"):
+        resolve_class(f"{broken}:MyNet", "encoder")
+
+
+def test_own_code_is_named_and_ours_is_not(file: Path) -> None:
+    file.write_text("class MyNet:\n    def run(self, error):\n        raise error\n")
+    own = resolve_class(f"{file}:MyNet", "encoder")()
+    for error, what in ((SystemExit(0), r"ended the program \(exit 0\)"), (OSError("no disk"), "OSError: no disk")):
+        with pytest.raises(BadInput, match=rf"{file.name}:MyNet, line 3, in run: {what}; mend that code"), naming_own_code():
+            own.run(error)
+    with pytest.raises(BadInput, match=r"^as it is$"), naming_own_code():
+        own.run(BadInput("as it is"))
+    ours = resolve_class("tapetum.bench.davis:Davis", "benchmark")("davis")
+    with pytest.raises(TypeError, match=r"^[^;]*$"), naming_own_code():  # a fault of tapetum is not the user's
+        ours.items(None)
 
 
 def test_an_entry_point_is_found_by_its_name(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from tapetum.core.addresses import has_address
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import Listener as Listener
 from tapetum.core.fields import check_sizes
+from tapetum.core.plugins import naming_own_code
 from tapetum.core.provenance import guarded
 
 if TYPE_CHECKING:
@@ -167,7 +168,8 @@ def verb(
             made = options(*given.args, **given.kwargs)
             check_values(made)
             check_sizes(made)
-            return run(made, Warner())
+            with naming_own_code():
+                return run(made, Warner())
 
         plain = [each.replace(annotation=_plain(each.annotation)) for each in parameters.parameters.values()]
         result = inspect.signature(work).return_annotation

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Num
 
 from tapetum.core.devices import choose_device, find_device
 from tapetum.core.errors import BadInput
-from tapetum.core.plugins import is_reference, resolve_class
+from tapetum.core.plugins import is_reference, naming_own_code, resolve_class
 from tapetum.hub.loading import load
 from tapetum.hub.registry import resolve
 from tapetum.tracks.tracker import Progress, Tracker
@@ -114,7 +114,8 @@ class OwnTracker:
     def track(self, video: Any, queries: Any, /, **options: Any) -> Tracks:
         """Track as the tracker does; raises BadInput if it returns anything but tracks of these queries, in their order."""
         asked = np.array(queries, np.float64).reshape(-1, 3)
-        tracks = self.tracker.track(video, asked.astype(np.float32), **options)
+        with naming_own_code():
+            tracks = self.tracker.track(video, asked.astype(np.float32), **options)
         if not isinstance(tracks, Tracks):
             raise BadInput(
                 f"track of {self.reference} returned {type(tracks).__name__}; return "
@@ -137,7 +138,9 @@ class OwnTracker:
 
 def own_tracker(reference: str) -> Tracker:
     """Build a tracker from a user-defined class (`tapetum.core.plugins`). Raises BadInput if it is not a tracker."""
-    tracker = resolve_class(reference, "tracker")()
+    kind = resolve_class(reference, "tracker")
+    with naming_own_code():
+        tracker = kind()
     if not callable(getattr(tracker, "track", None)):
         raise BadInput(f"{reference} tracks nothing; give it a method track(video, queries, *, progress=None) -> Tracks")
     tracker, code = OwnTracker(tracker, reference), Path(reference.rpartition(":")[0])

@@ -17,6 +17,8 @@ from itertools import chain, islice
 from math import inf
 from typing import Any
 
+from tapetum.core.plugins import naming_own_code
+
 _THREADS = 2
 """Of one process, for reading; the libraries that decode use no interpreter meanwhile."""
 
@@ -148,7 +150,8 @@ class BatchedWork:
             try:
                 if item.error is not None:
                     raise item.error
-                result = self(item.content, tool) if item.alone else self.finish(item.content, item.outputs, tool)
+                with naming_own_code():
+                    result = self(item.content, tool) if item.alone else self.finish(item.content, item.outputs, tool)
             except Exception as error:
                 if failure is None:
                     raise

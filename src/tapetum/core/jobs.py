@@ -30,6 +30,7 @@ from uuid import uuid4
 
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import BadInput, MissingExtra, TapetumError
+from tapetum.core.plugins import naming_own_code
 from tapetum.core.provenance import carried
 from tapetum.core.threads import ENDING, check_workers, threads_each, undisturbed
 
@@ -109,7 +110,8 @@ class _Forgiving:
 
     def __call__(self, item: Any, tool: Any) -> Any:
         try:
-            return self.work(item, tool)
+            with naming_own_code():
+                return self.work(item, tool)
         except Exception as error:  # such as no memory for this item
             return self.failure(item, error)
 
@@ -121,10 +123,11 @@ class _Task:
     call: str
 
     def __call__(self, item: Any) -> Any:
-        if self.call not in _tools:
-            _tools.clear()
-            _tools[self.call] = self.make_tool()
-        return self.work(item, _tools[self.call])
+        with naming_own_code():  # here: a traceback does not leave its process
+            if self.call not in _tools:
+                _tools.clear()
+                _tools[self.call] = self.make_tool()
+            return self.work(item, _tools[self.call])
 
 
 def _over_processes(

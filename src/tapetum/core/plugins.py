@@ -19,7 +19,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module, util
 from importlib.metadata import EntryPoint, entry_points
@@ -152,8 +153,11 @@ def resolve_subclass(reference: str, kind: Kind, base: type) -> Any:
 
 
 def own_error(error: BaseException) -> str | None:
-    """Say what a user's own class raised, and where; None for an error that none of them raised."""
-    files = {module.__file__: name for cls, name in _given.items() if (module := sys.modules.get(cls.__module__)) is not None}
+    """Say what a user's own class raised, and where; None for an error that none of them raised, and for a TapetumError."""
+    if isinstance(error, TapetumError):
+        return None
+    own = {cls: name for cls, name in _given.items() if not cls.__module__.startswith(("tapetum.", "tapetum_world."))}
+    files = {module.__file__: name for cls, name in own.items() if (module := sys.modules.get(cls.__module__)) is not None}
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if (reference := files.get(frame.filename)) is not None:
             text = " ".join(str(error).split())[:200]
@@ -162,6 +166,22 @@ def own_error(error: BaseException) -> str | None:
             )
             return f"{reference_label(reference)}, line {frame.lineno}, in {frame.name}: {what}; mend that code"
     return None
+
+
+def given_classes() -> dict[type, str]:
+    """Get the classes that this process has resolved, each with its reference, to be added to those of a worker."""
+    return _given
+
+
+@contextmanager
+def naming_own_code() -> Iterator[None]:
+    """Turn what a user's own class raises, SystemExit too, into BadInput that says where."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if (line := own_error(error)) is None:
+            raise
+        raise BadInput(line) from error
 
 
 def reference_of(cls: type) -> str | None:
@@ -257,7 +277,9 @@ def _imported(module: str, reference: str) -> Any:
             raise BadInput(f"there is no module {module} for {reference}; install it, or give FILE.py:CLASS") from error
         raise BadInput(f"{reference} cannot be imported: it needs {error.name}, which is not installed") from error
     except (Exception, SystemExit) as error:  # whatever the user's own code raises
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        frames, stem = traceback.extract_tb(error.__traceback__), module.rpartition(".")[2]
+        at = [each.lineno for each in frames if Path(each.filename).stem == stem]
+        line = f", line {number}" if (number := error.lineno if isinstance(error, SyntaxError) else at and at[-1]) else ""
         reason = (str(error).splitlines() or [""])[0][:200]
         raise BadInput(f"{reference} cannot be imported: {type(error).__name__}{line}: {reason}; mend the file") from error
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import named_path, whole_file
-from tapetum.core.plugins import reference_of, resolve_subclass
+from tapetum.core.plugins import own_error, reference_of, resolve_subclass
 from tapetum.core.reading import no_pipe, parse_json
 from tapetum.encoders.architectures import (
     FAMILIES,
@@ -81,10 +81,10 @@ def _own(architecture: Architecture) -> Encoder:
         if plain:
             return WrappedEncoder(cls(config) if hasattr(cls, "Config") else cls(), config, architecture.preprocessing).eval()
         encoder = cls(config, architecture.preprocessing)
-    except Exception as error:  # whatever the user's own code raises
-        if isinstance(error, TapetumError):
-            raise
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+    except TapetumError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the user's own code raises
+        reason = own_error(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
         given = "no arguments, or of its Config alone" if plain else "a config and a preprocessing"
         raise BadInput(f"{name} cannot be built of {given} ({reason}); {see}") from error
     if missing := [each for each in ("width", "map_channels", "strides", "head") if not hasattr(encoder, each)]:

@@ -237,6 +237,16 @@ def test_ray_gives_every_video_once_although_workers_are_killed(tmp_path: Path, 
     assert listed(tmp_path / "out") == sorted([*(f"{n}.mp4" for n in range(5)), "videos.json"])
 
 
+def test_own_code_that_ends_the_program_in_other_processes_is_named(tmp_path: Path, run: Run, clip: Path) -> None:
+    for number in range(2):
+        shutil.copy(clip, tmp_path / f"{number}.mp4")
+    (tmp_path / "leaving_tracker.py").write_text("class Leaves:\n    def track(self, *_, **__):\n        raise SystemExit(0)\n")
+    words = ["--model", f"{tmp_path}/leaving_tracker.py:Leaves", "--grid", "2", "--workers", 2, "--out", tmp_path / "out"]
+    code, _, errors = run("track", tmp_path / "0.mp4", tmp_path / "1.mp4", *words)
+    assert code == 2
+    assert "1.mp4: leaving_tracker.py:Leaves, line 3, in track: ended the program (exit 0); mend that code" in errors
+
+
 @pytest.mark.slow
 def test_two_processes_track_as_one(tmp_path: Path, run: Run, clip: Path) -> None:
     for number in range(2):

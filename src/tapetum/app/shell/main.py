@@ -136,6 +136,8 @@ def _guarded(arguments: list[str]) -> int:
         mute(sys.stdout)
         return _NO_READER
     except OSError as error:
+        if (line := own_error(error)) is not None:
+            return _complain(line, error, _MENDABLE)
         place = f"{error.filename}: " if error.filename else ""
         if not place and error.errno in _FULL:
             place = "the disk is full, or where results are printed to: "

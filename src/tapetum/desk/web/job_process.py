@@ -14,6 +14,7 @@ from typing import Any
 
 from tapetum.app.verb import Listener
 from tapetum.core.errors import TapetumError
+from tapetum.core.plugins import naming_own_code
 from tapetum.core.reading import parse_json
 from tapetum.desk.web import job_files
 from tapetum.desk.web.answers import hide_paths
@@ -53,7 +54,7 @@ def serve(jobs: Path) -> None:
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(content["threads"])
         if "load" in content:
-            with suppress(Exception):  # the job will say why
+            with suppress(Exception, SystemExit):  # the job will say why
                 _module_of(content["kind"]).load(**content["load"])
             continue
         log = os.open(jobs / content["id"] / "log.txt", os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
@@ -82,7 +83,8 @@ def main(folder: Path, job: dict[str, Any]) -> bool:
             module = _module_of(job["kind"])
             listener = ProgressListener(progress, served)
             try:
-                result = module.work(job, served, listener)
+                with naming_own_code():
+                    result = module.work(job, served, listener)
             finally:
                 check_same(served, job["item"])  # a result of another file means nothing
             job_files.write(folder / "result.json", result)

@@ -12,7 +12,7 @@ from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.bench import BENCHMARKS
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
-from tapetum.core.plugins import is_reference, own_error
+from tapetum.core.plugins import is_reference, naming_own_code
 
 if TYPE_CHECKING:
     from tapetum.bench.own import BenchmarkScores
@@ -185,12 +185,11 @@ def evaluate_all(options: EvaluateAllOptions, listener: Listener) -> AllScores:
         benchmark, out = make_benchmark(name), Path(options.out) / name
         how: Any = {"device": device, "limit": options.limit, "note": listener.note, "progress": listener.counting(name)}
         try:
-            result = evaluate(name, root / name, options.model, out=out, **how)
-        except (Exception, SystemExit) as error:
-            if (reason := str(error) if isinstance(error, BadInput) else own_error(error)) is None:
-                raise
-            listener.note(f"{name} is left out: {reason}")
-            standings.append(Standing(benchmark=name, left_out=reason))
+            with naming_own_code():
+                result = evaluate(name, root / name, options.model, out=out, **how)
+        except BadInput as error:
+            listener.note(f"{name} is left out: {error}")
+            standings.append(Standing(benchmark=name, left_out=str(error)))
             continue
         headline = benchmark.headline or next(iter(result.scores))
         spent = read(out / LEDGER)["total"] if (out / LEDGER).is_file() else {}
