@@ -278,12 +278,9 @@ def main() -> None:
             bench.scores.setdefault(name, []).append(bench.trained(name, seed))
             ledger = json.loads((args.out / f"{name}-{seed}" / "ledger.json").read_text())
             spent.setdefault(name, []).append(round(ledger["total"]["cpu_seconds"], 1))
-        said = {claim: verdict(parts) for claim, parts in parts_of(bench.scores, rows).items() if claim in args.claims}
         settings = {key: value for key, value in vars(args).items() if key != "out"}
         with whole_file(file) as temporary:
-            temporary.write_text(
-                json.dumps({"settings": settings, "stored": rows, "scores": bench.scores, "cpu_s": spent, "claims": said})
-            )
+            temporary.write_text(json.dumps({"settings": settings, "stored": rows, "scores": bench.scores, "cpu_s": spent}))
     for name, row in rows.items():
         print(f"{name:20} stored {row['mib']:7.1f} MiB  {row['cpu_s']:6.2f} CPU s")
     for name, found in bench.scores.items():

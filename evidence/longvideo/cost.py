@@ -269,7 +269,8 @@ def main() -> None:
     found = made.get("streams") or streams(args)
     said = claim(forms, found, args)
     print(json.dumps(said, indent=1))
-    keep(file, {"settings": settings, "forms": forms, "streams": found, "C3": said})
+    parts = {name: value for name, value in said.items() if name != "C3"}
+    keep(file, {"settings": settings, "forms": forms, "streams": found, "C3": parts})
     try:
         draw(forms, found, args, args.out / "cost.png")
     except ImportError:

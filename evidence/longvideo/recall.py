@@ -225,9 +225,8 @@ def main(say: Callable[[str], None] = print) -> None:
             ledger = json.loads((args.out / f"{form}-{seed}" / "ledger.json").read_text())
             scores.setdefault(form, []).append({**found, "cpu_s": round(ledger["total"]["cpu_seconds"], 1)})
             settings = {name: value for name, value in vars(args).items() if name != "out"}
-            claims = {} if args.smoke else {claim: verdict(parts) for claim, parts in parts_of(scores).items()}
             with whole_file(args.out / "results.json") as temporary:
-                temporary.write_text(json.dumps({"settings": settings, "scores": scores, "claims": claims}))
+                temporary.write_text(json.dumps({"settings": settings, "scores": scores}))
     say(table(scores))
     for claim, parts in ({} if args.smoke else parts_of(scores)).items():
         say(f"{claim}  {verdict(parts)}: {'; '.join(map(str, parts))}")

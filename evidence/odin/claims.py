@@ -308,7 +308,6 @@ def main() -> None:
         study.seed(seed)
     if options.camvid:
         study.real()
-    study.found["claims"] = {name: verdict(parts) for name, parts in parts_of(study.found, options.seeds).items()}
     study.file.write_text(json.dumps(study.found, indent=1) + "\n")
     table(study.found)
 
@@ -323,7 +322,7 @@ def table(found: dict[str, Any]) -> None:
     names = "abo", "object_recovery", "mean_iou", "j"
     print(f"{'':20}" + "".join(f"{name:>17}" for name in names))
     for name, scores in found.items():
-        if name not in ("settings", "claims"):
+        if name != "settings":
             print(f"{name:20}" + "".join(f"{scores[key]:17.3f}" if key in scores else " " * 17 for key in names))
     for name, parts in parts_of(found, int(found["settings"]["seeds"])).items():
         print(name, verdict(parts), "; ".join(map(str, parts)))

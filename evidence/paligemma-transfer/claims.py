@@ -45,7 +45,6 @@ from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.systems.paligemma.transfer.run import answers_to, train_transfer
 from tapetum.train.launch_config import Launch
 from transfer_data import camvid, easy_vqa
-from transfer_report import verdict_of
 
 SIZES = {"easy-vqa": (50, 200, 1000), "camvid": (120, 367)}
 STEPS = {"easy-vqa": (60, 100, 140), "camvid": (400, 400)}
@@ -181,8 +180,7 @@ def difference(first: list[dict[str, Any]], second: list[dict[str, Any]], kind: 
         values += per_seed.tolist()
         groups += [number] * len(per_seed)
     low, high = bootstrap_interval(np.array(values), groups=groups)
-    verdict = verdict_of(seeds, (low, high))
-    return {"difference": float(np.mean(values)), "interval": [low, high], "seeds": seeds, "verdict": verdict}
+    return {"difference": float(np.mean(values)), "interval": [low, high], "seeds": seeds}
 
 
 def main() -> None:

@@ -361,7 +361,7 @@ def write(study: Study, truth: Mapping[str, AnnotatedVideo], out: Path) -> None:
         print(f"{found['claim']:10} {name}: {found['value']:.4f} ({found['low']:.4f} to {found['high']:.4f})", flush=True)
     results = {
         "episodes": {"held_out": HELD_OUT, "learned_from": LEARNED_FROM, "tracked": study.tracked},
-        "claims": claims,
+        "claims": {name: {key: value for key, value in found.items() if key != "claim"} for name, found in claims.items()},
         "scores": {key: {name: value for name, value in row.items() if name != "numbers"} for key, row in study.rows.items()},
         "numbers": {
             key: {k: v for k, v in row["numbers"].items() if k != "predictions"}
@@ -372,7 +372,7 @@ def write(study: Study, truth: Mapping[str, AnnotatedVideo], out: Path) -> None:
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (out / "tables.md").write_text(tables(results) + "\n")
+    (out / "tables.md").write_text(tables(results | {"claims": claims}) + "\n")
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """Verdicts on the pages are those that the evidence gives, and the word of a page is no other than the word of its table."""
 
+import re
+
 import pytest
 
 from support.scripts import script
@@ -17,6 +19,14 @@ def test_pages_have_the_verdicts_of_the_evidence(claims, drawn: bool) -> None:
     assert len(tables) == (4 if drawn else 61)
     stale = [page.name for page, text in claims.page_tables.pages(tables).items() if page.read_text() != text]
     assert not stale, f"{stale}: run python benchmarks/claims.py"
+
+
+def test_raw_files_have_no_verdicts(claims) -> None:
+    """A verdict is computed anew from the numbers, so that no file keeps an older one."""
+    files = [*claims.EVIDENCE.rglob("*.json")]
+    said = re.compile(r': "(held|falsified|undecided)"')
+    assert len(files) > 100
+    assert not [file.name for file in files if said.search(file.read_text(encoding="utf-8"))]
 
 
 def test_groups_and_not_runs_are_what_adapters_are_judged_by(claims) -> None:

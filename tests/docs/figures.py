@@ -11,7 +11,8 @@ its figures are from in comments of itself, of which there may be several:
 The first names a file below evidence/ (JSON, lines of JSON, or CSV, whose columns are keys) and keys, whose parts are joined by
 / and may have `*`; a key stands for all that is below it. A figure holds if one of these numbers, or the mean or the median of
 those that one key stands for, rounds to it, in the figure's unit or as a hundredth. A figure with a sign has the number's; so
-has one without in a table or an interval, which is positive; elsewhere words say it ("0.1 less"). The second names a test.
+has one without in a table or an interval, which is positive; elsewhere words say it ("0.1 less"). In a table the numbers go on,
+in the order of the comments, along each row and down each column: name the keys by rows or by columns. The second names a test.
 
 No figures: what stands in code, in rendered tables (`page_tables.py`, `benchmarks/claims.py`), headings and versions; what a
 block quotes from a paper, by its arXiv number; and settings, which follow one of the words in `SETTING`.
@@ -19,6 +20,7 @@ block quotes from a paper, by its arXiv number; and settings, which follow one o
 
 import csv
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,9 +88,11 @@ class Figure:
     """Text around it: a paragraph, an item, a table."""
     sign: str = ""
     """+ or -; nothing where words say it."""
+    column: int | None = None
+    """Of a table."""
 
     def rounds(self, value: float) -> bool:
-        """Check whether a raw number rounds to this figure."""
+        """Check whether a raw number rounds to this figure, with its sign."""
         digits = self.number.replace(",", "")
         places = len(digits.partition("e")[0].partition(".")[2])
         value = {"+": value, "-": -value, "": abs(value)}[self.sign]
@@ -137,7 +141,8 @@ def figures(page: Path, text: str | None = None) -> list[Figure]:
             sign = match["sign"].replace("−", "-")
             if not sign and (table or any(low < match.start() < high for low, high in spans)):
                 sign = "+"
-            result.append(Figure(page.name, line, match["number"], _UNITS.get(unit, unit), block, sign))
+            column = clean[clean.rfind("\n", 0, match.start()) + 1 : match.start()].count("|") if table else None
+            result.append(Figure(page.name, line, match["number"], _UNITS.get(unit, unit), block, sign, column))
     return result
 
 
@@ -173,26 +178,51 @@ def choose(numbers: Mapping[str, float], key: str) -> list[float]:
     return [value for name, value in numbers.items() if fnmatchcase(name, key) or fnmatchcase(name, f"{key}/*")]
 
 
-def is_sourced(figure: Figure) -> bool:
-    """Check whether the comments of a figure's block name its source. Raises AssertionError for a key without a number."""
+def places(figure: Figure) -> list[float]:
+    """Find where the comments of a figure's block have it, in their order; what a test has is anywhere.
+
+    Raises AssertionError for a key without a number.
+    """
+    found, begin = list[float](), 0
     for source in _SOURCE.finditer(figure.block):
         where = f"{figure.page}: {source[0]}"
         if source["keys"] is None:
             if figure.number in (ROOT / source["file"]).read_text(encoding="utf-8"):
-                return True
+                found.append(math.inf)
             continue
-        groups = [choose(numbers_of(ROOT / "evidence" / source["file"]), key.strip()) for key in source["keys"].split(";")]
+        keys = (" ".join(key.split()) for key in source["keys"].split(";"))
+        groups = [choose(numbers_of(ROOT / "evidence" / source["file"]), key) for key in keys]
         assert all(groups), f"{where} names a key that is not there"
         assert sum(map(len, groups)) <= MOST_NUMBERS, f"{where} stands for more than {MOST_NUMBERS} numbers; name narrower keys"
         for group in groups:
-            if any(figure.rounds(value) for value in (*group, fmean(group), median(group))):
-                return True
-    return False
+            found += [begin + k for k, value in enumerate(group) if figure.rounds(value)]
+            begin += len(group)
+            if len(group) > 1 and any(figure.rounds(value) for value in (fmean(group), median(group))):
+                found.append(begin)
+            begin += 1
+    return found
+
+
+def missing(some: Sequence[Figure]) -> list[Figure]:
+    """Find the figures that their comments do not have, or, in a table, not behind what is to the left and above."""
+    lost, last = list[Figure](), dict[tuple[str, int, int], float]()
+    for number, each in enumerate(some):
+        found = sorted(places(each))
+        if found and each.column is not None:
+            nth = sum((other.line, other.column) == (each.line, each.column) for other in some[:number])
+            row, column = (each.block, -1, each.line), (each.block, each.column, nth)
+            behind = max(last.get(row, -1), last.get(column, -1))
+            found = [place for place in found if place > behind or place == math.inf]
+            if found and found[0] < math.inf:
+                last[row] = last[column] = found[0]
+        if not found:
+            lost.append(each)
+    return lost
 
 
 def without_source() -> dict[str, list[Figure]]:
     """Find, by page, the figures that name no raw file and no test that they are equal to."""
-    found = {str(page.relative_to(ROOT)): [each for each in figures(page) if not is_sourced(each)] for page in pages()}
+    found = {str(page.relative_to(ROOT)): missing(figures(page)) for page in pages()}
     return {name: each for name, each in found.items() if each}
 
 

@@ -8,6 +8,7 @@ import pytest
 from support.scripts import script
 
 figures = script("tests/docs/figures.py")
+TABLE, KEYS = "| s | t |\n|---|---|\n", "\n<!-- from x.json: a; b -->"
 
 
 def test_every_figure_has_a_source() -> None:
@@ -21,7 +22,8 @@ def test_every_figure_has_a_source() -> None:
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "evidence").mkdir()
-    scores = {"a": {"seed 1": 0.5344, "seed 2": 0.4}, "seconds": 12.31, "bytes": 3 << 30, "less": -0.084}
+    scores = {"a": {"seed 1": 0.5344, "seed 2": 0.4}, "b": {"seed 1": -0.21, "seed 2": 0.4}, "seconds": 12.31, "bytes": 3 << 30}
+    scores["less"] = -0.084
     (tmp_path / "evidence" / "x.json").write_text(json.dumps(scores))
     (tmp_path / "test_y.py").write_text("assert error < 0.125")
     monkeypatch.setattr(figures, "ROOT", tmp_path)
@@ -30,7 +32,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def sourced(text: str) -> list[tuple[str, bool]]:
-    return [(each.number, figures.is_sourced(each)) for each in figures.figures(Path("p.md"), text)]
+    found = figures.figures(Path("p.md"), text)
+    lost = figures.missing(found)
+    return [(each.number, each not in lost) for each in found]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +44,10 @@ def sourced(text: str) -> list[tuple[str, bool]]:
         ("It has 0.533.\n<!-- from x.json: a -->", [("0.533", False)]),
         ("The mean is 0.467.\n<!-- from x.json: a/* -->", [("0.467", True)]),
         ("| a | 0.40 |\n<!-- from x.json: a/seed 2 -->\n\nIt has 0.40.", [("0.40", True), ("0.40", False)]),
+        (f"{TABLE}| 0.53 | 0.40 |\n| -0.21 | 0.40 |{KEYS}", [("0.53", True), ("0.40", True), ("0.21", True), ("0.40", True)]),
+        (f"{TABLE}| 0.53 | 0.40 |\n| 0.21 | 0.40 |{KEYS}", [("0.53", True), ("0.40", True), ("0.21", False), ("0.40", True)]),
+        (f"{TABLE}| 0.40 | 0.53 |\n| 0.40 | -0.21 |{KEYS}", [("0.40", True), ("0.53", False), ("0.40", True), ("0.21", False)]),
+        (f"{TABLE}| 0.53 | 0.40 |\n| 0.53 | 0.40 |{KEYS}", [("0.53", True), ("0.40", True), ("0.53", False), ("0.40", True)]),
         ("In 12 s and 3 GiB.\n<!-- from x.json: seconds; bytes -->", [("12", True), ("3", True)]),
         ("It is -0.08, −0.08 or 0.08 less, not +0.08.\n<!-- from x.json: less -->", [*[("0.08", True)] * 3, ("0.08", False)]),
         ("| 0.08 | -0.08 |\n<!-- from x.json: less -->", [("0.08", False), ("0.08", True)]),
@@ -56,4 +64,4 @@ def test_a_figure_is_recomputed_from_what_it_names(text: str, expected: list[tup
 
 def test_a_source_that_is_not_there_is_an_error(root: Path) -> None:
     with pytest.raises(AssertionError, match="names a key that is not there"):
-        sourced("It has 0.5.\n<!-- from x.json: b -->")
+        sourced("It has 0.5.\n<!-- from x.json: c -->")
