@@ -9,7 +9,6 @@ import tyro
 
 from tapetum.app.commands import Group
 from tapetum.app.make.suggest import suggest
-from tapetum.app.make.weights_check import check
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.hub import registry
@@ -260,6 +259,54 @@ def known(options: WeightsListOptions, listener: Listener) -> ListedWeights:
     'tapir-nano'
     """
     return ListedWeights([_entry(weights) for weights in registry.known().values()])
+
+
+@dataclass(frozen=True)
+class WeightsCheckOptions:
+    """Check weights that were fetched: the SHA-256 of each file, and that they load."""
+
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME|OWNER/NAME")]
+    """Name of the weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsChecked(Result):
+    """What was checked."""
+
+    name: str
+    path: Path
+    revision: str | None
+    files: int
+    """Files that have the SHA-256 of when they were fetched; 0 for those that were put there by hand."""
+    kind: str
+    parameters: int
+
+    def as_text(self) -> str:
+        sums = f"{self.files} files are as they were fetched" if self.files else "no sums are known, for nothing was fetched"
+        return f"{self.path}: {sums}\n{self.kind}, {self.parameters / 1e6:,.1f} M parameters"
+
+
+@verb(WeightsCheckOptions)
+def check(options: WeightsCheckOptions, listener: Listener) -> WeightsChecked:
+    """Check the files of fetched weights, and load them.
+
+    Raises BadInput if they are not on this machine, a file has changed, or they do not load.
+    """
+    from tapetum.hub.loading import load
+    from tapetum.hub.repositories import check_files, read_record
+
+    path, _ = registry.resolve(options.name)
+    files = check_files(path) if path.is_dir() else 0
+    network = load(options.name)
+    parameters = getattr(getattr(network, "model", network), "parameters", lambda: ())()
+    return WeightsChecked(
+        name=options.name,
+        path=path,
+        revision=read_record(path).get("revision"),
+        files=files,
+        kind=type(network).__name__,
+        parameters=sum(each.numel() for each in parameters),
+    )
 
 
 COMMANDS = Group(
