@@ -79,8 +79,6 @@ def test_masked_losses_by_hand() -> None:
     wanted = inputs["image"][hidden].square().mean()
     found = masked_losses(model, inputs, Masked(ratio=0.5), torch.Generator().manual_seed(7))["image"]
     torch.testing.assert_close(found, wanted)
-    every = masked_losses(model, inputs, Masked(ratio=0.5, loss="all"), torch.Generator().manual_seed(7))["image"]
-    torch.testing.assert_close(every, inputs["image"].square().mean())
 
 
 def test_modalities_weigh_what_they_are_told() -> None:
@@ -92,9 +90,8 @@ def test_modalities_weigh_what_they_are_told() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["drop", "replace"])
-def test_masked_auto_encoding_learns(how: str, tmp_path: Path) -> None:
-    task = MaskedTask(HIP, examples(), examples(32, 5), Masked(ratio=0.6, how=how))
+def test_masked_auto_encoding_learns(tmp_path: Path) -> None:
+    task = MaskedTask(HIP, examples(), examples(32, 5), Masked(ratio=0.6))
     before = task.evaluate(task.model().eval(), 0)["image"]
     result = fit(task, config(300, eval_every=300), tmp_path / "run")
     after = task.evaluate(result.model.eval(), 300)["image"]

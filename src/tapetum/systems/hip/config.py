@@ -260,10 +260,6 @@ class Masked:
     """Fraction of the places of each group that is hidden."""
     shared: bool = True
     """All groups hide the same places."""
-    how: Literal["drop", "replace"] = "drop"
-    """Hidden inputs are taken out, or lose their value."""
-    loss: Literal["hidden", "all"] = "hidden"
-    """Over what the squared error is taken."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """Weights of modalities; 1 where none is given."""
 

@@ -39,7 +39,7 @@ def masked_losses(
     losses = {}
     for name, hidden in hidden_of.items():
         error = (reconstructed[name].float() - inputs[name].float()).square().mean(-1)
-        losses[name] = error.mean() if settings.loss == "all" else (error * hidden).sum() / hidden.sum().clamp(min=1)
+        losses[name] = (error * hidden).sum() / hidden.sum().clamp(min=1)
     return losses
 
 
@@ -87,7 +87,8 @@ class MaskedTask(Task):
 
     def describe(self) -> Mapping[str, Any]:
         """Describe all that decides what is learned, but for the examples themselves."""
-        return {"config": asdict(self.config), "masked": asdict(self.settings), "examples": self.examples.about}
+        masked = {**asdict(self.settings), "how": "drop", "loss": "hidden"}  # as version 0.1.0 recorded it
+        return {"config": asdict(self.config), "masked": masked, "examples": self.examples.about}
 
 
 def new_hip(config: HipConfig, examples: HipExamples, checkpointing: bool) -> Hip:
