@@ -15,8 +15,16 @@ from tapetum.hub import registry
 from tapetum.hub.repositories import is_folder
 
 
+class _Listed(Result):
+    """A result whose text is a line for each field."""
+
+    def as_text(self) -> str:
+        fields = {key: " ".join(value) if isinstance(value, tuple) else value for key, value in self.as_json().items()}
+        return "\n".join(f"{key:20} {value}" for key, value in fields.items() if value is not None)
+
+
 @dataclass(frozen=True, kw_only=True)
-class KnownWeights(Result):
+class KnownWeights(_Listed):
     """Weights known by name, and where they lie on this machine."""
 
     weights: registry.Weights
@@ -34,9 +42,6 @@ class KnownWeights(Result):
             names = ("causal", "pyramid_level", "extra_convs", "softmax_temperature") if config else ()
             fields |= {name: getattr(config, name) for name in names}
         return {**fields, "path": str(self.path), "here": self.here}
-
-    def as_text(self) -> str:
-        return _lines(self.as_json())
 
 
 @dataclass(frozen=True)
@@ -71,15 +76,12 @@ class WeightsFetchOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fetched(Result):
+class Fetched(_Listed):
     """Weights that are on this machine now."""
 
     name: str
     path: Path
     """The file, which `tapetum.load` finds by the name."""
-
-    def as_text(self) -> str:
-        return _lines(self.as_json())
 
 
 @verb(WeightsFetchOptions, counts="bytes")
@@ -112,7 +114,7 @@ class WeightsConvertOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightsConverted(Result):
+class WeightsConverted(_Listed):
     """A published checkpoint as a file of ours."""
 
     source: Path
@@ -122,9 +124,6 @@ class WeightsConverted(Result):
 
     def as_json(self) -> dict[str, Any]:
         return {"source": str(self.source), "path": str(self.path), **({"python": self.python} if self.python else {})}
-
-    def as_text(self) -> str:
-        return _lines(self.as_json())
 
 
 @verb(WeightsConvertOptions)
@@ -199,11 +198,6 @@ def _entry(weights: registry.Weights) -> KnownWeights:
     places = registry.converted(weights), registry.location(weights)
     path = next((p for p in places if p.is_file() or is_folder(p)), None)
     return KnownWeights(weights=weights, path=path or registry.converted(weights), here=path is not None)
-
-
-def _lines(entry: dict[str, Any]) -> str:
-    shown = {key: " ".join(value) if isinstance(value, tuple) else value for key, value in entry.items()}
-    return "\n".join(f"{key:20} {value}" for key, value in shown.items() if value is not None)
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,6 @@ class Classified(ImageResults):
     """What is in some images."""
 
     images: tuple[Classes, ...]
-    failed: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         def rows(image: Classes) -> list[dict[str, Any]]:

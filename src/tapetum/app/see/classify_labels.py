@@ -52,7 +52,6 @@ class LabelsFitted(ImageResults):
 
     model: str
     images: tuple[FittingLabels, ...]
-    failed: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         rows = []

@@ -69,7 +69,6 @@ class Discovered(ImageResults):
 
     images: tuple[str, ...]
     objects: tuple[int, ...]
-    failed: tuple[str, ...]
     page: Path
     instances: Path
     measured: str

@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tapetum.app.shell.signals import ended_by_signals, number_of, pending_signals, remember
-from tapetum.app.shell.streams import mute, reader_has_gone, sturdy_streams, visible_results
+from tapetum.app.shell.streams import mute, reader_has_gone, starting, sturdy_streams, visible_results
 from tapetum.core.errors import BadInput, Remark, TapetumError, visible
 from tapetum.core.fields import check_sizes
 from tapetum.core.plugins import installed, own_error
@@ -267,7 +267,7 @@ def _run(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore", module="PIL")  # what matters of a damaged or large image is said by an error of ours
     from tapetum.app.shell.threads import computing
 
-    with pending_signals():
+    with starting(verb), pending_signals():
         chosen = _read(arguments)
         from tapetum.core.provenance import guarded
     with computing(chosen.threads), guarded(chosen.options), visible_results(), warnings.catch_warnings():

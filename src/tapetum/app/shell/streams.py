@@ -44,6 +44,19 @@ def sturdy_streams() -> Iterator[None]:
 
 
 @contextmanager
+def starting(verb: str) -> Iterator[None]:
+    """Show on a terminal that the verb is starting while its imports load; the line is erased afterwards."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(f"tapetum {verb} ...", end="\r", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        print("\x1b[2K", end="\r", file=sys.stderr, flush=True)
+
+
+@contextmanager
 def visible_results() -> Iterator[None]:
     """Escape control characters printed on stdout so that they cannot affect a terminal (`core.errors`)."""
     before = sys.stdout
