@@ -81,11 +81,11 @@ def test_masked_losses_by_hand() -> None:
     torch.testing.assert_close(found, wanted)
 
 
-def test_modalities_weigh_what_they_are_told() -> None:
+def test_the_loss_is_the_mean_over_modalities() -> None:
     both = HipExamples({"a": ModalityField(np.ones((4, 8, 1))), "b": ModalityField(3 * np.ones((4, 8, 1)))})
-    task = MaskedTask(HIP, both, both, Masked(weights={"a": 3.0}))
+    task = MaskedTask(HIP, both, both, Masked())
     loss, logs = task.loss(task.model(), both.plain(0, 4), StepContext(generator=torch.Generator().manual_seed(0)))
-    assert float(loss.detach()) == pytest.approx((3 * 1 + 9) / 4)
+    assert float(loss.detach()) == pytest.approx((1 + 9) / 2)
     assert {name: float(value) for name, value in logs.items()} == pytest.approx({"a": 1.0, "b": 9.0})
 
 
