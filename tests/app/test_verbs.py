@@ -70,13 +70,6 @@ def test_a_function_takes_the_fields_of_its_options() -> None:
             assert kind.__dataclass_params__.frozen, name
 
 
-def test_a_keyword_that_there_is_not_is_refused_with_the_nearest() -> None:
-    with pytest.raises(TypeError, match=r"^ask\(\) takes no modle; did you mean model\?$"):
-        tapetum.ask("a.png", "what?", modle="paligemma-nano-2")
-    with pytest.raises(TypeError, match=r"^convert\(\) takes no zzz; it takes source, target"):
-        tapetum.convert("a.npz", "b.csv", zzz=1)
-
-
 def test_help_shows_what_a_caller_gives_and_nothing_of_the_command_line() -> None:
     assert "tapetum" not in str(inspect.signature(tapetum.convert)).partition("->")[0]
     for name in tapetum._FUNCTIONS:

@@ -218,25 +218,20 @@ def test_weights_that_are_no_floats_are_refused(kind: str, tmp_path: Path) -> No
 
 
 def test_weights_are_checked(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By sums of the files, and by published values where there are some: these weights are not the published ones."""
+    """By the sums of the files."""
     monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
     folder = tmp_path / "google--siglip-base-patch16-224"
     encoder_folders.siglip2(folder)
-    Image.fromarray(images()[0]).save(tmp_path / "a.png")
     sums = {path.name: {"size": path.stat().st_size, "sha256": sha256_of(path)} for path in folder.iterdir()}
     code, out, err = run("weights", "check", "siglip-base-16")
     assert code == 0, err
     assert "no sums are known" in out
-    assert "give --image with http://images.cocodataset.org" in out + err
     record = {"repository": "google/siglip-base-patch16-224", "revision": "abc", "licence": "apache-2.0", "files": sums}
     (folder / "tapetum.json").write_text(json.dumps(record))
-    code, out, err = run("weights", "check", "siglip-base-16", "--image", tmp_path / "a.png", "--json")
-    assert code == 2
-    assert "a photo of 2 cats is " in err
+    code, out, err = run("weights", "check", "siglip-base-16", "--json")
+    assert code == 0, err
     checked = json.loads(out)
-    assert (checked["files"], checked["revision"], checked["equal"]) == (len(sums), "abc", False)
-    ours = tapetum.load("siglip-base-16").logits([images()[0]], ["a photo of 2 cats", "a photo of 2 dogs"])[0]
-    assert [each["computed"] for each in checked["values"]] == pytest.approx(ours.tolist())
+    assert (checked["files"], checked["revision"]) == (len(sums), "abc")
     (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
     code, _, err = run("weights", "check", "siglip-base-16")
     assert (code, err.count("\n")) == (2, 1)

@@ -1,6 +1,5 @@
 """Builds a verb from its options dataclass and the function that does the work; see `tapetum.app`."""
 
-import difflib
 import inspect
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -160,7 +159,6 @@ def verb(
 
         @wraps(work)
         def function(*args: P.args, **kwargs: P.kwargs) -> Outcome:
-            _refuse_unknown(work.__name__, parameters, kwargs)
             given = parameters.bind(*args, **kwargs)
             for name in several_fields(options) & given.arguments.keys():
                 if isinstance(value := given.arguments[name], str | Path):
@@ -180,14 +178,6 @@ def verb(
         return cast("Verb[P, Options, Outcome]", function)
 
     return decorate
-
-
-def _refuse_unknown(name: str, parameters: inspect.Signature, given: Mapping[str, Any]) -> None:
-    """Raise TypeError for an unknown keyword, suggesting the nearest known one."""
-    for keyword in given.keys() - parameters.parameters.keys():
-        near = difflib.get_close_matches(keyword, parameters.parameters, n=1)
-        advice = f"did you mean {near[0]}?" if near else f"it takes {', '.join(parameters.parameters)}"
-        raise TypeError(f"{name}() takes no {keyword}; {advice}")
 
 
 def _plain(annotation: Any) -> Any:

@@ -1,16 +1,11 @@
-"""Published encoder weights, by name, and published outputs to check fetched weights with. Imports no torch.
+"""Published encoder weights, by name. Imports no torch.
 
 `resnet-nano` is this project's own and is included.
 
 The three EfficientNet-Lite networks were trained on ImageNet by the authors of EfficientNet (https://github.com/tensorflow/tpu,
 models/official/efficientnet/lite, Apache-2.0) and ported to PyTorch by ML Illustrated, who published them on the package index
 (Apache-2.0): they install with pip, without an account or a hub.
-
-Published outputs are of a photograph, COCO val2017's 000000039769.jpg (http://images.cocodataset.org/val2017/000000039769.jpg),
-two cats on a sofa. They come from transformers' own tests and conversion scripts.
 """
-
-from dataclasses import dataclass
 
 from tapetum.encoders.config import OF_TRANSFORMERS
 from tapetum.hub.registry import Weights
@@ -214,34 +209,3 @@ KINDS = (
 FOLDERS = dict.fromkeys((*KINDS, *OF_TRANSFORMERS, "timm", "open_clip"), f"{_REFERENCES}:from_folder")
 PREFIXES = dict.fromkeys(("timm", "torchvision", PORT, "random"), f"{_REFERENCES}:from_prefix")
 FOREIGN = f"{_REFERENCES}:has_names_of_an_encoder", f"{_REFERENCES}:from_foreign"
-
-
-PHOTOGRAPH = "http://images.cocodataset.org/val2017/000000039769.jpg"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReferenceValues:
-    """What a network computes of the photograph."""
-
-    texts: tuple[str, ...] = ()
-    logits: tuple[float, ...] = ()
-    """Of the photograph with each of the texts."""
-    pooled: tuple[float, ...] = ()
-    """The first numbers of the pooled vector."""
-    size: tuple[int, int] | None = None
-    """Rows and columns to which the image is squashed for `pooled`; None: as the weights want it."""
-    tolerance: float = 0.01
-
-
-REFERENCE_VALUES: dict[str, ReferenceValues] = {
-    "siglip-base-16": ReferenceValues(texts=("a photo of 2 cats", "a photo of 2 dogs"), logits=(-0.7567, -10.3354)),
-    "clip-base-32": ReferenceValues(texts=("a photo of a cat", "a photo of a dog"), logits=(24.5701, 19.3049), tolerance=0.05),
-    "dinov3-small": ReferenceValues(pooled=(0.4636, -0.4156, 0.4082, -0.1266, -0.2867), size=(224, 224)),
-    "dinov3-base": ReferenceValues(pooled=(1.0346, -0.1806, -0.3410, -0.0664, -0.0114), size=(224, 224)),
-    "dinov3-large": ReferenceValues(pooled=(0.4845, -0.5822, 0.4806, 0.5920, 0.9452), size=(224, 224)),
-    "tipsv2-base": ReferenceValues(
-        texts=("two cats on a sofa", "a cat lying down", "a dog on a couch", "an empty room"),
-        logits=(31.1219, 26.9934, 20.2675, 17.5554),
-        tolerance=0.1,
-    ),
-}

@@ -122,7 +122,7 @@ def test_what_cannot_be_read_is_told(photos: Path, run: Run) -> None:
     code, out, err = run("classify", photos, "--labels", "red", "--model", "colours")
     assert code == 2
     assert "bad.png is not an image" in err
-    assert err.splitlines()[-1] == "tapetum: 1 of 4 images could not be read; the others are above"
+    assert err.splitlines()[-1] == "tapetum: 1 of 4 images could not be read; see above"
     assert out.count(".png") == 3
 
 

@@ -72,7 +72,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_done(run: Run, places: Path
     assert len(lines) == 3
     assert "bad.png is not an image" in lines[0]
     assert "cannot read" in lines[1]
-    assert lines[2] == "tapetum: 2 of 3 images could not be read; the others are above"
+    assert lines[2] == "tapetum: 2 of 3 images could not be read; see above"
     with pytest.warns(UserWarning, match=r"bad\.png is not an image"):
         result = classify(images[:2], model=str(places / "few.safetensors"))
     assert result.failed == (str(places / "bad.png"),)

@@ -1,4 +1,4 @@
-"""`tapetum.app.make.data`: writes shards of training samples, and fetches benchmarks."""
+"""`tapetum.app.make.data`: writes shards of training samples, records demonstrations, and fetches benchmarks."""
 
 import json
 from dataclasses import KW_ONLY, dataclass, make_dataclass
@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from tapetum.app.commands import Command, Group, with_json
-from tapetum.app.make.demos import make as make_demos
 from tapetum.app.make.fetch_perception_test import fetch_perception_test
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.bench.published import BENCHMARKS, fetch
+from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_folder, write_text
 
 
@@ -124,6 +124,82 @@ def _fetch_command(name: str) -> Command:
     options = make_dataclass("FetchOptions", [], frozen=True)
     options.__doc__ = f"Fetch {BENCHMARKS[name].summary}; a fetch that was cut off goes on where it was."
     return Command(with_json(options), work, "bytes")
+
+
+@dataclass(frozen=True)
+class DemosOptions:
+    """Let a scripted expert do a task in a simulator, and write what was seen and done.
+
+    Then a policy learns from it: tapetum adapt DIR --task clone --out RUN.
+    """
+
+    task: Annotated[str, tyro.conf.arg(metavar="TASK")]
+    """reach-disc, which needs no simulator; triplet-1 to triplet-5, stacking by colour (MuJoCo, which the extra
+    robot brings); a task of Meta-World, such as drawer-open, hammer, assembly, bin-picking or button-press-topdown; or
+    knob, light, slide-door, hinge-door or microwave of Franka Kitchen (of the extra robot)."""
+    _: KW_ONLY
+    n: Annotated[int, tyro.conf.arg(metavar="N")] = 25
+    """Demonstrations: episodes that the expert ended well."""
+    out: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder to write, new or empty; by default TASK-CAMERA."""
+    camera: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """By default the task's first: left of Meta-World, which also has right, top, and those of the package, such as corner2."""
+    pixels: Annotated[int, tyro.conf.arg(metavar="N")] = 64
+    """Side of the images."""
+    seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Of the first episode; the next have the numbers after it."""
+    noise: Annotated[float, tyro.conf.arg(metavar="X")] = 0.0
+    """Deviation of noise on what the expert does (actions are -1 to 1), so that it shows how to get back on the way, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemosMade(Result):
+    """Demonstrations in a folder."""
+
+    out: Path
+    task: str
+    camera: str
+    n: int
+    frames: int
+    played: int
+    """Episodes that were played for them."""
+
+    def as_text(self) -> str:
+        return f"{self.out}: {self.n} demonstrations of {self.task} by camera {self.camera}, {self.frames:,} frames"
+
+
+@verb(DemosOptions)
+def make_demos(options: DemosOptions, listener: Listener) -> DemosMade:
+    """Record n demonstrations by a scripted expert, with observations and actions; see `tapetum.systems.adapters.demos`.
+
+    Raises BadInput for an unknown task or camera and for a folder that already holds demonstrations, MissingExtra if the
+    simulator is not installed.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = make_demos("reach-disc", n=2, out=f"{folder}/demos", pixels=24)
+    >>> made.n, made.played
+    (2, 2)
+    """
+    from tapetum.systems.adapters import demos
+    from tapetum.systems.adapters.worlds.world import make_world
+
+    if options.noise < 0 or options.seed < 0:
+        raise BadInput(f"--noise is {options.noise} and --seed {options.seed}; they must be 0 or more")
+    world = make_world(options.task, options.camera, options.pixels)
+    try:
+        out = Path(options.out or f"{world.name}-{world.camera}")
+        played, frames = demos.make_demos(
+            world,
+            out,
+            n=options.n,
+            seed=options.seed,
+            noise=options.noise,
+            progress=listener.counting("demonstrations"),
+        )
+    finally:
+        world.close()
+    return DemosMade(out=out, task=world.name, camera=world.camera, n=options.n, frames=frames, played=played)
 
 
 COMMANDS = Group(

@@ -9,15 +9,22 @@ import tyro
 
 from tapetum.app.commands import Group
 from tapetum.app.make.suggest import suggest
-from tapetum.app.make.weights_check import check
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.hub import registry
 from tapetum.hub.repositories import is_folder
 
 
+class _Listed(Result):
+    """A result whose text is a line for each field."""
+
+    def as_text(self) -> str:
+        fields = {key: " ".join(value) if isinstance(value, tuple) else value for key, value in self.as_json().items()}
+        return "\n".join(f"{key:20} {value}" for key, value in fields.items() if value is not None)
+
+
 @dataclass(frozen=True, kw_only=True)
-class KnownWeights(Result):
+class KnownWeights(_Listed):
     """Weights known by name, and where they lie on this machine."""
 
     weights: registry.Weights
@@ -35,9 +42,6 @@ class KnownWeights(Result):
             names = ("causal", "pyramid_level", "extra_convs", "softmax_temperature") if config else ()
             fields |= {name: getattr(config, name) for name in names}
         return {**fields, "path": str(self.path), "here": self.here}
-
-    def as_text(self) -> str:
-        return _lines(self.as_json())
 
 
 @dataclass(frozen=True)
@@ -72,15 +76,12 @@ class WeightsFetchOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fetched(Result):
+class Fetched(_Listed):
     """Weights that are on this machine now."""
 
     name: str
     path: Path
     """The file, which `tapetum.load` finds by the name."""
-
-    def as_text(self) -> str:
-        return _lines(self.as_json())
 
 
 @verb(WeightsFetchOptions, counts="bytes")
@@ -113,7 +114,7 @@ class WeightsConvertOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightsConverted(Result):
+class WeightsConverted(_Listed):
     """A published checkpoint as a file of ours."""
 
     source: Path
@@ -123,9 +124,6 @@ class WeightsConverted(Result):
 
     def as_json(self) -> dict[str, Any]:
         return {"source": str(self.source), "path": str(self.path), **({"python": self.python} if self.python else {})}
-
-    def as_text(self) -> str:
-        return _lines(self.as_json())
 
 
 @verb(WeightsConvertOptions)
@@ -202,11 +200,6 @@ def _entry(weights: registry.Weights) -> KnownWeights:
     return KnownWeights(weights=weights, path=path or registry.converted(weights), here=path is not None)
 
 
-def _lines(entry: dict[str, Any]) -> str:
-    shown = {key: " ".join(value) if isinstance(value, tuple) else value for key, value in entry.items()}
-    return "\n".join(f"{key:20} {value}" for key, value in shown.items() if value is not None)
-
-
 @dataclass(frozen=True)
 class WeightsListOptions:
     """List the weights known by name, and say which are on this machine."""
@@ -260,6 +253,54 @@ def known(options: WeightsListOptions, listener: Listener) -> ListedWeights:
     'tapir-nano'
     """
     return ListedWeights([_entry(weights) for weights in registry.known().values()])
+
+
+@dataclass(frozen=True)
+class WeightsCheckOptions:
+    """Check weights that were fetched: the SHA-256 of each file, and that they load."""
+
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME|OWNER/NAME")]
+    """Name of the weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsChecked(Result):
+    """What was checked."""
+
+    name: str
+    path: Path
+    revision: str | None
+    files: int
+    """Files that have the SHA-256 of when they were fetched; 0 for those that were put there by hand."""
+    kind: str
+    parameters: int
+
+    def as_text(self) -> str:
+        sums = f"{self.files} files are as they were fetched" if self.files else "no sums are known, for nothing was fetched"
+        return f"{self.path}: {sums}\n{self.kind}, {self.parameters / 1e6:,.1f} M parameters"
+
+
+@verb(WeightsCheckOptions)
+def check(options: WeightsCheckOptions, listener: Listener) -> WeightsChecked:
+    """Check the files of fetched weights, and load them.
+
+    Raises BadInput if they are not on this machine, a file has changed, or they do not load.
+    """
+    from tapetum.hub.loading import load
+    from tapetum.hub.repositories import check_files, read_record
+
+    path, _ = registry.resolve(options.name)
+    files = check_files(path) if path.is_dir() else 0
+    network = load(options.name)
+    parameters = getattr(getattr(network, "model", network), "parameters", lambda: ())()
+    return WeightsChecked(
+        name=options.name,
+        path=path,
+        revision=read_record(path).get("revision"),
+        files=files,
+        kind=type(network).__name__,
+        parameters=sum(each.numel() for each in parameters),
+    )
 
 
 COMMANDS = Group(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.app.see.jobs import Job, answer_jobs, find_jobs, is_answers, saved_rows
-from tapetum.app.see.replies import ImageReplies, ImageReply, draw_reply, from_json, labels_of, region_text
+from tapetum.app.see.replies import ImageReplies, ImageReply, draw_reply, from_json, region_text
 from tapetum.app.see.settings import CLASSIFIER, ImageOptions, Request
 from tapetum.app.verb import Listener
 from tapetum.bench.word_models import describe_model, next_step
@@ -107,7 +107,8 @@ def _tell(job: Job, rows: list[dict[str, Any]], listener: Listener, alone: bool)
         elif row["malformed"]:
             listener.note(f"{place}: {row['malformed']} boxes or masks in the answer were malformed and left out")
         elif row["unasked"]:
-            listener.note(f"{place}: the model boxed what was not asked for ({labels_of(row['unasked'])}), which is left out")
+            unasked = ", ".join(dict.fromkeys(row["unasked"]))
+            listener.note(f"{place}: the model boxed what was not asked for ({unasked}), which is left out")
         elif not row["ended"]:
             listener.note(f"{place}: the answer was longer than --tokens allows, and is cut")
 

@@ -23,8 +23,6 @@ class CaptionOptions(ImageOptions):
     _: KW_ONLY
     language: Annotated[str, tyro.conf.arg(metavar="CODE")] = "en"
     """Language of the caption, such as en or de."""
-    describe: bool = False
-    """Ask for more than a sentence; the models named mix know that."""
 
 
 @verb(CaptionOptions, data=("images",))
@@ -33,6 +31,5 @@ def caption(options: CaptionOptions, listener: Listener) -> ImageReplies:
 
     Raises BadInput as `tapetum.ask`.
     """
-    prompt = (prompts.describe if options.describe else prompts.caption)(options.language)
-    task = "describe" if options.describe else "caption"
-    return see(options, Request(prompt=prompt, kind="words", task=task, language=options.language), listener)
+    request = Request(prompt=prompts.caption(options.language), kind="words", task="caption", language=options.language)
+    return see(options, request, listener)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.app.see.classify_labels import LabelsFitted, Templates, chosen_templates, fit_labels, read_labels
+from tapetum.app.see.replies import ImageResults
 from tapetum.app.see.settings import CLASSIFIER
-from tapetum.app.verb import File, Listener, Result, one_text, verb
+from tapetum.app.verb import File, Listener, one_text, verb
 from tapetum.bench.image_jobs import ImageJobs, Source, look_at_images, looked_at, read_source
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.devices import EncoderPrecision, find_device
@@ -95,12 +96,10 @@ class Classes:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Classified(Result):
+class Classified(ImageResults):
     """What is in some images."""
 
     images: tuple[Classes, ...]
-    failed: tuple[str, ...]
-    report: Path | None = None
 
     def as_json(self) -> dict[str, Any]:
         def rows(image: Classes) -> list[dict[str, Any]]:
@@ -108,8 +107,7 @@ class Classified(Result):
             return [{"name": name, "number": number, "probability": probability} for name, number, probability in columns]
 
         images = [{"path": image.path, "classes": rows(image)} for image in self.images]
-        content: dict[str, Any] = {"images": images, "failed": list(self.failed)}
-        return content if self.report is None else {**content, "report": str(self.report)}
+        return self.with_report({"images": images, "failed": list(self.failed)})
 
     def as_text(self) -> str:
         lines = []
@@ -118,10 +116,6 @@ class Classified(Result):
             lines += [f"  {share:6.1%}  {name}" for name, share in zip(image.names, image.probabilities, strict=True)]
         lines += [f"report   {self.report}"] if self.report is not None else []
         return "\n".join(lines)
-
-    def failure(self) -> str | None:
-        count = len(self.failed) + len(self.images)
-        return f"{len(self.failed)} of {count} images could not be read; the others are above" if self.failed else None
 
 
 @verb(ClassifyOptions, data=("images",))

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tapetum.app.verb import Listener, Result
+from tapetum.app.see.replies import ImageResults
+from tapetum.app.verb import Listener
 from tapetum.bench.image_jobs import ImageJobs, Source, look_at_images, looked_at, read_source
 from tapetum.bench.word_models import fetch_command, installed_word_model
 from tapetum.core.batched_work import BatchedWork
@@ -46,13 +47,11 @@ class FittingLabels:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelsFitted(Result):
+class LabelsFitted(ImageResults):
     """Which labels fit some images."""
 
     model: str
     images: tuple[FittingLabels, ...]
-    failed: tuple[str, ...]
-    report: Path | None = None
 
     def as_json(self) -> dict[str, Any]:
         rows = []
@@ -63,8 +62,7 @@ class LabelsFitted(Result):
             labels = [{"name": n, "share": s, "probability": p, "cosine": c} for n, s, p, c in columns]
             label = image.names[0] if image.fits else None
             rows.append({"path": image.path, "label": label, "margin": image.margin, "others": image.others, "labels": labels})
-        content: dict[str, Any] = {"model": self.model, "images": rows, "failed": list(self.failed)}
-        return content if self.report is None else {**content, "report": str(self.report)}
+        return self.with_report({"model": self.model, "images": rows, "failed": list(self.failed)})
 
     def as_text(self) -> str:
         lines = []
@@ -76,10 +74,6 @@ class LabelsFitted(Result):
             lines += [f"  {share:6.1%}  {name}" for name, share in zip(image.names, image.shares, strict=True)]
         lines += [f"report   {self.report}"] if self.report is not None else []
         return "\n".join(lines)
-
-    def failure(self) -> str | None:
-        count = len(self.failed) + len(self.images)
-        return f"{len(self.failed)} of {count} images could not be read; the others are above" if self.failed else None
 
 
 def read_labels(given: Sequence[str]) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.verb import File, Listener, Result, one_text, verb
+from tapetum.app.see.replies import ImageResults
+from tapetum.app.verb import File, Listener, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.report import check_report
 
@@ -63,33 +64,26 @@ class DiscoverOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Discovered(Result):
+class Discovered(ImageResults):
     """Objects discovered in images."""
 
     images: tuple[str, ...]
     objects: tuple[int, ...]
-    failed: tuple[str, ...]
     page: Path
     instances: Path
     measured: str
     """Quality of the model on real images, in words."""
-    report: Path | None = None
 
     def as_json(self) -> dict[str, Any]:
         images = [{"path": path, "objects": count} for path, count in zip(self.images, self.objects, strict=True)]
         content: dict[str, Any] = {"images": images, "failed": list(self.failed), "page": str(self.page)}
         content |= {"instances": str(self.instances), "measured": self.measured}
-        return content if self.report is None else {**content, "report": str(self.report)}
+        return self.with_report(content)
 
     def as_text(self) -> str:
         count = f"{sum(self.objects)} objects in {len(self.images)} images"
         report = "" if self.report is None else f"\nreport    {self.report}"
         return f"{count}\npage      {self.page}{report}\nmasks     {self.instances}\nhow good  {self.measured}"
-
-    def failure(self) -> str | None:
-        count = len(self.failed) + len(self.images)
-        where = f"the others are in {self.page.parent}"
-        return f"{len(self.failed)} of {count} images could not be read; {where}" if self.failed else None
 
 
 @verb(DiscoverOptions, data=("images",))

@@ -1,7 +1,5 @@
 """Replies of a vision-language model about an image: text, boxes, masks; as JSON and back, and drawn."""
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,18 +85,25 @@ def from_json(row: dict[str, Any]) -> ImageReply:
     )
 
 
-def labels_of(unasked: Sequence[str]) -> str:
-    """Count labels, in words.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageResults(Result):
+    """Results of images, some of which may not have been read."""
 
-    >>> labels_of(["cup", "ball", "cup"])
-    'cup twice, ball'
-    """
-    times = {1: "", 2: " twice"}
-    return ", ".join(f"{label}{times.get(n, f' {n} times')}" for label, n in Counter(unasked).items())
+    images: tuple[Any, ...]
+    failed: tuple[Any, ...] = ()
+    report: Path | None = None
+
+    def with_report(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Add the page that was written, if any, to JSON."""
+        return content if self.report is None else {**content, "report": str(self.report)}
+
+    def failure(self) -> str | None:
+        count = len(self.failed) + len(self.images)
+        return f"{len(self.failed)} of {count} images could not be read; see above" if self.failed else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ImageReplies(Result):
+class ImageReplies(ImageResults):
     """Replies of a model about images and videos."""
 
     images: tuple[ImageReply, ...]
@@ -107,7 +112,6 @@ class ImageReplies(Result):
     """Images that could not be read: path and trouble."""
     out: Path | None = None
     regions: bool = False
-    report: Path | None = None
     model: str = ""
 
     @property
@@ -117,8 +121,7 @@ class ImageReplies(Result):
 
     def as_json(self) -> dict[str, Any]:
         images = [each.as_json() for each in self.images]
-        content: dict[str, Any] = {"model": self.model, "images": images, "failed": list(self.failed)}
-        return content if self.report is None else {**content, "report": str(self.report)}
+        return self.with_report({"model": self.model, "images": images, "failed": list(self.failed)})
 
     def as_text(self) -> str:
         lines = []
@@ -131,10 +134,6 @@ class ImageReplies(Result):
         lines += [f"drawn    {drawn}" for drawn in dict.fromkeys(each.drawn for each in self.images if each.drawn)]
         lines += [f"report   {self.report}"] if self.report is not None else []
         return "\n".join(lines)
-
-    def failure(self) -> str | None:
-        count = len(self.failed) + len(self.images)
-        return f"{len(self.failed)} of {count} images could not be read; see above" if self.failed else None
 
 
 def draw(path: Path, frames: "np.ndarray", replies: list[ImageReply]) -> None:
@@ -181,6 +180,6 @@ def _region_lines(reply: ImageReply) -> list[str]:
 def region_text(reply: ImageReply) -> str:
     """Name what was found, and what was left out."""
     left_out = [f"{reply.malformed} malformed"] if reply.malformed else []
-    left_out += [f"not asked for: {labels_of(reply.unasked)}"] if reply.unasked else []
+    left_out += [f"not asked for: {', '.join(dict.fromkeys(reply.unasked))}"] if reply.unasked else []
     labels = ", ".join(dict.fromkeys(filter(None, reply.boxes.labels)))
     return (labels or "(nothing)") + (f" ({'; '.join(left_out)})" if left_out else "")

@@ -87,7 +87,7 @@ class Request:
     prompt: str
     """As PaliGemma was taught."""
     kind: Literal["words", "boxes", "masks"]
-    task: Literal["ask", "say", "caption", "describe", "detect", "segment"]
+    task: Literal["ask", "say", "caption", "detect", "segment"]
     text: str = ""
     """Question or things, in the user's words."""
     language: str = "en"

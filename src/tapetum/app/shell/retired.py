@@ -8,6 +8,7 @@ RETIRED: dict[tuple[str, str], str] = {
     ("", "price"): "multiply the core-hours that --dry says by your price",
     ("answer", "online"): "record what the camera sees, and give the file; track --online follows points as frames come",
     ("answer", "plan"): "tapetum train longvideo --dry counts a training",
+    ("caption", "describe"): 'tapetum ask IMAGE "describe the image", with a vision-language model',
     ("completion", ""): "tapetum VERB --tyro-print-completion bash (or zsh, tcsh) completes the options of a verb",
     ("convert", "undo-swaps"): "correct the tracks: tapetum track --correct, or the page of tapetum serve",
     ("data annotate", ""): "write columns that you compute into a LeRobot data set with its own library",
@@ -37,11 +38,14 @@ RETIRED: dict[tuple[str, str], str] = {
     ("show perception-test", ""): "tapetum eval perception-test --json has all scores",
     ("show tracks", ""): "tapetum show TRACKS VIDEO",
     ("tapvid3d make", "experiment"): "Panoptic Studio takes the published annotations",
+    ("train hip", "how"): "hidden inputs are taken out: leave it out",
+    ("train hip", "loss"): "the error is of what was hidden: leave it out",
     ("train odin", "cache-masks"): "masks are made in every step: leave it out",
     ("train paligemma", "contrastive-weight"): "tapetum pretrain siglip, then train paligemma --stage 1 --encoder RUN",
     ("train status", ""): "log.jsonl of the run, or --log-to tensorboard",
     ("train tap-small", ""): "tapetum train tap-nano --start NAME",
     ("train tapnext", "time-shards"): "fewer --frames, or more memory",
+    ("weights check", "image"): "compare what the network computes with the library that it comes from",
 }
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.see.replies import labels_of
 from tapetum.app.see.settings import Request, SeeSettings, load_answerer, prompt_for
 from tapetum.app.verb import Listener, Result, count_frames, verb
 from tapetum.bench.word_models import describe_model, next_step
@@ -156,7 +155,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
         if malformed:
             listener.note(f"{malformed} boxes in the model's answers were malformed and left out")
         if unasked:
-            listener.note(f"the model boxed what was not asked for ({labels_of(unasked)}), which is left out")
+            listener.note(f"the model boxed what was not asked for ({', '.join(dict.fromkeys(unasked))}), which is left out")
         if file is not None and file.suffix.lower() in VIDEOS:
             _draw(file, video, boxes, listener)
         elif file is not None:

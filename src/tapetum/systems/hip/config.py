@@ -4,7 +4,7 @@ Source: HiP (arXiv 2202.10890) and its public code; the flat ones are Perceiver 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
@@ -260,12 +260,6 @@ class Masked:
     """Fraction of the places of each group that is hidden."""
     shared: bool = True
     """All groups hide the same places."""
-    how: Literal["drop", "replace"] = "drop"
-    """Hidden inputs are taken out, or lose their value."""
-    loss: Literal["hidden", "all"] = "hidden"
-    """Over what the squared error is taken."""
-    weights: Mapping[str, float] = field(default_factory=dict)
-    """Weights of modalities; 1 where none is given."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio < 1:

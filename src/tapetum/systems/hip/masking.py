@@ -3,13 +3,12 @@
 Source: masked auto-encoding of HiP (arXiv 2202.10890). A mask is drawn over places within a group and is the same in all
 groups, so that what is left is again one array: (b, g, m, e) becomes (b, g, kept, e).
 
-What could be read of the paper does not give its ratio; from its figure it is about 0.85. Whether it drops what is hidden or
-puts something in its place is not known either: both are here.
+What could be read of the paper does not give its ratio; from its figure it is about 0.85. Whether it drops what is hidden, as
+here, or puts something in its place is not known either.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -27,8 +26,6 @@ class VisibleElements:
     """Rising; h is 1 where all groups share them, else the number of groups."""
     width: int
     """Places of a group."""
-    how: Literal["drop", "replace"] = "drop"
-    """Hidden inputs are taken out, or lose their value and keep their position code."""
 
     @property
     def visible(self) -> Bool[Tensor, "b h m"]:
@@ -50,7 +47,6 @@ def draw_mask(
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
     shared: bool = True,
-    how: Literal["drop", "replace"] = "drop",
 ) -> VisibleElements:
     """Draw a random mask that hides a fraction `ratio` of `width` places, but never all, of each example.
 
@@ -58,7 +54,7 @@ def draw_mask(
     """
     count = max(1, round(width * (1 - ratio)))
     chance = torch.rand(batch, 1 if shared else groups, width, generator=generator, device=device)
-    return VisibleElements(chance.argsort(-1)[..., :count].sort(-1).values, width, how)
+    return VisibleElements(chance.argsort(-1)[..., :count].sort(-1).values, width)
 
 
 def plan_of(model: nn.Module, inputs: Mapping[str, Tensor]) -> Grouping:
@@ -73,8 +69,9 @@ def reconstruct_masked(
 ) -> tuple[dict[str, Tensor], dict[str, Bool[Tensor, "b _n"]]]:
     """Reconstruct the inputs of which a drawn mask hides a part; also tell which elements were hidden."""
     plan, value = plan_of(model, inputs), next(iter(inputs.values()))
-    drawn: Any = {"generator": generator, "device": value.device, "shared": settings.shared, "how": settings.how}
-    kept = draw_mask(len(value), plan.groups, plan.width, settings.ratio, **drawn)
+    kept = draw_mask(
+        len(value), plan.groups, plan.width, settings.ratio, generator=generator, device=value.device, shared=settings.shared
+    )
     return model(inputs, kept).reconstruction, hidden_elements(plan, kept)
 
 

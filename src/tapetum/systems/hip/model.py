@@ -237,8 +237,6 @@ def _entering(
     """What block 0 looks at, and where it may look."""
     if kept is None:
         return embedded + codes, None if real is None else real[:, :, None]
-    if kept.how == "replace":
-        return embedded * kept.visible[..., None] + codes, None if real is None else real[:, :, None]
     mask = None
     if real is not None:
         mask = kept.drop(real.expand(len(embedded), -1, -1)[..., None])[..., 0][:, :, None]

@@ -39,7 +39,7 @@ def masked_losses(
     losses = {}
     for name, hidden in hidden_of.items():
         error = (reconstructed[name].float() - inputs[name].float()).square().mean(-1)
-        losses[name] = error.mean() if settings.loss == "all" else (error * hidden).sum() / hidden.sum().clamp(min=1)
+        losses[name] = (error * hidden).sum() / hidden.sum().clamp(min=1)
     return losses
 
 
@@ -69,13 +69,9 @@ class MaskedTask(Task):
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the weighted mean of the modalities' errors."""
+        """Compute the mean of the modalities' errors."""
         losses = masked_losses(model, without_target(batch), self.settings, context.generator)
-        return self._total(losses), {name: loss.detach() for name, loss in losses.items()}
-
-    def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
-        weights = {name: self.settings.weights.get(name, 1.0) for name in losses}
-        return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum() / sum(weights.values())
+        return torch.stack([*losses.values()]).sum() / len(losses), {name: loss.detach() for name, loss in losses.items()}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Evaluate the errors on the checks, the same places hidden every time."""
@@ -87,7 +83,8 @@ class MaskedTask(Task):
 
     def describe(self) -> Mapping[str, Any]:
         """Describe all that decides what is learned, but for the examples themselves."""
-        return {"config": asdict(self.config), "masked": asdict(self.settings), "examples": self.examples.about}
+        masked = {**asdict(self.settings), "how": "drop", "loss": "hidden", "weights": {}}  # as version 0.1.0 recorded it
+        return {"config": asdict(self.config), "masked": masked, "examples": self.examples.about}
 
 
 def new_hip(config: HipConfig, examples: HipExamples, checkpointing: bool) -> Hip:

@@ -4,40 +4,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.ndimage import map_coordinates
-from scipy.spatial.transform import Rotation
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.data import read_clip
 from tapetum.systems.tapvid3d.geometry import project, unproject
 from tapetum.systems.tapvid3d.makers.common import (
     ClipJob,
-    bilinear,
     depth_test,
     fails,
     generator,
     pixel_centres,
     random_queries,
-    rotations,
     run,
 )
 from tapetum.video.images import encode_jpeg
 
 K = (50.0, 60.0, 20.0, 15.0)
-
-
-def test_bilinear_is_that_of_scipy():
-    rng = np.random.default_rng(0)
-    image, xy = rng.uniform(0, 9, (30, 40)), rng.uniform(-2, 45, (500, 2))
-    wanted = map_coordinates(image, [xy[:, 1] - 0.5, xy[:, 0] - 0.5], order=1, mode="nearest")
-    assert np.allclose(bilinear(image, xy), wanted, atol=1e-12)
-
-
-def test_rotations_are_those_of_scipy():
-    q = np.random.default_rng(1).normal(size=(3, 20, 4)) * 7
-    assert np.allclose(
-        rotations(q).reshape(-1, 3, 3), Rotation.from_quat(q.reshape(-1, 4)[:, [1, 2, 3, 0]]).as_matrix(), atol=1e-12
-    )
 
 
 def test_queries_are_spread_evenly_over_the_visible_frames():

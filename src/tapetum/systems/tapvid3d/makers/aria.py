@@ -28,7 +28,7 @@ from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.files import whole_file
 from tapetum.core.reading import open_file
 from tapetum.systems.tapvid3d.geometry import F64
-from tapetum.systems.tapvid3d.makers.common import I64, U8, is_rigid, poses, rotations
+from tapetum.systems.tapvid3d.makers.common import I64, U8, is_rigid, poses
 from tapetum.systems.tapvid3d.npz import Npz
 
 SIZE, FOCAL = 512, 280.0
@@ -124,7 +124,9 @@ def read_scene(sequence: Path) -> AriaScene:
 def _poses(path: Path, shift: F64, quaternion: F64) -> F64:
     if not (np.isfinite(shift).all() and np.isfinite(quaternion).all() and quaternion.any(-1).all()):
         raise BadInput(f"{path} has a pose that is not finite or whose quaternion is 0; get the ground truth again")
-    return poses(rotations(quaternion), shift)
+    from scipy.spatial.transform import Rotation
+
+    return poses(Rotation.from_quat(quaternion, scalar_first=True).as_matrix(), shift)
 
 
 def _table(path: Path, columns: dict[str, Callable[[str], Any]]) -> list[tuple[Any, ...]]:

@@ -63,29 +63,13 @@ def clip_arrays(
     return arrays | ({} if extrinsics_w2c is None else {"extrinsics_w2c": extrinsics_w2c})
 
 
-def bilinear(image: ArrayLike, xy: ArrayLike) -> F64:
-    """Interpolate values (n,) of an `image` (h, w) at raster pixels (n, 2); beyond the outermost centres the border's value
-    counts on.
-
-    >>> bilinear([[0.0, 10.0]], [[1.0, 0.5], [1.25, 0.5], [9.0, 0.5]]).tolist()
-    [5.0, 7.5, 10.0]
-    """
-    image, xy = np.asarray(image), np.asarray(xy, np.float64)
-    h, w = image.shape
-    x, y = np.clip(xy[:, 0] - 0.5, 0, w - 1), np.clip(xy[:, 1] - 0.5, 0, h - 1)
-    x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
-    x1, y1 = np.minimum(x0 + 1, w - 1), np.minimum(y0 + 1, h - 1)
-    right, below = x - x0, y - y0
-    top = image[y0, x0] * (1 - right) + image[y0, x1] * right
-    low = image[y1, x0] * (1 - right) + image[y1, x1] * right
-    return top * (1 - below) + low * below
-
-
 def depth_test(tracks: F64, depth: Sequence[ArrayLike], intrinsics: ArrayLike, tolerance: float) -> Bool:
     """Find where points (t, n, 3) are seen: in the image, before the camera, within `tolerance` metres of the `depth` there.
 
     `depth` has for each frame a map (h, w) in metres, read bilinearly; where it is infinite nothing is visible.
     """
+    from scipy.ndimage import map_coordinates
+
     visible = np.zeros(tracks.shape[:2], bool)
     for t, here in enumerate(depth):
         here = np.asarray(here)
@@ -93,24 +77,9 @@ def depth_test(tracks: F64, depth: Sequence[ArrayLike], intrinsics: ArrayLike, t
         xy = project(tracks[t], intrinsics)
         inside = ((xy > 0) & (xy < [w, h])).all(1) & (tracks[t, :, 2] > 0)
         with np.errstate(invalid="ignore"):
-            visible[t, inside] = abs(tracks[t, inside, 2] - bilinear(here, xy[inside])) < tolerance
+            seen = map_coordinates(here, xy[inside, ::-1].T - 0.5, np.float64, order=1, mode="nearest")
+            visible[t, inside] = abs(tracks[t, inside, 2] - seen) < tolerance
     return visible
-
-
-def rotations(quaternions: ArrayLike) -> F64:
-    """Compute rotation matrices (..., 3, 3) of quaternions (..., 4) as (w, x, y, z), of any length but 0.
-
-    >>> rotations([1.0, 0.0, 0.0, 1.0]).round(9).tolist()
-    [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
-    """
-    q = np.asarray(quaternions, np.float64)
-    w, x, y, z = np.moveaxis(q / np.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
 def poses(rotation: ArrayLike, shift: ArrayLike) -> F64:
