@@ -113,9 +113,9 @@ class OwnTracker:
 
     def track(self, video: Any, queries: Any, /, **options: Any) -> Tracks:
         """Track as the tracker does; raises BadInput if it returns anything but tracks of these queries, in their order."""
-        asked = np.array(queries, np.float64).reshape(-1, 3)
+        given = np.array(queries, np.float64).reshape(-1, 3)
         with naming_own_code():
-            tracks = self.tracker.track(video, asked.astype(np.float32), **options)
+            tracks = self.tracker.track(video, given.astype(np.float32), **options)
         if not isinstance(tracks, Tracks):
             raise BadInput(
                 f"track of {self.reference} returned {type(tracks).__name__}; return "
@@ -125,7 +125,7 @@ class OwnTracker:
             raise BadInput(
                 f"track of {self.reference} returned {tracks.points} points for {len(queries)} queries; return one for each"
             )
-        if tracks.queries is None or not np.allclose(tracks.queries, asked, rtol=0, atol=1e-3):
+        if tracks.queries is None or not np.allclose(tracks.queries, given, rtol=0, atol=1e-3):
             raise BadInput(
                 f"track of {self.reference} returned tracks whose queries are not those that were asked, in their order; give "
                 "the queries that it got, and a row of tracks for each"

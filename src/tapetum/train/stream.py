@@ -28,7 +28,6 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.plugins import given_classes, naming_own_code
 from tapetum.data.samples import SAMPLE, mix_seed, seed_globals
 from tapetum.train.config import TrainConfig
 from tapetum.train.process_group import ProcessGroup
@@ -84,6 +83,8 @@ class _Seeded(Dataset):
         return items
 
     def __getitem__(self, number: int) -> Any:
+        from tapetum.core.plugins import naming_own_code
+
         seed_globals(mix_seed(self.seed, SAMPLE, number))
         try:
             with naming_own_code():
@@ -106,6 +107,8 @@ class _Collate:
         self.collate = collate
 
     def __call__(self, items: Sequence[Any]) -> tuple[Any, int, float]:
+        from tapetum.core.plugins import naming_own_code
+
         batch = next((item for item in items if isinstance(item, _Refusal)), None)
         try:
             with naming_own_code():
@@ -117,6 +120,8 @@ class _Collate:
 
 def _start_worker(own: dict[type, str], _worker: int) -> None:
     """A worker has one torch thread (DataLoader sets this), leaves signals to the trainer, and ends when the trainer does."""
+    from tapetum.core.plugins import given_classes
+
     given_classes().update(own)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -158,6 +163,8 @@ class Stream:
     """The micro-batches of one process from step `start` on, in order; a context manager that ends its workers."""
 
     def __init__(self, task: Task, config: TrainConfig, start: int, processes: ProcessGroup):
+        from tapetum.core.plugins import given_classes
+
         self._loader = DataLoader(
             _Seeded(task.dataset(), config.seed),
             batch_sampler=_Order(config, start, processes.rank, processes.size),

@@ -82,7 +82,7 @@ class LiveVideo:
         self._delays: deque[tuple[float, float]] = deque()
         """Of the frames of the last second: when they arrived, and how long after their own times."""
         self._changed = threading.Condition()
-        self._opened = self._wanted = self._ended = self._closed = False
+        self._opened = self._started = self._ended = self._closed = False
         self._error: Exception | None = None
         # opened there too: a source may be silent for long, and only a main thread that waits in Python hears Ctrl-C
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -111,7 +111,7 @@ class LiveVideo:
 
     def __iter__(self) -> Iterator[CapturedFrame]:
         any_frame = False
-        self._signal(wanted=True)
+        self._signal(started=True)
         while True:
             with self._changed:
                 while not (self._waiting or self._ended or self._closed):
@@ -149,7 +149,7 @@ class LiveVideo:
                 self.size = stream.codec_context.height, stream.codec_context.width
             self._signal(opened=True)
             with self._changed:  # whoever takes the frames may have to warm up first
-                while not (self._wanted or self._closed):
+                while not (self._started or self._closed):
                     self._changed.wait(0.1)
             self._decode(container, stream, piped)
         except (BadInput, av.error.FFmpegError, OSError, ValueError, IndexError, MemoryError) as error:
@@ -178,10 +178,10 @@ class LiveVideo:
         self._waiting.append(captured)
         self._drop_late(captured.arrived)
 
-    def _signal(self, *, opened: bool = False, wanted: bool = False, ended: bool = False) -> None:
+    def _signal(self, *, opened: bool = False, started: bool = False, ended: bool = False) -> None:
         with self._changed:
             self._opened |= opened
-            self._wanted |= wanted
+            self._started |= started
             self._ended |= ended
             self._changed.notify_all()
 

@@ -106,15 +106,15 @@ def test_one_event_when_most_points_are_lost_and_one_when_they_are_back() -> Non
 def test_frames_of_a_pipe_are_dropped_on_request(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, run: Any, clip: Any) -> None:
     asked: list[Any] = []
 
-    def opened(source: str, *, drop: bool | None = None) -> None:
-        asked.append(drop)
+    def opened(source: str, *, drop: bool | None = None, lag: float) -> None:
+        asked.append((drop, lag))
         raise BadInput("no source")
 
     monkeypatch.setattr("tapetum.video.LiveVideo", opened)
     for drop in (True, False):
         with pytest.raises(BadInput, match="no source"):
-            tapetum.track_live("-", drop=drop)
-    assert asked == [True, None]
+            tapetum.track_live("-", drop=drop, lag=0.3)
+    assert asked == [(True, 0.3), (None, 0.3)]
     with pytest.raises(BadInput, match=r"--drop is for frames that come by themselves, and the file .*clip\.mp4 waits"):
         tapetum.track_live(str(clip), drop=True)
     code, _, err = run("track", clip, "--drop", "--out", tmp_path / "out")

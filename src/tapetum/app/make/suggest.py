@@ -113,9 +113,9 @@ def advice(task: str) -> str:
 def suggest(options: SuggestOptions, listener: Listener) -> Suggestions:
     """List models for a task, with licence, memory and published score, and measure those that are on this machine."""
     models = []
-    for done, each in enumerate(found := suggest_for(options.task, _accelerator_gb()), 1):
+    for done, each in enumerate(entries := suggest_for(options.task, _accelerator_gb()), 1):
         models.append(Suggestion(**{**asdict(each), "seconds": _measured(options.task, each.name) if each.here else None}))
-        listener.progress("measuring", done, len(found))
+        listener.progress("measuring", done, len(entries))
     return Suggestions(task=options.task, models=tuple(models))
 
 

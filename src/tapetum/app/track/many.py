@@ -307,7 +307,9 @@ def track_any(options: TrackCommandOptions, listener: Listener) -> "Tracked | Tr
     if options.preview is not None:
         raise BadInput("--preview belongs to --online; without it, look at overlay.mp4 afterwards")
     if options.drop or options.lag != 0.1:
-        raise BadInput("--drop and --lag belong to --online; without it all frames of the video are tracked")
+        raise BadInput(
+            f"{'--drop' if options.drop else '--lag'} belongs to --online; without it all frames of the video are tracked"
+        )
     if options.every != 1 or options.realtime:
         given = "--realtime" if options.realtime else "--every"
         raise BadInput(f"{given} belongs to --online; without it the network looks at all frames (--stride leaves some out)")

@@ -233,11 +233,11 @@ class ImageTextModel:
         from transformers import TextStreamer
 
         class _Streamer(TextStreamer):
-            said = ""
+            answer = ""
 
             def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-                self.said += text
-                on_text(self.said)
+                self.answer += text
+                on_text(self.answer)
 
         return _Streamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
 
