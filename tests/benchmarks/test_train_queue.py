@@ -12,14 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from support.networks import save_tapir
 from support.scripts import ROOT, script
 from tapetum.app.shell.main import parse
-from tapetum.tracks.training.clips import TrackedClip
-from tapetum.tracks.training.kubric import write_sequence
 
 files = script("benchmarks/train_queue_files.py")
 queue = script("benchmarks/train_queue.py")
@@ -27,18 +23,6 @@ queue = script("benchmarks/train_queue.py")
 STEPS = 48
 ENTRY = '[[training]]\nname = "{name}"\ncommand = "{command}"\ncore_hours = {hours}\n'
 SCORE = 'score = ["tapetum ledger {out} --json", "python -c \'print(1); print(2)\'"]\n'
-
-
-def make_data(folder: Path) -> str:
-    """Write four sequences of noise and a very small network; gives the words of a training on them."""
-    rng = np.random.default_rng(0)
-    for k in range(4):
-        video = rng.integers(0, 256, (6, 40, 40, 3)).astype(np.uint8)
-        clip = TrackedClip(video, rng.uniform(4, 36, (20, 6, 2)).astype(np.float32), np.ones((20, 6), bool))
-        write_sequence(folder / "data" / f"{k:04d}", clip)
-    save_tapir(folder / "tiny.safetensors", initial_resolution=(32, 32))
-    settings = "--batch-size 2 --micro-batch 2 --size 32 --frames 5 --points 8 --save-every 20 --device cpu"
-    return f"train tap-kubric --data {folder / 'data'} --weights {folder / 'tiny.safetensors'} {settings}"
 
 
 class Started:
@@ -80,95 +64,8 @@ def start() -> Iterator[Callable[[Path, Path], Started]]:
             one.end(signal.SIGTERM)
 
 
-def steps_of(run: Path) -> int:
-    log = run / "log.jsonl"
-    return log.read_bytes().count(b"\n") if log.exists() else 0
-
-
 def record(out: Path, name: str) -> dict[str, Any]:
     return json.loads((out / f"{name}.json").read_text())
-
-
-def trainer(out: Path) -> int:
-    """Find the process that trains: of a session of its own, with the folder among its words."""
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = file.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"--out" in words and str(out).encode() in words and b"--code" not in words:
-            return int(file.parent.name)
-    raise AssertionError(f"nothing trains in {out}")
-
-
-@pytest.mark.slow
-def test_a_queue_that_is_stopped_and_killed_ends_as_one_that_is_not(
-    tmp_path: Path, start: Callable[[Path, Path], Started]
-) -> None:
-    toml, out = tmp_path / "queue.toml", tmp_path / "runs"
-    command = make_data(tmp_path)
-    few = f"{command} --steps {STEPS}"
-    text = ENTRY.format(name="killed", command=few, hours=1) + SCORE
-    text += ENTRY.format(name="broken", command=f"{command} --nothing 1", hours=1)
-    text += ENTRY.format(name="whole", command=few, hours=1)
-    toml.write_text(text)
-    run = out / "killed"
-
-    first = start(toml, out)  # SIGTERM is passed on, and the training saves
-    first.wait_for(lambda: steps_of(run) >= 3)
-    assert queue.main([str(toml), "--out", str(out), "--code", str(ROOT), "--nice", "0"]) == 2
-    code, printed = first.end(signal.SIGTERM)
-    assert code == 128 + signal.SIGTERM, printed
-    saved = steps_of(run)
-    assert (run / "checkpoints" / f"step_{saved:08d}").is_dir()
-    assert saved < STEPS
-
-    second = start(toml, out)  # the queue alone dies; the training saves, and the next start waits for it
-    second.wait_for(lambda: steps_of(run) >= saved + 3)
-    second.end(signal.SIGKILL)
-
-    third = start(toml, out)  # both die at once
-    third.wait_for(
-        lambda: len(record(out, "killed")["sessions"]) == 3 and record(out, "killed")["sessions"][2]["cpu_seconds"] > 0
-    )
-    saved = steps_of(run)
-    third.wait_for(lambda: steps_of(run) >= saved + 3)
-    victim = trainer(run)
-    third.process.kill()
-    os.kill(victim, signal.SIGKILL)
-    third.end()
-    assert steps_of(run) < STEPS
-
-    code, printed = start(toml, out).end()
-    assert code == 1, printed
-    assert "not finished: broken" in printed
-    assert "nothing" in " ".join(record(out, "broken")["last_lines"])
-    assert [session["end"] for session in record(out, "killed")["sessions"]] == ["stopped", "killed", "killed", "finished"]
-    assert (run / "tiny.safetensors").read_bytes() == (out / "whole" / "tiny.safetensors").read_bytes()
-
-    made = out / "evidence" / "killed"
-    results = json.loads((made / "results.json").read_text())
-    status, printed = results["scores"].values()
-    assert status["runs"][0]["total"]["steps"] >= STEPS  # what was lost by a kill is computed, and counted, again
-    assert printed == ["1", "2"]
-    assert results["seed"] == 1
-    ledger = json.loads((made / "ledgers.json").read_text())["killed"]
-    assert results["sessions"][-1]["commit"] == ledger["sessions"][-1]["commit"]
-    assert str(tmp_path) not in (made / "results.json").read_text()
-    [curve] = (made / "curves").iterdir()
-    assert len(curve.read_text().splitlines()) == STEPS + 1
-    assert results["cost"]["steps"] == ledger["total"]["steps"] >= STEPS
-
-    hours = record(out, "whole")["sessions"][0]["cpu_seconds"] / 3600  # enough to begin
-    text = ENTRY.format(name="whole", command=few, hours=1)
-    toml.write_text(text + ENTRY.format(name="long", command=f"{command} --steps 10000", hours=hours))
-    code, printed = start(toml, out).end()
-    assert code == 1, printed
-    long = record(out, "long")
-    assert long["state"] == "out of budget"
-    assert 3600 * hours <= sum(session["cpu_seconds"] for session in long["sessions"]) < 7200 * hours + 5
-    assert (out / "long" / "checkpoints" / f"step_{steps_of(out / 'long'):08d}").is_dir()
-    assert len(record(out, "whole")["sessions"]) == 1  # what is finished is left alone
 
 
 @pytest.mark.parametrize(
