@@ -67,3 +67,5 @@ def test_names_fetch_models_of_transformers_that_run(tmp_path: Path, run: Run, m
     [expected] = ImageTextModel.load(own["smolvlm-256m"]).ask([np.asarray(Image.open(photo))[None]], ["what is this?"], 4)
     assert json.loads(out)["images"][0]["answer"] == expected.text
     assert run("segment", photo, "--click", "0,20,20", "--out", tmp_path / "masks")[0] == 0  # by sam2-tiny, its default
+    code, out, _ = run("weights", "suggest", "segment", "--json")
+    assert [each["name"] for each in json.loads(out)["models"] if each["seconds"]] == ["efficientnet-lite2", "sam2-tiny"]

@@ -150,7 +150,7 @@ def _measured(task: str, name: str) -> float | None:
             elif task == "embed":
                 embed((frames[0],), model=name)
             elif name.startswith("sam2"):
-                segment_clicks(frames[:1], click=("0,128,128",), model=name, out=Path(folder) / "masks")
+                segment_clicks(video=frames[:1], click=("0,128,128",), model=name, out=Path(folder) / "masks")
             else:
                 segment((frames[0],), "dog", model=name)
     except TapetumError:

@@ -77,8 +77,8 @@ def depth_test(tracks: F64, depth: Sequence[ArrayLike], intrinsics: ArrayLike, t
         xy = project(tracks[t], intrinsics)
         inside = ((xy > 0) & (xy < [w, h])).all(1) & (tracks[t, :, 2] > 0)
         with np.errstate(invalid="ignore"):
-            depth = map_coordinates(here, xy[inside, ::-1].T - 0.5, np.float64, order=1, mode="nearest")
-            visible[t, inside] = abs(tracks[t, inside, 2] - depth) < tolerance
+            at_points = map_coordinates(here, xy[inside, ::-1].T - 0.5, np.float64, order=1, mode="nearest")
+            visible[t, inside] = abs(tracks[t, inside, 2] - at_points) < tolerance
     return visible
 
 
