@@ -1,6 +1,7 @@
 """The output of a run, written by the main process: log.jsonl, other loggers, progress on stderr, and the ledger."""
 
 import errno
+import io
 import json
 import math
 import os
@@ -40,7 +41,8 @@ class JsonLines:
                 if not (start := b'{"step": ').startswith(file.read(len(start))):  # of a record, whole or partial
                     raise BadInput(f"{path} is there and is no log of a run; move it, or choose another folder")
         if size < position:
-            position = path.read_bytes().rfind(b"\n") + 1 if size else 0  # a record that was cut off is dropped
+            with open_file(path) if size else io.BytesIO() as file:
+                position = file.read().rfind(b"\n") + 1  # a record that was cut off is dropped
             say(f"warning: {path.name} has {size} bytes where the checkpoint knew more; its last lines are lost")
         self._file = path.open("ab", buffering=0)
         self._file.truncate(min(size, position))

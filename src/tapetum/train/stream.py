@@ -22,7 +22,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -83,12 +82,9 @@ class _Seeded(Dataset):
         return items
 
     def __getitem__(self, number: int) -> Any:
-        from tapetum.core.plugins import naming_own_code
-
         seed_globals(mix_seed(self.seed, SAMPLE, number))
         try:
-            with naming_own_code():
-                return self.dataset[number]
+            return self.dataset[number]
         except TapetumError as error:
             return _Refusal(str(error))
 
@@ -107,22 +103,16 @@ class _Collate:
         self.collate = collate
 
     def __call__(self, items: Sequence[Any]) -> tuple[Any, int, float]:
-        from tapetum.core.plugins import naming_own_code
-
         batch = next((item for item in items if isinstance(item, _Refusal)), None)
         try:
-            with naming_own_code():
-                batch = batch or self.collate(items)
+            batch = batch or self.collate(items)
         except TapetumError as error:
             batch = _Refusal(str(error))
         return batch, os.getpid(), time.process_time()
 
 
-def _start_worker(own: dict[type, str], _worker: int) -> None:
+def _start_worker(_worker: int) -> None:
     """A worker has one torch thread (DataLoader sets this), leaves signals to the trainer, and ends when the trainer does."""
-    from tapetum.core.plugins import given_classes
-
-    given_classes().update(own)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
@@ -163,14 +153,12 @@ class Stream:
     """The micro-batches of one process from step `start` on, in order; a context manager that ends its workers."""
 
     def __init__(self, task: Task, config: TrainConfig, start: int, processes: ProcessGroup):
-        from tapetum.core.plugins import given_classes
-
         self._loader = DataLoader(
             _Seeded(task.dataset(), config.seed),
             batch_sampler=_Order(config, start, processes.rank, processes.size),
             collate_fn=_Collate(task.collate),
             num_workers=config.workers,
-            worker_init_fn=partial(_start_worker, given_classes()),
+            worker_init_fn=_start_worker,
             multiprocessing_context=_context() if config.workers else None,
             prefetch_factor=config.prefetch if config.workers else None,
             pin_memory=processes.device.type == "cuda",

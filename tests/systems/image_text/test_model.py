@@ -1,5 +1,6 @@
 """Models of transformers with the chat template of their processors: texts equal the library's own greedy search."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ def test_answers_of_a_batch_are_those_of_the_library(model: ImageTextModel) -> N
 def test_text_comes_piece_by_piece(model: ImageTextModel) -> None:
     pieces: list[str] = []
     [reply] = model.ask(FRAMES[:1], PROMPTS[:1], 8, on_text=pieces.append)
-    assert "".join(pieces).strip() == reply.text
+    assert pieces[-1].strip() == reply.text
+    assert all(longer.startswith(shorter) for shorter, longer in itertools.pairwise(pieces))
 
 
 def test_an_answer_ends_at_the_end_token(model: ImageTextModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,15 +92,6 @@ def own_run(folder: Path, data: Path, **changes: object) -> PretrainRun:
 def learned(run: PretrainRun, out: Path, minutes: float | None = None) -> Path | None:
     finished = pretrain(run, Launch(out=out, workers=0, minutes=minutes), say=None)
     return finished and finished.encoder
-
-
-def test_a_method_that_ends_the_program_in_a_worker_is_named(own: Path, data: Path, tmp_path: Path, run: Callable) -> None:
-    more = "\n\nclass Leaves(Rotation):\n    def extras(self, items):\n        raise SystemExit(0)\n"
-    (own / "own_leaving.py").write_text(METHOD + more)
-    words = ("--data", data, "--size", 16, "--batch-size", 8, "--steps", 2, "--enlarge", "--workers", 1)
-    code, _, said = run("pretrain", f"{own}/own_leaving.py:Leaves", *words, "--out", tmp_path / "out")
-    assert code == 2
-    assert "in extras: ended the program (exit 0); mend that code" in said
 
 
 def test_a_method_of_ones_own_is_trained_resumed_and_recorded_under_its_name(own: Path, data: Path, tmp_path: Path) -> None:
