@@ -134,7 +134,10 @@ def test_log_is_cut_back_and_holds_valid_json(tmp_path: Path, capsys: pytest.Cap
         {"step": 1, "loss": None, "metrics": {"a": None}},
         {"step": 2},
     ]
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"step": 9, "lo')  # a power cut; the checkpoint knew the whole line
     JsonLines(path, 10_000).close()
+    assert path.read_bytes() == whole
     assert "its last lines are lost" in capsys.readouterr().err
 
 

@@ -168,11 +168,6 @@ def own_error(error: BaseException) -> str | None:
     return None
 
 
-def given_classes() -> dict[type, str]:
-    """Get the classes that this process has resolved, each with its reference, to be added to those of a worker."""
-    return _given
-
-
 @contextmanager
 def naming_own_code() -> Iterator[None]:
     """Turn what a user's own class raises, SystemExit too, into BadInput that says where."""

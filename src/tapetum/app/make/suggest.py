@@ -1,6 +1,6 @@
 """`tapetum weights suggest`: models for a task, with licence, memory and score, and which of them suits this machine.
 
-Nothing is fetched. Scores are their authors' own. Models that are here are run once, unless nobody wants to wait.
+Nothing is fetched. Scores are their authors' own. Models that are here are run once, to be timed.
 """
 
 import tempfile

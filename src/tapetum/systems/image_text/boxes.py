@@ -104,7 +104,7 @@ FAMILIES = {
     "florence2": BoxFamily(
         detect="<OPEN_VOCABULARY_DETECTION>{}",
         rows=read_location_boxes,
-        words={"caption": "<CAPTION>", "describe": "<MORE_DETAILED_CAPTION>"},
+        words={"caption": "<CAPTION>"},
         special_tokens=True,
     ),
 }

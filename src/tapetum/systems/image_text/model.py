@@ -26,7 +26,6 @@ from tapetum.systems.image_text.boxes import FAMILIES, ParsedBoxes
 from tapetum.systems.paligemma.answers import Reply
 
 CAPTION = "Describe this image in one short sentence."
-DESCRIPTION = "Describe this image in detail."
 _PROCESSORS = "processor_config.json", "preprocessor_config.json"
 
 
@@ -83,7 +82,7 @@ class ImageTextModel:
         return cls(model.to(device), processor, os.fspath(name_or_path))
 
     def words(self, task: str, text: str = "", language: str = "en") -> str:
-        """Write what is said to the model for a task: "ask" and "say" (verbatim), "caption", "describe" or "detect".
+        """Write what is said to the model for a task: "ask" and "say" (verbatim), "caption" or "detect".
 
         Raises BadInput for "detect" if the model writes no boxes, and for "segment".
         """
@@ -98,7 +97,7 @@ class ImageTextModel:
                 )
             return self.family.detect.format(text.replace(" ; ", ", "))
         own = {} if self.family is None else self.family.words
-        text_of_task = own.get(task) or {"caption": CAPTION, "describe": DESCRIPTION}.get(task, text)
+        text_of_task = own.get(task) or (CAPTION if task == "caption" else text)
         return text_of_task if language == "en" else f"{text_of_task} Answer in the language {language}."
 
     def prefix(self, prompt: str, images: int = 1, max_new_tokens: int = 1) -> list[int]:
