@@ -103,7 +103,7 @@ def suggest_for(task: str, accelerator_gb: float | None = None) -> list[Suggesti
 
 def advice(task: str) -> str:
     """Say what a task uses here, and the command that brings what suits this machine better."""
-    models = suggest_for(task, _accelerator_gb())
+    models = suggest_for(task, accelerator_gb())
     first, better = models[0], next(each for each in models if each.suits)
     uses = first.name if first.here else f"{first.name}, which is not here"
     return f"{task} uses {uses}; better: " + (f"--model {better.name}" if better.here else find(better.name).fetch_text)
@@ -113,13 +113,14 @@ def advice(task: str) -> str:
 def suggest(options: SuggestOptions, listener: Listener) -> Suggestions:
     """List models for a task, with licence, memory and published score, and measure those that are on this machine."""
     models = []
-    for done, each in enumerate(entries := suggest_for(options.task, _accelerator_gb()), 1):
+    for done, each in enumerate(entries := suggest_for(options.task, accelerator_gb()), 1):
         models.append(Suggestion(**{**asdict(each), "seconds": _measured(options.task, each.name) if each.here else None}))
         listener.progress("measuring", done, len(entries))
     return Suggestions(task=options.task, models=tuple(models))
 
 
-def _accelerator_gb() -> float | None:
+def accelerator_gb() -> float | None:
+    """Read the memory of the largest accelerator; None if there is none."""
     import torch
 
     from tapetum.core.devices import devices_here

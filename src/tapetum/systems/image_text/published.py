@@ -16,6 +16,7 @@ PUBLISHED = tuple(
         loader=LOADER,
         repository=repository,
         size=megabytes * 10**6,
+        extra="vlm",
         verbs=("ask",),
         score=score,
         memory=memory,
