@@ -144,11 +144,11 @@ def save_molmo(folder: Path) -> Path:
     tokenizer = _tokenizer(special)
     keys = ["image_start_token_id", "image_end_token_id", "image_patch_id"]
     keys += ["low_res_image_start_token_id", "frame_start_token_id", "frame_end_token_id"]
-    heads = _TEXT | {"head_dim": 16}
+    heads: dict[str, Any] = {"num_key_value_heads": 2, "head_dim": 16}
     config = Molmo2Config(
-        text_config=heads | {"vocab_size": len(tokenizer), "additional_vocab_size": 8},
-        vision_config=heads | {"image_size": [56, 56]},
-        adapter_config=_SIZES | {"num_key_value_heads": 2, "head_dim": 16, "text_hidden_size": 32, "vision_feature_layer": [1, 0]},
+        text_config=_TEXT | heads | {"vocab_size": len(tokenizer), "additional_vocab_size": 8},
+        vision_config=_TEXT | heads | {"image_size": [56, 56]},
+        adapter_config=_SIZES | heads | {"text_hidden_size": 32, "vision_feature_layer": [1, 0]},
         **dict(zip(keys, map(tokenizer.convert_tokens_to_ids, names), strict=True)),
     )
     torch.manual_seed(0)

@@ -19,7 +19,10 @@ from tapetum.hub.registry import find
 
 TASKS = {
     "track": ("tapir-nano", "bootstapir", "tapir", "tapnextpp-256", "tapnextpp-512", "causal-tapir-nano"),
-    "ask": ("efficientnet-lite2", "smolvlm-500m", "smolvlm-256m", "smolvlm2-500m", "qwen3-vl-2b", "molmo2-4b", "paligemma2-3b-mix-224"),
+    "ask": (
+        *("efficientnet-lite2", "smolvlm-500m", "smolvlm-256m", "smolvlm2-500m"),
+        *("qwen3-vl-2b", "molmo2-4b", "paligemma2-3b-mix-224"),
+    ),
     "segment": ("efficientnet-lite2", "sam2-tiny", "sam2-small", "sam2-base-plus", "sam2-large", "paligemma2-3b-mix-224"),
     "embed": ("resnet-nano", "dinov2-base", "dinov2-small", "efficientnet-lite2", "siglip2-base-16", "dinov2-large"),
 }
