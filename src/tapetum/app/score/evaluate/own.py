@@ -11,7 +11,7 @@ from tapetum.app.commands import Command, with_json
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.bench import BENCHMARKS
 from tapetum.core.devices import choose_device
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.plugins import is_reference, naming_own_code
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def evaluate_all(options: EvaluateAllOptions, listener: Listener) -> AllScores:
         try:
             with naming_own_code():
                 result = evaluate(name, root / name, options.model, out=out, **how)
-        except BadInput as error:
+        except (BadInput, MissingExtra) as error:
             listener.note(f"{name} is left out: {error}")
             standings.append(Standing(benchmark=name, left_out=str(error)))
             continue
