@@ -122,6 +122,19 @@ def test_a_table_that_does_not_fit_is_refused(copied: Path) -> None:
     pq.write_table(late, rows)
     with pytest.raises(BadInput, match="no frame of its own"):
         open_video(f"{copied}#episode=1")[0]
+    pq.write_table(table.drop_columns(STATE), rows)
+    with pytest.raises(BadInput, match="has no feature 'observation.state'"):
+        open_lerobot(copied).rows(0, (STATE,))
+    pq.write_table(table.set_column(3, "frame_index", pa.array([[]] * 21)), rows)
+    with pytest.raises(BadInput, match="has no column frame_index of numbers"):
+        open_video(f"{copied}#episode=1")[0]
+    pq.write_table(table, rows)
+    listed = copied / "meta/episodes/chunk-000/file-000.parquet"
+    infinite = pq.read_table(listed)
+    place = infinite.column_names.index("length")
+    pq.write_table(infinite.set_column(place, "length", pa.array([7.0, np.inf, 7.0])), listed)
+    with pytest.raises(BadInput, match="lacks cannot convert float infinity"):
+        open_video(f"{copied}#episode=1")
 
 
 def test_images_in_the_rows_are_frames(copied: Path) -> None:
