@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file, write_text
+from tapetum.core.files import write_text
 from tapetum.train import launch as environment
 from tapetum.train.config import TrainConfig
 
@@ -67,8 +67,7 @@ class Launch:
     def began(self) -> None:
         """Save `settings` in the folder; `fit` calls this once the folder is known to belong to this run."""
         if self.settings is not None:
-            with whole_file(self.out / "settings.toml") as temporary:
-                write_text(temporary, self.settings)
+            write_text(self.out / "settings.toml", self.settings)
 
 
 def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int = 1, **settings: Any) -> TrainConfig:
