@@ -96,14 +96,13 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
     report = check_report(options.report)
     from tapetum.app.see.classify import image_sources
     from tapetum.bench.image_jobs import image_features_of
-    from tapetum.core.files import whole_file, whole_folder, write_text
+    from tapetum.core.files import whole_folder, write_text
 
     files, look, out = image_sources(options.images, "discover"), image_features_of(options.model), Path(options.out)
     with whole_folder(out, (PAGE, INSTANCES)) as folder:
         images, failed, page = _discover_all(options, files, look, folder, listener)
     if report is not None:
-        with whole_file(report) as temporary:
-            write_text(temporary, page)
+        write_text(report, page)
     return Discovered(
         images=tuple(image.file_name for image in images),
         objects=tuple(len(image.instances) for image in images),

@@ -34,7 +34,7 @@ from tapetum.app.track.track_files import TRACKS, one_file
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.devices import choose_dtype
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.files import plain_name
+from tapetum.core.files import plain_name, write_json
 from tapetum.core.provenance import check
 
 if TYPE_CHECKING:
@@ -248,7 +248,6 @@ def _summary(
     load: Callable[[], Any],
 ) -> dict[str, Any]:
     """Track a video and write its summary."""
-    from tapetum.core.finished import write_finished
 
     name, source = job
     folder = out / name
@@ -258,7 +257,7 @@ def _summary(
     check(file)
     file.unlink(missing_ok=True)
     summary = track_into(narrowed(TrackOptions, given, video=source, out=folder), listener, None, load).as_json()
-    write_finished(file, {**summary, "stamp": about})
+    write_json(file, {**summary, "stamp": about})
     return summary
 
 
