@@ -280,13 +280,14 @@ def test_demonstrations_of_other_actions_are_refused(place: Path, tmp_path: Path
     assert make_task(replace(run, rollouts=0)).about["actions"] == 3
 
 
-@pytest.mark.parametrize("resize", ["crop", "squash"])
-def test_masks_are_cut_as_their_images(resize) -> None:
+@pytest.mark.parametrize(("resize", "crop_offset"), [("crop", "nearest"), ("squash", "nearest"), ("crop", "down")])
+def test_masks_are_cut_as_their_images(resize, crop_offset) -> None:
     """An image whose red is its row and whose green is its column, and masks of the same numbers, go the same way."""
     how = Preprocessing(
-        size=(16, 12),
+        size=(16, 11),  # 19 columns to spare
         resize=resize,
         crop_fraction=0.8,
+        crop_offset=crop_offset,
         interpolation="bilinear",
         antialias=False,
         mean=(0, 0, 0),
