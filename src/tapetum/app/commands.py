@@ -16,6 +16,14 @@ from tapetum.core.plugins import check_world, installed, load_entry
 
 JSON = Annotated[bool, tyro.conf.arg(help="Print the result as JSON instead of text.")]
 """Type of the option --json."""
+Device = Annotated[
+    str | None,
+    tyro.conf.arg(
+        metavar="DEVICE",
+        help="Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps.",
+    ),
+]
+"""Type of the option --device."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def image_features_of(model: str, short_side: int | None = None, stride: int | None = None, device: str = "auto") -> Any:
+def image_features_of(model: str, short_side: int | None = None, stride: int | None = None, device: str | None = "auto") -> Any:
     """Build the function of an image's features: colours, rgb or xy, or an encoder or Odin network by name, file or run.
 
     Raises BadInput for weights of another kind.

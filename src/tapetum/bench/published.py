@@ -7,13 +7,12 @@ the pickles are kept, each with a record of its size and SHA-256 (`tapetum.hub.d
 TAP-Vid-Kinetics is not included, since its videos are not published with it.
 """
 
-import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, did_you_mean
 from tapetum.core.files import cannot_write, whole_folder
 from tapetum.core.reading import sha256_of
 from tapetum.hub.download import Record, check, download, write_record
@@ -93,8 +92,8 @@ def located(data: str) -> Path | None:
     if Path(data).exists():
         return None
     if data not in BENCHMARKS:
-        if near := difflib.get_close_matches(data, BENCHMARKS, n=1):
-            raise BadInput(f"there is no file and no benchmark {data!r}; did you mean {near[0]}?")
+        if advice := did_you_mean(data, BENCHMARKS, ""):
+            raise BadInput(f"there is no file and no benchmark {data!r}; {advice}")
         return None
     place = folder() / data
     if not _checked_pickles(place):

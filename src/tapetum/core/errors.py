@@ -4,8 +4,9 @@ Every message is one line that says what was found, what was expected and what t
 The command line prints it without a traceback and exits with code 2.
 """
 
+import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -77,6 +78,18 @@ class MissingExtra(TapetumError):
 
     def __init__(self, package: str, extra: str, purpose: str):
         super().__init__(f"{purpose} needs the package {package}, which is not installed: {install_line(extra)}")
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str | None = None, *, most: int = 1, dashes: str = "") -> str:
+    """Suggest the known names, at most `most`, nearest to a misspelt one; if none is near, list all, or say `otherwise`.
+
+    >>> did_you_mean("tapri", ["tapir", "tapnext"]), did_you_mean("x", ["tapir", "tapnext"])
+    ('did you mean tapir?', 'it is one of tapir, tapnext')
+    """
+    known = list(known)
+    if near := difflib.get_close_matches(name, known, n=most):
+        return f"did you mean {' or '.join(dashes + each for each in near)}?"
+    return f"it is one of {', '.join(known)}" if otherwise is None else otherwise
 
 
 def check_several(values: object, what: str) -> None:

@@ -17,16 +17,17 @@ import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from tapetum.core.errors import BadInput
 
 
-def check_fields(config: Any, **intervals: str) -> None:
+def check_fields(config: Any, dashes: bool = False, /, **intervals: str) -> None:
     """Raise BadInput if a field is outside its interval, or not one of the values of its `Literal`.
 
     Args:
         config: an instance of a dataclass. None passes if the field may be None; of a sequence, each value is checked.
+        dashes: the message names a field as an option of a command.
         intervals: by field name, in mathematical notation: "[0, 1)" contains 0 but not 1, "[1, inf)" has no upper end.
 
     >>> from dataclasses import dataclass
@@ -52,11 +53,20 @@ def check_fields(config: Any, **intervals: str) -> None:
     for name, interval in intervals.items():
         value = getattr(config, name)
         values = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
-        optional = type(None) in get_args(declared[name].type)
+        kind = get_args(declared[name].type)[0] if get_origin(declared[name].type) is Annotated else declared[name].type
+        optional = type(None) in get_args(kind)
         if value is None and optional:
             continue
+        if dashes and isinstance(value, numbers.Real):
+            values = (float(value),)  # in Python, an option may be a number of numpy
         if not all(_inside(each, interval) for each in values):
-            raise BadInput(f"{name} is {value}; it must be {_described(interval)}{', or None' if optional else ''}")
+            shown, none = (_option(name), "") if dashes else (name, ", or None" if optional else "")
+            raise BadInput(f"{shown} is {value}; it must be {_described(interval)}{none}")
+
+
+def check_options(options: Any, /, **intervals: str) -> None:
+    """Check the options of a command as `check_fields`."""
+    check_fields(options, True, **intervals)
 
 
 def check_types(config: Any) -> None:
@@ -196,8 +206,11 @@ def check_sizes(given: Any, where: str = "", most: int = LARGEST, dashes: bool =
         bound = LARGEST if name in UNBOUNDED else min(BOUNDS.get(name, most), most)
         if abs(value) > bound:
             shown = f"{value:,}" if abs(value) < 10**30 else "a number of very many digits"
-            shown_name = f"--{name.replace('_', '-')}" if dashes else name
-            raise BadInput(f"{shown_name} is {shown}{where}; it may be {bound:,} at most")
+            raise BadInput(f"{_option(name) if dashes else name} is {shown}{where}; it may be {bound:,} at most")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _numbers(given: Any, name: str) -> Iterable[tuple[str, int]]:

@@ -135,6 +135,14 @@ def refuse_folder(path: Path) -> None:
         raise BadInput(f"cannot write {path}: it is a folder; move it, or choose another place")
 
 
+def check_place(path: Path, sources: Iterable[Any] = (), option: str = "--out") -> None:
+    """Raise BadInput, before any work, if the folder of a file to be written is missing, or the file is one of `sources`."""
+    if not path.absolute().parent.is_dir():
+        raise BadInput(f"{option} {path}: there is no folder {path.parent}; make it first")
+    if any(isinstance(each, str | Path) and same_place(each, path) for each in sources):
+        raise BadInput(f"{option} {path} is what is read; give another name")
+
+
 class Results:
     """Writes files that are moved into the folder `out` once all of them are whole. See `results`."""
 

@@ -13,7 +13,6 @@ weights is never imported: it is compared (`check_recorded`) with the user's ref
 entry point, whose package the user has installed.
 """
 
-import difflib
 import inspect
 import os
 import re
@@ -27,7 +26,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal
 
-from tapetum.core.errors import BadInput, TapetumError, install_line
+from tapetum.core.errors import BadInput, TapetumError, did_you_mean, install_line
 
 Kind = Literal["method", "encoder", "tracker", "task", "benchmark", "clips", "video_clips", "video_task", "command", "weights"]
 GROUPS: Mapping[Kind, str] = {
@@ -94,11 +93,8 @@ def resolve_class(reference: str, kind: Kind) -> Any:
         entries = installed(kind)
         if reference not in entries:
             check_world(kind, reference)
-            near = difflib.get_close_matches(reference, entries, n=1)
-            advice = (
-                f"did you mean {near[0]}?" if near else f"give FILE.py:CLASS, or install a package with one in {GROUPS[kind]}"
-            )
-            raise BadInput(f"there is no {kind} {reference!r}; {advice}")
+            otherwise = f"give FILE.py:CLASS, or install a package with one in {GROUPS[kind]}"
+            raise BadInput(f"there is no {kind} {reference!r}; {did_you_mean(reference, entries, otherwise)}")
         module, name = entries[reference].module, entries[reference].attr
     else:
         module, name = where["module"], where["name"]

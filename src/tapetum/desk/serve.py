@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.commands import Device
 from tapetum.app.track.track import MODEL
 from tapetum.app.verb import File, Listener, verb
 from tapetum.core.devices import find_device
@@ -38,8 +39,7 @@ class ServeOptions:
     words: Annotated[str | None, tyro.conf.arg(metavar="NAME|FOLDER")] = None
     """What compares frames with labels of your own: the name of an encoder of images and words (see: tapetum weights list), or
     a folder of one as it is published; by default the best that is on this machine."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
-    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
     upload_mib: Annotated[int, tyro.conf.arg(metavar="MIB")] = 4096
     """The most MiB of a file that is sent to the server."""
     jobs: Annotated[int, tyro.conf.arg(metavar="N")] = 2

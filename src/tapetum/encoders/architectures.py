@@ -4,14 +4,13 @@ A family is three dotted names in `FAMILIES`: its config, its network, and its n
 demand.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from functools import cache
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, did_you_mean
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.plugins import given_reference, is_reference, record_of_class, resolve_class
 from tapetum.encoders.config import Architecture, EncoderConfig, Preprocessing
@@ -100,9 +99,7 @@ def architecture(name: str, **changes: Any) -> Architecture:
             raise BadInput(f"tapetum has no network like {source}'s {theirs!r}; see docs/systems/encoders.md for those it has")
         return changed(prepared_by_timm(match, theirs) if source == "timm" else match, changes)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        advice = f"did you mean {near[0]}?" if near else f"it is one of {', '.join(known)}"
-        raise BadInput(f"there is no encoder {name!r}; {advice}")
+        raise BadInput(f"there is no encoder {name!r}; {did_you_mean(name, known)}")
     return changed(known[name], changes)
 
 

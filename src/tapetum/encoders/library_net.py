@@ -12,7 +12,6 @@ V-JEPA 2 (arXiv 2506.09985) encodes videos by `watch`; an image is a video of on
 tokens, where the paper pools by attention, with a layer per task.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.core.errors import BadInput, MissingExtra, did_you_mean
 from tapetum.encoders.config import (
     OF_TRANSFORMERS,
     Architecture,
@@ -254,8 +253,7 @@ def _checked(name: str) -> str:
         if stem == name or name.partition(".")[2] in known:
             return name
         raise BadInput(f"timm {library.__version__} has no weights {name!r}; those of {stem} are {', '.join(known) or 'none'}")
-    near = difflib.get_close_matches(stem, library.list_models(), n=3)
-    advice = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists them"
+    advice = did_you_mean(stem, library.list_models(), "timm.list_models() lists them", most=3)
     raise BadInput(f"timm {library.__version__} has no model {name[:80]!r}; {advice}")
 
 

@@ -4,7 +4,6 @@ Each system owns its entries, in a module `published` (`PUBLISHED`), which is fo
 is requested; other packages register such a module as an entry point (`tapetum.core.plugins`). Nothing here imports torch.
 """
 
-import difflib
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +11,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from tapetum.core.errors import BadInput, install_line
+from tapetum.core.errors import BadInput, did_you_mean, install_line
 from tapetum.core.files import named_path
 from tapetum.core.plugins import installed, load_entry, missing_world
 from tapetum.hub.download import check, check_sum
@@ -296,9 +295,8 @@ def _unknown(name: str, path: Path | None, verb: str | None = None) -> str:
     if name in RETIRED:
         return f"{name} no longer ships; use {RETIRED[name]}"
     names = names_of(verb)
-    near = difflib.get_close_matches(name, names, n=1)
     several = f"{', '.join(names[:_LISTED])} and {len(names) - _LISTED} more: tapetum weights list"
-    advice = f"did you mean {near[0]}?" if near else f"known are {several if len(names) > _LISTED else ', '.join(names)}"
+    advice = did_you_mean(name, names, f"known are {several if len(names) > _LISTED else ', '.join(names)}")
     if path is not None and path.is_dir():
         files = f"{', '.join(WEIGHTS_FILES)}, {FOLDER_FILE} or {OPEN_CLIP_FILE}"
         return f"{name} is a folder without {files}; give a file of weights or a name ({advice})"

@@ -9,7 +9,7 @@ view        tracks on their video, for notebooks
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import refuse_folder
+from tapetum.core.files import check_place, refuse_folder
 
 
 def check_report(report: str | Path | None) -> Path | None:
@@ -20,6 +20,5 @@ def check_report(report: str | Path | None) -> Path | None:
     if path.suffix.lower() not in (".html", ".htm"):
         raise BadInput(f"--report {path} would be a web page; give a name that ends in .html")
     refuse_folder(path)
-    if not path.absolute().parent.is_dir():
-        raise BadInput(f"--report {path}: there is no folder {path.parent}; make it first")
+    check_place(path, option="--report")
     return path

@@ -221,7 +221,7 @@ def compute_shared(compute: Callable[[int], Tensor], count: int) -> list[Tensor]
     return [rows for turn in zip(*parts, strict=True) for rows in turn][:count]
 
 
-def pick_device(name: str, local_rank: int = 0) -> torch.device:
+def pick_device(name: str | None, local_rank: int = 0) -> torch.device:
     """Find the device for a name of TrainConfig.device; BadInput if it does not exist."""
     device = find_device(name)
     if device.type in _BACKENDS:

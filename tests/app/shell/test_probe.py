@@ -81,7 +81,7 @@ def test_what_cannot_be_probed(run: Run, encoder: Path, tmp_path: Path) -> None:
     for words, said in (
         ((encoder, "--data", tmp_path / "nothing"), "there is no"),
         ((encoder, "--data", tmp_path / "data"), "val"),
-        ((encoder, "--data", tmp_path / "data", "--neighbours", 0), "--neighbours 0"),
+        ((encoder, "--data", tmp_path / "data", "--neighbours", 0), "--neighbours is 0"),
         (("nobody", "--data", tmp_path / "data"), ""),
     ):
         code, out, err = run("probe", *words)

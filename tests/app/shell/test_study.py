@@ -39,7 +39,7 @@ def test_run_then_report(tmp_path: Path, run: Run) -> None:
     ("words", "said"),
     [
         ("study run --plan smal --out o", "there is no plan smal; it is one of paper, small, tiny, or a TOML file"),
-        ("study run --plan tiny --out o --most 0", "--most 0: wanted 1 or more"),
+        ("study run --plan tiny --out o --most 0", "--most is 0; it must be 1 or more"),
         ("study run --plan tiny --out o --images nowhere", "nowhere; give a folder of images"),
         ("study run --plan paper --out o --pixels nowhere", "there is no folder"),
         ("study report nowhere", "nowhere is no folder of a study; give the --out of tapetum study run"),

@@ -11,7 +11,7 @@ from tapetum.app.commands import Command, Group, with_json
 from tapetum.app.make.fetch_perception_test import fetch_perception_test
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.bench.published import BENCHMARKS, fetch
-from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_options
 from tapetum.core.files import whole_folder, write_text
 
 
@@ -34,8 +34,6 @@ class ShardsWriteOptions:
     """What the shards are called: NAME-000000.tar and so on."""
     samples_per_shard: Annotated[int, tyro.conf.arg(metavar="N")] = 10_000
     """Samples of a shard at most."""
-    bytes_per_shard: Annotated[int, tyro.conf.arg(metavar="N")] = 1_000_000_000
-    """Bytes after which a shard is ended."""
     shuffle: Annotated[int | None, tyro.conf.arg(metavar="SEED")] = None
     """Write samples in an order drawn by this seed; by default in that of their names."""
 
@@ -88,13 +86,8 @@ def write(options: ShardsWriteOptions, listener: Listener) -> ShardsWritten:
             listener.progress("writing", done + 1, len(source))
 
     with whole_folder(out) as folder:
-        paths = write_shards(
-            counted(iter(source) if options.shuffle is None else source.shuffled(options.shuffle)),
-            folder,
-            options.name,
-            samples_per_shard=options.samples_per_shard,
-            bytes_per_shard=options.bytes_per_shard,
-        )
+        samples = counted(iter(source) if options.shuffle is None else source.shuffled(options.shuffle))
+        paths = write_shards(samples, folder, options.name, samples_per_shard=options.samples_per_shard)
         written = sum(path.stat().st_size for path in paths)
         if source.classes is not None:
             write_text(folder / "classes.json", json.dumps(list(source.classes), ensure_ascii=False, indent=0) + "\n")
@@ -184,8 +177,7 @@ def make_demos(options: DemosOptions, listener: Listener) -> DemosMade:
     from tapetum.systems.adapters import demos
     from tapetum.systems.adapters.worlds.world import make_world
 
-    if options.noise < 0 or options.seed < 0:
-        raise BadInput(f"--noise is {options.noise} and --seed {options.seed}; they must be 0 or more")
+    check_options(options, noise="[0, inf)", seed="[0, inf)")
     world = make_world(options.task, options.camera, options.pixels)
     try:
         out = Path(options.out or f"{world.name}-{world.camera}")

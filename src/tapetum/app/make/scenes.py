@@ -8,7 +8,7 @@ import tyro
 
 from tapetum.app.commands import Group
 from tapetum.app.verb import File, Listener, Result, verb
-from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_options
 from tapetum.core.jobs import Engine
 
 
@@ -65,8 +65,7 @@ def make(options: MakeOptions, listener: Listener) -> ScenesMade:
     """
     from tapetum.tracks.facets.dataset import finished, make_dataset
 
-    if options.workers < 1:
-        raise BadInput(f"asked for {options.workers} workers; give --workers 1 or more")
+    check_options(options, workers="[1, inf)")
     if done := finished(options.out):
         listener.note(f"{options.out} holds {done} scenes of a run that was interrupted, which are not made again")
     listener.progress("rendering", 0, options.n)

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_options
 from tapetum.transfer.config import NeighboursConfig, ProbeConfig
 
 
@@ -30,14 +32,12 @@ class ProbeOptions:
     """Neighbours that vote."""
     most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Look at so many images of each part at most, evenly chosen."""
-    device: str = "auto"
-    """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
     cache: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
     """Keep the features in this folder, and take them from there."""
 
     def check(self) -> None:
-        if self.neighbours < 1 or (self.most is not None and self.most < 2):
-            raise BadInput(f"--neighbours {self.neighbours} --most {self.most}: wanted 1 or more, and 2 or more")
+        check_options(self, neighbours="[1, inf)", most="[2, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)

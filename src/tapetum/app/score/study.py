@@ -10,7 +10,7 @@ import tyro
 from tapetum.app.commands import Group
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.addresses import is_address
-from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +79,7 @@ def run(options: RunOptions, listener: Listener) -> StudyDone:
 
     Raises BadInput for an invalid plan or invalid data, and a folder of another study.
     """
-    for name in ("most", "threads", "workers"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise BadInput(f"--{name} {value}: wanted 1 or more")
+    check_options(options, most="[1, inf)", threads="[1, inf)", workers="[1, inf)")
     import torch
 
     from tapetum.data.remote_folder import local_data

@@ -18,7 +18,7 @@ from tapetum.app.see.settings import CLASSIFIER, ImageOptions, Request
 from tapetum.app.verb import Listener
 from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.errors import BadInput
-from tapetum.core.files import cannot_write, same_place, write_json
+from tapetum.core.files import cannot_write, check_place, write_json
 from tapetum.core.identity import Outdated
 from tapetum.core.provenance import check, protect
 from tapetum.hub.registry import find
@@ -46,10 +46,7 @@ def see(options: ImageOptions, request: Request, listener: Listener, together: b
     answers = None if folder is None else folder / ANSWERS
     if options.out is not None and is_answers(Path(options.out)):
         answers = Path(options.out)
-        if not answers.absolute().parent.is_dir():
-            raise BadInput(f"--out {answers}: there is no folder {answers.parent}; make it first")
-        if any(isinstance(job.source, str | Path) and same_place(job.source, answers) for job in jobs):
-            raise BadInput(f"--out {answers} is what is read; give another name")
+        check_place(answers, [job.source for job in jobs])
     for place in {job.drawn.parent for job in jobs if job.drawn}:
         try:
             place.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.commands import Device
 from tapetum.app.see.classify_labels import LabelsFitted, Templates, chosen_templates, fit_labels, read_labels
 from tapetum.app.see.replies import ImageResults
 from tapetum.app.see.settings import CLASSIFIER
@@ -16,6 +17,7 @@ from tapetum.bench.image_jobs import ImageJobs, Source, look_at_images, looked_a
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.devices import EncoderPrecision, find_device
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_options
 from tapetum.core.jobs import Engine
 from tapetum.report import check_report
 
@@ -64,8 +66,7 @@ class ClassifyOptions:
     """What works on the images: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
     workers: int = 1
     """Processes that work at a time on this machine; each loads the model. One process alone makes batches of images."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
-    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
     dtype: EncoderPrecision = "float32"
     """Precision of an encoder; auto takes bfloat16 where the device knows it. int8 is for convolutional networks on CPUs with
     VNNI, as most since 2021: three times as fast."""
@@ -74,9 +75,7 @@ class ClassifyOptions:
 
     def check(self) -> None:
         """Raise BadInput for options that cannot work, before any work starts."""
-        for name in ("top", "workers"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"--{name} is {getattr(self, name)}; it must be 1 or more")
+        check_options(self, top="[1, inf)", workers="[1, inf)")
         if not self.labels and (self.template or self.templates != "photo" or self.none_below != "auto"):
             raise BadInput("--template, --templates and --none-below are for --labels; give labels too")
         if self.none_below != "auto" and not 0 <= self.none_below <= 1:

@@ -11,6 +11,7 @@ import tyro
 from tapetum.app.see.replies import ImageResults
 from tapetum.app.verb import File, Listener, one_text, verb
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_options
 from tapetum.report import check_report
 
 if TYPE_CHECKING:
@@ -57,10 +58,7 @@ class DiscoverOptions:
 
     def check(self) -> None:
         """Raise BadInput for invalid numbers."""
-        if self.clusters < 2 or self.most < 1:
-            raise BadInput(
-                f"--clusters is {self.clusters} and --most {self.most}; give 2 clusters or more, and 1 object or more"
-            )
+        check_options(self, clusters="[2, inf)", most="[1, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.image_jobs import NO_MEDIA, files_below
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.devices import EncoderPrecision, choose_device
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_options
+from tapetum.core.files import check_place
 from tapetum.core.finished import ComputedItems, ResultsOnDisk
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.provenance import check
@@ -56,8 +59,7 @@ class EmbedOptions:
     """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
     workers: int = 1
     """Processes that work at a time on this machine; each loads the model. One process alone makes batches across files."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
-    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
     dtype: EncoderPrecision = "auto"
     """Precision of image encoders; auto takes bfloat16 where the device knows it, else float32. int8 is for convolutional
     networks on CPUs with VNNI, as most since 2021: three times as fast as float32."""
@@ -69,15 +71,10 @@ class EmbedOptions:
         """Raise `BadInput` for options that cannot work, before any work starts."""
         if self.out is not None:
             check_table(Path(self.out))
-            if not Path(self.out).absolute().parent.is_dir():
-                raise BadInput(f"--out {self.out}: there is no folder {Path(self.out).parent}; make it first")
+            check_place(Path(self.out))
         if isinstance(self.files, (list, tuple)) and not self.files:
             raise BadInput(_NO_FILES)
-        for option, value in (("--batch-size", self.batch_size), ("--workers", self.workers)):
-            if value < 1:
-                raise BadInput(f"{option} is {value}; it must be 1 or more")
-        if not 0 <= self.neighbours <= 1000:
-            raise BadInput(f"--neighbours is {self.neighbours}; it must be 0 to 1000")
+        check_options(self, batch_size="[1, inf)", workers="[1, inf)", neighbours="[0, 1000]")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

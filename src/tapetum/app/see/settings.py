@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.commands import Device
 from tapetum.app.verb import File, one_text
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_options
 from tapetum.core.identity import fingerprint
 
 if TYPE_CHECKING:
@@ -58,17 +60,13 @@ class SeeSettings:
     """What works on several images: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
     workers: int = 1
     """Processes that work at a time on this machine; each loads the model. Of one process several images make a batch."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
-    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the weights."""
 
     def check(self) -> None:
         """Raise `BadInput` for numbers that cannot work."""
-        for name in ("frames", "tokens", "beams", "workers"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise BadInput(f"--{name} is {value}; it must be 1 or more")
+        check_options(self, frames="[1, inf)", tokens="[1, inf)", beams="[1, inf)", workers="[1, inf)")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ the reader of our output has gone. Set TAPETUM_DEBUG=1 to see where an error was
 saved earlier (`add_note`) are printed too.
 """
 
-import difflib
 import errno
 import os
 import sys
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tapetum.app.shell.signals import ended_by_signals, number_of, pending_signals, remember
 from tapetum.app.shell.streams import mute, reader_has_gone, starting, sturdy_streams, visible_results
-from tapetum.core.errors import BadInput, Remark, TapetumError, visible
+from tapetum.core.errors import BadInput, Remark, TapetumError, did_you_mean, visible
 from tapetum.core.fields import check_sizes
 from tapetum.core.plugins import installed, own_error
 
@@ -210,8 +209,7 @@ def _read(arguments: Sequence[str]) -> _Parsed:
     from tapetum.app.shell.retired import replacement
 
     if verb not in VERBS and verb not in installed("command"):
-        near = difflib.get_close_matches(verb, VERBS, n=1)
-        advice = replacement(verb) or (f"did you mean {near[0]}?" if near else f"there are {', '.join(VERBS)}")
+        advice = replacement(verb) or did_you_mean(verb, VERBS, f"there are {', '.join(VERBS)}")
         raise BadInput(f"there is no verb {verb!r}; {advice} (see: tapetum --help)")
     from tapetum.app.commands import Group, resolve_command
     from tapetum.app.shell import parsing
@@ -224,7 +222,9 @@ def _read(arguments: Sequence[str]) -> _Parsed:
             print(chosen.as_text(path))
             raise SystemExit(0)
         if rest and not rest[0].startswith("-"):
-            advice = replacement(f"{path} {rest[0]}") or parsing.nearest(rest[0], chosen.commands)
+            advice = replacement(f"{path} {rest[0]}") or did_you_mean(
+                rest[0], chosen.commands, f"it has {', '.join(chosen.commands)}"
+            )
             raise BadInput(f"{path} has no {rest[0]!r}; {advice} (see: {path} --help)")
         raise BadInput(f"give one of {', '.join(chosen.commands)} (see: {path} --help)")
     if rest and (gone := replacement(f"{path} {rest[0]}")) and not os.path.exists(rest[0]):

@@ -11,7 +11,6 @@ A command's options are read from its dataclass. Of the errors that people make,
 Every other error is the first sentence of tyro's own box.
 """
 
-import difflib
 import inspect
 import io
 import os
@@ -28,7 +27,7 @@ import tyro
 
 from tapetum.app.learn.options import docstrings
 from tapetum.app.shell.retired import replacement
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, did_you_mean
 
 Options = TypeVar("Options")
 SETTINGS = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
@@ -146,7 +145,9 @@ def check_words(options: type, words: Sequence[str], path: str) -> None:
         if word == "--":
             return
         if word.startswith("--") and name not in known and not name.startswith("tyro-"):
-            near = replacement(path, name) or nearest(name, sorted(known - {"help"}), "--")
+            others = sorted(known - {"help"})
+            listed = f"it has {', '.join(f'--{other}' for other in others)}"
+            near = replacement(path, name) or did_you_mean(name, others, listed, dashes="--")
             raise BadInput(f"{path} has no option --{name}; {near} (see: {path} --help)")
 
 
@@ -181,13 +182,6 @@ def plain(word: str) -> str:
     'save-every'
     """
     return word[2:].partition("=")[0].replace("_", "-")
-
-
-def nearest(name: str, known: Iterable[str], dashes: str = "") -> str:
-    """Suggest the known name nearest to an unknown one, or list all."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {dashes}{near[0]}?" if near else f"it has {', '.join(dashes + each for each in known)}"
 
 
 def _fields(kind: type) -> Iterator[tuple[str, Any, Any]]:

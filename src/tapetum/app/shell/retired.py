@@ -14,6 +14,7 @@ RETIRED: dict[tuple[str, str], str] = {
     ("data annotate", ""): "write columns that you compute into a LeRobot data set with its own library",
     ("data check", ""): "the reader of a data set says what is missing when it is used",
     ("data demos", "film"): "tapetum.video.write_video writes frames of tapetum.systems.adapters.worlds.world.roll",
+    ("data shards", "bytes-per-shard"): "give --samples-per-shard; a shard also ends where it has 1 GB",
     ("data show", ""): "tar -tvf SHARD lists the samples, and tapetum.data.shards.Shards reads them",
     ("doctor", "quick"): "doctor tries nothing any more: leave it out",
     ("doctor", "systems"): "run a verb with --device, which says what it lacks",

@@ -7,7 +7,6 @@ Every run writes such a file into its folder, with all options and defaults, so 
 `tapetum train RECIPE --config run/settings.toml --out other` repeats it even if defaults have changed since.
 """
 
-import difflib
 import inspect
 import json
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from typing import Any
 
 from tapetum import __version__
 from tapetum.app.shell.parsing import Option, options_of, plain, positionals_of
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, did_you_mean
 from tapetum.core.reading import MOST_SETTINGS, parse_toml, read_text
 
 NOT_WRITTEN = "out", "minutes", "json", "config", "plan", "dry"
@@ -47,10 +46,7 @@ def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
     for key, value in content.items():
         option = known.get(key.replace("_", "-"))
         if option is None:
-            near = difflib.get_close_matches(key, known, n=1)
-            advice = (
-                f"did you mean {near[0]}?" if near else f"its options are {', '.join(o.names[0] for o in options_of(kind))}"
-            )
+            advice = did_you_mean(key, known, f"its options are {', '.join(o.names[0] for o in options_of(kind))}")
             raise BadInput(f"{file}: {key!r} is no option of {recipe}; {advice}")
         if not given & set(option.names):
             added += _as_words(option, value, f"{file}: {key}")

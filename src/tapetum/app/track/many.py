@@ -34,6 +34,7 @@ from tapetum.app.track.track_files import TRACKS, one_file
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.devices import choose_dtype
 from tapetum.core.errors import BadInput, TapetumError
+from tapetum.core.fields import check_options
 from tapetum.core.files import plain_name, write_json
 from tapetum.core.provenance import check
 
@@ -130,8 +131,7 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     check(out / TABLE)
     given = narrowed(TrackSettings, options, keep_features=options.keep_features)
     settings = _settings(given)
-    if options.workers < 1:
-        raise BadInput(f"--workers is {options.workers}; it must be 1 or more")
+    check_options(options, workers="[1, inf)")
     if options.engine == "ray":
         out, named = Path(os.path.realpath(out)), [(name, os.path.realpath(source)) for name, source in named]
     alone = options.engine == "local" and options.workers == 1

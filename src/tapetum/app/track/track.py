@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.commands import Device
 from tapetum.app.track import track_files as files
 from tapetum.app.track.point_tasks import CutSettings, find_point_task
 from tapetum.app.track.show import DrawSettings, View
@@ -75,8 +76,7 @@ class TrackSettings(DrawSettings, CutSettings):
     keep_features: Annotated[int, tyro.conf.arg(metavar="MIB")] = 0
     """Keep what the network saw of the frames beside the tracks, in features.bin of at most so many MiB (a frame of 854x480
     takes about 8), so that --correct need not look at the video again; 0 keeps nothing."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
-    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     """Precision of most computation; positions stay float32. bfloat16 is about twice as fast where the processor knows it; auto
     takes it there, and float32 elsewhere."""

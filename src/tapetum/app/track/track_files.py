@@ -13,7 +13,7 @@ from tapetum.app.track.point_tasks import Cut, NewPoints, Progress
 from tapetum.app.track.show import write_overlay
 from tapetum.app.verb import File, Listener
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.files import Results, same_place, second_name
+from tapetum.core.files import Results, check_place, same_place, second_name
 from tapetum.core.stages import stage
 from tapetum.tracks.points import PointRequest
 
@@ -73,12 +73,7 @@ def check_file(file: Path, options: "TrackOptions") -> None:
     """Raise BadInput, before any work, if one file is not enough or cannot be written."""
     if options.three_d:
         raise BadInput(f"--out {file} is one file, and --3d writes several; give a folder")
-    if not file.absolute().parent.is_dir():
-        raise BadInput(f"--out {file}: there is no folder {file.parent}; make it first")
-    for name in ("video", "reference", "points", "region"):
-        given = getattr(options, name)
-        if isinstance(given, str | Path) and same_place(given, file):
-            raise BadInput(f"--out {file} is what is read; give another name")
+    check_place(file, (options.video, options.reference, options.points, options.region))
     if file.suffix.lower() == ".parquet":
         from tapetum.core.tables import pyarrow_for
 

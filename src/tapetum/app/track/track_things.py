@@ -14,7 +14,8 @@ from tapetum.app.verb import Listener, Result, count_frames, verb
 from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
-from tapetum.core.files import results, same_place
+from tapetum.core.fields import check_options
+from tapetum.core.files import check_place, results
 from tapetum.report import check_report
 from tapetum.systems.paligemma import prompts
 
@@ -121,8 +122,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
     options.check()
     if options.frames is not None:
         raise BadInput("--frames does not go with --track, which follows things through all frames; leave it out")
-    if options.look_every is not None and options.look_every < 1:
-        raise BadInput(f"--look-every is {options.look_every}; it must be 1 or more")
+    check_options(options, look_every="[1, inf)")
     report = check_report(options.report)
     request = Request(prompt=prompts.detect(options.things), kind="boxes", task="detect", text=options.things)
     began = time.perf_counter()
@@ -191,10 +191,7 @@ def _one_file(options: ThingsOptions) -> Path | None:
     path = None if options.out is None else Path(options.out)
     if path is None or path.is_dir() or path.suffix.lower() not in (".csv", ".npz", *VIDEOS):
         return None
-    if not path.absolute().parent.is_dir():
-        raise BadInput(f"--out {path}: there is no folder {path.parent}; make it first")
-    if isinstance(options.video, str | Path) and same_place(options.video, path):
-        raise BadInput(f"--out {path} is what is read; give another name")
+    check_place(path, (options.video,))
     return path
 
 

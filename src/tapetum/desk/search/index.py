@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.word_models import describe_model, portable
 from tapetum.core.addresses import check_address, is_address
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.devices import EncoderPrecision, choose_device
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_options
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.threads import check_workers
 from tapetum.desk.search.media_files import MediaFile, below, list_media, on_disk
@@ -57,8 +59,7 @@ class IndexOptions:
     """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
     workers: int = 1
     """Processes that work at a time on this machine."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
-    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
     dtype: EncoderPrecision = "auto"
     """Precision of image encoders; auto takes bfloat16 where the device knows it, else float32. int8 is for convolutional
     networks on CPUs with VNNI, as most since 2021: three times as fast as float32."""
@@ -67,8 +68,7 @@ class IndexOptions:
         """Raise BadInput for options that cannot work, before any work starts."""
         if not self.folders:
             raise BadInput("there are no FOLDERS; give one with images or films: tapetum index photos")
-        if self.workers < 1:
-            raise BadInput(f"--workers is {self.workers}; it must be 1 or more")
+        check_options(self, workers="[1, inf)")
         check_workers(self.workers)
         for place in self.folders:
             if is_address(place):

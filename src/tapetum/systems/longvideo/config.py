@@ -6,10 +6,9 @@ Sizes are those of the papers (LongViViT, arXiv 2312.07395, section 4; MC-ViT, a
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from typing import Any, Literal
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, did_you_mean
 from tapetum.core.fields import check_fields
 
 Memory = Literal["joint", "streaming", "augmented", "consolidated", "compressed"]
@@ -158,12 +157,9 @@ NAMED: Mapping[str, VideoConfig] = {
 def named(name: str, **changes: Any) -> VideoConfig:
     """Make a config by name, with some fields changed. Raises BadInput for an unknown name or field."""
     if name not in NAMED:
-        near = get_close_matches(name, NAMED, n=1)
-        advice = f"did you mean {near[0]}?" if near else f"it is one of {', '.join(NAMED)}"
-        raise BadInput(f"there is no video encoder {name!r}; {advice}")
-    known = {field.name for field in fields(VideoConfig)}
+        raise BadInput(f"there is no video encoder {name!r}; {did_you_mean(name, NAMED)}")
+    known = [field.name for field in fields(VideoConfig)]
     for field in changes:
         if field not in known:
-            near = get_close_matches(field, known, n=1)
-            raise BadInput(f"a video encoder has no setting {field!r}" + (f"; did you mean {near[0]}?" if near else ""))
+            raise BadInput(f"a video encoder has no setting {field!r}; {did_you_mean(field, known)}")
     return replace(NAMED[name], **changes)

@@ -1,11 +1,10 @@
 """Sizes of PaliGemma and PaliGemma 2 (arXiv 2407.07726, 2412.03555), and the published models by name. Imports no torch."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, did_you_mean
 from tapetum.core.fields import check_fields
 from tapetum.encoders.config import DecoderConfig, ViTConfig
 from tapetum.encoders.vit_sizes import as_siglip, sized
@@ -151,10 +150,7 @@ def named(name: str) -> PaliGemmaConfig:
     1024
     """
     if name not in NAMED:
-        near = difflib.get_close_matches(name, NAMED, n=1)
-        raise BadInput(
-            f"there is no PaliGemma {name!r}; " + (f"did you mean {near[0]}?" if near else f"it is one of {', '.join(NAMED)}")
-        )
+        raise BadInput(f"there is no PaliGemma {name!r}; {did_you_mean(name, NAMED)}")
     return NAMED[name]
 
 

@@ -90,7 +90,7 @@ def test_bad_input_is_told(coco: tuple[Path, Path], tmp_path: Path) -> None:
     file, images = coco
     for given, words in (
         ({}, "one of the two"),
-        ({"annotations": file, "images": images, "clusters": 1}, "2 for clusters"),
+        ({"annotations": file, "images": images, "clusters": 1}, "it must be 2 or more"),
         ({"annotations": file, "images": images, "proposals": 3000}, "clusters are asked of"),
         ({"annotations": file, "images": tmp_path}, "000000000000.png"),
         ({"voc": tmp_path / "no"}, "trainval.txt"),

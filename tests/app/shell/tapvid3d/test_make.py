@@ -90,7 +90,7 @@ def test_what_fails_is_named_and_the_rest_is_made(raw: Path, tmp_path: Path, cap
     ("arguments", "words"),
     [
         (["adt", "{raw}/adt"], "nothing was made"),  # it has no 300 frames
-        (["adt", "{raw}/adt", "--tracks", "0"], "1 track or more"),
+        (["adt", "{raw}/adt", "--tracks", "0"], "--tracks is 0"),
         (["adt", "{raw}/nowhere"], "SEQUENCE/aria_trajectory.csv"),
         (["drivetrack", "{raw}/adt"], "camera_image"),
         (["drivetrack", "{raw}/adt", "--annotations", "{raw}"], "have their images already"),

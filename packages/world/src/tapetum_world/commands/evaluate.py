@@ -7,7 +7,7 @@ import tyro
 
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.devices import choose_device
-from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +72,7 @@ def scenes(options: SceneEvalOptions, listener: Listener) -> SceneScores:
 
     Raises BadInput for an unfinished folder, and for missing weights or a missing tokenizer.
     """
-    if options.limit is not None and options.limit < 1:
-        raise BadInput(f"--limit is {options.limit}; give 1 or more")
+    check_options(options, limit="[1, inf)")
     from tapetum.systems.paligemma.answers import Answerer
     from tapetum_world.training.paligemma.bench import SceneTestSet, evaluate
 

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_options
 from tapetum.core.provenance import check
 from tapetum.transfer.config import PropagationConfig
 
@@ -52,8 +54,7 @@ class DavisOptions:
     """They count exp(cosine / temperature)."""
     most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """The first so many videos only."""
-    device: str = "auto"
-    """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
 
     def check(self) -> None:
         if (self.model is None) == (self.predictions is None):
@@ -62,8 +63,7 @@ class DavisOptions:
             )
         if self.predictions is not None and self.save_predictions is not None:
             raise BadInput("--save-predictions is for a model, and --predictions is there already; give one of the two")
-        if min(self.stride, 1 if self.most is None else self.most) < 1:
-            raise BadInput(f"--stride is {self.stride} and --most {self.most}; give 1 or more")
+        check_options(self, stride="[1, inf)", most="[1, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)

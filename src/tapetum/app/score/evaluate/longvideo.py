@@ -10,6 +10,7 @@ import tyro
 from tapetum.app.see.answer import load_watcher
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_options
 
 if TYPE_CHECKING:
     from tapetum.data.questions import Question
@@ -59,14 +60,9 @@ class LongVideoEvalOptions:
         from tapetum.bench.longvideo_tasks import find_benchmark
 
         _, measure = find_benchmark(self.task, self.measure)
-        if self.limit is not None and self.limit < 1:
-            raise BadInput(f"--limit is {self.limit}; give 1 or more")
-        if self.frame_rate is not None and not self.frame_rate > 0:
-            raise BadInput(f"--frame-rate is {self.frame_rate}; give frames a second, more than 0")
+        check_options(self, limit="[1, inf)", frames="[1, inf)", frame_rate="(0, inf)")
         if measure != "options" and (self.protocol != "papers" or self.frames is not None):
             raise BadInput(f"--protocol and --frames are for questions with options, which {measure} has not; leave them out")
-        if self.frames is not None and self.frames < 1:
-            raise BadInput(f"--frames is {self.frames}; give 1 or more")
         if self.save_predictions is not None and measure != "options":
             raise BadInput(f"--save-predictions writes numbers of options, which {measure} has not; --save keeps what is made")
         if self.wordnet is not None and measure != "free":

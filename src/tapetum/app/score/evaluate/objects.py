@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,16 +41,12 @@ class ObjectsOptions:
     """The first so many images only."""
     seed: int = 0
     """Of k-means."""
-    device: str = "auto"
-    """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
 
     def check(self) -> None:
         if (self.voc is None) == (self.annotations is None) or (self.annotations is None) != (self.images is None):
             raise BadInput("give --annotations FILE.json with --images DIR, or --voc DIR: one of the two")
-        if min(self.proposals, self.clusters - 1, 1 if self.most is None else self.most) < 1:
-            raise BadInput(
-                f"--proposals {self.proposals} --clusters {self.clusters} --most {self.most}: wanted 1 or more, 2 for clusters"
-            )
+        check_options(self, proposals="[1, inf)", clusters="[2, inf)", most="[1, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.commands import Command, with_json
+from tapetum.app.commands import Command, Device, with_json
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.bench import BENCHMARKS
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.core.fields import check_options
 from tapetum.core.plugins import is_reference, naming_own_code
 
 if TYPE_CHECKING:
@@ -32,14 +33,12 @@ class OwnBenchmarkOptions:
     """Folder of scores, rows and ledger, from which the same command goes on."""
     limit: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Score the first so many items."""
-    device: str = "auto"
-    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
 
     def check(self) -> None:
         if not _names_benchmark(self.benchmark):
             raise BadInput(f"there is no benchmark {self.benchmark!r}; give FILE.py:CLASS of your own")
-        if self.limit is not None and self.limit < 1:
-            raise BadInput(f"--limit is {self.limit}; give 1 or more")
+        check_options(self, limit="[1, inf)")
 
 
 @dataclass(frozen=True)
@@ -114,12 +113,10 @@ class EvaluateAllOptions:
     """Folder of rows, scores and ledgers, a folder for each benchmark."""
     limit: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Score the first so many items of each: videos, sequences."""
-    device: str = "auto"
-    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
 
     def check(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise BadInput(f"--limit is {self.limit}; give 1 or more")
+        check_options(self, limit="[1, inf)")
         if not Path(self.data).is_dir():
             raise BadInput(f"there is no folder {self.data}; give the one that has a folder for each benchmark")
 

@@ -6,9 +6,11 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +51,12 @@ class PaliGemmaEvalOptions:
     noise_boxes: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """With --task, of boxes: a model that learned to fill lists up with noise names so many boxes in each image; it may say
     neither noise nor the end, and a box's score is how likely it finds the class."""
-    device: str = "auto"
-    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     """With --task: precision of the weights; auto takes bfloat16 where the processor knows it, else float32."""
 
     def check(self) -> None:
-        for name in ("limit", "batch_size", "tokens", "beams"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise BadInput(f"--{name.replace('_', '-')} is {value}; give 1 or more")
+        check_options(self, limit="[1, inf)", batch_size="[1, inf)", tokens="[1, inf)", beams="[1, inf)")
         named = {"--splits": self.splits, "--predictions": self.predictions, "--save": self.save}
         given = [name for name, value in named.items() if value]
         if given and not self.task:

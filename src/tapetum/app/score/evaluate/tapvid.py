@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
@@ -39,8 +40,7 @@ class TapVidOptions:
     enough and a point's first appearance counts; or strict, without both."""
     size: int = 256
     """Width and height at which to track; scores are always taken at 256."""
-    device: str = "auto"
-    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
 
     def check(self) -> None:
         tracker_alone = "model", "save_predictions", "size", "device"

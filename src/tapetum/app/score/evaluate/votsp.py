@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
@@ -23,8 +24,7 @@ class VotspOptions:
     """Folder that the toolkit made for a tracker, with frames_color.txt and query_ID.txt; output_ID.txt are written into it."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "tapir-nano"
     """Name of weights (see: tapetum weights list), a file of weights, FILE.py:CLASS of your own, or static (no motion)."""
-    device: str = "auto"
-    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
 
     def check(self) -> None:
         if (self.data is None) == (self.folder is None):

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_options
 
 if TYPE_CHECKING:
     from tapetum.bench.zero_shot import ImageTextRecall, ZeroShotScores
@@ -33,12 +35,10 @@ class ZeroShotOptions:
     """A text of your own with {} where the words go, in place of --templates; given again, the mean of all."""
     most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Look at so many images at most, evenly chosen."""
-    device: str = "auto"
-    """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
 
     def check(self) -> None:
-        if self.most is not None and self.most < 1:
-            raise BadInput(f"--most is {self.most}; give 1 or more")
+        check_options(self, most="[1, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +102,10 @@ class RetrievalOptions:
     """Captions of an image, at most; published numbers are of 5."""
     most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """The first so many images only."""
-    device: str = "auto"
-    """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
 
     def check(self) -> None:
-        if self.captions < 1 or (self.most is not None and self.most < 1):
-            raise BadInput(f"--captions is {self.captions} and --most {self.most}; give 1 or more")
+        check_options(self, captions="[1, inf)", most="[1, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)

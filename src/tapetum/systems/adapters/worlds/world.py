@@ -5,7 +5,6 @@ is the goal (by colour) and where it is. `shift` changes only the image's appear
 are rotated, the table is striped, and the image is noisy.
 """
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, did_you_mean
 from tapetum.metrics.statistics import wilson_interval
 
 
@@ -166,8 +165,7 @@ def make_world(task: str, camera: str | None = None, pixels: int = 64, **options
 
     plain = task.removesuffix("-v3")
     if plain not in TASKS and plain not in metaworld.tasks():
-        near = difflib.get_close_matches(plain, [*TASKS, *metaworld.tasks()], n=1)
-        advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(TASKS)} and others of Meta-World"
+        advice = did_you_mean(plain, [*TASKS, *metaworld.tasks()], f"there are {', '.join(TASKS)} and others of Meta-World")
         raise BadInput(f"there is no task {task!r}; {advice}")
     return metaworld.MetaWorld(plain, camera, pixels, **options)
 

@@ -15,13 +15,12 @@ table 13 and section 4 (means of five runs, often on validation splits, "val"), 
 order. PaliGemma 2 compares its VizWiz score on val with the first model's on a server, which on val has the same 76.4.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, did_you_mean
 from tapetum.systems.paligemma.recipes import TRANSFER, PaliGemmaTransfer
 from tapetum.systems.paligemma.transfer.form import FrameSampling, Recipe, Transfer, at, tried
 
@@ -282,10 +281,7 @@ def task_named(name: str) -> Transfer:
     'anls'
     """
     if name not in TASKS:
-        near = difflib.get_close_matches(name, TASKS, n=1)
-        raise BadInput(
-            f"there is no task {name!r}; " + (f"did you mean {near[0]}?" if near else f"it is one of {', '.join(TASKS)}")
-        )
+        raise BadInput(f"there is no task {name!r}; {did_you_mean(name, TASKS)}")
     return TASKS[name]
 
 

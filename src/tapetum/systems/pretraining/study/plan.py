@@ -15,14 +15,13 @@ Methods and encoders of your own are named as elsewhere, FILE.py:CLASS: methods 
 [methods."my_method.py:Rotation"] with own = ["turns=2"]; encoder = "my_net.py:MyNet".
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, did_you_mean
 from tapetum.core.identity import source_label
 from tapetum.core.plugins import is_reference, record_of_class, reference_label
 from tapetum.core.reading import MOST_SETTINGS, parse_toml, read_text
@@ -330,6 +329,4 @@ def _replaced(config: Any, changes: Mapping[str, Any], place: str) -> Any:
 
 def _refuse_unknown(key: str, names: Any, place: str) -> None:
     if key not in names:
-        near = difflib.get_close_matches(key, names, n=1)
-        advice = f"did you mean {near[0]}?" if near else f"it is one of {', '.join(sorted(names))}"
-        raise BadInput(f"the plan has {key!r}{f' in {place}' if place else ''}; {advice}")
+        raise BadInput(f"the plan has {key!r}{f' in {place}' if place else ''}; {did_you_mean(key, sorted(names))}")
