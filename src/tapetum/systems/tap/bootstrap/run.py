@@ -19,6 +19,7 @@ import torch
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
+from tapetum.core.finished import write_finished
 from tapetum.core.reading import parse_json, read_json, read_text
 from tapetum.data.textures import open_textures
 from tapetum.hub.registry import TRACKER_FILE
@@ -32,7 +33,6 @@ from tapetum.systems.tap.bootstrap.task import (
     read_best,
     remove_scenes,
     run_identity,
-    write_json,
     write_stills,
 )
 from tapetum.tracks.training.self_training import TrackerFamily
@@ -104,7 +104,7 @@ def bootstrap(
             if not (out / "before.json").exists():
                 say(f"scoring {run.model} on {run.checks} clips made of frames that are left out")
                 with torch.no_grad():
-                    write_json(out / "before.json", task.evaluate(task.model().eval().to(processes.device), 0))
+                    write_finished(out / "before.json", task.evaluate(task.model().eval().to(processes.device), 0))
         processes.barrier(PREPARING)
         result = fit(task, config, out / "run", began=launch.began)
         if result.state == "stopped":
@@ -146,5 +146,5 @@ def _finish(task: FootageTask, out: Path, device: torch.device) -> Outcome:
     cycles = [cycle_summary(tracker, footage, holdout) for tracker in trackers]
     remove_scenes(out)
     outcome = Outcome(out / TRACKER_FILE, before, best["scores"], last, best["step"], *cycles)
-    write_json(out / "outcome.json", {k: v for k, v in asdict(outcome).items() if k != "file"})
+    write_finished(out / "outcome.json", {k: v for k, v in asdict(outcome).items() if k != "file"})
     return outcome

@@ -39,7 +39,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file, write_text
+from tapetum.core.files import whole_file
+from tapetum.core.finished import write_finished
 from tapetum.core.identity import source_label
 from tapetum.core.provenance import check
 from tapetum.core.reading import read_bytes, read_json
@@ -199,7 +200,7 @@ class FootageTask(BootstrapTask):
         best = read_best(self.out)
         if step == 0 or best is None or scores[DECIDING_SCORE] > best["scores"][DECIDING_SCORE]:
             self.family.save(model, self.out / "best.safetensors")
-            write_json(self.out / "best.json", {"step": step, "scores": scores})
+            write_finished(self.out / "best.json", {"step": step, "scores": scores})
         return scores
 
     def describe(self) -> Mapping[str, Any]:
@@ -261,7 +262,7 @@ def claim_run(out: Path, part: str, content: Mapping[str, Any], saved: Path) -> 
         check(out / name)
         (out / name).unlink(missing_ok=True)
     remove_scenes(out)
-    write_json(file, {**known, part: content})
+    write_finished(file, {**known, part: content})
 
 
 def remove_scenes(out: Path) -> None:
@@ -298,8 +299,3 @@ def write_stills(footage: FootageDataset, out: Path) -> None:
             Image.fromarray(footage[number][at]).save(image, "JPEG", quality=92)
             with whole_file(file, own=True) as temporary:
                 temporary.write_bytes(image.getvalue())  # PIL itself does not tell of a full disk
-
-
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    with whole_file(file) as temporary:
-        write_text(temporary, json.dumps(content, indent=1))
