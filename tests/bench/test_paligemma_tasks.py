@@ -19,13 +19,14 @@ from tapetum.app.score.evaluate.paligemma import PaliGemmaEvalOptions
 from tapetum.app.verb import Listener
 from tapetum.bench import BENCHMARKS, paligemma_tasks
 from tapetum.bench.own import make_benchmark
-from tapetum.bench.paligemma_tasks import Answers, make_answers, read_answers, score_answers
+from tapetum.bench.paligemma_tasks import Answers, make_answers, read_answers
 from tapetum.core.errors import BadInput
 from tapetum.systems.paligemma.answers import Answerer
 from tapetum.systems.paligemma.locations import suffix
 from tapetum.systems.paligemma.masks.codec import MaskCodec
 from tapetum.systems.paligemma.masks.config import SMALL
 from tapetum.systems.paligemma.transfer.data import TransferExample
+from tapetum.systems.paligemma.transfer.scores import score
 from tapetum.systems.paligemma.transfer.tasks import TASKS
 from tapetum.types import Boxes
 
@@ -62,7 +63,7 @@ def test_a_model_that_knows_nothing(name: str, answerer: Answerer, tmp_path: Pat
     unpack = answerer.codec.unpack if task.metric == "referred" else None
     if task.metric == "pairs":
         examples = examples[:2]
-    first, *_ = score_answers(task, examples, answers, unpack)
+    first, *_ = score(task, examples, answers.texts, chances=answers.chances, unpack=unpack)
     assert 0 <= first.value < 1
 
 
@@ -92,7 +93,7 @@ def test_a_benchmark_scores_answers_as_the_task_does(
     assert len(items) == len(examples) or task.metric in ("cider", "pairs", "detection")
     total = benchmark.summary([benchmark.score(answerer, each) for each in items.values()])
     unpack = answerer.codec.unpack if task.metric == "referred" else None
-    expected = score_answers(task, examples, answers, unpack)[0].value
+    expected = score(task, examples, answers.texts, chances=answers.chances, unpack=unpack)[0].value
     assert expected > 0 or task.metric == "cider"  # of words that all captions share, the weight is 0
     assert next(iter(total.values())) == pytest.approx(expected)
     benchmark.limit = 1
@@ -110,12 +111,12 @@ def test_what_was_answered_is_not_asked_again(answerer: Answerer, tmp_path: Path
     assert heard == [(1, 2), (2, 2)]
     again = read_answers(file, examples)
     assert again.texts == found.texts
-    assert score_answers(task, examples, again)[0].value == 0.5
+    assert score(task, examples, again.texts)[0].value == 0.5
     said: list[str] = []
     make_answers(answerer, task, examples[:1], save=file, longest=4, note=said.append)
     assert said == [f"{file}: 2 results that were kept there differ in longest; they are computed again"]
     with pytest.raises(BadInput, match="1 of 2 examples have no answer"):  # of the last settings there is one answer, not two
-        score_answers(task, examples, read_answers(file, examples))
+        score(task, examples, read_answers(file, examples).texts)
     assert make_answers(answerer, task, examples, save=file, longest=3).texts == found.texts
 
 

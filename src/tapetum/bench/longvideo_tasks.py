@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import first_of, one_of, read_json
+from tapetum.data.entries import first_of, one_of
 from tapetum.data.long_video import LETTERS, read_longvideobench, read_lvbench, read_video_mme
 from tapetum.data.questions import Question
 from tapetum.data.video_language import (
@@ -50,6 +50,7 @@ from tapetum.data.video_language import (
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.streaming import StreamingModel, embed_answers, similarity_scores
 from tapetum.systems.perception_test.annotations import read_annotations
+from tapetum.systems.perception_test.public_files import CUTS
 
 Prompts = Callable[[str, Sequence[str]], list[tuple[str, str]]]
 
@@ -143,12 +144,9 @@ def read_perception(folder: str | Path, split: str = "valid") -> list[Question]:
     folder = Path(folder)
     one_of(split, ("train", "valid"))
     file = first_of(folder, (f"mc_question_{split}.json", f"all_{split}.json"))
-    cuts = folder / f"cut_frame_mapping_{split}.json"
-    ends = read_json(cuts) if cuts.is_file() else {}
+    cuts = folder / CUTS[split]
     questions = []
-    for name, video in read_annotations(file).items():
-        end = ends.get(name) if isinstance(ends, dict) else None
-        until = str(end / video.metadata.frame_rate) if isinstance(end, int) and end > 0 else ""
+    for name, video in read_annotations(file, cuts if cuts.is_file() else None).items():
         for each in video.questions:
             questions.append(
                 Question(
@@ -158,7 +156,7 @@ def read_perception(folder: str | Path, split: str = "valid") -> list[Question]:
                     options=each.options,
                     right=each.answer,
                     kind=f"{each.area}/{each.reasoning}",
-                    context=until,
+                    context="" if each.cut is None else str(each.cut / video.metadata.frame_rate),
                 )
             )
     if not questions:

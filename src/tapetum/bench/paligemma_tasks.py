@@ -26,11 +26,10 @@ from tapetum.core.finished import Rows
 from tapetum.core.reading import parse_json
 from tapetum.data.entries import JsonEntry, text_of
 from tapetum.systems.paligemma.answers import Answerer, Reply
-from tapetum.systems.paligemma.locations import Unpack
 from tapetum.systems.paligemma.transfer.data import Id, TransferExample, read_examples, split_names, there
 from tapetum.systems.paligemma.transfer.form import Metric, Transfer
 from tapetum.systems.paligemma.transfer.samples import PLACED, answer_examples, chances_of, spaced_subset
-from tapetum.systems.paligemma.transfer.scores import ScoreRow, score
+from tapetum.systems.paligemma.transfer.scores import score
 from tapetum.systems.paligemma.transfer.tasks import RESULTS, task_named
 
 Progress = Callable[[int, int], None]
@@ -70,7 +69,8 @@ class TransferBenchmark(Benchmark):
     def score(self, model: Answerer, item: Sequence[TransferExample]) -> Mapping[str, float]:
         """Score the answers: one alone under its split and kind."""
         unpack = model.codec.unpack if self.task.metric == "referred" else None
-        first = score_answers(self.task, item, make_answers(model, self.task, item), unpack)[0]
+        answers = make_answers(model, self.task, item)
+        first = score(self.task, item, answers.texts, chances=answers.chances, unpack=unpack)[0]
         group = "all" if len(item) > 1 else f"{item[0].id[0]} {item[0].kind if self.task.mean_of_kinds else ''}".rstrip()
         return {f"{first.name}: {group}": first.value}
 
@@ -156,13 +156,6 @@ def read_answers(path: str | Path, examples: Sequence[TransferExample]) -> Answe
     return Answers(texts=texts, chances=chances)
 
 
-def score_answers(
-    task: Transfer, examples: Sequence[TransferExample], answers: Answers, unpack: Unpack | None = None
-) -> list[ScoreRow]:
-    """Score answers to examples; the first row is the number papers report. Raises BadInput as `transfer.scores.score`."""
-    return score(task, examples, answers.texts, chances=answers.chances, unpack=unpack)
-
-
 def scorable(task: Transfer, examples: Sequence[TransferExample]) -> bool:
     """Check whether the task can be scored here and all right answers are public."""
     return task.metric != "none" and all(e.references or e.referred or e.things for e in examples)
@@ -211,7 +204,7 @@ def task_scores(options: Any, listener: Listener) -> dict[str, Any]:
     task = task_named(options.task)
     if options.noise_boxes and task.metric != "detection":
         raise BadInput(f"--noise-boxes is for the detection of all things, and {task.name} is another task; leave it out")
-    every = read_examples(task, options.data, split_names(task, options.splits, task.scored))
+    every = read_examples(task, options.data, split_names(options.splits, task.scored))
     kept = there(every)
     if not kept:
         raise BadInput(f"none of the {len(every)} videos of {task.title} are in {options.data}; put them there")
@@ -258,7 +251,8 @@ def task_scores(options: Any, listener: Listener) -> dict[str, Any]:
             note=listener.note,
         )
         unpack = answerer.codec.unpack if task.metric == "referred" else None
-    rows = score_answers(task, examples, answers, unpack) if options.predictions or scorable(task, examples) else []
+    known = options.predictions or scorable(task, examples)
+    rows = score(task, examples, answers.texts, chances=answers.chances, unpack=unpack) if known else []
     if not rows:
         listener.note(
             "the right answers are not here, so nothing is scored; the answers are in --save" if options.save else task.remark

@@ -283,16 +283,9 @@ def test_demonstrations_of_other_actions_are_refused(place: Path, tmp_path: Path
 @pytest.mark.parametrize(("resize", "crop_offset"), [("crop", "nearest"), ("squash", "nearest"), ("crop", "down")])
 def test_masks_are_cut_as_their_images(resize, crop_offset) -> None:
     """An image whose red is its row and whose green is its column, and masks of the same numbers, go the same way."""
-    how = Preprocessing(
-        size=(16, 11),  # 19 columns to spare
-        resize=resize,
-        crop_fraction=0.8,
-        crop_offset=crop_offset,
-        interpolation="bilinear",
-        antialias=False,
-        mean=(0, 0, 0),
-        std=(1, 1, 1),
-    )
+    rim = {"crop_fraction": 0.8, "crop_offset": crop_offset}  # 19 columns to spare
+    plain = {"interpolation": "bilinear", "antialias": False, "mean": (0, 0, 0), "std": (1, 1, 1)}
+    how = Preprocessing(size=(16, 11), resize=resize, **rim, **plain)
     rows, columns = np.mgrid[:40, :60]
     image = np.stack((rows, columns, rows), -1).astype(np.uint8)
     red, green, _ = prepare(image[None], how)[0]

@@ -71,7 +71,6 @@ def test_parts_are_encoded_by_themselves(tokens: Tokens):
     assert len(tokens.newline) == 1
     assert ids[1:-1] == tokens.encode("caption en") != tokens.encode(" caption en")
     assert tokens.encode_suffix("a ball") == [*tokens.encode("a ball"), EOS]
-    assert tokens.encode_suffix("a ball", end=False) == tokens.encode("a ball")
     assert tokens.encode_prefix("") == [BOS, *tokens.newline]
     digits = [tokens.piece(number) for number in tokens.encode("x345")]
     assert digits[-3:] == ["3", "4", "5"]

@@ -1,7 +1,7 @@
 """`tapetum.adapt`: trains adapters on a frozen encoder, and verifies that the original network is unchanged bit for bit."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -140,7 +140,7 @@ class Adaptation(Result):
             "weights": str(self.finished.weights),
             "scores": dict(self.finished.scores),
             "parameters": dict(self.finished.parameters),
-            "proof": self.finished.proof and self.finished.proof.as_json(),
+            "proof": self.finished.proof and asdict(self.finished.proof),
         }
 
     def as_text(self) -> str:

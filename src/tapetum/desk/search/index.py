@@ -160,17 +160,6 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
         )
 
 
-@dataclass(frozen=True)
-class _Looked:
-    """Pieces and vectors of a file, or the problem."""
-
-    path: str
-    fingerprint: str
-    pieces: "Sequence[IndexedPiece]"
-    vectors: "np.ndarray | None"
-    problem: str = ""
-
-
 class _Changes:
     """The differences between an index and the present files, and the updates that resolve them."""
 
@@ -218,15 +207,17 @@ class _Changes:
         self.listener.progress("indexing", done, total)
         work = BatchedWork(read=_read, compute=_compute, finish=_finish, size=_TOGETHER, key=_modalities, ahead=2 * _TOGETHER)
         engine, workers, gpus = options.engine, options.workers, gpus_for(options.device)
-        for _, each in run_jobs(work, items, make, engine=engine, workers=workers, gpus=gpus, failure=_failed):
-            paths = alike[each.fingerprint]
-            if each.vectors is None:
-                self.listener.note(each.problem)
+        for number, result in run_jobs(work, items, make, engine=engine, workers=workers, gpus=gpus, failure=_failed):
+            mark = items[number][1]
+            paths = alike[mark]
+            if isinstance(result, str):
+                self.listener.note(result)
                 self.failed += paths
                 self._damaged += paths
             else:
+                pieces, vectors = result
                 for path in paths:
-                    yield IndexedFile(path, each.fingerprint, each.pieces, each.vectors, self._states.get(path))
+                    yield IndexedFile(path, mark, pieces, vectors, self._states.get(path))
                 self.looked_at += 1
                 self.copied += len(paths) - 1
             done += len(paths)
@@ -285,16 +276,19 @@ def _compute(parts: "Sequence[MediaPart]", model: MediaModel) -> "Sequence[tuple
     return model.index_parts(parts)
 
 
-def _finish(item: tuple[str, str], outputs: "list[tuple[IndexedPiece, np.ndarray]]", model: MediaModel) -> _Looked:
+def _finish(
+    item: tuple[str, str], outputs: "list[tuple[IndexedPiece, np.ndarray]]", model: MediaModel
+) -> "tuple[list[IndexedPiece], np.ndarray]":
     import numpy as np
 
-    return _Looked(*item, [piece for piece, _ in outputs], np.stack([vector for _, vector in outputs]))
+    return [piece for piece, _ in outputs], np.stack([vector for _, vector in outputs])
 
 
-def _failed(item: tuple[str, str], error: Exception) -> _Looked:
+def _failed(item: tuple[str, str], error: Exception) -> str:
+    """What is wrong with a file that cannot be read."""
     if not isinstance(error, BadInput):
         raise error
-    return _Looked(*item, (), None, str(error))
+    return str(error)
 
 
 def _modalities(part: "MediaPart") -> frozenset[str]:

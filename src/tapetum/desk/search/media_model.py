@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from tapetum.desk.search.vector_index import IndexedPiece
     from tapetum.encoders.embed import EmbeddedPiece
 
-    MediaPart = tuple[
-        EmbeddedPiece, bytes | None
-    ]  # an image or a second of a film, prepared for the network, and its thumbnail
+    MediaPart = tuple[EmbeddedPiece, bytes | None]
+    """An image or a second of a film, prepared for the network, and its thumbnail."""
 
 _SIDE = 128
 """Longer side of a thumbnail, in pixels."""

@@ -182,14 +182,11 @@ class VectorIndex:
                     row += len(rows)
         except (OSError, sqlite3.Error) as error:
             raise BadInput(f"cannot write the index {self.folder}: {error}; what was there before is intact") from error
-        self._live, self._mapped = None, None
 
     def remove(self, paths: Iterable[str]) -> int:
         """Remove files; returns how many existed."""
         with self._transaction():
-            gone = sum(self._database.execute("delete from files where path = ?", (path,)).rowcount for path in paths)
-        self._live, self._mapped = None, None
-        return gone
+            return sum(self._database.execute("delete from files where path = ?", (path,)).rowcount for path in paths)
 
     def compact(self) -> None:
         """Rewrite the vectors without the rows of removed files; if killed, the index stays unchanged."""
@@ -203,7 +200,6 @@ class VectorIndex:
         with self._transaction():  # new rows never lie above the old ones, and go up with them, so that none is met twice
             self._database.executemany("update pieces set row = ? where row = ?", enumerate(rows.tolist()))
             self._database.execute("insert or replace into about values ('vectors', ?)", (after.name,))
-        self._live, self._mapped = None, None
         before.unlink()
 
     def pieces(self, rows: Iterable[int]) -> list[IndexedPiece]:
@@ -293,6 +289,7 @@ class VectorIndex:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        """Changes that are written together; what was cached before is dropped."""
         self._database.execute("begin immediate")
         try:
             yield
@@ -300,6 +297,7 @@ class VectorIndex:
             self._database.execute("rollback")
             raise
         self._database.execute("commit")
+        self._live, self._mapped = None, None
 
 
 def _piece(entry: tuple[Any, ...] | None) -> IndexedPiece:

@@ -227,9 +227,6 @@ class Proof:
     outputs: int
     """Tensors that the trunk gave with adapters off, each equal to what the trunk itself gives, bit for bit."""
 
-    def as_json(self) -> dict[str, Any]:
-        return {"before": self.before, "now": self.now, "tensors": self.tensors, "outputs": self.outputs}
-
 
 def prove(trunk: nn.Module, frozen: nn.Module, before: str, inputs: tuple[Any, ...], off: Any) -> Proof:
     """Compare a trunk with its hash `before`, with a frozen copy of it, and the outputs of both for `inputs`.

@@ -198,9 +198,9 @@ class Tokens:
         """Encode BOS, the text and a newline."""
         return [BOS, *self.encode(text), *self.newline]
 
-    def encode_suffix(self, text: str, end: bool = True) -> list[int]:
-        """Encode the text and EOS; without `end`, the beginning of an answer to continue."""
-        return self.encode(text) + [EOS] * end
+    def encode_suffix(self, text: str) -> list[int]:
+        """Encode the text and EOS."""
+        return [*self.encode(text), EOS]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Decode ids up to the first EOS. Tokens without text and ids of padding rows are left out."""

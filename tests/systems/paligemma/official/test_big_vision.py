@@ -153,7 +153,7 @@ def test_steps_of_the_optimiser(pair: tuple[PaliGemma, dict]) -> None:
 WAYS: dict[str, dict[str, Any]] = {
     "greedy": {},
     "greedy bfloat16": {"cache_dtype": torch.bfloat16},
-    "greedy begun": {"forced": [TOKENS.encode_suffix(text, end=False) for text in maker.BEGUN]},
+    "greedy begun": {"forced": [TOKENS.encode(text) for text in maker.BEGUN]},
     "greedy forbidden": {"forbidden": maker.FORBIDDEN},
     "beam 2": {"sampling": SamplingConfig(beams=2)},
     "beam 3": {"sampling": SamplingConfig(beams=3)},

@@ -78,7 +78,7 @@ def test_expressions(tmp_path: Path) -> None:
         suffix_of(task, first, RNG)
     with pytest.raises(BadInput, match="no split 'val'"):
         read_examples(task, tmp_path, ["val"])
-    assert split_names(task, "train+refcoco+/val", ()) == ["train", "refcoco+/val"]
+    assert split_names("train+refcoco+/val", ()) == ["train", "refcoco+/val"]
 
 
 def test_detection_comes_in_random_order(tmp_path: Path) -> None:

@@ -81,11 +81,10 @@ def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | No
     return examples
 
 
-def split_names(task: Transfer, splits: str, default: Sequence[str]) -> Sequence[str]:
+def split_names(splits: str, default: Sequence[str]) -> Sequence[str]:
     """Split a text such as "train+val" into names of splits. Names in `refcoco+` contain a plus themselves: refcoco+/val.
 
-    >>> from tapetum.systems.paligemma.transfer.tasks import TASKS
-    >>> split_names(TASKS["refcoco"], "refcoco/val+refcoco+/testA", ())
+    >>> split_names("refcoco/val+refcoco+/testA", ())
     ['refcoco/val', 'refcoco+/testA']
     """
     return [part.replace("\0", "+/") for part in splits.replace("+/", "\0").split("+")] if splits else default

@@ -226,7 +226,7 @@ def task_samples(run: PaliGemmaTransfer, config: PaliGemmaConfig, *, masks: bool
     Raises BadInput for missing files and splits.
     """
     task = task_named(run.task)
-    examples = there(read_examples(task, run.data, split_names(task, run.splits, task.train)))
+    examples = there(read_examples(task, run.data, split_names(run.splits, task.train)))
     codec = mask_codec.load(codec_of(run, config)) if masks and task.metric == "referred" else None
     return TaskSamples(task, examples, config.image_size, codec)
 

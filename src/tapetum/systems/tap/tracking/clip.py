@@ -155,7 +155,8 @@ class VideoTracking:
                 self.kept[self._key] = reel
             points = self._shared(points)
         assert points is not None
-        return self._in_windows(reel, points, self.clicks, self.numbers, parts, cues)
+        chunk, again = self.query_chunk, self.second_pass
+        return track_in_windows(self.model, reel, points, self.clicks, self.windows, self.numbers, chunk, again, parts, cues)
 
     @property
     def _key(self) -> Any:
@@ -177,19 +178,8 @@ class VideoTracking:
         if self.numbers is not None:
             points, first = share_features(points, self.numbers), first_of_each(self.numbers)
         nowhere = torch.full((len(first), 3), -1.0)
-        return self._in_windows(self._reel(), points.select(first.to(self._device)), nowhere, None)
-
-    def _in_windows(
-        self,
-        reel: Reel,
-        points: QueryFeatures,
-        queries: Float[Tensor, "k 3"],
-        numbers: Int[Tensor, " k"] | None,
-        parts: Parts | None = None,
-        cues: TrackCues | None = None,
-    ) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
-        chunk, again = self.query_chunk, self.second_pass
-        return track_in_windows(self.model, reel, points, queries, self.windows, numbers, chunk, again, parts, cues)
+        points, chunk, again = points.select(first.to(self._device)), self.query_chunk, self.second_pass
+        return track_in_windows(self.model, self._reel(), points, nowhere, self.windows, None, chunk, again)
 
     def _tracks_from_reference(self, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> Tracks:
         matched, best, row = confidence, confidence.argmax(1), torch.arange(len(xy))

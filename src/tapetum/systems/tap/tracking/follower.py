@@ -151,13 +151,8 @@ class OnlineTracker:
         self._check_weights(stream)
         frame = check_frame(frame, stream.size)
         if not len(stream):
-            return stream, FrameTracks(
-                np.zeros((0, 2), np.float32),
-                np.zeros(0, bool),
-                np.zeros(0, np.float32),
-                np.zeros(0, np.int64),
-                np.zeros((0, 2, 2), np.float32),
-            )
+            xy, none, spread = (np.zeros(shape, np.float32) for shape in ((0, 2), 0, (0, 2, 2)))
+            return stream, FrameTracks(xy, none > 0.5, none, np.zeros(0, np.int64), spread)
         features = self._features(frame[None], stream.resolutions)
         known = None if stream.query_xy is None else stream.query_xy[:, :, None]
         predicts = self.live_error_model is not None and stream.cues is not None
