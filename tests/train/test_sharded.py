@@ -244,7 +244,7 @@ def test_one_process_also_writes_beside_its_training(tmp_path: Path, monkeypatch
     for name in ("model", "ema"):
         files = [result.weights / f"{name}.safetensors" for result in (whole, cut)]
         assert files[0].read_bytes() == files[1].read_bytes()
-    names = [folder.name for folder in checkpoint.checkpoints(tmp_path / "run" / "checkpoints")]
+    names = [folder.name for folder in checkpoint.CheckpointStore(tmp_path / "run" / "checkpoints").checkpoints()]
     assert names == ["step_00000005", "step_00000006"]
     assert sorted(file.name for file in Path(cut.checkpoint).iterdir()) == [
         "manifest.json",
@@ -301,7 +301,7 @@ def test_a_missing_or_damaged_part_leads_to_the_checkpoint_before(tmp_path: Path
     )
     assert said[1] == "goes on after step 4 of 6, from step_00000004"
     assert torch.equal(again.model.first.weight, done.model.first.weight)
-    for folder in checkpoint.checkpoints(tmp_path / "checkpoints"):
+    for folder in checkpoint.CheckpointStore(tmp_path / "checkpoints").checkpoints():
         assert isinstance(folder, Path)
         part = folder / "part-00000.safetensors"
         part.write_bytes(part.read_bytes()[:-1] + b"x")

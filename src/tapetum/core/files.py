@@ -8,12 +8,10 @@ A page is a template with placeholders, filled in one pass, so that inserted tex
 import base64
 import errno
 import hashlib
-import html
 import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.resources import files
@@ -94,12 +92,9 @@ def write_folder(path: Path, files: dict[str, bytes]) -> None:
     if path.exists():
         raise BadInput(f"{path} is there already; give a folder that is not there yet")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as beside:
-            (whole := Path(beside) / "whole").mkdir()
+        with whole_folder(path) as folder:
             for name, content in files.items():
-                (whole / name).write_bytes(content)
-            shutil.move(whole, path)
+                (folder / name).write_bytes(content)
     except OSError as error:
         raise cannot_write(path, error) from error
 
@@ -262,8 +257,3 @@ def embedded_json(value: Any) -> str:
     """Write JSON that is safe inside a script element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def escaped(text: object) -> str:
-    """Write text that is safe inside an element or an attribute."""
-    return html.escape(str(text), quote=True)

@@ -231,18 +231,14 @@ def from_csv(data: bytes, dtypes: Mapping[str, type]) -> "dict[str, np.ndarray]"
 
     rows = CsvRows(data.decode("utf-8-sig"))
     header = next(rows, [])
-    body, lines = [], []
-    for row in rows:
-        if row:
-            body.append(row)
-            lines.append(rows.line_num)
-    if any(len(row) != len(header) for row in body):
+    body = [(row, rows.line_num) for row in rows if row]
+    if any(len(row) != len(header) for row, _ in body):
         raise ValueError("a row has another number of columns than the header")
     columns = {}
     for index, name in enumerate(header):
         dtype = dtypes.get(name, np.float32)
-        texts = [unguarded(row[index]) if dtype is np.str_ else row[index] for row in body]
-        columns[name] = _numbers(texts, dtype, lines, name) if texts else np.zeros(0, dtype)
+        texts = [unguarded(row[index]) if dtype is np.str_ else row[index] for row, _ in body]
+        columns[name] = _numbers(texts, dtype, [line for _, line in body], name) if texts else np.zeros(0, dtype)
     return columns
 
 

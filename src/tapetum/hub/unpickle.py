@@ -89,7 +89,21 @@ def load_npy(path: str | os.PathLike[str]) -> Any:
         BadInput: as `load_pickle`.
     """
     with _opened(Path(path)) as file, _named(path):
-        return _load_npy(file)
+        try:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, fortran, dtype = read(file)
+        except (*_FAILURES, SyntaxError, tokenize.TokenError) as error:
+            raise BadInput(f"not an npy file ({error_line(error)})") from error
+        if dtype.hasobject:
+            content = _load(file)
+            alone = isinstance(content, np.ndarray) and content.dtype == object and content.ndim == 0
+            return content.item() if alone else content
+        size, start = math.prod(shape) * dtype.itemsize, file.tell()
+        if file.seek(0, io.SEEK_END) - start < size:
+            raise BadInput(f"the npy file ends before the {size} bytes of its array of shape {shape}")
+        file.seek(start)
+        return np.frombuffer(file.read(size), dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def loads(data: bytes) -> Any:
@@ -131,25 +145,7 @@ def _refused() -> Iterator[None]:
     try:
         yield
     except _FAILURES as error:
-        raise BadInput(f"not a whole pickle of arrays and plain containers ({_line(error)})") from error
-
-
-def _load_npy(file: io.BufferedIOBase) -> Any:
-    try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file)
-    except (*_FAILURES, SyntaxError, tokenize.TokenError) as error:
-        raise BadInput(f"not an npy file ({_line(error)})") from error
-    if dtype.hasobject:
-        content = _load(file)
-        alone = isinstance(content, np.ndarray) and content.dtype == object and content.ndim == 0
-        return content.item() if alone else content
-    size, start = math.prod(shape) * dtype.itemsize, file.tell()
-    if file.seek(0, io.SEEK_END) - start < size:
-        raise BadInput(f"the npy file ends before the {size} bytes of its array of shape {shape}")
-    file.seek(start)
-    return np.frombuffer(file.read(size), dtype).reshape(shape, order="F" if fortran else "C")
+        raise BadInput(f"not a whole pickle of arrays and plain containers ({error_line(error)})") from error
 
 
 def _load(file: io.BufferedIOBase) -> Any:
@@ -157,7 +153,7 @@ def _load(file: io.BufferedIOBase) -> Any:
         return _Plain().of(_Unpickler(file).load())
 
 
-def _line(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
@@ -289,15 +285,9 @@ _ADMITTED: dict[str, Any] = {
     "collections.OrderedDict": OrderedDict,
     "_codecs.encode": _Recorder(_bytes(bytes)),
     **{
-        f"{builtins}.{kind.__name__}": _Recorder(call)
+        f"{builtins}.{kind.__name__}": _Recorder(_bytes(kind) if kind in (bytes, bytearray) else kind)
         for builtins in ("builtins", "__builtin__")
-        for kind, call in (
-            (set, set),
-            (frozenset, frozenset),
-            (complex, complex),
-            (bytes, _bytes(bytes)),
-            (bytearray, _bytes(bytearray)),
-        )
+        for kind in (set, frozenset, complex, bytes, bytearray)
     },
 }
 """Every name that a pickle may use, and what stands for it."""

@@ -11,6 +11,7 @@ import base64
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from tapetum.core.files import (
-    content_security_policy,
-    embedded_json,
-    escaped,
-    filled,
-    resource,
-    writable,
-    write_text,
-)
+from tapetum.core.files import content_security_policy, embedded_json, filled, resource, writable, write_text
 
 IMAGE_BYTES = 24_000_000
 """Maximum total size of a page's thumbnails; the least doubtful rows beyond it have none."""
@@ -77,15 +70,15 @@ def write_report(path: Path, report: ReportPage, progress: Callable[[int, int], 
 def report_html(report: ReportPage, progress: Callable[[int, int], None] = lambda done, count: None) -> str:
     """Build the page; `progress` is called with the number of rows whose images are done and the total."""
     package = __package__ or "tapetum.report"
-    style, script, title = resource(package, "page.css"), resource(package, "table.js"), escaped(writable(report.title))
+    style, script, title = resource(package, "page.css"), resource(package, "table.js"), escape(writable(report.title))
     parts = {
         "title": title,
-        "policy": escaped(content_security_policy(style, script)),
+        "policy": escape(content_security_policy(style, script)),
         "style": style,
         "script": script,
         "data": embedded_json({"table": _table(report, progress)}),
-        "lines": "\n".join(f"<p>{escaped(writable(line))}</p>" for line in report.lines),
-        "order": escaped(report.order),
+        "lines": "\n".join(f"<p>{escape(writable(line))}</p>" for line in report.lines),
+        "order": escape(report.order),
     }
     return filled(package, "page.html", parts)
 

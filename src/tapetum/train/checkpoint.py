@@ -195,11 +195,6 @@ class CheckpointStore:
         return None
 
 
-def checkpoints(parent: Path) -> list[Path]:
-    """List all checkpoints in a folder, oldest first, intact or damaged; incomplete ones do not count."""
-    return CheckpointStore(parent).checkpoints()
-
-
 def load(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Read tensors by file name, and the state, if all checksums match; BadInput says which file is damaged."""
     verify(folder)

@@ -122,11 +122,9 @@ class _Writer(StorageWriter):
             self._store.begin(self._step)
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
-        """Leave a process's own plan unchanged."""
         return plan
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
-        """Number the processes' plans."""
         return [dataclasses.replace(plan, storage_data=number) for number, plan in enumerate(plans)]
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> TorchFuture[list[Any]]:
@@ -154,7 +152,6 @@ class _Writer(StorageWriter):
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:
-        """Accept any location."""
         return True
 
 

@@ -23,14 +23,9 @@ from tapetum.video.decode import SAFE_OPTIONS
 
 
 def read_sound(
-    source: str | os.PathLike[str] | bytes,
-    sample_rate: int,
-    *,
-    start: float = 0.0,
-    seconds: float | None = None,
-    name: str | None = None,
+    source: str | os.PathLike[str] | bytes, sample_rate: int, *, seconds: float | None = None, name: str | None = None
 ) -> Float32[np.ndarray, " n"]:
-    """Read samples -1..1 at `sample_rate` per second, channels averaged, from `start` seconds on, for `seconds` or to the end.
+    """Read samples -1..1 at `sample_rate` per second, channels averaged, of the first `seconds` or of all.
 
     `source` is a file or its bytes, which errors then call `name`. Beyond the end there is no padding: fewer
     samples are returned, or none. Raises BadInput if it does not exist, cannot be decoded, or is a video without sound.
@@ -38,9 +33,9 @@ def read_sound(
     what = name or ("the recording" if isinstance(source, bytes) else str(source))
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise BadInput(f"there is no file {source}; give a recording or a video with sound")
-    if sample_rate < 1 or start < 0 or (seconds is not None and seconds <= 0):
-        raise BadInput(f"rate {sample_rate}, start {start}, seconds {seconds}: give rate and seconds above 0, start 0 or more")
-    stop = None if seconds is None else round((start + seconds) * sample_rate)
+    if sample_rate < 1 or (seconds is not None and seconds <= 0):
+        raise BadInput(f"rate {sample_rate}, seconds {seconds}: give rate and seconds above 0")
+    stop = None if seconds is None else round(seconds * sample_rate)
     parts, have = [], 0
     try:
         file = io.BytesIO(source) if isinstance(source, bytes) else os.path.abspath(source)
@@ -59,7 +54,7 @@ def read_sound(
     except (av.error.FFmpegError, ValueError) as error:
         raise BadInput(f"{what} cannot be decoded as sound ({' '.join(str(error).split())[:100]}); get it again") from error
     samples = np.concatenate(parts) if parts else np.zeros(0, np.float32)
-    return np.nan_to_num(samples[round(start * sample_rate) : stop].astype(np.float32, copy=False), posinf=0, neginf=0)
+    return np.nan_to_num(samples[:stop].astype(np.float32, copy=False), posinf=0, neginf=0)
 
 
 def has_sound(path: str | os.PathLike[str]) -> bool:

@@ -50,7 +50,7 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
     recipe = parse(["train", "hip", "--steps=5", f"--config={file}", "--bf16", "False", "--size", "32"])
     assert (recipe.recipe.steps, recipe.recipe.batch_size, recipe.recipe.bf16) == (5, 8, False)
     assert (recipe.recipe.layout, recipe.recipe.sizes.image, recipe.launch.out) == ("voc", (32, 32), Path("o"))
-    file.write_text("polish = true\ncycle = false\nshrink = false\n")
+    file.write_text("offload = false\npolish = true\ncycle = false\nshrink = false\n")
     settings = parse(["bootstrap", "v", "--out", "o", "--no-polish", "--cycle", "--config", str(file)]).recipe.settings
     assert (settings.polish, settings.cycle, settings.shrink) == (False, True, False)
 
@@ -60,6 +60,7 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
     [
         (b"stesp = 3", "'stesp' is no option of tap-nano; did you mean steps?"),
         (b"settings = 'x'", "'settings' is no option"),
+        (b"offload = true", "'offload' is no option"),
         (b"[steps]\na = 1", "steps is a dict"),
         (b"steps", "is no TOML"),
         (b"recipe = 'hip'", "holds settings of 'hip', and this is tap-nano"),

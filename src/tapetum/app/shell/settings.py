@@ -23,6 +23,8 @@ from tapetum.core.reading import MOST_SETTINGS, parse_toml, read_text
 
 NOT_WRITTEN = "out", "minutes", "json", "config", "plan", "dry"
 """Options that a run's own file leaves out, because they are of one call and not of the run."""
+_RETIRED = "offload", "gather-bf16", "reduce-bf16"
+"""Switches of earlier releases, which the files of nearly all of their runs turn off."""
 
 
 def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
@@ -45,6 +47,8 @@ def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
     added: list[str] = []
     for key, value in content.items():
         option = known.get(key.replace("_", "-"))
+        if key in _RETIRED and value is False:
+            continue
         if option is None:
             advice = did_you_mean(key, known, f"its options are {', '.join(o.names[0] for o in options_of(kind))}")
             raise BadInput(f"{file}: {key!r} is no option of {recipe}; {advice}")

@@ -22,7 +22,7 @@ from tapetum.systems.pretraining.sources import check_sizes, read_sources
 from tapetum.systems.pretraining.task import PretrainTask
 from tapetum.train import TrainConfig, fit
 from tapetum.train import launch as processes
-from tapetum.train.checkpoint import checkpoints
+from tapetum.train.checkpoint import CheckpointStore
 from tapetum.train.launch import checkpoint_parent
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.rehearsal import rehearse
@@ -162,7 +162,7 @@ def run_task(
         parts = [f"{name} {size:,}{share}" for name, size, share in zip(names, source.sizes, shares, strict=True)]
         say(f"{len(source):,} images{classes}{': ' if parts else ''}{', '.join(parts)}")
         alone = processes.world_size() == 1  # of several, the loop says what each holds, and after steps how long it takes
-        if alone and not checkpoints(checkpoint_parent(launch.out, config.checkpoint_folder)):
+        if alone and not CheckpointStore(checkpoint_parent(launch.out, config.checkpoint_folder)).checkpoints():
             for line in predict(task, config).lines():
                 say(line)
     result = fit(task, config, launch.out, began=launch.began)

@@ -25,7 +25,7 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
-from tapetum.hub.unpickle import loads
+from tapetum.hub.unpickle import error_line, loads
 
 Kind = Literal[
     "missing", "unreadable", "large", "pickled", "key", "dtype", "shape", "nan", "images", "intrinsics", "poses", "query-frame",
@@ -69,7 +69,7 @@ class Npz:
         except OSError as error:
             raise Damage("unreadable", f"cannot read {self.path}: {error.strerror or error}") from error
         except _FAILURES as error:
-            raise self.damage("unreadable", f"is cut off or no npz file ({_line(error)})") from error
+            raise self.damage("unreadable", f"is cut off or no npz file ({error_line(error)})") from error
         self.names = {name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy")}
 
     def __enter__(self) -> "Npz":
@@ -125,7 +125,7 @@ class Npz:
             with self._zip.open(f"{name}.npy") as file:
                 yield file
         except (*_FAILURES, OSError) as error:
-            raise self.damage("unreadable", f"is damaged at {name} ({_line(error)})") from error
+            raise self.damage("unreadable", f"is damaged at {name} ({error_line(error)})") from error
 
     def _header(self, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype, bool, int]:
         """Shape, dtype, Fortran order and number of bytes that follow; for numbers, exactly as many as the shape needs."""
@@ -146,10 +146,6 @@ class Npz:
         if len(data) != left:
             raise self.damage("unreadable", f"ends in the middle of {name}")
         return data, shape, dtype, fortran
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 KEY = "images_jpeg_bytes"

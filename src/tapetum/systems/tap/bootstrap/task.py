@@ -70,7 +70,7 @@ from tapetum.tracks.training.recipes import SceneRun
 from tapetum.tracks.training.self_training import FootageTargets, TrackerFamily
 from tapetum.tracks.training.tracker_task import score_clips
 from tapetum.train import StepContext, Task
-from tapetum.train.checkpoint import checkpoints
+from tapetum.train.checkpoint import CheckpointStore
 
 
 class BootstrapTask(Task):
@@ -246,7 +246,7 @@ def claim_run(out: Path, part: str, content: Mapping[str, Any], saved: Path) -> 
     before = known.get(part, {})
     if before == content:
         return
-    if checkpoints(saved):
+    if CheckpointStore(saved).checkpoints():
         if not before:
             raise BadInput(
                 f"{saved} has checkpoints, and no run.json in {out} says of which run they are; give the --out of that run, "
