@@ -446,7 +446,14 @@ def import_all() -> None:
     """Import what commands import, so that forks need not."""
     for verb in VERBS:
         shell.command(verb)
-    for name in ("encoders.references", "encoders.embed", "systems.adapters", "transfer.vector_index", "train.loop", "video"):
+    for name in (
+        "encoders.references",
+        "encoders.embed",
+        "systems.adapters",
+        "desk.search.vector_index",
+        "train.loop",
+        "video",
+    ):
         import_module(f"tapetum.{name}")
     for name in ("torch._dynamo", "torch._inductor.codecache", "pyarrow.parquet"):
         import_module(name)

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 import tapetum
 from bench.test_registry import davis, tapvid, votsp
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, MissingExtra
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -48,7 +49,7 @@ def test_a_fault_of_tapetum_is_no_benchmark_left_out(tmp_path: Path, run: Run, m
     assert "unforeseen ZeroDivisionError" in said
 
 
-def test_what_cannot_be_scored_is_said(tmp_path: Path, run: Run) -> None:
+def test_what_cannot_be_scored_is_said(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInput, match="no folder of a benchmark"):
         tapetum.evaluate_all(model="static", data=tmp_path, out=tmp_path / "out")
     davis(tmp_path / "davis")
@@ -56,6 +57,9 @@ def test_what_cannot_be_scored_is_said(tmp_path: Path, run: Run) -> None:
     assert code == 2
     assert "no benchmark could be scored" in said
     assert "davis is left out: " in said  # the reason is there too where stdout is thrown away
+    monkeypatch.setattr("tapetum.bench.davis.propagate", Mock(side_effect=MissingExtra("scipy", "scores", "a score")))
+    [left] = tapetum.evaluate_all(model="xy", data=tmp_path, out=tmp_path / "out3").standings
+    assert left.left_out.startswith("a score needs the package scipy")
     tapvid(tmp_path / "tapvid-davis")
     (tmp_path / "exiting_file.py").write_text("class Exits:\n    def track(self, *_, **__):\n        raise SystemExit(0)\n")
     reference = f"{tmp_path}/exiting_file.py:Exits"

@@ -7,7 +7,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from tapetum.core.finished import write_finished
+from tapetum.core.files import write_json
 from tapetum.core.jobs import run_jobs
 
 
@@ -31,7 +31,7 @@ def double(out: Path, number: int, tool: int) -> int:
     """Write the product with the tool into the number's file."""
     time.sleep(0.05)
     (out / f"{number}.began").open("a").write("began\n")
-    write_finished(out / f"{number}.json", {"stamp": {"tool": tool}, "result": number * tool})
+    write_json(out / f"{number}.json", {"stamp": {"tool": tool}, "result": number * tool})
     return number * tool
 
 

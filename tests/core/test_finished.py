@@ -6,12 +6,11 @@ import pytest
 
 from support.traced import memory_below
 from tapetum.core.errors import BadInput
+from tapetum.core.files import write_json
 from tapetum.core.finished import (
     ResultsOnDisk,
     continues_run,
     read_finished,
-    write_finished,
-    write_settings,
 )
 from tapetum.core.identity import Outdated
 
@@ -28,7 +27,7 @@ def test_results_on_disk_are_read_back_and_take_no_memory() -> None:
 def test_what_is_finished_is_read_back_for_the_same_stamp_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, outdated = tmp_path / "a.json", Outdated(print)
     assert read_finished(file, {"model": "a"}, outdated) is None
-    write_finished(file, {"of": {"model": "a"}, "rows": [1]})
+    write_json(file, {"of": {"model": "a"}, "rows": [1]})
     content = read_finished(file, {"model": "a"}, outdated, "of")
     assert content is not None
     assert content["rows"] == [1]
@@ -46,7 +45,7 @@ def test_what_is_finished_is_read_back_for_the_same_stamp_alone(tmp_path: Path, 
 def test_a_call_goes_on_with_its_own_run_alone(tmp_path: Path) -> None:
     file, settings = tmp_path / "settings.json", {"n": 3, "size": 64}
     assert not continues_run(file, settings, tmp_path, "0 scenes")
-    write_settings(file, settings)
+    write_json(file, settings)
     assert continues_run(file, settings, tmp_path, "2 scenes")
     with pytest.raises(BadInput, match=r"holds 2 scenes of a run with --n 3 that was not finished; give that again"):
         continues_run(file, {**settings, "n": 4}, tmp_path, "2 scenes")

@@ -7,6 +7,7 @@ from typing import get_type_hints
 
 import pytest
 
+import tapetum
 from support.commands import every_command
 from support.files import listed, make_image
 from support.users_files import refused
@@ -71,3 +72,42 @@ def test_results_of_training_are_no_data_next_time(run: Run, tmp_path: Path, lin
     said = refused(run, tmp_path, *(places.get(word, word) for word in line.split()))
     assert f"--out {data / 'run'} lies in {data}" in said
     assert listed(data) == ["cat"]
+
+
+_TRACKS = {"tracks.csv": 10**5, "tracks.npz": 10**5, "overlay.mp4": 10**6}
+_RUN = {
+    "checkpoints": 10**6,
+    "tensorboard": 10**5,
+    **dict.fromkeys((".lock", "ledger.json", "log.jsonl", "settings.toml"), 10**4),
+}
+LEFT = {
+    "track CLIP --grid 2": _TRACKS,
+    "track CLIP --grid 2 --online": _TRACKS,
+    "embed IMAGES --model ENCODER": {"": 10**4},
+    "adapt IMAGES --task classify --trunk ENCODER --steps 2 --batch-size 2": {"adapter.safetensors": 10**6, **_RUN},
+    "pretrain mae --data IMAGES --encoder vit-nano --size 32 --steps 2 --batch-size 2": {
+        **_RUN,
+        **dict.fromkeys(("encoder.safetensors", "checkpoints"), 12 * 10**6),
+        **dict.fromkeys(("README.md", "curves.svg"), 10**4),
+    },
+}
+"""Commands, and what they leave at --out: names and the most bytes of each, of folders all that is in them."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", LEFT)
+def test_nothing_is_left_that_nobody_expects(run: Run, tmp_path: Path, clip: Path, line: str) -> None:
+    for number in range(10):
+        make_image(tmp_path / "images" / "ab"[number % 2] / f"{number}.png", (9, 25 * number, 9), (40, 40))
+    tapetum.encoders.save(tapetum.encoders.build("vit-nano"), tmp_path / "encoder.safetensors")
+    places = {"CLIP": clip, "IMAGES": tmp_path / "images", "ENCODER": tmp_path / "encoder.safetensors"}
+    given = listed(tmp_path)
+    out = tmp_path / ("out.parquet" if line.startswith("embed") else "out")
+    code, _, said = run(*(places.get(word, word) for word in line.split()), "--out", out)
+    assert code == 0, said
+    assert listed(tmp_path) == sorted([*given, out.name])
+    left = {path.name if path != out else "": path for path in (out.iterdir() if out.is_dir() else [out])}
+    assert left.keys() == LEFT[line].keys()
+    for name, most in LEFT[line].items():
+        files = [left[name], *left[name].rglob("*")]
+        assert sum(each.stat().st_size for each in files if each.is_file()) <= most, name

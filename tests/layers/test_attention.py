@@ -78,15 +78,13 @@ def test_rotation_tells_distance_alone_and_keeps_lengths():
 
 def test_cross_attention_is_that_of_torch():
     torch.manual_seed(0)
-    ours, theirs = Attention(8, 2, context_width=6), torch.nn.MultiheadAttention(8, 2, kdim=6, vdim=6, batch_first=True)
+    ours, theirs = Attention(8, 2), torch.nn.MultiheadAttention(8, 2, batch_first=True)
     with torch.no_grad():
-        for part, weight in zip(
-            ("query", "key", "value"), (theirs.q_proj_weight, theirs.k_proj_weight, theirs.v_proj_weight), strict=True
-        ):
+        for part, weight in zip(("query", "key", "value"), theirs.in_proj_weight.chunk(3), strict=True):
             ours.get_submodule(part).weight.copy_(weight)
         theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key.bias, ours.value.bias]))
         theirs.out_proj.load_state_dict(ours.out.state_dict())
-    x, y = torch.randn(2, 3, 8), torch.randn(2, 5, 6)
+    x, y = torch.randn(2, 3, 8), torch.randn(2, 5, 8)
     mask = torch.rand(3, 5) > 0.3
     mask[:, 0] = True
     torch.testing.assert_close(ours(x, y, mask=mask), theirs(x, y, y, attn_mask=~mask)[0])

@@ -129,4 +129,35 @@ def save_qwen(folder: Path) -> Path:
     return folder
 
 
-SAVERS = {"llava": save_llava, "smolvlm": save_smolvlm, "qwen3_vl": save_qwen}
+def save_molmo(folder: Path) -> Path:
+    """Save a Molmo2 of crops of 56 pixels."""
+    from transformers import (
+        Molmo2Config,
+        Molmo2ForConditionalGeneration,
+        Molmo2ImageProcessor,
+        Molmo2Processor,
+        Molmo2VideoProcessor,
+    )
+
+    names = ["<im_start>", "<im_end>", "<im_patch>", "<low_res_im_start>", "<frame_start>", "<frame_end>"]
+    special = [*names, "<im_col>", "<im_low>", "<|image|>", "<|video|>"]
+    tokenizer = _tokenizer(special)
+    keys = ["image_start_token_id", "image_end_token_id", "image_patch_id"]
+    keys += ["low_res_image_start_token_id", "frame_start_token_id", "frame_end_token_id"]
+    heads: dict[str, Any] = {"num_key_value_heads": 2, "head_dim": 16}
+    config = Molmo2Config(
+        text_config=_TEXT | heads | {"vocab_size": len(tokenizer), "additional_vocab_size": 8},
+        vision_config=_TEXT | heads | {"image_size": [56, 56]},
+        adapter_config=_SIZES | heads | {"text_hidden_size": 32, "vision_feature_layer": [1, 0]},
+        **dict(zip(keys, map(tokenizer.convert_tokens_to_ids, names), strict=True)),
+    )
+    torch.manual_seed(0)
+    Molmo2ForConditionalGeneration(config).save_pretrained(folder)
+    size: Any = {"size": {"height": 56, "width": 56}}
+    images = Molmo2ImageProcessor(**size, max_crops=2, overlap_margins=[1, 1])
+    template = _template("<|image|>", "<|video|>")
+    Molmo2Processor(images, Molmo2VideoProcessor(**size), tokenizer, chat_template=template).save_pretrained(folder)
+    return folder
+
+
+SAVERS = {"llava": save_llava, "smolvlm": save_smolvlm, "qwen3_vl": save_qwen, "molmo2": save_molmo}

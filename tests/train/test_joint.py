@@ -106,7 +106,7 @@ def test_a_joint_batch_is_part_of_the_runs_identity(jobs: Any, tmp_path: Path) -
 @pytest.mark.slow
 def test_two_groups_of_processes_with_a_sharded_model_each_are_one(jobs: Any, tmp_path: Path) -> None:
     one = trained(jobs, tmp_path / "one", **LARS)
-    four = {"processes": 4, "parallel": "fsdp", "replicas": 2, "offload": True}
+    four = {"processes": 4, "parallel": "fsdp", "replicas": 2}
     assert_alike(trained(jobs, tmp_path / "four", **four, **LARS), one)
 
 

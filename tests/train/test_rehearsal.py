@@ -67,7 +67,7 @@ def test_of_many_micro_batches_two_are_done() -> None:
 
 def test_nothing_is_written_elsewhere_and_no_other_process_is_needed(tmp_path: Path) -> None:
     elsewhere = {"checkpoint_folder": str(tmp_path / "checkpoints"), "log_to": ("wandb",)}
-    config = replace(CONFIG, parallel="fsdp", replicas=2, gather_bf16=True, **elsewhere)
+    config = replace(CONFIG, parallel="fsdp", replicas=2, **elsewhere)
     assert rehearse(Busy(), config, seconds=0.0, steps=1).flops_per_step == 2 * 2 * 4 * 3 * 5
     assert not list(tmp_path.iterdir())
 

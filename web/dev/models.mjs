@@ -7,6 +7,16 @@ export const answering = [
   { name: "made-boxes", remarks: ["model: made-boxes"] },
 ];
 
+/** Models of the machine and those that it can fetch. */
+export const weights = [
+  ["made-tracks", ["track"], "15 MB", 0.5, "here", ""],
+  ["made-outlines", ["segment"], "156 MB", 1.5, "fetch", ""],
+  ["made-answers", ["ask"], "4.3 GB", 6, "extra", "it needs transformers; run: pip install 'tapetum[vlm]'"],
+].map(([name, tasks, size, memory_gb, state, needs]) => {
+  const suits = state === "extra" ? [] : tasks;
+  return { name, tasks, suits, size, licence: "Apache-2.0", memory_gb, score: null, state, needs };
+});
+
 /** The result and the model of a question; throws for the text "fail". */
 export function lookAt(item, body) {
   if (body.text === "fail") throw new Error("the model ran out of memory; use a smaller image");

@@ -4,8 +4,8 @@ import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { answering, lookAt } from "./models.mjs";
-import { colorOf, makeFrame, trackFrom } from "./world.mjs";
+import { answering, lookAt, weights } from "./models.mjs";
+import { colorOf, makeFrame, makeMask, trackFrom } from "./world.mjs";
 
 const port = Number(process.argv[2] ?? 8766);
 const here = dirname(fileURLToPath(import.meta.url));
@@ -27,7 +27,7 @@ const listeners = new Set();
 let count = 0;
 
 function emptyProject() {
-  return { revision: 0, states: [[]], position: 0, job: null, tracked_revision: null, tracks: new Map() };
+  return { revision: 0, states: [[]], position: 0, job: null, masks: null, tracked_revision: null, tracks: new Map() };
 }
 
 class Refused extends Error {
@@ -41,8 +41,8 @@ const points = (project) => project.states[project.position];
 
 function shown(project) {
   const { revision, position, states, tracked_revision } = project;
-  const job = project.job && jobs.get(project.job).shown;
-  return { revision, points: points(project), undo: position, redo: states.length - 1 - position, job, tracked_revision };
+  const [job, masks] = [project.job, project.masks].map((id) => id && jobs.get(id).shown);
+  return { revision, points: points(project), undo: position, redo: states.length - 1 - position, job, masks, tracked_revision };
 }
 
 function announce(message) {
@@ -211,13 +211,28 @@ async function answer(request, response, url) {
     if (what === "file" && entry)
       return response.writeHead(200, { "Content-Disposition": 'attachment; filename="made-overlay.mp4"' }).end("film");
     if (!entry) throw new Refused(404, "there is no such job; reload the page");
+    if (what === "masks.zip") return response.writeHead(200, { "Content-Disposition": 'attachment; filename="made-masks.zip"' }).end("zip");
+    if (what === "masks") {
+      const { width, height } = items.find((each) => each.id === entry.shown.item);
+      return response.writeHead(200, { "Content-Type": "image/png" }).end(makeMask(width, height, true));
+    }
     if (request.method === "DELETE" && entry.shown.state === "running") {
       entry.shown = { ...entry.shown, state: "cancelled", seconds_left: null };
       announce({ job: entry.shown });
     }
     return send({ ...entry.shown, ...entry.result });
   }
-  if (kind === "models") return send({ answer: answering, classify: [answering[0]], words: [], missing: { words: "no model reads labels; fetch one" } });
+  if (kind === "models") {
+    const masks = weights.filter((each) => each.tasks.includes("segment") && each.state === "here");
+    const outline = masks.map(({ name }) => ({ name, remarks: [`model: ${name}`] }));
+    const missing = { words: "no model reads labels; fetch one", masks: "no model outlines what is clicked; fetch one" };
+    return send({ answer: answering, classify: [answering[0]], words: [], masks: outline, missing });
+  }
+  if (kind === "weights" && request.method === "GET") return send({ weights, job: null });
+  if (kind === "weights") {
+    const fetched = weights.find((each) => each.name === JSON.parse(Buffer.concat(chunks).toString()).name);
+    return send(begin("fetch", "", 10, () => void (fetched.state = "here")));
+  }
   if (kind === "trackers") {
     if (request.method === "POST") tracker = JSON.parse(Buffer.concat(chunks).toString()).name;
     return send({ chosen: tracker, trackers });
@@ -253,6 +268,11 @@ async function answer(request, response, url) {
   }
   if (what === "jobs" && body.kind === "export") return send(begin("export", item.id, 4, () => {}));
   if (what === "jobs") return send(beginTracking(item));
+  if (what === "masks") {
+    const job = begin(body.frame === null ? "masks" : "mask", item.id, body.frame === null ? item.frames : 1, () => {});
+    if (body.frame === null) project.masks = job.id;
+    return send(job);
+  }
   if (what === "look") return send(look(item, body));
   if (what === "check") return send(places(item));
   if (what === "tracks.bin") {

@@ -67,14 +67,16 @@ export function makeFrame(item, frame, width) {
 }
 
 /** A mask of the first ball's place on the first frame, white on black. */
-export function makeMask(width, height) {
-  const rows = Buffer.alloc(height * (1 + width));
+export function makeMask(width, height, clear = false) {
+  const bytes = clear ? 2 : 1; // grey, and how opaque it is
+  const rows = Buffer.alloc(height * (1 + bytes * width));
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
-      if (Math.hypot(x - 0.18 * width, y - 0.35 * height) < 0.11 * Math.min(width, height)) rows[y * (1 + width) + 1 + x] = 255;
+      const at = y * (1 + bytes * width) + 1 + bytes * x;
+      if (Math.hypot(x - 0.18 * width, y - 0.35 * height) < 0.11 * Math.min(width, height)) rows.fill(255, at, at + bytes);
     }
   }
-  return png(width, height, 0, rows);
+  return png(width, height, clear ? 4 : 0, rows);
 }
 
 function png(width, height, kind, rows) {

@@ -5,6 +5,7 @@ import { GridDialog } from "./GridDialog";
 import { Help } from "./Help";
 import { Items } from "./Items";
 import { LookTab } from "./LookTab";
+import { ModelList } from "./ModelList";
 import { SearchTab } from "./SearchTab";
 import * as state from "./state";
 import { type Tab, TABS } from "./state";
@@ -22,6 +23,9 @@ export function App() {
         <h1>tapetum</h1>
         <TabList />
         <Connection />
+        <button type="button" class="quiet" onClick={() => (state.choosing.value = true)}>
+          Models
+        </button>
         <button type="button" class="quiet" onClick={() => (state.helping.value = true)} aria-keyshortcuts="?">
           Keys
         </button>
@@ -36,6 +40,7 @@ export function App() {
         </main>
       </div>
       <Help />
+      <ModelList />
       <GridDialog />
     </>
   );

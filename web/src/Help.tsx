@@ -34,7 +34,7 @@ export function Help() {
       </dl>
       <p class="soft">
         A square is a mark that somebody made, a disc is tracked, a ring is hidden; a dashed edge means that the model is
-        unsure.
+        unsure. An orange frame marks what the keys act on.
       </p>
       {version && <p class="soft small">{`tapetum ${version}`}</p>}
     </dialog>

@@ -5,6 +5,7 @@ import { Check } from "./Check";
 import { Export } from "./Export";
 import { formatTime } from "./Items";
 import { JobPanel } from "./JobPanel";
+import { MaskTool } from "./MaskTool";
 import { Points } from "./Points";
 import * as state from "./state";
 import { Timeline } from "./Timeline";
@@ -19,6 +20,7 @@ export function TrackTab() {
       <section class="centre" aria-label="Frame">
         <Tools />
         <Words />
+        <MaskTool />
         <Viewer overlay="tracks" />
         <Transport />
         <Timeline />
@@ -48,6 +50,9 @@ function Tools() {
       <button type="button" aria-pressed={tool === "words"} aria-keyshortcuts="w" onClick={() => (state.tool.value = "words")}>
         Words
       </button>
+      <button type="button" aria-pressed={tool === "mask"} aria-keyshortcuts="s" onClick={() => (state.tool.value = "mask")}>
+        Mask
+      </button>
       {tool === "grid" && (
         <button type="button" onClick={() => (state.gridBox.value = "whole")}>
           Whole frame
@@ -68,7 +73,9 @@ function Tools() {
           ? `Cross at ${at.x.toFixed(1)}, ${at.y.toFixed(1)}; Enter puts a point`
           : tool === "grid"
             ? "Draw a box for the grid"
-            : "Click to add a point, drag one to correct it"}
+            : tool === "mask"
+              ? "Click on an object, or draw a box around it; Shift-click beside it"
+              : "Click to add a point, drag one to correct it"}
       </span>
     </div>
   );

@@ -2,9 +2,10 @@
 import { useEffect, useRef } from "preact/hooks";
 import { addPoint, edit } from "./actions";
 import { useCell, watchAll } from "./cell";
-import { drawResult, drawScene } from "./draw";
+import { drawPrompts, drawResult, drawScene } from "./draw";
 import { frameImage, isHere, onFrame, widthFor } from "./frames";
 import { lookResult } from "./look";
+import * as masks from "./masks";
 import * as state from "./state";
 import { placeOf } from "./tracks";
 import { FIT, panBy, toVideo, transformOf, view, zoomAt } from "./view";
@@ -81,6 +82,11 @@ class Stage {
       if (result && result.item === item.id && result.frame === frame) drawResult(c, t, result);
       return;
     }
+    const mask = masks.maskImage(frame);
+    c.imageSmoothingEnabled = false;
+    if (mask) c.drawImage(mask, t.left, t.top, item.width * t.scale, item.height * t.scale);
+    c.imageSmoothingEnabled = true;
+    if (this.masks) drawPrompts(c, t, masks.prompts.value, frame);
     drawScene(c, t, {
       points: state.project.value?.points ?? [],
       tracks: state.tracks.value,
@@ -137,7 +143,11 @@ class Stage {
   };
 
   get boxes(): boolean {
-    return state.tool.value === "grid";
+    return state.tool.value === "grid" || this.masks;
+  }
+
+  get masks(): boolean {
+    return state.tool.value === "mask";
   }
 
   within(x: number, y: number): { x: number; y: number } {
@@ -197,6 +207,12 @@ class Stage {
       });
     } else if (g.kind === "box") {
       const [x1, y1, x2, y2] = g.box;
+      if (this.masks) {
+        const { scale } = transformOf(item, this.width, this.height);
+        const isClick = Math.max(x2 - x1, y2 - y1) * scale <= STILL;
+        masks.addPrompt(isClick ? [x1, y1] : g.box, isClick ? !event.shiftKey : true);
+        return;
+      }
       state.gridBox.value = x2 - x1 > 2 && y2 - y1 > 2 ? g.box : "whole";
     } else if (g.kind === "pan" && !g.moved && this.overlay === "tracks") {
       const at = toVideo(transformOf(item, this.width, this.height), g.x, g.y);
@@ -236,7 +252,7 @@ export function Viewer({ overlay }: { overlay: "tracks" | "look" }) {
     canvas.addEventListener("pointerup", stage.up);
     canvas.addEventListener("pointercancel", stage.up);
     const shown = [state.item, state.frame, state.project, state.tracks, state.selected, state.playing, view, lookResult];
-    const ends = [watchAll([...shown, state.crosshair, state.above, state.tool], stage.paintSoon), onFrame(stage.paintSoon)];
+    const ends = [watchAll([...shown, state.crosshair, state.above, state.tool, state.jobs, masks.arrived, masks.prompts], stage.paintSoon), onFrame(stage.paintSoon)];
     stage.paintSoon();
     return () => {
       sizes.disconnect();
@@ -250,7 +266,7 @@ export function Viewer({ overlay }: { overlay: "tracks" | "look" }) {
     <div class="stage">
       <canvas
         ref={ref}
-        class={tool === "grid" ? "grid-tool" : undefined}
+        class={tool === "grid" || tool === "mask" ? "grid-tool" : undefined}
         tabIndex={0}
         role="application"
         aria-roledescription="frame"

@@ -1,5 +1,6 @@
 /** Drawing of points, their paths, and what a model found, over a frame. */
 import type { LookResult } from "./look";
+import type { Prompt } from "./masks";
 import { placeOf, trackAt, type Tracks } from "./tracks";
 import type { Point } from "./types";
 import type { Transform } from "./view";
@@ -170,4 +171,29 @@ export function drawResult(c: CanvasRenderingContext2D, t: Transform, result: Lo
     c.globalAlpha = 1;
   });
   result.boxes.forEach((each, k) => drawBox(c, t, each.box, SHADES[k % SHADES.length], each.label));
+}
+
+/** Colours of objects; the server draws their masks in the same (`APART`). */
+const COLORS = ["#ffff3c", "#694bff", "#5ad2ff", "#d22d4b", "#780000", "#f07800", "#78e196", "#c31ea5", "#7896ff"];
+
+/** Clicks and boxes of a frame: a plus on the object, a minus beside it. */
+export function drawPrompts(c: CanvasRenderingContext2D, t: Transform, prompts: Prompt[], frame: number): void {
+  for (const { frame: of, object, at, inside } of prompts) {
+    if (of !== frame) continue;
+    const color = COLORS[(object - 1) % COLORS.length];
+    if (at.length === 4) {
+      drawBox(c, t, at, color, "");
+      continue;
+    }
+    const [x, y] = [t.left + at[0] * t.scale, t.top + at[1] * t.scale];
+    const cross = new Path2D(`M${x - 6} ${y}h12${inside ? `M${x} ${y - 6}v12` : ""}`);
+    for (const [width, shade] of [
+      [6, "rgba(0,0,0,0.75)"],
+      [3, color],
+    ] as const) {
+      c.lineWidth = width;
+      c.strokeStyle = shade;
+      c.stroke(cross);
+    }
+  }
 }

@@ -1,5 +1,6 @@
 /** Keys of the page. They rest while somebody types in a field or a dialog is open. */
 import { addPoint, deleteSelected, edit, hideOrShowSelected, nextPlace, redo, track, undo } from "./actions";
+import { addPrompt } from "./masks";
 import * as state from "./state";
 import { FIT, view, zoomAt } from "./view";
 
@@ -15,7 +16,8 @@ export const KEYS: [string, string][] = [
   ["Ctrl Z", "undo; with Shift redo"],
   ["g", "grid of points: draw a box, or press g again for the whole frame"],
   ["w", "words: put points on the things that they name"],
-  ["c", "cross, moved by the arrow keys (Shift: ten pixels); Enter puts a point there, m moves the selected one there"],
+  ["s", "masks: click on an object, or draw a box around it; Shift-click beside it"],
+  ["c", "cross, moved by the arrow keys (Shift: ten pixels); Enter puts a point or a click there, m moves the selected one there"],
   ["+ − 0", "zoom in, out, fit; so does the wheel, and dragging pans"],
   ["Esc", "leave the cross, the grid, the selection"],
   ["?", "these keys"],
@@ -84,6 +86,7 @@ const EDITING: Record<string, Work | undefined> = {
     else state.tool.value = "grid";
   },
   w: () => (state.tool.value = "words"),
+  s: () => (state.tool.value = "mask"),
   c: () => {
     const { width, height } = state.item.value!;
     state.crosshair.value = state.crosshair.value ? null : (view.value.centre ?? { x: width / 2, y: height / 2 });
@@ -105,7 +108,7 @@ const ARROWS: Record<string, [number, number] | undefined> = {
 function moveCrosshair(event: KeyboardEvent): Work | undefined {
   const at = state.crosshair.value;
   if (!at) return undefined;
-  if (event.key === "Enter") return () => void addPoint(at.x, at.y);
+  if (event.key === "Enter") return () => void (state.tool.value === "mask" ? addPrompt([at.x, at.y], !event.shiftKey) : addPoint(at.x, at.y));
   if (event.key === "m") {
     const point = state.selected.value;
     return () => point && void edit({ type: "move_point", point, frame: state.frame.value, ...at });

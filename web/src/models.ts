@@ -10,24 +10,32 @@ export interface Model {
   remarks: string[];
 }
 
-export type Use = "answer" | "classify" | "words";
+export type Use = "answer" | "classify" | "words" | "masks";
 
 type Models = Record<Use, Model[]> & { missing: Partial<Record<Use, string>> };
 
 const models = new Cell<Models | null>(null);
 let reading = false;
 
+function readModels(): void {
+  if (models.value || reading) return;
+  reading = true;
+  void attempt(() => get<Models>("/api/models")).then((read) => {
+    reading = false;
+    models.value = read ?? null;
+  });
+}
+
+/** Read them anew, since one may have come. */
+export function forgetModels(): void {
+  models.value = null;
+  readModels();
+}
+
 /** The models for a use, the default first; null until the server has said. */
 export function useModels(use: Use): Model[] | null {
   const known = useCell(models);
-  useEffect(() => {
-    if (models.value || reading) return;
-    reading = true;
-    void attempt(() => get<Models>("/api/models")).then((read) => {
-      reading = false;
-      models.value = read ?? null;
-    });
-  }, []);
+  useEffect(readModels, []);
   return known?.[use] ?? null;
 }
 

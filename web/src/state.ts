@@ -21,10 +21,11 @@ export const expectedShare = new Cell<number | null>(null);
 export const until = new Cell(0);
 export const selected = new Cell<string | null>(null);
 export const playing = new Cell(false);
-export const tool = new Cell<"point" | "grid" | "words">("point");
+export const tool = new Cell<"point" | "grid" | "words" | "mask">("point");
 export const gridBox = new Cell<[number, number, number, number] | "whole" | null>(null);
 export const crosshair = new Cell<{ x: number; y: number } | null>(null);
 export const helping = new Cell(false);
+export const choosing = new Cell(false);
 /** What went wrong, and on which tab; shown there. */
 export const problem = new Cell<{ text: string; tab: Tab } | null>(null);
 /** Points are visible where their chance of being right is at least this; null follows the tracker. */

@@ -76,6 +76,8 @@ export interface Project {
   redo: number;
   job: Job | null;
   tracked_revision: number | null;
+  /** The last job of masks through the video. */
+  masks: Job | null;
 }
 
 export interface Place {

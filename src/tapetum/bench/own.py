@@ -20,7 +20,8 @@ from tapetum.account.flops import count_flops
 from tapetum.account.ledger import Gpu, Ledger
 from tapetum.bench import BENCHMARKS
 from tapetum.core.errors import BadInput
-from tapetum.core.finished import Rows, write_finished
+from tapetum.core.files import write_json
+from tapetum.core.finished import Rows
 from tapetum.core.identity import fingerprint
 from tapetum.core.jobs import run_jobs
 from tapetum.core.plugins import record_of_class, reference_label, resolve_subclass, split_reference
@@ -129,7 +130,7 @@ def evaluate(
     )
     if out is not None:
         about = {"benchmark": result.benchmark, "model": result.model, "items": len(items), "scores": result.scores}
-        write_finished(out / SCORES, about)
+        write_json(out / SCORES, about)
     return result
 
 

@@ -4,6 +4,7 @@ Each function below builds the networks of a recipe on "meta" and the loss of on
 Steps, batches, optimiser and averages are those of the loop's own config, so a plan is of the run that the command would make.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -26,6 +27,7 @@ from tapetum.encoders.features import Encoder
 from tapetum.encoders.references import load as load_encoder
 from tapetum.hub.registry import entry_of
 from tapetum.systems.adapters.adapted import Adapted
+from tapetum.systems.adapters.data import listed
 from tapetum.systems.adapters.recipes import UNPUBLISHED as ADAPT_UNPUBLISHED
 from tapetum.systems.adapters.recipes import AdaptRun
 from tapetum.systems.adapters.run import trunk_maker
@@ -230,6 +232,8 @@ def _adapt(run: AdaptRun, launch: Launch) -> Plan:
         hidden = [256, 256] if run.head == "mlp" else []
         about |= {"actions": _ACTIONS, "own": _STATE if run.own == "concat" else 0, "hidden": hidden}
         del about["classes"]
+    there = run.task != "clone" and Path(run.data or " ").exists()
+    run = run.for_images(len(listed(Path(run.data), run.task, "train")) if there else sys.maxsize)
     side, columns = run.pixels or trunk.preprocessing.size[0], run.pixels or trunk.preprocessing.size[1]
     network: Any = trunk
     if run.regime != "full":

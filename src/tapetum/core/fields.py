@@ -22,12 +22,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from tapetum.core.errors import BadInput
 
 
-def check_fields(config: Any, /, *, dashes: bool = False, **intervals: str) -> None:
+def check_fields(config: Any, dashes: bool = False, /, **intervals: str) -> None:
     """Raise BadInput if a field is outside its interval, or not one of the values of its `Literal`.
 
     Args:
         config: an instance of a dataclass. None passes if the field may be None; of a sequence, each value is checked.
-        dashes: fields are options of a command.
+        dashes: the message names a field as an option of a command.
         intervals: by field name, in mathematical notation: "[0, 1)" contains 0 but not 1, "[1, inf)" has no upper end.
 
     >>> from dataclasses import dataclass
@@ -62,6 +62,11 @@ def check_fields(config: Any, /, *, dashes: bool = False, **intervals: str) -> N
         if not all(_inside(each, interval) for each in values):
             shown, none = (_option(name), "") if dashes else (name, ", or None" if optional else "")
             raise BadInput(f"{shown} is {value}; it must be {_described(interval)}{none}")
+
+
+def check_options(options: Any, /, **intervals: str) -> None:
+    """Check the options of a command as `check_fields`."""
+    check_fields(options, True, **intervals)
 
 
 def check_types(config: Any) -> None:

@@ -27,7 +27,7 @@ _FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 
 
 @contextmanager
-def whole_file(path: str | Path, own: bool = False) -> Iterator[Path]:
+def whole_file(path: str | os.PathLike[str], own: bool = False) -> Iterator[Path]:
     """Open a temporary path beside `path`; on leaving, flush it to disk and rename it to `path`.
 
     If anything fails, `path` is unchanged and the temporary file is removed. Raises BadInput if the disk is full, the
@@ -79,9 +79,14 @@ def writable(text: str) -> str:
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file as UTF-8; other names are restorable in JSON, elsewhere they are escaped as \\uNNNN."""
-    Path(path).write_bytes(text.encode("utf-8", "backslashreplace"))
+def write_text(path: str | os.PathLike[str], text: str, own: bool = False) -> None:
+    """Write UTF-8, as `whole_file` does; names that are not UTF-8 can be restored from JSON, elsewhere they become \\uNNNN."""
+    with whole_file(path, own) as temporary:
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def write_json(path: str | os.PathLike[str], content: Any, own: bool = False) -> None:
+    write_text(path, json.dumps(content, indent=1) + "\n", own)
 
 
 def write_folder(path: Path, files: dict[str, bytes]) -> None:

@@ -2,8 +2,8 @@
 
     Rows                                  one file for all items, one JSON object per line
     ComputedItems, ResultsOnDisk          items and results of this call that memory need not hold
-    read_finished, write_finished         a JSON file per item, written after all other files of the item
-    changed_settings, write_settings      which run a folder belongs to
+    read_finished                         a JSON file per item, written after all other files of the item
+    changed_settings                      which run a folder belongs to
     continues_run                         whether a call continues it
     remove_unfinished                     files left by killed workers
 
@@ -22,7 +22,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Any
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import cannot_write, whole_file, write_text
+from tapetum.core.files import cannot_write
 from tapetum.core.identity import Outdated, differing, stamp
 from tapetum.core.reading import parse_json, read_json
 
@@ -47,12 +47,6 @@ def read_finished(
         outdated.add(changed)
         return None
     return content
-
-
-def write_finished(file: Path, content: Mapping[str, Any]) -> None:
-    """Write the result of an item, with its stamp, whole or not at all."""
-    with whole_file(file) as temporary:
-        write_text(temporary, json.dumps(content, indent=1))
 
 
 def changed_settings(file: Path, settings: Mapping[str, Any], advice: str) -> dict[str, Any] | None:
@@ -82,11 +76,6 @@ def continues_run(file: Path, settings: Mapping[str, Any], out: Path, done: str)
             "choose another"
         )
     return changed is not None
-
-
-def write_settings(file: Path, settings: Mapping[str, Any]) -> None:
-    with whole_file(file) as temporary:
-        write_text(temporary, json.dumps(settings, indent=1) + "\n")
 
 
 def remove_unfinished(files: Iterable[Path]) -> None:

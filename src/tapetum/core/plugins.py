@@ -95,11 +95,14 @@ def resolve_class(reference: str, kind: Kind) -> Any:
             check_world(kind, reference)
             otherwise = f"give FILE.py:CLASS, or install a package with one in {GROUPS[kind]}"
             raise BadInput(f"there is no {kind} {reference!r}; {did_you_mean(reference, entries, otherwise)}")
-        entry = entries[reference]
-        return _record(_class_of(_imported(entry.module, reference), entry.attr, reference), reference)
-    name = where["module"]
-    module = _module_of_file(Path(name), reference) if reference.partition(":")[0].endswith(".py") else name
-    return _record(_class_of(_imported(module, reference), where["name"], reference), reference)
+        module, name = entries[reference].module, entries[reference].attr
+    else:
+        module, name = where["module"], where["name"]
+        if reference.partition(":")[0].endswith(".py"):
+            module = _module_of_file(Path(module), reference)
+    cls = _class_of(_imported(module, reference), name, reference)
+    _given.setdefault(cls, reference)
+    return cls
 
 
 def find_class(name: str, kind: Kind) -> Any | None:
@@ -224,11 +227,6 @@ def check_recorded(record: Mapping[str, str], reference: str, kind: Kind, place:
     if given["fingerprint"] == record.get("fingerprint"):
         return None
     return f"{given['reference']} has changed since {place} was made with it"
-
-
-def _record(cls: type, reference: str) -> type:
-    _given.setdefault(cls, reference)
-    return cls
 
 
 def installed(kind: Kind) -> Mapping[str, EntryPoint]:

@@ -8,7 +8,6 @@ What was copied is not copied again while the server says the same of it, so a c
 
 import fcntl
 import hashlib
-import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +31,7 @@ from tapetum.core.addresses import (
     name_at,
 )
 from tapetum.core.errors import BadInput, TapetumError, hide_secrets
-from tapetum.core.files import cache_folder, cannot_write, whole_file
+from tapetum.core.files import cache_folder, cannot_write, write_json
 from tapetum.core.reading import parse_json, read_bytes, read_json
 
 Options = TypeVar("Options")
@@ -164,5 +163,4 @@ def _copy_missing(address: str, files: Mapping[str, RemoteFile], root: Path) -> 
             if (root / name).stat().st_size != files[name].size:
                 raise BadInput(f"{files[name].address} broke off before its {files[name].size:,} bytes were there; try again")
         copied |= {name: stamps[name] for name in batch}
-        with whole_file(record, own=True) as temporary:
-            temporary.write_bytes(json.dumps(copied).encode())
+        write_json(record, copied, own=True)

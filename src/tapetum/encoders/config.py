@@ -83,9 +83,13 @@ class Preprocessing:
             raise BadInput(f"an image of {columns} x {rows} would be scaled to {wide:,} x {high:,}; give one of another shape")
         return high, wide
 
-    def prepared(self, rows: int, columns: int) -> tuple[int, int]:
-        """Compute rows and columns of an image of `rows` x `columns` after the crop."""
-        return self.size if self.resize != "patches" else self.resized(rows, columns)
+    def crop(self, rows: int, columns: int) -> tuple[slice, slice]:
+        """Compute which rows and columns of the resized image remain of an image of `rows` x `columns`."""
+        parts, resized = [], self.resized(rows, columns)
+        for have, want in zip(resized, resized if self.resize == "patches" else self.size, strict=True):
+            start = (have - want) // 2 if self.crop_offset == "down" else round((have - want) / 2)
+            parts.append(slice(start, start + want))
+        return parts[0], parts[1]
 
 
 EPS = "[1e-30, 1]"

@@ -172,16 +172,14 @@ def prepare(
         raise BadInput(f"images are {x.dtype} {tuple(x.shape)}; give uint8 (images, rows, columns, 3)")
     x = x.to(device).movedim(-1, 1)
     given = int(x.shape[2]), int(x.shape[3])
-    size, goal = how.resized(*given), how.prepared(*given)
+    size, (rows, columns) = how.resized(*given), how.crop(*given)
     if size != x.shape[2:]:
         if x.device.type == "cpu" and how.antialias:  # the integer kernel, which does as Pillow does
             x = F.interpolate(x, size=size, mode=how.interpolation, align_corners=False, antialias=True)
         else:
             x = F.interpolate(x.float(), size=size, mode=how.interpolation, align_corners=False, antialias=how.antialias)
             x = x.round_().clamp_(0, 255)
-    spare = [have - want for have, want in zip(size, goal, strict=True)]
-    top, left = (each // 2 if how.crop_offset == "down" else round(each / 2) for each in spare)
-    x = x[:, :, top : top + goal[0], left : left + goal[1]]
+    x = x[:, :, rows, columns]
     mean, std = (send_to_device(torch.tensor(value), x.device)[:, None, None] for value in (how.mean, how.std))
     return ((x.float() - mean) / std).contiguous()
 

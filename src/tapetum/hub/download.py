@@ -7,7 +7,6 @@
 A file without a record was put there by the user, and is used as it is.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import cannot_write, whole_file, write_text
+from tapetum.core.files import cannot_write, write_json
 from tapetum.core.reading import read_json, read_text, sha256_of
 
 Progress = Callable[[int, int | None], None]
@@ -52,8 +51,7 @@ def record_of(path: Path) -> Record | None:
 
 
 def write_record(path: Path, record: Record) -> None:
-    with whole_file(_record(path), own=True) as temporary:
-        write_text(temporary, json.dumps(asdict(record), indent=1) + "\n")
+    write_json(_record(path), asdict(record), own=True)
 
 
 def discard(path: Path) -> None:
@@ -186,7 +184,7 @@ class _Resuming:
             tag = response.headers.get("ETag", "")
             version.unlink(missing_ok=True)
             if tag and not tag.startswith("W/"):
-                write_text(version, tag)
+                version.write_bytes(tag.encode())
             length = response.headers.get("Content-Length")
             total = None if length is None else have + int(length)
             with self.part.open("ab" if have else "wb") as file:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import cannot_write, write_text
+from tapetum.core.files import cannot_write
 from tapetum.core.reading import sha256_of
 from tapetum.hub import registry
 from tapetum.hub.download import Progress, check_address, discard, download
@@ -92,7 +92,7 @@ def fetch_folder(
                     done += file.size or 0
                 shutil.rmtree(part / ".cache", ignore_errors=True)  # huggingface_hub's own records
                 kept = {"repository": repository, "revision": about.sha, "licence": licence, "files": sums}
-                write_text(part / RECORD_FILE, json.dumps(kept, indent=1) + "\n")
+                (part / RECORD_FILE).write_bytes((json.dumps(kept, indent=1) + "\n").encode())
                 part.rename(target)
                 progress(total, total)
     except OSError as error:

@@ -89,7 +89,7 @@ class Weights:
     package: str | None = None
     """Package on the package index that carries the file."""
     extra: str | None = None
-    """Extra of tapetum that installs `package`."""
+    """Extra of tapetum that installs `package`, or what runs the model."""
     sha256: str | None = None
     """Checksum of the published file, where this project has seen it, as of all that come with a package; else what is fetched
     first is recorded and enforced."""

@@ -24,22 +24,16 @@ def nearest(x: Float[Tensor, "b n d"], centres: Float[Tensor, "b k d"], metric: 
 
 
 def move_centres(
-    x: Float[Tensor, "b n d"],
-    ids: Int[Tensor, "b n"],
-    centres: Float[Tensor, "b k d"],
-    metric: Metric = "l2",
-    weights: Float[Tensor, "b n"] | None = None,
+    x: Float[Tensor, "b n d"], ids: Int[Tensor, "b n"], centres: Float[Tensor, "b k d"], metric: Metric = "l2"
 ) -> tuple[Float[Tensor, "b k d"], Float[Tensor, "b k"]]:
-    """Move each centre to the (weighted) mean of its vectors, and return the weight of each."""
+    """Move each centre to the mean of its vectors, and return the number of these."""
     clusters = centres.shape[1]
-    own = x.new_ones(ids.shape) if weights is None else weights.to(x.dtype)
     if x.device.type == "cpu":  # each vector is added once, instead of being multiplied by a column of zeros for every centre
         rows = (ids + clusters * torch.arange(len(x))[:, None]).flatten()
-        added = x if weights is None else x * own[..., None]
-        sums = x.new_zeros(len(x) * clusters, x.shape[2]).index_add_(0, rows, added.flatten(0, 1)).view(centres.shape)
-        counts = x.new_zeros(len(x) * clusters).index_add_(0, rows, own.flatten()).view(-1, clusters)
+        sums = x.new_zeros(len(x) * clusters, x.shape[2]).index_add_(0, rows, x.flatten(0, 1)).view(centres.shape)
+        counts = x.new_zeros(len(x) * clusters).index_add_(0, rows, x.new_ones(len(rows))).view(-1, clusters)
     else:
-        members = F.one_hot(ids, clusters).to(x.dtype) * own[..., None]  # (b, n, k)
+        members = F.one_hot(ids, clusters).to(x.dtype)  # (b, n, k)
         sums, counts = members.mT @ x, members.sum(1)
     means = F.normalize(sums, dim=-1) if metric == "cosine" else sums / counts.clamp(min=1e-12)[..., None]
     return torch.where(counts[..., None] > 0, means, centres), counts

@@ -141,35 +141,21 @@ def generate(
         numbers = [number + (copy << 40) for number in numbers for copy in range(copies)]  # the first copy draws as one alone
         forced = None if forced is None else [begin for begin in forced for _ in range(copies)]
         state.reorder(rows.repeat_interleave(copies))
-    texts = _Collected(state.logits.shape[0])
+    count, steps = state.logits.shape[0], list[StepTokens]()
     for step in stream(state, max_new_tokens, ends, sampling, forced=forced, forbidden=forbidden, numbers=numbers):
-        texts.add(step)
+        steps.append(step)
         if on_step is not None:
             on_step(step)
-    results = texts.finished(ends)
+    results = [_text_of(steps, row, ends) for row in range(count)]
     groups = [results[first : first + copies] for first in range(0, len(results), copies)]
     return [max(group, key=lambda text: text.score) for group in groups]
 
 
-class _Collected:
-    """Collects generated text per state."""
-
-    def __init__(self, rows: int):
-        self.ids: list[list[int]] = [[] for _ in range(rows)]
-        self.log_probabilities: list[list[float]] = [[] for _ in range(rows)]
-
-    def add(self, step: StepTokens) -> None:
-        for row, (token, value) in enumerate(zip(step.tokens, step.log_probabilities, strict=True)):
-            if token is not None and value is not None:
-                self.ids[row].append(token)
-                self.log_probabilities[row].append(value)
-
-    def finished(self, ends: Collection[int]) -> list[Generated]:
-        texts = []
-        for ids, values in zip(self.ids, self.log_probabilities, strict=True):
-            ended = bool(ids) and ids[-1] in ends
-            texts.append(Generated(tuple(ids[:-1] if ended else ids), tuple(values), ended))
-        return texts
+def _text_of(steps: Sequence[StepTokens], row: int, ends: Collection[int]) -> Generated:
+    ids = tuple(token for step in steps if (token := step.tokens[row]) is not None)
+    values = tuple(value for step in steps if (value := step.log_probabilities[row]) is not None)
+    ended = bool(ids) and ids[-1] in ends
+    return Generated(ids[:-1] if ended else ids, values, ended)
 
 
 def greedy(state: DecodingState, max_new_tokens: int, ends: Collection[int]) -> list[list[int]]:
@@ -263,14 +249,6 @@ def nucleus(logits: Float[Tensor, "b v"], part: float) -> Float[Tensor, "b v"]:
     return logits.masked_fill(logits < ordered.gather(-1, last), -torch.inf)
 
 
-@dataclass(frozen=True)
-class _LiveText:
-    """A text of a beam search that has not ended."""
-
-    ids: tuple[int, ...] = ()
-    values: tuple[float, ...] = ()
-
-
 @torch.no_grad()
 def beam_search(
     state: DecodingState,
@@ -285,7 +263,7 @@ def beam_search(
     batch, vocabulary = state.logits.shape
     begin, excluded = _forced_beginnings(forced, batch, vocabulary), _existing_ids(forbidden, state.logits)
     ending = sorted(token for token in set(ends) if 0 <= token < vocabulary)
-    live = [[_LiveText()] for _ in range(batch)]
+    live = [[Generated((), (), False)] for _ in range(batch)]
     best: list[Generated | None] = [None] * batch
     width = 1  # rows of an example; all have as many, dead ones among them
     for place in range(max_new_tokens):
@@ -301,9 +279,12 @@ def beam_search(
             texts, first = live[example], example * width
             if place >= len(begin[example]):
                 for i, text in enumerate(texts):
-                    _end_text(best, example, text, closing[first + i] if closing else -math.inf)
+                    value, previous = closing[first + i] if closing else -math.inf, best[example]
+                    closed = Generated(text.ids, (*text.log_probabilities, value), True)
+                    if value > -math.inf and (previous is None or closed.score > previous.score):
+                        best[example] = closed
                 options = [
-                    (sum(text.values) + value, i, token, value)
+                    (text.score + value, i, token, value)
                     for i, text in enumerate(texts)
                     for value, token in zip(top_values[first + i], top_ids[first + i], strict=True)
                     if value > -math.inf
@@ -312,32 +293,20 @@ def beam_search(
             else:
                 token = begin[example][place]
                 kept = [(0.0, i, token, float(values[first + i, token])) for i in range(len(texts))]
-            live[example] = [_LiveText((*texts[i].ids, token), (*texts[i].values, value)) for _, i, token, value in kept]
+            live[example] = [
+                Generated((*texts[i].ids, token), (*texts[i].log_probabilities, value), False) for _, i, token, value in kept
+            ]
             rows.append([first + i for _, i, _, _ in kept])
             tokens.append([token for _, _, token, _ in kept])
-        done = (_is_over(texts, ended) for texts, ended in zip(live, best, strict=True))
+        done = (
+            not texts or (ended is not None and max(text.score for text in texts) < ended.score)
+            for texts, ended in zip(live, best, strict=True)
+        )
         if place + 1 == max_new_tokens or all(done):
             break
         width = max(map(len, rows))
         _continue_texts(state, rows, tokens, width)
-    return [ended or _unfinished(texts) for ended, texts in zip(best, live, strict=True)]
-
-
-def _end_text(best: list[Generated | None], example: int, text: _LiveText, value: float) -> None:
-    closed = Generated(text.ids, (*text.values, value), True)
-    previous = best[example]
-    if value > -math.inf and (previous is None or closed.score > previous.score):
-        best[example] = closed
-
-
-def _is_over(texts: list[_LiveText], best: Generated | None) -> bool:
-    return not texts or (best is not None and max(sum(text.values) for text in texts) < best.score)
-
-
-def _unfinished(texts: list[_LiveText]) -> Generated:
-    """The likeliest live text, of a search in which no text could end."""
-    text = max(texts, key=lambda text: sum(text.values))
-    return Generated(text.ids, text.values, False)
+    return [ended or max(texts, key=lambda text: text.score) for ended, texts in zip(best, live, strict=True)]
 
 
 def _continue_texts(state: DecodingState, rows: list[list[int]], tokens: list[list[int]], width: int) -> None:

@@ -127,17 +127,15 @@ def step_mask(steps: Bool[Tensor, "b n"] | Int[Tensor, "b n"]) -> Bool[Tensor, "
 class Attention(nn.Module):
     """Multi-head attention of tokens to each other, or to a context, with linear layers before and after."""
 
-    def __init__(self, width: int, heads: int, *, context_width: int | None = None, bias: bool = True, key_bias: bool = True):
-        """`bias`: query, key and value have one, the key only with `key_bias` too; `context_width`: channels of a context, if
-        they differ from the tokens'."""
+    def __init__(self, width: int, heads: int, *, bias: bool = True, key_bias: bool = True):
+        """`bias`: query, key and value have one, the key only with `key_bias` too."""
         super().__init__()
         if width % heads:
             raise BadInput(f"{heads} heads do not divide a width of {width}")
-        context_width = width if context_width is None else context_width
         self.heads, self.head_width = heads, width // heads
         self.query = nn.Linear(width, width, bias=bias)
-        self.key = nn.Linear(context_width, width, bias=bias and key_bias)
-        self.value = nn.Linear(context_width, width, bias=bias)
+        self.key = nn.Linear(width, width, bias=bias and key_bias)
+        self.value = nn.Linear(width, width, bias=bias)
         self.out = nn.Linear(width, width)
 
     def split_heads(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b h n d"]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file, write_text
+from tapetum.core.files import write_text
 from tapetum.core.reading import parse_json, read_text
 
 _WIDTH, _HEIGHT, _MARGIN = 460, 170, 46
@@ -48,8 +48,7 @@ def write_curves(log: Path, path: Path) -> Path:
     for number, (name, points) in enumerate(curves.items()):
         lines.append(f"<g transform='translate({number % 2 * _WIDTH},{number // 2 * _HEIGHT})'>")
         lines += [*_panel(name, np.array(points)), "</g>"]
-    with whole_file(path) as temporary:
-        write_text(temporary, "\n".join([*lines, "</svg>"]))
+    write_text(path, "\n".join([*lines, "</svg>"]))
     return path
 
 

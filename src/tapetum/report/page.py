@@ -24,7 +24,6 @@ from tapetum.core.files import (
     escaped,
     filled,
     resource,
-    whole_file,
     writable,
     write_text,
 )
@@ -71,8 +70,7 @@ class ReportPage:
 def write_report(path: Path, report: ReportPage, progress: Callable[[int, int], None] = lambda done, count: None) -> Path:
     """Write the page atomically. Raises BadInput if it cannot be written."""
     text = report_html(report, progress)
-    with whole_file(path) as temporary:
-        write_text(temporary, text)
+    write_text(path, text)
     return path
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file, write_text
+from tapetum.core.files import write_text
 from tapetum.core.reading import read_bytes
 from tapetum.types import Tracks
 from tapetum.video import Video, draw_tracks, open_video, write_video
@@ -31,8 +31,7 @@ class TrackView:
 
     def save(self, path: str | Path) -> Path:
         """Write the page as a file. Raises BadInput if it cannot be written."""
-        with whole_file(path) as temporary:
-            write_text(temporary, self.page)
+        write_text(path, self.page)
         return Path(path)
 
     def _repr_html_(self) -> str:

@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import named_path, whole_file, write_text
+from tapetum.core.files import named_path, write_text
 from tapetum.tracks import tables
 from tapetum.tracks.poses import write_coco, write_sleap
 from tapetum.tracks.tapvid import TapVidEntry, read_entries, write_entries
@@ -112,8 +112,7 @@ def write_tracks(
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerows(tables.dlc_rows(tracks) if layout == "dlc" else tables.napari_rows(tracks))
-    with whole_file(path) as temporary:
-        write_text(temporary, file.getvalue())
+    write_text(path, file.getvalue())
     return path
 
 

@@ -154,6 +154,5 @@ def coco(tracks: Tracks, width: int, height: int) -> dict[str, Any]:
 
 def write_coco(tracks: Tracks, path: Path, video: Video) -> Path:
     """Write `coco` as JSON; the file appears whole or not at all."""
-    with whole_file(path) as temporary:
-        write_text(temporary, json.dumps(coco(tracks, video.width, video.height)))
+    write_text(path, json.dumps(coco(tracks, video.width, video.height)))
     return path

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file, write_text
+from tapetum.core.files import write_text
 from tapetum.core.reading import read_text
 from tapetum.video.images import ImageVideo
 
@@ -114,8 +114,7 @@ def read_trajectory(path: str | os.PathLike[str]) -> Float[np.ndarray, "t 2"]:
 def write_trajectory(path: str | os.PathLike[str], xy: Float[np.ndarray, "t 2"]) -> None:
     """Write positions (raster pixels) as a file of regions, one per frame; 0 for NaN. Whole or not at all."""
     lines = ("0" if np.isnan(place).any() else ",".join(f"{value - _HALF:.4f}" for value in place.tolist()) for place in xy)
-    with whole_file(Path(path)) as temporary:
-        write_text(temporary, "".join(f"{line}\n" for line in lines))
+    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def _place(line: str, path: Path, number: int) -> tuple[float, float]:

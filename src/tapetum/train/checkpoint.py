@@ -30,7 +30,7 @@ from huggingface_hub import split_state_dict_into_shards_factory
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file, write_text
+from tapetum.core.files import whole_file, write_json
 from tapetum.core.reading import no_pipe, read_json, sha256_of
 from tapetum.hub.state_dicts import safetensors_pieces
 from tapetum.train.launch import say
@@ -241,8 +241,7 @@ def write_weights(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], pro
         index = folder / f"{name}.safetensors.index.json"
         if plan.is_sharded and processes.main:
             about = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
-            with whole_file(index, own=True) as temporary:
-                write_text(temporary, json.dumps(about, indent=1))
+            write_json(index, about, own=True)
         elif processes.main:
             index.unlink(missing_ok=True)
 

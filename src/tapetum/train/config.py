@@ -11,7 +11,7 @@ from tapetum.core.reading import is_address
 
 _RESUMABLE = (
     "accumulation activation_checkpointing async_checkpoint checkpoint checkpoint_every checkpoint_folder checkpoint_minutes "
-    "device eval_every keep_every keep_last ledger log_every log_to max_minutes offload parallel prefetch replicas sharing "
+    "device eval_every keep_every keep_last ledger log_every log_to max_minutes parallel prefetch replicas sharing "
     "tensorboard threads weights_to_score workers"
 )
 RESUMABLE_FIELDS = frozenset(_RESUMABLE.split())
@@ -21,9 +21,7 @@ RESUMABLE_FIELDS = frozenset(_RESUMABLE.split())
 one): two processes without accumulation may go on as one process that accumulates two. `parallel`, `device` and `threads` may
 change the last bits of a sum, nothing more.
 """
-_LATER = (
-    "averages clip_each milestones final_weight_decay gather_bf16 layer_decay reduce_bf16 momentum nesterov optimizer rules"
-)
+_LATER = "averages clip_each milestones final_weight_decay layer_decay momentum nesterov optimizer rules"
 LATER_FIELDS = frozenset([*_LATER.split(), "schedule", "trust_coefficient"])
 """Fields that older checkpoints don't know: one that has its default is the same run as without it."""
 
@@ -149,13 +147,6 @@ class TrainConfig:
     """With fsdp: groups of processes that hold a whole model in shards each, as the machines of a cluster may (HSDP).
 
     Weights are gathered within a group, and gradients averaged over the groups. 1: one group of all processes."""
-    gather_bf16: bool = False
-    """With fsdp: weights travel as bfloat16 and are computed with as such, for half the bytes; gradients stay float32."""
-    reduce_bf16: bool = False
-    """With fsdp: gradients travel and are summed as bfloat16, for half the bytes; rows of the sum are float32."""
-    offload: bool = False
-    """With fsdp on an accelerator: rows of weights, gradients and optimiser state are in the host's memory, where the optimiser
-    steps; the accelerator has what is gathered, and activations."""
     activation_checkpointing: bool = False
     """Compute the activations of each block (`Task.shards`) anew in the backward pass instead of keeping them: less memory, for
     a third more FLOPs."""
@@ -208,9 +199,8 @@ class TrainConfig:
             eps="(0, inf)",
             layer_decay="(0, 1]",
         )
-        for name in ("replicas", "gather_bf16", "reduce_bf16", "offload"):
-            if self.parallel != "fsdp" and getattr(self, name) != default_of(name):
-                raise BadInput(f"{name} is {getattr(self, name)}, which is for weights in shards; give parallel fsdp with it")
+        if self.parallel != "fsdp" and self.replicas != 1:
+            raise BadInput(f"replicas is {self.replicas}, which is for weights in shards; give parallel fsdp with it")
         if self.async_checkpoint and self.checkpoint != "sharded":
             raise BadInput("async_checkpoint is for checkpoints in parts; give checkpoint sharded with it")
         if is_address(self.checkpoint_folder):

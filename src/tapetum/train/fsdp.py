@@ -27,7 +27,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.fsdp._fully_shard._fsdp_collectives import DefaultAllGather, DefaultReduceScatter
 from torch.distributed.tensor import distribute_tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
@@ -61,25 +61,19 @@ def shard(
             raise BadInput(f"replicas is {config.replicas} of {processes.size} processes; give a divisor of their number")
         sizes = config.replicas, processes.size // config.replicas
         mesh = init_device_mesh(processes.device.type, sizes, mesh_dim_names=("replicate", "shard"))
-    half, cuda = torch.bfloat16, processes.device.type == "cuda"
-    reduced = half if config.reduce_bf16 else torch.float32 if config.gather_bf16 else None
-    policy = MixedPrecisionPolicy(half if config.gather_bf16 else None, reduced, cast_forward_inputs=False)
-    home, offload = processes.device, OffloadPolicy()
-    if config.offload:
-        home, offload = torch.device("cpu"), CPUOffloadPolicy(pin_memory=cuda)
     values, single = _exchange_for_meta(module), [p for p in module.parameters() if p.dim() == 0]  # FSDP2 refuses these
     for parameter in single:
         parameter.data = parameter.data.to(processes.device)
     if processes.size > 1:
         processes.broadcast_tensors([*single, *module.buffers()])
     for part in (*parts, module):
-        fully_shard(part, mesh=mesh, mp_policy=policy, offload_policy=offload, ignored_params=set(single))
+        fully_shard(part, mesh=mesh, ignored_params=set(single))
         assert isinstance(part, FSDPModule)
         part.set_custom_all_gather(_AllGather(processes))
         part.set_custom_reduce_scatter(_ReduceScatter(processes))
         if part is not module:
             part.register_forward_pre_hook(_own_leaves)
-    module._apply(lambda tensor: torch.empty_like(tensor, device=home) if tensor.is_meta else tensor)
+    module._apply(lambda tensor: torch.empty_like(tensor, device=processes.device) if tensor.is_meta else tensor)
     skipped = {id(parameter) for each in unset for parameter in each.parameters()}
     for name, parameter in module.named_parameters():
         whole = values.pop(name, None)
@@ -152,20 +146,18 @@ def _add_gradient(parameter: Any, leaf: Tensor) -> None:
 
 @contextmanager
 def evaluation(module: nn.Module) -> Iterator[None]:
-    """Gather weights as they are for passes inside the block, and leave nothing of these to the next step."""
+    """Gather weights for passes inside the block, and leave nothing of these to the next step."""
     assert isinstance(module, FSDPModule)
     module._get_fsdp_state()._lazy_init()
     states = [each._get_fsdp_state() for each in module.modules() if isinstance(each, FSDPModule)]
     groups = [group for state in states for group in state._fsdp_param_groups]
-    parameters = [parameter for group in groups for parameter in group.fsdp_params]
-    kinds = [parameter.param_dtype for parameter in parameters]
 
-    def gather_as(kinds: Sequence[torch.dtype | None]) -> None:
-        for parameter, kind in zip(parameters, kinds, strict=True):  # tensors of inference mode are made anew, too
-            parameter.param_dtype, parameter.all_gather_outputs = kind, []
+    def forget() -> None:  # tensors of inference mode are made anew, too
+        for parameter in (each for group in groups for each in group.fsdp_params):
+            parameter.all_gather_outputs = []
             parameter.__dict__.pop("_unsharded_param", None)
 
-    gather_as([None] * len(kinds))
+    forget()
     try:
         yield
     finally:
@@ -173,7 +165,7 @@ def evaluation(module: nn.Module) -> Iterator[None]:
             group.reshard()
             group._post_forward_indices.clear()
             group.comm_ctx.post_forward_order.clear()
-        gather_as(kinds)
+        forget()
 
 
 class _AllGather(DefaultAllGather):

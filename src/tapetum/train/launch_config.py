@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file, write_text
+from tapetum.core.files import write_text
 from tapetum.train import launch as environment
 from tapetum.train.config import TrainConfig
 
@@ -18,10 +18,7 @@ RECIPE_FIELDS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """Settings of where a run is trained and with what; but for gather_bf16 and reduce_bf16 none changes what is learned.
-
-    Every training command has them.
-    """
+    """Settings of where a run is trained and with what; none changes what is learned. Every training command has them."""
 
     out: Path
     """Folder of the run: checkpoints, logs, and the finished weights."""
@@ -37,12 +34,6 @@ class Launch:
     """Under torchrun: every process holds the whole model, or its part of it (FSDP2)."""
     replicas: int = 1
     """With fsdp: groups of processes that hold the whole model in shards each, such as one a machine (HSDP)."""
-    gather_bf16: bool = False
-    """With fsdp: weights travel as bfloat16, half the bytes."""
-    reduce_bf16: bool = False
-    """With fsdp: gradients travel as bfloat16, half the bytes."""
-    offload: bool = False
-    """With fsdp: rows of weights, gradients and optimiser state live in the host's memory."""
     activation_checkpointing: bool = False
     """Compute activations block by block anew in the backward pass: less memory, a third more work."""
     compile: bool = False
@@ -67,8 +58,7 @@ class Launch:
     def began(self) -> None:
         """Save `settings` in the folder; `fit` calls this once the folder is known to belong to this run."""
         if self.settings is not None:
-            with whole_file(self.out / "settings.toml") as temporary:
-                write_text(temporary, self.settings)
+            write_text(self.out / "settings.toml", self.settings)
 
 
 def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int = 1, **settings: Any) -> TrainConfig:

@@ -31,9 +31,6 @@ _LONG = 10.0
 _BY_ITSELF: dict[str, Any] = {
     "parallel": "ddp",
     "replicas": 1,
-    "gather_bf16": False,
-    "reduce_bf16": False,
-    "offload": False,
     "checkpoint_folder": None,
     "log_to": (),
 }

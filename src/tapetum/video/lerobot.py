@@ -105,7 +105,7 @@ class LeRobotDataset:
             rows += table.to_pylist()
         try:
             episodes = sorted((self._episode(row) for row in rows), key=lambda episode: episode.number)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise BadInput(f"{self.folder / EPISODES} lacks {error}; write the data set again with LeRobot") from error
         if [episode.number for episode in episodes] != list(range(len(episodes))):
             raise BadInput(f"{self.folder / EPISODES} does not list episodes 0 to {len(episodes) - 1}, each once")
@@ -131,10 +131,10 @@ class LeRobotDataset:
     def rows(self, number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Read columns of an episode's rows, in the order of its frames: (t,) or (t, k); images as a list of bytes (object)."""
         episode = self.episodes[number]
-        missing = [name for name in names if name not in self.features]
-        if missing:
-            raise BadInput(f"{self.folder} has no feature {missing[0]!r}; it has {', '.join(self.features)}")
         table = self._table(episode.rows)
+        known = [name for name in self.features if name in table.column_names]
+        if missing := [name for name in names if name not in known]:
+            raise BadInput(f"{episode.rows} has no feature {missing[0]!r}; it has {', '.join(known)}")
         places = np.flatnonzero(table["episode_index"].to_numpy() == number)
         own = table.take(places[np.argsort(table["frame_index"].to_numpy()[places], kind="stable")])
         if own.num_rows != episode.length:
@@ -146,9 +146,11 @@ class LeRobotDataset:
         key = file, file.stat().st_mtime_ns if file.exists() else 0
         if self._cached is None or self._cached[0] != key:
             table = self.read_table(file)
-            missing = [name for name in ("episode_index", "frame_index", "timestamp") if name not in table.column_names]
-            if missing:
-                raise BadInput(f"{file} has no column {missing[0]}; write the data set again with LeRobot")
+            arrow, _ = pyarrow_for("reading data sets of LeRobot")
+            kinds = dict(zip(table.schema.names, table.schema.types, strict=True))
+            for name in ("episode_index", "frame_index", "timestamp"):
+                if not arrow.types.is_primitive(kinds.get(name, arrow.string())):
+                    raise BadInput(f"{file} has no column {name} of numbers; write the data set again with LeRobot")
             self._cached = key, table
         return self._cached[1]
 

@@ -25,7 +25,7 @@ def test_a_larger_machine_suits_a_larger_model(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
     for task, small, large in (
         ("track", "bootstapir", "tapnextpp-256"),
-        ("ask", "smolvlm-500m", "qwen3-vl-2b"),
+        ("ask", "smolvlm-500m", "molmo2-4b"),
         ("segment", "sam2-tiny", "sam2-large"),
         ("embed", "dinov2-base", "siglip2-base-16"),
     ):

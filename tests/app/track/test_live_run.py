@@ -111,10 +111,12 @@ def test_frames_of_a_pipe_are_dropped_on_request(tmp_path: Any, monkeypatch: pyt
         raise BadInput("no source")
 
     monkeypatch.setattr("tapetum.video.LiveVideo", opened)
-    for drop in (True, False):
+    for source, drop in (("-", True), ("rtsp://robot/front", False)):
         with pytest.raises(BadInput, match="no source"):
-            tapetum.track_live("-", drop=drop, lag=0.3)
+            tapetum.track_live(source, drop=drop, lag=0.3)
     assert asked == [(True, 0.3), (None, 0.3)]
+    with pytest.raises(BadInput, match="--lag says which frames are dropped, and none of - is; give --drop"):
+        tapetum.track_live("-", lag=0.3)
     with pytest.raises(BadInput, match=r"--drop is for frames that come by themselves, and the file .*clip\.mp4 waits"):
         tapetum.track_live(str(clip), drop=True)
     code, _, err = run("track", clip, "--drop", "--out", tmp_path / "out")

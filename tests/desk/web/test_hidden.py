@@ -99,7 +99,7 @@ def test_what_is_no_job_is_left_alone(folder: Path, content: str) -> None:
     "job",
     [
         *({"created": "0"}, {"created": float("nan")}, {"item": "../x"}, {"item": None}, {"item": []}),
-        *({"kind": "rm"}, {"kind": "mask"}, {"kind": []}, {"settings": None}),
+        *({"kind": "rm"}, {"kind": "runs"}, {"kind": []}, {"settings": None}),
     ],
 )
 def test_a_job_with_a_field_that_is_none_is_left_alone(folder: Path, job: dict[str, Any]) -> None:
@@ -244,6 +244,9 @@ ROWS = {
     "a number": "UPDATE items SET frames = 'many'",
     "very many frames": "UPDATE items SET frames = 1000000000000",
     "an infinite rate": "UPDATE items SET fps = 9e999",
+    "no width": "UPDATE items SET width = 0",
+    "no height": "UPDATE items SET height = 0",
+    "the last revision": "INSERT INTO projects VALUES ('x', 9223372036854775807, 0, NULL)",
     "times": "UPDATE items SET times = x'00'",
     "a short track": "INSERT INTO tracks VALUES ('x', 'y', 5, x'00', NULL, 0)",
     "a long way back": "INSERT INTO tracks VALUES ('x', 'y', 1, zeroblob(16), zeroblob(8), 0)",

@@ -308,6 +308,32 @@ def test_words_put_points_on_what_a_model_finds(made: Open) -> None:
     assert tab.problems == []
 
 
+def test_what_is_clicked_is_outlined_by_a_model_that_is_fetched(made: Open) -> None:
+    tab = made()
+    x, y = 0.18 * 640, 0.35 * 360
+    tab.press("s")
+    tab.says("no model outlines what is clicked; fetch one")
+    tab.page.get_by_role("button", name="Models", exact=True).click()
+    tab.page.get_by_role("cell", name="it needs transformers; run: pip install 'tapetum[vlm]'").wait_for()
+    assert tab.page.get_by_role("row", name="made-tracks track (suits) 15 MB Apache-2.0 0.5 GB here").count() == 1
+    tab.page.get_by_role("button", name="Fetch made-outlines").click()
+    tab.page.get_by_role("row", name="made-outlines segment (suits) 156 MB Apache-2.0 1.5 GB here").wait_for()
+    tab.page.get_by_role("button", name="Close").click()
+    tab.says("Click on an object in the frame.")
+    tab.page.mouse.click(*tab.spot(x - 12, y))
+    tab.has_color(x, y, "#ffffff")
+    tab.press("ArrowRight")
+    tab.has_color(x, y, "#ffffff", drawn=False)
+    tab.page.get_by_role("button", name="Outline in the whole video").click()
+    with tab.page.expect_download() as coming:
+        tab.page.get_by_role("button", name="Save masks").click()
+    assert coming.value.suggested_filename == "made-masks.zip"
+    tab.has_color(x, y, "#ffffff")
+    tab.page.reload()
+    tab.has_color(x, y, "#ffffff")
+    assert tab.problems == []
+
+
 def test_a_film_is_drawn_with_progress_and_saved(made: Open) -> None:
     tab = made()
     tab.click(100, 50)
@@ -387,6 +413,12 @@ def states(tab: Tab) -> Iterator[str]:
             tab.press("?")
             page.get_by_role("dialog", name="Keys").wait_for()
             yield "keys"
+            tab.press("Escape", "s")
+            tab.says("no model outlines what is clicked; fetch one")
+            yield "masks"
+            page.get_by_role("button", name="Models", exact=True).click()
+            page.get_by_role("row", name="made-answers").wait_for()
+            yield "models"
             tab.press("Escape")
         elif name == "image":
             for verb, text, said in (("Detect", "ball", "2 found"), ("Classify", "a dog, a cat", "Most likely")):

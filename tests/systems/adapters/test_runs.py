@@ -150,10 +150,13 @@ def test_a_policy_learns_what_the_expert_does(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_images_get_names(place: Path, tmp_path: Path) -> None:
-    run = of(place, "classify", "images", steps=30, batch_size=8, lr=1e-2, head_lr=1e-2)
+    run = of(place, "classify", "images", steps=None, batch_size=8, lr=1e-2, head_lr=1e-2)
+    assert [replace(run, batch_size=32).for_images(n).steps for n in (8, 103, 10**6)] == [30, 96, 2000]
+    assert replace(run, task="clone").for_images(8).steps == 2000
     said = []
     finished = adapt(run, Launch(out=tmp_path / "run"), said.append)
-    assert said == ["16 images to learn from and 4 to check on, 2 classes"]
+    assert said[0] == "16 images to learn from and 4 to check on, 2 classes"
+    assert said[1:] == ["60 steps of 8 images; --steps asks for another number"]
     assert finished is not None
     assert finished.scores == {"accuracy": 1.0}
     headed = load_headed(finished.weights)
@@ -277,13 +280,14 @@ def test_demonstrations_of_other_actions_are_refused(place: Path, tmp_path: Path
     assert make_task(replace(run, rollouts=0)).about["actions"] == 3
 
 
-@pytest.mark.parametrize("resize", ["crop", "squash"])
-def test_masks_are_cut_as_their_images(resize) -> None:
+@pytest.mark.parametrize(("resize", "crop_offset"), [("crop", "nearest"), ("squash", "nearest"), ("crop", "down")])
+def test_masks_are_cut_as_their_images(resize, crop_offset) -> None:
     """An image whose red is its row and whose green is its column, and masks of the same numbers, go the same way."""
     how = Preprocessing(
-        size=(16, 12),
+        size=(16, 11),  # 19 columns to spare
         resize=resize,
         crop_fraction=0.8,
+        crop_offset=crop_offset,
         interpolation="bilinear",
         antialias=False,
         mean=(0, 0, 0),

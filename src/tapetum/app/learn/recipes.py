@@ -1,7 +1,7 @@
 """Training commands: a recipe and a `Launch` expanded into options."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,7 +54,8 @@ def recipe_command(
             from tapetum.app.learn.dry import PlannedRun
             from tapetum.bench.plans import plan_run
 
-            plan = plan_run(given.recipe, given.launch)
+            named = {"data": str(given.data)} if hasattr(given, "data") else {}  # without a word before it
+            plan = plan_run(replace(given.recipe, **named), given.launch)
             first = plan.phases[0]
             micro_batch = first.step_flops / first.config.batch_size * first.micro_batch
             return PlannedRun(plan, measure(given.recipe, given.launch, micro_batch))

@@ -11,7 +11,7 @@ from tapetum.app.commands import Command, Group, with_json
 from tapetum.app.make.fetch_perception_test import fetch_perception_test
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.bench.published import BENCHMARKS, fetch
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 from tapetum.core.files import whole_folder, write_text
 
 
@@ -177,7 +177,7 @@ def make_demos(options: DemosOptions, listener: Listener) -> DemosMade:
     from tapetum.systems.adapters import demos
     from tapetum.systems.adapters.worlds.world import make_world
 
-    check_fields(options, dashes=True, noise="[0, inf)", seed="[0, inf)")
+    check_options(options, noise="[0, inf)", seed="[0, inf)")
     world = make_world(options.task, options.camera, options.pixels)
     try:
         out = Path(options.out or f"{world.name}-{world.camera}")

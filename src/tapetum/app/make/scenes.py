@@ -8,7 +8,7 @@ import tyro
 
 from tapetum.app.commands import Group
 from tapetum.app.verb import File, Listener, Result, verb
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 from tapetum.core.jobs import Engine
 
 
@@ -65,7 +65,7 @@ def make(options: MakeOptions, listener: Listener) -> ScenesMade:
     """
     from tapetum.tracks.facets.dataset import finished, make_dataset
 
-    check_fields(options, dashes=True, workers="[1, inf)")
+    check_options(options, workers="[1, inf)")
     if done := finished(options.out):
         listener.note(f"{options.out} holds {done} scenes of a run that was interrupted, which are not made again")
     listener.progress("rendering", 0, options.n)

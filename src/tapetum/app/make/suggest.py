@@ -19,7 +19,10 @@ from tapetum.hub.registry import find
 
 TASKS = {
     "track": ("tapir-nano", "bootstapir", "tapir", "tapnextpp-256", "tapnextpp-512", "causal-tapir-nano"),
-    "ask": ("efficientnet-lite2", "smolvlm-500m", "smolvlm-256m", "smolvlm2-500m", "qwen3-vl-2b", "paligemma2-3b-mix-224"),
+    "ask": (
+        *("efficientnet-lite2", "smolvlm-500m", "smolvlm-256m", "smolvlm2-500m"),
+        *("qwen3-vl-2b", "molmo2-4b", "paligemma2-3b-mix-224"),
+    ),
     "segment": ("efficientnet-lite2", "sam2-tiny", "sam2-small", "sam2-base-plus", "sam2-large", "paligemma2-3b-mix-224"),
     "embed": ("resnet-nano", "dinov2-base", "dinov2-small", "efficientnet-lite2", "siglip2-base-16", "dinov2-large"),
 }
@@ -103,7 +106,7 @@ def suggest_for(task: str, accelerator_gb: float | None = None) -> list[Suggesti
 
 def advice(task: str) -> str:
     """Say what a task uses here, and the command that brings what suits this machine better."""
-    models = suggest_for(task, _accelerator_gb())
+    models = suggest_for(task, accelerator_gb())
     first, better = models[0], next(each for each in models if each.suits)
     uses = first.name if first.here else f"{first.name}, which is not here"
     return f"{task} uses {uses}; better: " + (f"--model {better.name}" if better.here else find(better.name).fetch_text)
@@ -113,13 +116,14 @@ def advice(task: str) -> str:
 def suggest(options: SuggestOptions, listener: Listener) -> Suggestions:
     """List models for a task, with licence, memory and published score, and measure those that are on this machine."""
     models = []
-    for done, each in enumerate(entries := suggest_for(options.task, _accelerator_gb()), 1):
+    for done, each in enumerate(entries := suggest_for(options.task, accelerator_gb()), 1):
         models.append(Suggestion(**{**asdict(each), "seconds": _measured(options.task, each.name) if each.here else None}))
         listener.progress("measuring", done, len(entries))
     return Suggestions(task=options.task, models=tuple(models))
 
 
-def _accelerator_gb() -> float | None:
+def accelerator_gb() -> float | None:
+    """Read the memory of the largest accelerator; None if there is none."""
     import torch
 
     from tapetum.core.devices import devices_here

@@ -15,7 +15,7 @@ from tapetum.app.score.ledger import FILE
 from tapetum.app.verb import Listener, Result, verb
 from tapetum.bench.forward_passes import forward_pass, many
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 from tapetum.core.plugins import reference_label
 from tapetum.systems.pretraining.methods import METHODS, TEXT_METHODS, task_of
 
@@ -82,7 +82,7 @@ class Cost(Result):
 @verb(AccountOptions)
 def account(options: AccountOptions, listener: Listener) -> Cost:
     """Compute the cost of a model. Raises BadInput for an unknown one, and for settings that don't go together."""
-    check_fields(options, dashes=True, batch_size="[1, inf)", size="[8, inf)")
+    check_options(options, batch_size="[1, inf)", size="[8, inf)")
     if options.method and task_of(options.method).negatives and options.batch_size < 2:
         raise BadInput(f"--method {options.method} tells an image from the others of its batch; give --batch-size 2 or more")
     path = Path(options.what)

@@ -9,7 +9,7 @@ import tyro
 from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 from tapetum.transfer.config import NeighboursConfig, ProbeConfig
 
 
@@ -37,7 +37,7 @@ class ProbeOptions:
     """Keep the features in this folder, and take them from there."""
 
     def check(self) -> None:
-        check_fields(self, dashes=True, neighbours="[1, inf)", most="[2, inf)")
+        check_options(self, neighbours="[1, inf)", most="[2, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import tyro
 from tapetum.app.commands import Group
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.addresses import is_address
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def run(options: RunOptions, listener: Listener) -> StudyDone:
 
     Raises BadInput for an invalid plan or invalid data, and a folder of another study.
     """
-    check_fields(options, dashes=True, most="[1, inf)", threads="[1, inf)", workers="[1, inf)")
+    check_options(options, most="[1, inf)", threads="[1, inf)", workers="[1, inf)")
     import torch
 
     from tapetum.data.remote_folder import local_data

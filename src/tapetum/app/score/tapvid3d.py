@@ -9,7 +9,7 @@ import tyro
 from tapetum.app.commands import Group
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 
 if TYPE_CHECKING:
     from tapetum.systems.tapvid3d.makers.common import MakeReport
@@ -152,7 +152,7 @@ class ClipsOptions:
             raise BadInput("pstudio needs --annotations: how its tracks were made is not public; download them first")
         if self.annotations is not None and self.source == "drivetrack":
             raise BadInput("the annotations of drivetrack have their images already; leave --annotations out")
-        check_fields(self, dashes=True, frames="[2, inf)", tracks="[1, inf)")
+        check_options(self, frames="[2, inf)", tracks="[1, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)

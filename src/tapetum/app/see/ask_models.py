@@ -7,7 +7,6 @@ DIR/answers.json  all of them; or FILE.json, and nothing else, where that is ask
 Text replies are about all frames of a video together; boxes and masks are predicted for each frame separately.
 """
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from tapetum.app.see.settings import CLASSIFIER, ImageOptions, Request
 from tapetum.app.verb import Listener
 from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.errors import BadInput
-from tapetum.core.files import cannot_write, check_place, whole_file, write_text
+from tapetum.core.files import cannot_write, check_place, write_json
 from tapetum.core.identity import Outdated
 from tapetum.core.provenance import check, protect
 from tapetum.hub.registry import find
@@ -76,8 +75,7 @@ def see(options: ImageOptions, request: Request, listener: Listener, together: b
             _tell(jobs[waiting[k]], rows, listener, alone=len(jobs) == 1)
     rows = [row for k in range(len(jobs)) for row in done[k]]
     if answers is not None:
-        with whole_file(answers) as temporary:
-            write_text(temporary, json.dumps(rows, indent=1))
+        write_json(answers, rows)
     replies = tuple(from_json(row) for row in rows if "trouble" not in row)
     if not replies:
         raise BadInput(f"none of {len(jobs)} images could be read: {rows[0]['trouble']}")

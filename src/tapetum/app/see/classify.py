@@ -17,7 +17,7 @@ from tapetum.bench.image_jobs import ImageJobs, Source, look_at_images, looked_a
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.devices import EncoderPrecision, find_device
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 from tapetum.core.jobs import Engine
 from tapetum.report import check_report
 
@@ -75,7 +75,7 @@ class ClassifyOptions:
 
     def check(self) -> None:
         """Raise BadInput for options that cannot work, before any work starts."""
-        check_fields(self, dashes=True, top="[1, inf)", workers="[1, inf)")
+        check_options(self, top="[1, inf)", workers="[1, inf)")
         if not self.labels and (self.template or self.templates != "photo" or self.none_below != "auto"):
             raise BadInput("--template, --templates and --none-below are for --labels; give labels too")
         if self.none_below != "auto" and not 0 <= self.none_below <= 1:

@@ -11,7 +11,7 @@ import tyro
 from tapetum.app.see.replies import ImageResults
 from tapetum.app.verb import File, Listener, one_text, verb
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 from tapetum.report import check_report
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class DiscoverOptions:
 
     def check(self) -> None:
         """Raise BadInput for invalid numbers."""
-        check_fields(self, dashes=True, clusters="[2, inf)", most="[1, inf)")
+        check_options(self, clusters="[2, inf)", most="[1, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +94,13 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
     report = check_report(options.report)
     from tapetum.app.see.classify import image_sources
     from tapetum.bench.image_jobs import image_features_of
-    from tapetum.core.files import whole_file, whole_folder, write_text
+    from tapetum.core.files import whole_folder, write_text
 
     files, look, out = image_sources(options.images, "discover"), image_features_of(options.model), Path(options.out)
     with whole_folder(out, (PAGE, INSTANCES)) as folder:
         images, failed, page = _discover_all(options, files, look, folder, listener)
     if report is not None:
-        with whole_file(report) as temporary:
-            write_text(temporary, page)
+        write_text(report, page)
     return Discovered(
         images=tuple(image.file_name for image in images),
         objects=tuple(len(image.instances) for image in images),

@@ -16,7 +16,7 @@ from tapetum.bench.image_jobs import NO_MEDIA, files_below
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.devices import EncoderPrecision, choose_device
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 from tapetum.core.files import check_place
 from tapetum.core.finished import ComputedItems, ResultsOnDisk
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
@@ -74,7 +74,7 @@ class EmbedOptions:
             check_place(Path(self.out))
         if isinstance(self.files, (list, tuple)) and not self.files:
             raise BadInput(_NO_FILES)
-        check_fields(self, dashes=True, batch_size="[1, inf)", workers="[1, inf)", neighbours="[0, 1000]")
+        check_options(self, batch_size="[1, inf)", workers="[1, inf)", neighbours="[0, 1000]")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

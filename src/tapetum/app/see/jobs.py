@@ -13,8 +13,8 @@ from tapetum.app.see.settings import ImageOptions, Request, SeeSettings, load_an
 from tapetum.app.verb import narrowed
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.files import named_path
-from tapetum.core.finished import read_finished, write_finished
+from tapetum.core.files import named_path, write_json
+from tapetum.core.finished import read_finished
 from tapetum.core.identity import Outdated, stamp
 from tapetum.core.jobs import gpus_for, run_jobs
 from tapetum.hub.registry import weights_fingerprint
@@ -284,7 +284,7 @@ def _write(
         draw(job.drawn, np.concatenate([shown.frames for shown, _ in replies]), images)
     rows = [each.as_json() for each in images]
     if job.saved is not None:
-        write_finished(job.saved, {"identity": job.identity, "rows": rows})
+        write_json(job.saved, {"identity": job.identity, "rows": rows})
     return rows
 
 

@@ -12,7 +12,7 @@ from tapetum.app.commands import Device
 from tapetum.app.verb import File, one_text
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 from tapetum.core.identity import fingerprint
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class SeeSettings:
 
     def check(self) -> None:
         """Raise `BadInput` for numbers that cannot work."""
-        check_fields(self, dashes=True, frames="[1, inf)", tokens="[1, inf)", beams="[1, inf)", workers="[1, inf)")
+        check_options(self, frames="[1, inf)", tokens="[1, inf)", beams="[1, inf)", workers="[1, inf)")
 
 
 @dataclass(frozen=True)

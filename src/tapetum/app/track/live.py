@@ -74,6 +74,10 @@ class TrackLiveOptions(TrackSettings):
             raise BadInput(f"--drop is for frames that come by themselves, and the file {self.source} waits; leave it out")
         if not 0 <= self.lag < float("inf"):
             raise BadInput(f"--lag is {self.lag:g}; give seconds, 0 or more")
+        from tapetum.video.live import is_live
+
+        if self.lag != TrackLiveOptions.lag and not self.drop and not is_live(self.source):
+            raise BadInput(f"--lag says which frames are dropped, and none of {self.source} is; give --drop as well")
         if self.cuts:
             raise BadInput("--start, --end and --stride need the whole video; leave --online out")
         if self.fps is not None and self.every != "auto":

@@ -34,8 +34,8 @@ from tapetum.app.track.track_files import TRACKS, one_file
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.devices import choose_dtype
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.fields import check_fields
-from tapetum.core.files import plain_name
+from tapetum.core.fields import check_options
+from tapetum.core.files import plain_name, write_json
 from tapetum.core.provenance import check
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     check(out / TABLE)
     given = narrowed(TrackSettings, options, keep_features=options.keep_features)
     settings = _settings(given)
-    check_fields(options, dashes=True, workers="[1, inf)")
+    check_options(options, workers="[1, inf)")
     if options.engine == "ray":
         out, named = Path(os.path.realpath(out)), [(name, os.path.realpath(source)) for name, source in named]
     alone = options.engine == "local" and options.workers == 1
@@ -248,7 +248,6 @@ def _summary(
     load: Callable[[], Any],
 ) -> dict[str, Any]:
     """Track a video and write its summary."""
-    from tapetum.core.finished import write_finished
 
     name, source = job
     folder = out / name
@@ -258,7 +257,7 @@ def _summary(
     check(file)
     file.unlink(missing_ok=True)
     summary = track_into(narrowed(TrackOptions, given, video=source, out=folder), listener, None, load).as_json()
-    write_finished(file, {**summary, "stamp": about})
+    write_json(file, {**summary, "stamp": about})
     return summary
 
 

@@ -14,7 +14,7 @@ from tapetum.app.verb import Listener, Result, count_frames, verb
 from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 from tapetum.core.files import check_place, results
 from tapetum.report import check_report
 from tapetum.systems.paligemma import prompts
@@ -122,7 +122,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
     options.check()
     if options.frames is not None:
         raise BadInput("--frames does not go with --track, which follows things through all frames; leave it out")
-    check_fields(options, dashes=True, look_every="[1, inf)")
+    check_options(options, look_every="[1, inf)")
     report = check_report(options.report)
     request = Request(prompt=prompts.detect(options.things), kind="boxes", task="detect", text=options.things)
     began = time.perf_counter()

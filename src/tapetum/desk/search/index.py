@@ -17,7 +17,7 @@ from tapetum.core.addresses import check_address, is_address
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.devices import EncoderPrecision, choose_device
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.threads import check_workers
 from tapetum.desk.search.media_files import MediaFile, below, list_media, on_disk
@@ -68,7 +68,7 @@ class IndexOptions:
         """Raise BadInput for options that cannot work, before any work starts."""
         if not self.folders:
             raise BadInput("there are no FOLDERS; give one with images or films: tapetum index photos")
-        check_fields(self, dashes=True, workers="[1, inf)")
+        check_options(self, workers="[1, inf)")
         check_workers(self.workers)
         for place in self.folders:
             if is_address(place):

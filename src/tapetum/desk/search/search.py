@@ -9,7 +9,7 @@ import tyro
 from tapetum.app.verb import File, Listener, one_text, verb
 from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 from tapetum.core.reading import check_length
 from tapetum.desk.search.media_files import on_disk
 from tapetum.desk.search.media_index import open_media_index
@@ -55,7 +55,7 @@ class SearchOptions:
         check_length(self.query, "WORDS", LONGEST_WORDS)
         if not self.query.strip() and self.image is None and self.moment is None:
             raise BadInput("there are no WORDS; say what to look for, or give --image or --moment")
-        check_fields(self, dashes=True, count="[1, inf)")
+        check_options(self, count="[1, inf)")
 
 
 @verb(SearchOptions)

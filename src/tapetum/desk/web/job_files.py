@@ -22,13 +22,22 @@ from tapetum.core.files import whole_file, write_text
 from tapetum.core.reading import parse_json
 from tapetum.desk.web.hidden import open_plain, read_plain
 
-KINDS = {"track": "track_job", "look": "look_job", "export": "exports"}
+KINDS = {
+    "track": "track_job",
+    "look": "look_job",
+    "export": "exports",
+    "fetch": "models",
+    "mask": "mask_job",
+    "masks": "mask_job",
+}
 """Kinds of jobs, and the modules that do them: `work` takes the job, the served folder and a listener."""
 FINAL = frozenset(("done", "failed", "cancelled", "interrupted"))
 """States of a finished job; interrupted: its server ended before it was done, and only a person starts it again."""
 STATES = FINAL | {"waiting", "running"}
 ID = re.compile("[0-9a-f]{16}")
 """Ids of jobs and items."""
+NO_ITEM = "0" * 16
+"""The item of a job that is about none."""
 WAITING: dict[str, Any] = {"state": "waiting", "done": 0, "total": 0, "seconds_left": None, "message": ""}
 _MOST, MOST_RESULT = 1 << 24, 1 << 28
 """Maximum size of a file about a job, and of its result, which may hold images, in bytes."""

@@ -19,7 +19,7 @@ from tapetum.core.reading import parse_json
 from tapetum.desk.web import job_files
 from tapetum.desk.web.answers import hide_paths
 from tapetum.desk.web.items import check_same
-from tapetum.desk.web.job_files import FINAL, KINDS, WAITING, Progress
+from tapetum.desk.web.job_files import FINAL, KINDS, NO_ITEM, WAITING, Progress
 from tapetum.hub.loading import keep_loaded
 
 
@@ -86,7 +86,8 @@ def main(folder: Path, job: dict[str, Any]) -> bool:
                 with naming_own_code():
                     result = module.work(job, served, listener)
             finally:
-                check_same(served, job["item"])  # a result of another file means nothing
+                if job["item"] != NO_ITEM:
+                    check_same(served, job["item"])  # a result of another file means nothing
             job_files.write(folder / "result.json", result)
         except TapetumError as error:
             progress.end("failed", " ".join(hide_paths(str(error), served).split()))

@@ -1,15 +1,21 @@
-"""Models on this machine that the page offers: trackers, and those that answer about frames, with their limits."""
+"""Models that the page offers: trackers, those that answer about frames, with their limits, and those that it can fetch."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tapetum.app.make.suggest import TASKS, accelerator_gb, suggest_for
+from tapetum.app.see.segment_clicks import SEGMENTER
 from tapetum.app.see.settings import CLASSIFIER
+from tapetum.app.verb import Listener
 from tapetum.bench.word_models import describe_model, fetch_command, installed_word_models, is_here, next_step
 from tapetum.core.errors import TapetumError, install_line
 from tapetum.desk.web import job_files
 from tapetum.desk.web.answers import Refused, hide_paths
 from tapetum.desk.web.hidden import check_plain
-from tapetum.hub.registry import known, missing, names_of
+from tapetum.desk.web.mask_job import segmenters
+from tapetum.hub.fetch import fetch
+from tapetum.hub.registry import find, known, missing, names_of
 from tapetum.hub.registry import resolve as resolve_weights
 
 _FILE = "tracker.json"
@@ -55,15 +61,63 @@ def describe_models(words: str | None = None) -> dict[str, Any]:
         "answer": answer_models(),
         "classify": [CLASSIFIER] if is_here(CLASSIFIER) else [],
         "words": list(label_models(words)),
+        "masks": segmenters(),
     }
     described: dict[str, Any] = {
         use: [{"name": name, "remarks": remarks_on(name)} for name in names] for use, names in lists.items()
     }
     described["missing"] = {
         "words": f"no model of this machine compares images with labels of your own; {fetch_command()}",
+        "masks": f"no model of this machine outlines what is clicked; run: {find(SEGMENTER).fetch_text}",
         "classify": f"no classifier is on this machine; one comes with: {install_line('imagenet')}",
     }
     return described
+
+
+def describe_weights(folder: Path) -> list[dict[str, Any]]:
+    """List the models of `tapetum weights suggest`: tasks, size, licence, memory, score, and what each still needs.
+
+    `state` is here, fetch (by `check_to_fetch`), or extra if a package has to be installed first; `needs` says which.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    room = accelerator_gb()
+    for task in TASKS:
+        for each in suggest_for(task, room):
+            row = rows.setdefault(each.name, {"tasks": [], "suits": []})
+            row |= {"name": each.name, "size": each.size, "licence": each.licence, "memory_gb": each.memory_gb}
+            row |= {"score": each.score, **_state(each.name, each.here, folder)}
+            row["tasks"].append(task)
+            if each.suits:
+                row["suits"].append(task)
+    return list(rows.values())
+
+
+def _state(name: str, here: bool, folder: Path) -> dict[str, str]:
+    weights = find(name)
+    if weights.extra == "vlm" and find_spec("transformers") is None:
+        return {"state": "extra", "needs": install_line("vlm")}
+    if here:
+        return {"state": "here", "needs": ""}
+    if weights.gate is not None or weights.bundled or weights.package is not None:
+        return {"state": "extra", "needs": hide_paths(missing(weights), folder)}
+    return {"state": "fetch", "needs": ""}
+
+
+def check_to_fetch(name: Any, folder: Path) -> str:
+    """Check that a name is of `describe_weights` and can be fetched. Raises Refused with 400, or 409 if it needs something."""
+    row = next((row for row in describe_weights(folder) if row["name"] == name), None)
+    if row is None:
+        raise Refused(400, f"there is no model {str(name)[:40]!r} to fetch; choose one of the list")
+    if row["state"] != "fetch":
+        raise Refused(409, f"{name} is here already" if row["state"] == "here" else row["needs"])
+    return str(name)
+
+
+def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
+    """Fetch the model of a job; stopped, what has come is kept for the next time. Raises BadInput as `fetch`."""
+    name = job["settings"]["name"]
+    fetch(name, lambda done, size: listener.progress("fetching", done, size), listener.note)
+    return {"result": {"name": name}}
 
 
 class Trackers:

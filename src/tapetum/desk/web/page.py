@@ -21,9 +21,11 @@ from tapetum.desk.web.exports import DRAWN, PLACE, export, missing_packages, sen
 from tapetum.desk.web.frames import Frames
 from tapetum.desk.web.hidden import make_folder, open_hidden, open_plain
 from tapetum.desk.web.items import PAGE, Items, MediaItem, upload
+from tapetum.desk.web.job_files import NO_ITEM
 from tapetum.desk.web.jobs import FINAL, Jobs
 from tapetum.desk.web.look_job import read_look
-from tapetum.desk.web.models import Trackers, describe_models, label_models
+from tapetum.desk.web.mask_job import read_image, read_masks, write_zip
+from tapetum.desk.web.models import Trackers, check_to_fetch, describe_models, describe_weights, label_models
 from tapetum.desk.web.search import Search
 from tapetum.desk.web.tracks import TrackedItem, TrackStore, find_places
 from tapetum.hub.registry import known
@@ -39,6 +41,8 @@ _LONGEST = 1000
 _BUSY = {
     "track": "this video is being tracked; wait for that, or cancel it",
     "export": "a film of this video is being drawn; wait for that, or cancel it",
+    "masks": "masks are computed through this video; wait for that, or cancel it",
+    "fetch": "weights are being fetched; wait for that, or stop it",
 }
 """Error if a job of the kind is under way for the same video."""
 _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -194,7 +198,7 @@ class Page:
             content["tracked_revision"] = content["revision"]
         elif missing and content["tracked_revision"] == content["revision"]:
             content["tracked_revision"] = None  # by another tracker
-        return {**content, "job": self.jobs.latest("track", item.id)}
+        return {**content, "job": self.jobs.latest("track", item.id), "masks": self.jobs.latest("masks", item.id)}
 
     def edit(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
         """Edit the points of a video."""
@@ -228,13 +232,34 @@ class Page:
         """Start a job on the points of a video: track or export."""
         item = self._item(request)
         project, points = self.projects.read(item)
+        kind, settings = _read_job(content, item, points)
+        return self._submit(kind, item.id, revision=project["revision"], model=self.model, device=self.device, **settings)
+
+    def _submit(self, kind: str, item: str, **settings: Any) -> dict[str, Any]:
+        """Start a job, of which one at a time is allowed for an item."""
         with self._beginning:  # of two requests at the same moment one is refused
-            kind, settings = _read_job(content, item, points)
-            latest = self.jobs.latest(kind, item.id)
+            latest = self.jobs.latest(kind, item)
             if latest is not None and latest["state"] not in FINAL:
                 raise Refused(409, _BUSY[kind], job=latest)
-            more = {"revision": project["revision"], "model": self.model, "device": self.device}
-            return self.jobs.submit(kind, item.id, **more, **settings)
+            return self.jobs.submit(kind, item, **settings)
+
+    def begin_masks(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
+        """Start computing masks of objects, in the one frame that is given, or in all."""
+        item, settings = self._item(request), {"device": self.device, **read_masks(content)}
+        if settings["frame"] is None:
+            return self._submit("masks", item.id, **settings)
+        return self.jobs.submit("mask", item.id, **settings)
+
+    def mask_image(self, request: Request) -> Response:
+        """Respond with the masks of a frame as PNG."""
+        job = self.jobs.get(request.path_params["job"])["id"]
+        return Response(read_image(self.jobs.folder, job, request.path_params["number"]), media_type="image/png")
+
+    def mask_files(self, request: Request) -> Response:
+        """Respond with the masks of a job as a zip."""
+        job = self.jobs.get(request.path_params["job"])
+        item = self.items.get(job["item"])
+        return export(self.place / "exports", lambda folder: write_zip(self.jobs.folder, job["id"], item, folder))
 
     def look(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
         """Start asking a model about a frame."""
@@ -300,6 +325,14 @@ class Page:
         """List the models on this machine, by use."""
         return describe_models(self.words)
 
+    def list_weights(self, request: Request) -> dict[str, Any]:
+        """List models by name, with size, licence and whether they are on this machine; and the job that fetches one."""
+        return {"weights": describe_weights(self.folder), "job": self.jobs.latest("fetch", NO_ITEM)}
+
+    def fetch_weights(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
+        """Start fetching a model by its name."""
+        return self._submit("fetch", NO_ITEM, name=check_to_fetch(content.get("name"), self.folder))
+
     async def upload(self, request: Request) -> Response:
         """Receive a new file."""
         item = await upload(request, self.folder, self.place / "uploads", self.items, self.upload_bytes)
@@ -328,8 +361,8 @@ def _read_job(content: dict[str, Any], item: MediaItem, points: Points) -> tuple
     Raises Refused: 400 for an invalid request, 404 for points that no longer exist, 409 if there are no points.
     """
     kind = content.get("kind")
-    if not isinstance(kind, str) or kind not in _BUSY:
-        raise Refused(400, f"there are no jobs of the kind {str(kind)[:40]!r}; give one of {', '.join(_BUSY)}")
+    if kind not in ("track", "export"):
+        raise Refused(400, f"there are no jobs of the kind {str(kind)[:40]!r}; give one of track, export")
     if item.kind != "video":
         raise Refused(400, f"{item.name} is an image; points are tracked through videos")
     if not points:

@@ -34,17 +34,21 @@ def routes(page: Page) -> list[Route]:
         item + "/export": page.export,
         "/api/jobs/{job}": page.job,
         "/api/jobs/{job}/file": page.job_file,
+        "/api/jobs/{job}/masks.zip": page.mask_files,
+        "/api/jobs/{job}/masks/{number}.png": page.mask_image,
         "/api/models": page.models,
         "/api/trackers": page.list_trackers,
+        "/api/weights": page.list_weights,
         "/api/search": page.search,
         "/": page.file,
         "/{name}": page.file,
     }
-    post = {"/edits": page.edit, "/jobs": page.begin, "/look": page.look}
+    post = {"/edits": page.edit, "/jobs": page.begin, "/look": page.look, "/masks": page.begin_masks}
     steps = {"/undo": page.undo, "/redo": page.redo}
     return [
         Route("/api/events", page.listen),
         Route("/api/trackers", endpoint(page.choose_tracker, reads=True), methods=["POST"]),
+        Route("/api/weights", endpoint(page.fetch_weights, reads=True), methods=["POST"]),
         Route("/api/upload", page.upload, methods=["POST"]),
         Route("/api/jobs/{job}", endpoint(page.cancel), methods=["DELETE"]),
         *(Route(path, endpoint(work)) for path, work in get.items()),

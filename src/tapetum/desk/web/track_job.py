@@ -118,8 +118,7 @@ class _Tracking:
         several = {name: clicks for name, clicks in missing.items() if len(clicks) > 1}
         blocks = [*_batches(single.items()), *_batches(several.items())]
         unchecked = len(missing) + sum(stored.backward is None for stored in there.values())
-        self.work = FORWARD * len(blocks) + BACK * -(-unchecked // BLOCK)
-        if not self.work:
+        if not unchecked:
             return {"points": len(self.requested), "computed": 0, "frames": self.item.frames}
         with open_kept(self.item.path, self.item.content, self.listener) as video:
             part = cut(video, CutSettings())
@@ -127,13 +126,15 @@ class _Tracking:
             self.items.settle(self.item.id, len(video), times)
             self.listener.status("loading the model")
             tracker = load_tracker(self.model, self.device)
+            forward = FORWARD if hasattr(tracker, "correct") else BACK  # the others compute as much on the way back
+            self.work = forward * len(blocks) + BACK * -(-unchecked // BLOCK)
             for block in blocks:
                 with self._open_features(tracker) as features:
                     clicks = [clicks for _, clicks in block]
                     tell = partial(self._save, block)
-                    whole = track_clicks(tracker, part, clicks, self._counting(len(video), FORWARD), features, tell)
+                    whole = track_clicks(tracker, part, clicks, self._counting(len(video), forward), features, tell)
                 self._save(block, whole)
-                self.done += FORWARD
+                self.done += forward
             self._check(tracker, part)
             frames = len(video)
         return {"points": len(self.requested), "computed": len(missing), "frames": frames}

@@ -18,7 +18,7 @@ from tapetum.core.devices import resident_bytes
 from tapetum.core.plugins import is_reference
 from tapetum.core.threads import threads_each
 
-KEPT_KINDS = "track", "look"
+KEPT_KINDS = "track", "look", "mask"
 """Kinds of jobs whose workers are kept, since they load models; workers of other kinds end with their job."""
 KEEP_S = 300.0
 """Seconds that an idle worker is kept."""

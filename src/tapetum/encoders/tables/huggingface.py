@@ -26,9 +26,7 @@ _ACTIVATIONS: dict[str, Literal["gelu", "gelu_tanh", "quick_gelu"]] = {
     "quick_gelu": "quick_gelu",
 }
 _OLD_NAMES = (
-    (r"attention\.attention\.query\.", "attention.q_proj."),
-    (r"attention\.attention\.key\.", "attention.k_proj."),
-    (r"attention\.attention\.value\.", "attention.v_proj."),
+    (r"attention\.attention\.([qkv])(uery|ey|alue)\.", r"attention.\1_proj."),
     (r"attention\.output\.dense\.", "attention.o_proj."),
     (r"intermediate\.dense\.", "mlp.fc1."),
     (r"(layer\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),

@@ -49,7 +49,7 @@ class CloneTask(AdaptTask):
         checks: DemonstrationFrames | None = None,
     ):
         """Train on `frames`; evaluate in `world`, or by the error on `checks`, if either is given."""
-        super().__init__(run, trunk)
+        super().__init__(run.for_images(len(frames)), trunk)
         self.frames, self.world, self.checks = frames, world, checks
         demos = frames.demos
         self.about: dict[str, Any] = {
@@ -78,7 +78,7 @@ class CloneTask(AdaptTask):
         cast(PolicyHead, model.head).measure(torch.cat(pooled), torch.from_numpy(demos.own), torch.from_numpy(demos.actions))
 
     def dataset(self) -> Dataset:
-        return self.frames if self.below is None else Recorded(self.frames, self.below, self.run.steps * self.run.batch_size)
+        return self.frames if self.below is None else Recorded(self.frames, self.below, self.run.samples)
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext

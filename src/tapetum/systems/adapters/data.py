@@ -125,10 +125,8 @@ class ListedImages(ShuffledExamples):
 def prepare_mask(mask: Int[Tensor, "h w"], how: Preprocessing) -> Int[Tensor, "H W"]:
     """Resize and crop a mask as `prepare` does its image, by nearest pixel."""
     given = int(mask.shape[0]), int(mask.shape[1])
-    size, goal = how.resized(*given), how.prepared(*given)
-    resized = F.interpolate(mask[None, None].double(), size=size, mode="nearest-exact")[0, 0].long()
-    top, left = (round((have - want) / 2) for have, want in zip(size, goal, strict=True))
-    return resized[top : top + goal[0], left : left + goal[1]]
+    resized = F.interpolate(mask[None, None].double(), size=how.resized(*given), mode="nearest-exact")[0, 0].long()
+    return resized[how.crop(*given)]
 
 
 def shifted(values: Tensor, x: int, y: int) -> Tensor:

@@ -8,7 +8,6 @@ Each frame precedes its action. LeRobot data sets are read too: the frames of on
 have no world to try a policy in, so its error is measured on held-out episodes; and frames are resized while they are read.
 """
 
-import json
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_folder, write_text
+from tapetum.core.files import whole_folder, write_json
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.systems.adapters.worlds.world import RobotWorld, roll
 from tapetum.video.episodes import EpisodeVideo, parse_episode_address
@@ -98,7 +97,7 @@ def make_demos(
             progress(len(rows), n)
         about = {"format": FORMAT, "task": world.name, "camera": world.camera, "pixels": int(episode.frames.shape[1])}
         about |= {"action_size": world.action_size, "own_size": world.own_size, "horizon": world.horizon, "noise": noise}
-        write_text(folder / LIST, json.dumps({**about, "episodes": rows}, indent=1) + "\n")
+        write_json(folder / LIST, {**about, "episodes": rows})
     return played, frames
 
 

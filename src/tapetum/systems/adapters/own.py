@@ -37,6 +37,7 @@ class OwnTask(TargetTask):
             OwnImages(self._listed(split), made.preprocessing, run.seed, run.shift if split == "train" else 0)
             for split in ("train", "val")
         )
+        self.run = self.run.for_images(len(self.train))
         record = record_of_class(run.task, "task")
         width: Any = list(made.map_channels) if self.reads == "maps" else made.width
         self.about = {

@@ -1,9 +1,9 @@
 """Whole adaptation runs as configs, which also define the options of `tapetum adapt`. Imports no torch.
 
 The recipe is based on behaviour cloning in R3M (arXiv 2203.12601), which the paper follows: 20,000 steps of Adam at 1e-3 with
-batches of 32 and no augmentation, a head of two layers of 256. Here a run is a tenth as long by default, and adapter weights
-decay. Adapters use the head's learning rate: at a tenth of it, the error on held-out demonstrations of opening a drawer was
-half as much again (docs/evidence/adapters.md).
+batches of 32 and no augmentation, a head of two layers of 256. Here a run is at most a tenth as long by default, few images are
+passed 30 times, and adapter weights decay. Adapters use the head's learning rate: at a tenth of it, the error on held-out
+demonstrations of opening a drawer was half as much again (docs/evidence/adapters.md).
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from tapetum.core.plugins import is_reference
 from tapetum.systems.adapters.config import AdapterConfig, check_name
 
 TASKS = "classify", "segment", "clone"
+_PASSES, _LEAST_STEPS, _MOST_STEPS = 30, 30, 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +62,8 @@ class AdaptRun:
     """Pixels by which images are shifted at random while learning."""
     cache: bool = True
     """Compute what lies below the lowest adapter once for each image, where nothing is shifted: the same losses, sooner."""
-    steps: int = 2000
-    """Optimiser steps."""
+    steps: int | None = None
+    """Optimiser steps; by default 30 passes over the images, at least 30 steps and at most 2,000, and 2,000 of clone."""
     batch_size: int = 32
     """Images of a step; 2 or more, for the head standardises features by those of its batch."""
     lr: float = 1e-3
@@ -90,6 +91,17 @@ class AdaptRun:
         if self.observe == "tracks" and self.task != "clone":
             raise BadInput(f"observe=tracks is of clone, whose data has tracks, and not of {self.task}; leave it out")
         self.config  # noqa: B018  # refuses a preset that there is not
+
+    def for_images(self, count: int) -> "AdaptRun":
+        """Copy the run with the number of its steps, which may depend on the number of images to learn from."""
+        passes = _PASSES * count // self.batch_size
+        steps = _MOST_STEPS if self.task == "clone" else min(max(passes, _LEAST_STEPS), _MOST_STEPS)
+        return replace(self, steps=steps) if self.steps is None else self
+
+    @property
+    def samples(self) -> int:
+        """Count the examples of all steps."""
+        return (self.steps or 0) * self.batch_size
 
     @property
     def config(self) -> AdapterConfig:

@@ -14,7 +14,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -68,6 +68,10 @@ def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda tex
     """
     with local_data(run, ("data",)) as local:  # what is saved names the address
         task = make_task(local, say)
+    steps = cast(int, task.run.steps)
+    if run.steps is None:
+        say(f"{steps:,} steps of {run.batch_size} images; --steps asks for another number")
+    run = replace(run, steps=steps)
     try:
         config = train_config(
             run,
@@ -75,7 +79,7 @@ def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda tex
             micro_batch=run.batch_size,
             workers=0,
             clip_norm=1.0,
-            eval_every=-(-run.steps // run.evaluations) if run.evaluations else 0,
+            eval_every=-(-steps // run.evaluations) if run.evaluations else 0,
         )
         result = fit(task, config, launch.out, began=launch.began)
         if result.state == "stopped":

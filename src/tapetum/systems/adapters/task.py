@@ -295,7 +295,7 @@ class TargetTask(AdaptTask):
         model.head.measure(joined)  # pyright: ignore[reportCallIssue]
 
     def dataset(self) -> Dataset:
-        return self.train if self.below is None else Recorded(self.train, self.below, self.run.steps * self.run.batch_size)
+        return self.train if self.below is None else Recorded(self.train, self.below, self.run.samples)
 
     def describe(self) -> Mapping[str, Any]:
         return self.described()
@@ -305,7 +305,7 @@ class ImageTask(TargetTask):
     """Classes of images, or of their pixels."""
 
     def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], train: ListedImages, checks: ListedImages):
-        super().__init__(run, trunk)
+        super().__init__(run.for_images(len(train)), trunk)
         self.train, self.checks = train, checks
         made = trunk()
         sizes: dict[str, Any] = {"width": made.width} if run.task == "classify" else {"channels": list(made.map_channels)}

@@ -11,7 +11,6 @@ An archive is fetched (`tapetum.hub.download`, which resumes), compared with the
 (`tapetum.hub.unzip`) and removed. A call that was stopped loses nothing that has arrived or is unpacked.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import cannot_write, whole_file, write_text
+from tapetum.core.files import cannot_write, write_json
 from tapetum.core.provenance import check
 from tapetum.core.reading import read_json
 from tapetum.hub.download import discard, download
@@ -84,8 +83,7 @@ def fetch(
             listed = {f"{file.folder}/{file.name}": record.size}
         note = out / "fetched" / f"{file.name}.json"
         note.parent.mkdir(exist_ok=True)
-        with whole_file(note, own=True) as temporary:
-            write_text(temporary, json.dumps({**asdict(record), "files": listed}, indent=0) + "\n")
+        write_json(note, {**asdict(record), "files": listed}, own=True)
         discard(packed)
         if not any(packed.parent.iterdir()):
             packed.parent.rmdir()

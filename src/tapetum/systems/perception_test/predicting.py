@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import cannot_write, whole_file, write_text
+from tapetum.core.files import cannot_write, write_text
 from tapetum.core.finished import ComputedItems, read_finished, remove_unfinished
 from tapetum.core.identity import Outdated, stamp
 from tapetum.core.jobs import run_jobs
@@ -127,8 +127,7 @@ def predict_one(job: PredictionJob, predictors: Predictors) -> None:
             continue
         predictions = predictor.predict(job.video, content, tasks)
         for task in tasks:
-            with whole_file(_part(job.out, task, job.name), own=True) as temporary:
-                write_text(temporary, dumps({"of": job.identities[task], "said": predictions[task]}))
+            write_text(_part(job.out, task, job.name), dumps({"of": job.identities[task], "said": predictions[task]}), own=True)
 
 
 def _part(out: Path, task: str, name: str) -> Path:

@@ -16,6 +16,7 @@ PUBLISHED = tuple(
         loader="tapetum.systems.sam2.segmenter:load",
         repository=f"facebook/sam2.1-hiera-{size}",
         size=megabytes * 10**6,
+        extra="vlm",
         verbs=("segment",),
         score=f"SA-V test J&F {score}",
         memory=memory,

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import cannot_write, whole_file
-from tapetum.core.finished import continues_run, write_settings
+from tapetum.core.files import cannot_write, whole_file, write_json
+from tapetum.core.finished import continues_run
 from tapetum.core.identity import source_label
 from tapetum.core.jobs import run_jobs
 from tapetum.data.textures import open_textures
@@ -66,7 +66,7 @@ def write_scenes(
     if not continues_run(folder / _UNFINISHED, settings, folder, f"{finished(folder)} scenes"):
         if any(folder.glob("scene-*.npz")):
             raise BadInput(f"{folder} already holds scenes; choose another folder or remove them")
-        write_settings(folder / _UNFINISHED, settings)
+        write_json(folder / _UNFINISHED, settings)
     missing = [number for number, path in enumerate(paths) if not path.exists()]
 
     def work(number: int, tool: None) -> None:

@@ -29,8 +29,8 @@ from PIL import Image, ImageFilter
 
 from tapetum.core.devices import check_room
 from tapetum.core.errors import BadInput
-from tapetum.core.files import cannot_write, whole_file
-from tapetum.core.finished import continues_run, write_settings
+from tapetum.core.files import cannot_write, whole_file, write_json
+from tapetum.core.finished import continues_run
 from tapetum.core.identity import source_label
 from tapetum.core.jobs import Engine, run_jobs
 from tapetum.core.reading import no_pipe
@@ -269,7 +269,7 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
     except OSError as error:
         raise cannot_write(out, error) from error
     if not begun:
-        write_settings(note, settings)
+        write_json(note, settings)
 
 
 def _write_pickle(target: Path, parts: dict[str, Path]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
-from tapetum.core.files import whole_file, write_text
+from tapetum.core.files import whole_file, write_json
 from tapetum.core.identity import source_label
 from tapetum.core.plugins import resolve_class
 from tapetum.core.reading import no_pipe, read_json
@@ -121,8 +121,7 @@ def claim(folder: Path, settings: dict) -> None:
             raise BadInput(f"{folder} keeps clips of other settings ({stored}): choose another cache folder")
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(file, own=True) as temporary:
-        write_text(temporary, json.dumps(label, indent=1))
+    write_json(file, label, own=True)
 
 
 def check_run(run: SceneRun) -> None:

@@ -8,7 +8,7 @@ import tyro
 from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.devices import choose_device
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ def scenes(options: SceneEvalOptions, listener: Listener) -> SceneScores:
 
     Raises BadInput for an unfinished folder, and for missing weights or a missing tokenizer.
     """
-    check_fields(options, dashes=True, limit="[1, inf)")
+    check_options(options, limit="[1, inf)")
     from tapetum.systems.paligemma.answers import Answerer
     from tapetum_world.training.paligemma.bench import SceneTestSet, evaluate
 

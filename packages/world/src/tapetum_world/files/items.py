@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from tapetum.core.errors import BadInput, Listener
-from tapetum.core.files import cannot_write, whole_file, write_text
-from tapetum.core.finished import changed_settings, remove_unfinished, write_settings
+from tapetum.core.files import cannot_write, write_json, write_text
+from tapetum.core.finished import changed_settings, remove_unfinished
 from tapetum.core.identity import source_label
 from tapetum.core.jobs import Engine, run_jobs
 from tapetum.core.reading import no_pipe, read_json
@@ -175,7 +175,7 @@ def begin(request: ItemRequest, what: str, folders: tuple[str, ...]) -> None:
     except OSError as error:
         raise cannot_write(out, error) from error
     if not file.exists():
-        write_settings(file, settings)
+        write_json(file, settings)
 
 
 def make_items(
@@ -201,8 +201,7 @@ def truth_file(out: Path, name: str) -> Path:
 
 def write_truth(out: Path, name: str, truth: dict[str, Any]) -> None:
     """Write the ground truth of an item atomically, which marks it as done."""
-    with whole_file(truth_file(out, name)) as temporary:
-        write_text(temporary, dumps(truth) + "\n")
+    write_text(truth_file(out, name), dumps(truth) + "\n")
 
 
 def read_truth(out: Path, name: str) -> dict[str, Any]:

@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Bool, Float16
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file
-from tapetum.core.finished import changed_settings, write_settings
+from tapetum.core.files import whole_file, write_json
+from tapetum.core.finished import changed_settings
 from tapetum.core.reading import no_pipe, read_bytes
 from tapetum.data.entries import JsonEntry, line_entries
 from tapetum.systems.longvideo.data import CaptionedClip, Frames
@@ -198,7 +198,7 @@ def write_features(run: VideoTextRun, model: VideoText, say: Callable[[str], Non
         if cache.exists() and any(cache.iterdir()):
             raise BadInput(f"{cache} holds other files; give a --cache that is empty or not there yet")
         cache.mkdir(parents=True, exist_ok=True)
-        write_settings(cache / "settings.json", settings)
+        write_json(cache / "settings.json", settings)
     missing = [story for story in read_stories(place) if not _features_of(run, story).exists()]
     for story in missing:
         with whole_file(_features_of(run, story), own=True) as temporary, temporary.open("wb") as file:

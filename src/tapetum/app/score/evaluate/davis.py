@@ -9,7 +9,7 @@ import tyro
 from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 from tapetum.core.provenance import check
 from tapetum.transfer.config import PropagationConfig
 
@@ -63,7 +63,7 @@ class DavisOptions:
             )
         if self.predictions is not None and self.save_predictions is not None:
             raise BadInput("--save-predictions is for a model, and --predictions is there already; give one of the two")
-        check_fields(self, dashes=True, stride="[1, inf)", most="[1, inf)")
+        check_options(self, stride="[1, inf)", most="[1, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import tyro
 from tapetum.app.see.answer import load_watcher
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 
 if TYPE_CHECKING:
     from tapetum.data.questions import Question
@@ -60,7 +60,7 @@ class LongVideoEvalOptions:
         from tapetum.bench.longvideo_tasks import find_benchmark
 
         _, measure = find_benchmark(self.task, self.measure)
-        check_fields(self, dashes=True, limit="[1, inf)", frames="[1, inf)", frame_rate="(0, inf)")
+        check_options(self, limit="[1, inf)", frames="[1, inf)", frame_rate="(0, inf)")
         if measure != "options" and (self.protocol != "papers" or self.frames is not None):
             raise BadInput(f"--protocol and --frames are for questions with options, which {measure} has not; leave them out")
         if self.save_predictions is not None and measure != "options":

@@ -9,7 +9,7 @@ import tyro
 from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class ObjectsOptions:
     def check(self) -> None:
         if (self.voc is None) == (self.annotations is None) or (self.annotations is None) != (self.images is None):
             raise BadInput("give --annotations FILE.json with --images DIR, or --voc DIR: one of the two")
-        check_fields(self, dashes=True, proposals="[1, inf)", clusters="[2, inf)", most="[1, inf)")
+        check_options(self, proposals="[1, inf)", clusters="[2, inf)", most="[1, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from tapetum.app.commands import Command, Device, with_json
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.bench import BENCHMARKS
 from tapetum.core.devices import choose_device
-from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.core.fields import check_options
 from tapetum.core.plugins import is_reference, naming_own_code
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class OwnBenchmarkOptions:
     def check(self) -> None:
         if not _names_benchmark(self.benchmark):
             raise BadInput(f"there is no benchmark {self.benchmark!r}; give FILE.py:CLASS of your own")
-        check_fields(self, dashes=True, limit="[1, inf)")
+        check_options(self, limit="[1, inf)")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class EvaluateAllOptions:
     device: Device = "auto"
 
     def check(self) -> None:
-        check_fields(self, dashes=True, limit="[1, inf)")
+        check_options(self, limit="[1, inf)")
         if not Path(self.data).is_dir():
             raise BadInput(f"there is no folder {self.data}; give the one that has a folder for each benchmark")
 
@@ -184,7 +184,7 @@ def evaluate_all(options: EvaluateAllOptions, listener: Listener) -> AllScores:
         try:
             with naming_own_code():
                 result = evaluate(name, root / name, options.model, out=out, **how)
-        except BadInput as error:
+        except (BadInput, MissingExtra) as error:
             listener.note(f"{name} is left out: {error}")
             standings.append(Standing(benchmark=name, left_out=str(error)))
             continue

@@ -10,7 +10,7 @@ from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class PaliGemmaEvalOptions:
     """With --task: precision of the weights; auto takes bfloat16 where the processor knows it, else float32."""
 
     def check(self) -> None:
-        check_fields(self, dashes=True, limit="[1, inf)", batch_size="[1, inf)", tokens="[1, inf)", beams="[1, inf)")
+        check_options(self, limit="[1, inf)", batch_size="[1, inf)", tokens="[1, inf)", beams="[1, inf)")
         named = {"--splits": self.splits, "--predictions": self.predictions, "--save": self.save}
         given = [name for name, value in named.items() if value]
         if given and not self.task:

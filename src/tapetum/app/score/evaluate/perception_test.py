@@ -11,7 +11,7 @@ import tyro
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 from tapetum.core.identity import stamp
 from tapetum.hub.registry import weights_fingerprint
 
@@ -75,7 +75,7 @@ class PerceptionTestOptions:
             raise BadInput("give either --predictions FILE.json, or --model NAME that makes them")
         if self.predictions is not None and (self.videos is not None or self.out is not None):
             raise BadInput("--videos and --out are for a model, and --predictions is scored without one; give one of the two")
-        check_fields(self, dashes=True, size="[16, inf)", workers="[1, inf)", frames="[1, inf)")
+        check_options(self, size="[16, inf)", workers="[1, inf)", frames="[1, inf)")
         models: dict[str, str] = {}
         for given in self.model:
             task, _, name = given.rpartition("=")

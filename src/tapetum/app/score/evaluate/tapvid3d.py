@@ -94,7 +94,6 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
     from tapetum import __version__
     from tapetum.bench.baselines import load_tracker3d
     from tapetum.bench.tapvid3d import evaluate
-    from tapetum.core.files import whole_file
     from tapetum.hub.registry import weights_fingerprint
 
     true_depth = options.depth == "true"
@@ -122,8 +121,7 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
     averages = {scaling: table["average"] for scaling, table in result["scalings"].items()}
     scores = TapVid3DScores(model=options.model, depth=options.depth, average=averages, table=result)
     if out is not None:
-        with whole_file(out) as temporary:
-            write_text(temporary, json.dumps(scores.as_json(), indent=2, allow_nan=False) + "\n")
+        write_text(out, json.dumps(scores.as_json(), indent=2, allow_nan=False) + "\n")
     for failed in result["failed"]:
         listener.note(f"{failed['source']}/{failed['name']} counts as 0: {failed['reason']}")
     if result["failed"]:

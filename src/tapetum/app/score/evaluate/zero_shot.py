@@ -9,7 +9,7 @@ import tyro
 from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_options
 
 if TYPE_CHECKING:
     from tapetum.bench.zero_shot import ImageTextRecall, ZeroShotScores
@@ -38,7 +38,7 @@ class ZeroShotOptions:
     device: Device = "auto"
 
     def check(self) -> None:
-        check_fields(self, dashes=True, most="[1, inf)")
+        check_options(self, most="[1, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class RetrievalOptions:
     device: Device = "auto"
 
     def check(self) -> None:
-        check_fields(self, dashes=True, captions="[1, inf)", most="[1, inf)")
+        check_options(self, captions="[1, inf)", most="[1, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)

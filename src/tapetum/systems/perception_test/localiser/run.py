@@ -3,7 +3,6 @@
 An example is a video as features of one length, and the targets of each anchor.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file, write_text
+from tapetum.core.files import whole_file, write_json
 from tapetum.core.identity import Outdated, differing, stamp
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.data.samples import Shuffle, sample_generator
@@ -170,6 +169,5 @@ def _features(
     note.unlink(missing_ok=True)
     with whole_file(path, own=True) as temporary, open(temporary, "wb") as file:
         np.save(file, made)
-    with whole_file(note) as temporary:
-        write_text(temporary, json.dumps(about))
+    write_json(note, about)
     return made

@@ -20,7 +20,7 @@ from tapetum.account.config import LedgerConfig
 from tapetum.account.flops import count_on_meta
 from tapetum.account.ledger import read as read_ledger
 from tapetum.core.errors import BadInput
-from tapetum.core.finished import write_settings
+from tapetum.core.files import write_json
 from tapetum.core.reading import parse_json, read_json, read_text
 from tapetum.encoders.architectures import Architecture
 from tapetum.encoders.factory import load, make
@@ -130,7 +130,7 @@ def run_point(plan: StudyPlan, point: StudyPoint, out: Path) -> dict[str, Any] |
         "transfer_cpu_seconds": sum(each["cpu_seconds"] for each in transfers),
     }
     np.savez_compressed(folder / COUNTS, counts=task.counts)
-    write_settings(folder / ROW, row)
+    write_json(folder / ROW, row)
     for left in (*folder.rglob("checkpoints"), *folder.rglob("tensorboard")):
         shutil.rmtree(left, ignore_errors=True)
     return row

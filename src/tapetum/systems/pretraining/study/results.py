@@ -1,6 +1,5 @@
 """Results of a study so far, as JSON and as a table: settings with their intervals, Pareto front, crossings."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file, write_text
+from tapetum.core.files import write_json
 from tapetum.core.reading import no_pipe
 from tapetum.systems.pretraining.study.fronts import (
     RunGroup,
@@ -112,8 +111,7 @@ def write_results(results: StudyResults, path: Path) -> None:
         ],
         "crossings": list(find_crossings(results)),
     }
-    with whole_file(path) as temporary:
-        write_text(temporary, json.dumps(content, indent=1) + "\n")
+    write_json(path, content)
 
 
 def results_table(results: StudyResults) -> str:

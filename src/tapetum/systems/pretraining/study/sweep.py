@@ -16,8 +16,7 @@ from typing import Any
 import torch
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file, write_text
-from tapetum.core.finished import write_settings
+from tapetum.core.files import write_json, write_text
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.reading import read_json
 from tapetum.systems.pretraining.study.plan import PlanSource, StudyPlan, StudyPoint
@@ -83,7 +82,7 @@ def run_study(
     plan, out = costs.plan, costs.out
     _check(out, costs.source)
     out.mkdir(parents=True, exist_ok=True)
-    write_settings(out / STUDY, asdict(costs.source))
+    write_json(out / STUDY, asdict(costs.source))
     points, stopped = [cost.point for cost in costs.left][:most], False
     place = out / POINTS if engine == "local" else Path(os.path.realpath(out / POINTS))
     work = partial(_run_point, plan, place, 1 if engine == "ray" else torch.get_num_threads())
@@ -108,8 +107,7 @@ def write_table(plan: StudyPlan, out: Path) -> list[dict[str, Any]]:
     """Write the table of the points that are done; returns its rows."""
     files = (out / POINTS / point.name / ROW for point in plan.points())
     rows = [read_row(file) for file in files if file.is_file()]
-    with whole_file(out / TABLE) as temporary:
-        write_text(temporary, "".join(json.dumps(row) + "\n" for row in rows))
+    write_text(out / TABLE, "".join(json.dumps(row) + "\n" for row in rows))
     return rows
 
 

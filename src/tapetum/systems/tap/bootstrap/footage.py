@@ -13,7 +13,6 @@ Source: BootsTAP (arXiv 2402.00847) requires 24 frames of one shot with motion; 
 """
 
 import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file, write_text
+from tapetum.core.files import whole_file, write_json, write_text
 from tapetum.core.jobs import Engine, run_jobs
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.systems.tap.bootstrap.config import FootageConfig
@@ -62,8 +61,7 @@ def claim(out: Path, config: FootageConfig) -> None:
         return
     for folder in (out / "videos", out / "shards"):
         folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(file, own=True) as temporary:
-        write_text(temporary, json.dumps(label, indent=1))
+    write_json(file, label, own=True)
 
 
 def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[str, Any]:
@@ -112,8 +110,7 @@ def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[st
                 record["trouble"] = f"{reader.report.damaged} of {reader.report.promised} frames are damaged or missing"
     flush()
     record["left_out"] = dict(left_out)
-    with whole_file(file, own=True) as temporary:
-        write_text(temporary, json.dumps(record, indent=1))
+    write_json(file, record, own=True)
     return record
 
 
@@ -168,8 +165,7 @@ def prepare_all(
         return prepare(video, name, out, config)["key"]
 
     keys = dict(run_jobs(work, videos, engine=engine, progress=progress))
-    with whole_file(out / "list.json", own=True) as temporary:
-        write_text(temporary, json.dumps([keys[number] for number in range(len(videos))]))
+    write_json(out / "list.json", [keys[number] for number in range(len(videos))], own=True)
     footage = FootageDataset(out)
     if len(footage):
         return footage
@@ -198,8 +194,7 @@ def write_report(footage: FootageDataset, file: Path) -> list[str]:
         lines.append(f"{record['video']}: {'; '.join(parts)}")
     frames = sum(clip.frames for clip in footage.clips)
     lines.append(f"{len(footage)} clips of {frames} frames from {len(footage.records)} videos")
-    with whole_file(file) as temporary:
-        write_text(temporary, "\n".join(lines) + "\n")
+    write_text(file, "\n".join(lines) + "\n")
     return [*trouble, f"{lines[-1]} ({file})"]
 
 

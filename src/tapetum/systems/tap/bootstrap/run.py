@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file
+from tapetum.core.files import whole_file, write_json
 from tapetum.core.reading import parse_json, read_json, read_text
 from tapetum.data.textures import open_textures
 from tapetum.hub.registry import TRACKER_FILE
@@ -32,7 +32,6 @@ from tapetum.systems.tap.bootstrap.task import (
     read_best,
     remove_scenes,
     run_identity,
-    write_json,
     write_stills,
 )
 from tapetum.tracks.training.self_training import TrackerFamily

@@ -39,7 +39,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file, write_text
+from tapetum.core.files import whole_file, write_json
 from tapetum.core.identity import source_label
 from tapetum.core.provenance import check
 from tapetum.core.reading import read_bytes, read_json
@@ -298,8 +298,3 @@ def write_stills(footage: FootageDataset, out: Path) -> None:
             Image.fromarray(footage[number][at]).save(image, "JPEG", quality=92)
             with whole_file(file, own=True) as temporary:
                 temporary.write_bytes(image.getvalue())  # PIL itself does not tell of a full disk
-
-
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    with whole_file(file) as temporary:
-        write_text(temporary, json.dumps(content, indent=1))
