@@ -59,17 +59,12 @@ class Group:
             return as_command(self.commands[name])
         return self.other(name) if self.other else None
 
-    def summaries(self) -> dict[str, str]:
-        """List the commands, each with the first sentence of its help."""
+    def as_text(self, path: str) -> str:
         below = {name: as_command(each) for name, each in self.commands.items()}
         helps = {name: each.help if isinstance(each, Group) else each.options.__doc__ or "" for name, each in below.items()}
-        return {name: first_sentence(text) for name, text in helps.items()}
-
-    def as_text(self, path: str) -> str:
-        summaries = self.summaries()
-        width = max(map(len, summaries))
+        width = max(map(len, helps))
         paragraphs = [" ".join(paragraph.split()) for paragraph in self.help.split("\n\n")]
-        lines = [f"  {name:{width}}  {summary}" for name, summary in summaries.items()]
+        lines = [f"  {name:{width}}  {first_sentence(text)}" for name, text in helps.items()]
         text = "\n\n".join([f"usage: {path} COMMAND ...", *paragraphs])
         return "\n".join([text, "", "commands:", *lines, "", f"options of a command: {path} COMMAND --help"])
 

@@ -48,6 +48,8 @@ def find_tars(source: Source) -> Sequence[Path]:
 
 KEY = "__key__"
 """Name of a sample's key beside its fields."""
+_BYTES = 1_000_000_000
+"""Size at which a shard is full, whatever the number of its samples."""
 
 
 class Shards:
@@ -173,16 +175,15 @@ def write_shards(
     name: str,
     *,
     samples_per_shard: int = 10_000,
-    bytes_per_shard: int = 1_000_000_000,
 ) -> list[Path]:
     """Write `folder`/`name`-000000.tar and so on, each with its index, and return their paths.
 
     A sample has its key as `__key__`, and bytes, or a value that `tapetum.data.fields` can store, for each ending. A shard is
-    full at `samples_per_shard` samples or `bytes_per_shard` bytes of fields. The same samples give the same bytes. Each shard
+    full at `samples_per_shard` samples or 1 GB of fields. The same samples give the same bytes. Each shard
     is there whole or not at all. Raises BadInput where `folder` holds anything, and for samples that could not be read back.
     """
-    if samples_per_shard < 1 or bytes_per_shard < 1:
-        raise BadInput(f"a shard of {samples_per_shard} samples or {bytes_per_shard} bytes; both must be 1 or more")
+    if samples_per_shard < 1:
+        raise BadInput(f"a shard of {samples_per_shard} samples; it must have 1 or more")
     if not name or "/" in name or name.startswith("."):
         raise BadInput(f"shards cannot be named {name!r}; give a name without slashes that begins with no dot")
     folder = Path(folder)
@@ -203,7 +204,7 @@ def write_shards(
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
                     written += len(data)
-                if number == samples_per_shard or written >= bytes_per_shard:
+                if number == samples_per_shard or written >= _BYTES:
                     break
         index_of(path)
         paths.append(path)

@@ -194,7 +194,7 @@ def test_bad_input(world: Path, tmp_path: Path) -> None:
         ("fly is no task", {"model": ("fly=static",)}),
         ("either --predictions", {"model": ()}),
         ("learns from annotations", {"model": ("object=static", "point=prior"), "tasks": ("object", "action"), "train": None}),
-        ("--workers 0", {"model": "static", "workers": 0}),
+        ("--workers is 0", {"model": "static", "workers": 0}),
         ("names no task, or one of them twice", {"model": "static", "tasks": ("object", "object")}),
     ]:
         tasks = options.pop("tasks", ("object", "point"))

@@ -28,9 +28,9 @@ class RecipeOptions:
     launch: LaunchOptions
 
 
-def recipe_options(help: str, recipe: Any, base: type = RecipeOptions) -> type:
+def recipe_options(help: str, recipe: Any) -> type:
     """Build an options dataclass with the field `recipe` of an annotated type, see `tapetum.app.learn.options`."""
-    made = make_dataclass("RecipeOptions", [("recipe", recipe)], bases=(base,), frozen=True, kw_only=True)
+    made = make_dataclass("RecipeOptions", [("recipe", recipe)], bases=(RecipeOptions,), frozen=True, kw_only=True)
     made.__doc__ = help
     return made
 

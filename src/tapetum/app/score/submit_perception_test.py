@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.commands import Command, with_json
 from tapetum.app.score.evaluate.perception_test import Task
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
@@ -96,7 +97,4 @@ class SubmitCommandOptions(SubmissionOptions):
     """Whose server."""
 
 
-@verb(SubmitCommandOptions)
-def submit(options: SubmitCommandOptions, listener: Listener) -> Submission:
-    """Run `tapetum submit`."""
-    return submit_perception_test.run(options, listener)
+COMMAND = Command(with_json(SubmitCommandOptions), submit_perception_test.run)

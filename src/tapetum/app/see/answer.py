@@ -120,10 +120,12 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
         return _by_image_text(options, listener)
     from tapetum.systems.longvideo.captioner import Captioner
     from tapetum.systems.longvideo.streaming import FrameSelection, VideoOptionScorer, encode_video, stream_passages
+    from tapetum.systems.longvideo.video_text import VideoText
     from tapetum.video import open_video
 
     model = load_watcher(options.model, options.by)
-    selection = FrameSelection(frame_rate=choose_frame_rate(model, options.frame_rate))
+    learned = model.config.frame_rate if isinstance(model, VideoText) else 1.0
+    selection = FrameSelection(frame_rate=options.frame_rate or learned)
     with open_video(options.video) as video:
         if isinstance(model, Captioner):
             tell = listener.counting("watching")
@@ -205,13 +207,6 @@ def _answered(
         lead_deviation=stdev(leads) if len(leads) > 1 else None,
         **own,
     )
-
-
-def choose_frame_rate(model: "VideoText | Captioner", given: float | None) -> float:
-    """Choose how many frames per second to use: the given rate, else that of weights that learned moments, else 1."""
-    from tapetum.systems.longvideo.video_text import VideoText
-
-    return given or (model.config.frame_rate if isinstance(model, VideoText) else 1.0)
 
 
 def load_watcher(place: File, by: str | None) -> "VideoText | Captioner":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.commands import Device
+from tapetum.app.commands import Command, Device, with_json
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.image_jobs import NO_MEDIA, files_below
 from tapetum.core.batched_work import BatchedWork
@@ -361,7 +361,4 @@ class EmbedCommandOptions(EmbedOptions):
 EmbedCommandOptions.__doc__ = EmbedOptions.__doc__
 
 
-@verb(EmbedCommandOptions, data=("files",))
-def embed_to_table(options: EmbedCommandOptions, listener: Listener) -> Embedded:
-    """Run `tapetum embed`."""
-    return embed.run(options, listener)
+COMMAND = Command(with_json(EmbedCommandOptions), embed.run)

@@ -65,7 +65,7 @@ VERBS = {
     "index": Entry("see", "make an index of images and films, or renew it", "desk.search.index.index"),
     "search": Entry("see", "find images and moments by words or by an example", "desk.search.search.search"),
     "discover": Entry("see", "find objects in images without labels", "app.see.discover.discover"),
-    "embed": Entry("see", "make vectors of images, recordings and videos", "app.see.embed.embed_to_table"),
+    "embed": Entry("see", "make vectors of images, recordings and videos", "app.see.embed.COMMAND"),
     "train": Entry("learn", "train a model by a recipe", "app.learn.train.COMMANDS"),
     "pretrain": Entry("learn", "teach an encoder on images, with labels or without", "app.learn.pretrain.COMMANDS"),
     "adapt": Entry(
@@ -73,7 +73,7 @@ VERBS = {
     ),
     "bootstrap": Entry("learn", "teach a tracker on your own videos, which need no labels", "app.learn.bootstrap.COMMAND"),
     "eval": Entry("score", "score a model, or predictions, on a benchmark", "app.score.evaluate.commands.COMMANDS"),
-    "submit": Entry("score", "write or check predictions for a benchmark's server", "app.score.submit_perception_test.submit"),
+    "submit": Entry("score", "write or check predictions for a benchmark's server", "app.score.submit_perception_test.COMMAND"),
     "tapvid3d": Entry("score", "check or make clips of the benchmark TAPVid-3D", "app.score.tapvid3d.COMMANDS"),
     "probe": Entry("score", "say how good an encoder's features are: neighbours and a linear probe", "app.score.probe.probe"),
     "account": Entry(

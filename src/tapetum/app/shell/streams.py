@@ -95,9 +95,6 @@ class _Wrapped:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
-    def write(self, text: str) -> int:
-        raise NotImplementedError
-
     def writelines(self, lines: Any) -> None:
         for line in lines:
             self.write(line)

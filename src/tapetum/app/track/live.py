@@ -274,9 +274,7 @@ def _shown(
 
 
 @contextmanager
-def stopped_by_signals(
-    live: "LiveVideo", listener: Listener, message: str = "interrupted; writing what was followed"
-) -> Iterator[None]:
+def stopped_by_signals(live: "LiveVideo", listener: Listener) -> Iterator[None]:
     """End `live` at the first Ctrl-C, SIGTERM or SIGHUP as if its source had ended, so that the tracks are written.
 
     A second interrupts.
@@ -293,7 +291,7 @@ def stopped_by_signals(
     def stop(*_: object) -> None:
         restore()
         live.stop()
-        listener.note(message)
+        listener.note("interrupted; writing what was followed")
 
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before |= {n: signal.signal(n, stop) for n in numbers if n == signal.SIGINT or signal.getsignal(n) is not signal.SIG_IGN}

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.devices import choose_device
 from tapetum.core.fields import check_options
@@ -31,8 +32,7 @@ class SceneEvalOptions:
     """Images that are looked at, the first ones; by default all."""
     blind: bool = True
     """Also score the model on images in each other's place, and on grey ones."""
-    device: str = "auto"
-    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    device: Device = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
