@@ -68,6 +68,15 @@ def test_what_is_not_there_or_too_large(web: tuple[str, list[str]], monkeypatch:
         pass
 
 
+@pytest.mark.parametrize("page", [b"x", b'<a href="1.png">a</a>'])
+def test_a_list_of_files_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, page: bytes) -> None:
+    monkeypatch.setattr("tapetum.core.addresses._PAGE_BYTES", 1 << 20)
+    with serving({"/folder/": page * 1000}) as server:
+        server.endless, server.length = True, False
+        with pytest.raises(BadInput, match=r"the list of files at .* has no end"):
+            list_files(f"{server.base}/folder/")
+
+
 def test_a_file_without_a_length_is_refused() -> None:
     with serving({"/a.png": bytes(1 << 22)}) as server:
         server.length = False

@@ -32,6 +32,8 @@ ANSWER_SECONDS, STALL_SECONDS = 20.0, 60.0
 """For which a server's answer, and the next part of a file, is waited for."""
 MOST_BYTES, RESERVED_BYTES = 1 << 41, 512 << 20
 """Of a file that is copied, and those that stay free on the disk."""
+_PAGE_BYTES = 64 << 20
+"""Maximum size of a page of links."""
 _DEPTH = 16
 """Maximum depth of folders on a web server, whose links may form a loop."""
 
@@ -198,8 +200,20 @@ def _open_system(address: str) -> tuple[Any, str]:
     if address.startswith(WEB):
         import aiohttp
 
+        class Answer(aiohttp.ClientResponse):
+            """What a web server sends; as text, for which fsspec has no bound, it is a page of links."""
+
+            async def text(self, encoding: str | None = None, errors: str = "strict") -> str:
+                body = bytearray()
+                while part := await self.content.read(_PAGE_BYTES):
+                    body += part
+                    if len(body) > _PAGE_BYTES:
+                        raise BadInput(f"the list of files at {address} has no end; give the address of one file")
+                self._body = bytes(body)
+                return await super().text(encoding, errors)
+
         limits = aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_SECONDS, sock_read=STALL_SECONDS)
-        settings["client_kwargs"] = {"timeout": limits}
+        settings["client_kwargs"] = {"timeout": limits, "response_class": Answer}
     system, path = fsspec.url_to_fs(address, **settings)
     system.invalidate_cache()
     return system, path

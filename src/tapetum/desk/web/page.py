@@ -204,17 +204,13 @@ class Page:
         """Edit the points of a video."""
         item = self._item(request)
         revision = self.projects.edit(item, content)
-        self._warm(item)
+        if item.kind == "video" and (self.model in known() or Path(self.model).is_file()):  # tracker and video are wanted soon
+            self.jobs.warm("track", model=self.model, device=self.device, path=str(item.path), content=item.content)
         return self._edited(item, revision)
 
     def _edited(self, item: MediaItem, revision: int) -> dict[str, Any]:
         self.events.send(project={"item": item.id, "revision": revision})
         return self._project(item)
-
-    def _warm(self, item: MediaItem) -> None:
-        """Load the tracker, and look at the video: both are wanted soon."""
-        if item.kind == "video" and (self.model in known() or Path(self.model).is_file()):
-            self.jobs.warm("track", model=self.model, device=self.device, path=str(item.path), content=item.content)
 
     def undo(self, request: Request) -> dict[str, Any]:
         """Undo the last edit."""
@@ -252,8 +248,8 @@ class Page:
 
     def mask_image(self, request: Request) -> Response:
         """Respond with the masks of a frame as PNG."""
-        job = self.jobs.get(request.path_params["job"])["id"]
-        return Response(read_image(self.jobs.folder, job, request.path_params["number"]), media_type="image/png")
+        place, params = self.jobs.folder, request.path_params
+        return Response(read_image(place, self.jobs.get(params["job"])["id"], params["number"]), media_type="image/png")
 
     def mask_files(self, request: Request) -> Response:
         """Respond with the masks of a job as a zip."""

@@ -10,9 +10,8 @@ from tapetum.bench.word_models import is_here
 from tapetum.core.reading import check_length
 from tapetum.desk.search.index import HIDDEN as INDEX
 from tapetum.desk.search.index_database import DATABASE
-from tapetum.desk.search.media_index import open_media_index
 from tapetum.desk.search.results import MomentMatch
-from tapetum.desk.search.search import SearchModel, SearchOptions, find_moments
+from tapetum.desk.search.search import SearchModel, SearchOptions, find_moments, open_media_index
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.hidden import check_plain
 from tapetum.desk.web.items import Items, MediaItem
