@@ -8,13 +8,9 @@ import pytest
 
 import tapetum
 from support.files import make_image
-from support.scripts import GOLDEN, script
 from support.storage import object_storage, read_files, web_server
 
 Run = Callable[..., tuple[int, str, str]]
-WORLD = script("tests/golden/make_paligemma_taught_golden.py")
-TAUGHT = GOLDEN / "paligemma_taught.safetensors"
-QUESTION = "what color is the square ?"
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,6 @@
 """No network here asks torch for a strided 1x1 convolution, and what kills a process is noticed."""
 
-import os
-import signal
-
 import pytest
-import torch
 from torch import nn
 
 from support.scripts import script
@@ -26,11 +22,3 @@ def test_a_strided_convolution_of_torchs_own_would_be_seen(monkeypatch: pytest.M
     monkeypatch.setitem(kernels.SYSTEMS, "old", lambda: Old(3, 8, 1, 2))
     (one,) = kernels.record("old")
     assert one.strided_pointwise
-
-
-def test_fates_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = kernels.WORST._replace(input=(1, 3, 8, 8), stride=(1, 1))
-    assert kernels.fate(small, torch.float32, False) == ""
-    assert kernels.fate(small._replace(groups=2), torch.float32, False) == "an error"
-    monkeypatch.setattr(kernels, "replay", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-    assert kernels.fate(small, torch.float32, False) == "SIGKILL"

@@ -1,29 +1,13 @@
 """Which samples a process takes, from which step on."""
 
-from typing import Any
-
 import pytest
 import torch
-from torch.utils.data import Dataset
 
+from support.numbered_samples import Numbers, Unsent
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.train.config import TrainConfig
 from tapetum.train.process_group import ProcessGroup
 from tapetum.train.stream import Stream
-from tapetum.train.task import Task
-
-
-class Numbers(Task, Dataset):
-    """Samples that are their numbers."""
-
-    def dataset(self) -> "Numbers":
-        return self
-
-    def __getitem__(self, number: int) -> int:
-        return number
-
-    def collate(self, items: Any) -> list[int]:
-        return [*items]
 
 
 @pytest.mark.parametrize(("rank", "size"), [(0, 1), (1, 2), (3, 4)])
@@ -54,3 +38,12 @@ def test_a_micro_batch_waits_for_one_source_that_is_gone_and_not_for_each_of_its
     with stream, pytest.raises(BadInput, match="cannot read s3://bucket/x"):
         stream.next()
     assert asked == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_send_is_not_waited_for() -> None:
+    stream = Stream(Unsent(), TrainConfig(steps=2, batch_size=6, workers=1), 0, ProcessGroup(0, 1, torch.device("cpu")))
+    with stream:
+        assert len(stream.next()) == 6
+        with pytest.raises(TapetumError, match="a data worker was killed"):
+            stream.next()

@@ -128,6 +128,3 @@ def test_rings_and_labels() -> None:
     assert (cut != next(draw_tracks(_gray(), _still((79, 1)), np.ones((1, 1), bool), radius=3))).any(), "kept inside"
     with pytest.raises(BadInput, match="3 labels"):
         draw_tracks(_gray(), xy, seen, labels=["a", "b", "c"])
-
-
-"""Viénot, Brettel and Mollon (1999), another model than the one with which the colours were sought."""

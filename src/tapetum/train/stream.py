@@ -15,6 +15,7 @@ run needs only its step, no generator state.
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
+import multiprocessing.queues
 import os
 import signal
 import threading
@@ -115,6 +116,8 @@ def _start_worker(_worker: int) -> None:
     """A worker has one torch thread (DataLoader sets this), leaves signals to the trainer, and ends when the trainer does."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # without room in shared memory a batch is never sent, and the trainer would wait for ever
+    multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(lambda *_: os._exit(1))  # pyright: ignore
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 

@@ -64,13 +64,3 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, run: Run) -> None:
     (tmp_path / "file").write_text("x")
     code, out, err = run("sample", tmp_path / "file" / "below")
     assert (code, out, err.count("\n")) == (2, "", 1)
-
-
-@pytest.mark.slow
-def test_drawn_scenes_are_as_long_as_the_film() -> None:
-    drawn = sample._drawn()
-    assert drawn.shape == (sample.LENGTH, 272, 640, 3)
-    assert (
-        np.abs(drawn[sample.CUT].astype(int) - drawn[sample.CUT - 1]).mean()
-        > 5 * np.abs(drawn[sample.CUT + 1].astype(int) - drawn[sample.CUT]).mean()
-    )
