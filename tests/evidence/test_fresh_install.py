@@ -12,8 +12,5 @@ PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text
 def test_each_dependency_of_the_wheel_has_a_lowest_version() -> None:
     lowest = fresh.lowest_versions(PROJECT)
     assert len(lowest) == len(PROJECT["dependencies"])
-    assert (
-        lowest["torch"]
-        == next(each for each in PROJECT["dependencies"] if each.startswith("torch"))[len("torch>=") :].split(",")[0]
-    )
+    assert f"torch>={lowest['torch']}" in [each.split(",")[0] for each in PROJECT["dependencies"]]
     assert set(lowest) > {"starlette", "uvicorn", "numpy"}

@@ -5,6 +5,7 @@ from typing import Any
 from tapetum.desk.web.answers import JSON_BYTES
 from tapetum.desk.web.edits import MOST_POINTS
 from tapetum.desk.web.exports import DRAWN, FORMATS
+from tapetum.desk.web.job_files import KINDS
 from tapetum.desk.web.look_job import VERBS
 
 Schema = dict[str, Any]
@@ -33,16 +34,17 @@ _ITEM = _object(
 )  # fmt: skip
 _PAGE = _object({"items": _list(_ITEM), "next": {"anyOf": [_ID, {"type": "null"}]}, "count": _FRAME, "unread": _FRAME})
 _JOB = _object(
-    {"id": _ID, "kind": {"enum": ["track", "look", "export"]}, "item": {"type": ["string", "null"]},
+    {"id": _ID, "kind": {"enum": [*KINDS]}, "item": {"type": ["string", "null"]},
      "state": {"enum": ["waiting", "running", "done", "failed", "cancelled", "interrupted"]}, "done": _NUMBER, "total": _NUMBER,
      "seconds_left": _MAYBE_NUMBER, "message": _TEXT},
     result={"type": "object"}, model=_TEXT,
 )  # fmt: skip
+_MAYBE_JOB: Schema = {"anyOf": [_JOB, {"type": "null"}]}
 _MARK = _object({"frame": _FRAME, "x": _NUMBER, "y": _NUMBER, "hidden": {"type": "boolean"}})
 _POINT = _object({"id": _TEXT, "name": _TEXT, "color": _COLOR, "queries": _list(_MARK), "returns": _list(_FRAME)})
 _PROJECT = _object(
     {"revision": _FRAME, "undo": _FRAME, "redo": _FRAME, "tracked_revision": {"type": ["integer", "null"]},
-     "points": _list(_POINT), "job": {"anyOf": [_JOB, {"type": "null"}]}}
+     "points": _list(_POINT), "job": _MAYBE_JOB, "masks": _MAYBE_JOB}
 )  # fmt: skip
 _PLACE = _object({"point": _TEXT, "frame": _FRAME, "reason": _TEXT, "score": _CHANCE, "share": _CHANCE})
 _CHECK = _object({"places": _list(_PLACE), "expected_share": _MAYBE_NUMBER})
@@ -54,7 +56,7 @@ _TRACKERS = _object(
     {"chosen": _TEXT, "trackers": _list(_object({"name": _TEXT, "about": _TEXT, "missing": {"type": ["string", "null"]}}))}
 )
 _MODEL = _object({"name": _TEXT, "remarks": _list(_TEXT)})
-_MODELS = _object({**{use: _list(_MODEL) for use in ("answer", "classify", "words")}, "missing": {"type": "object"}})
+_MODELS = _object({**{use: _list(_MODEL) for use in ("answer", "classify", "words", "masks")}, "missing": {"type": "object"}})
 
 
 def _edit(kind: str, required: dict[str, Schema], **optional: Schema) -> Schema:
@@ -152,6 +154,19 @@ def describe_api() -> Schema:
             )
         },
         on_item + "/look": {"post": _operation("Ask a model about a frame", _JOB, item, body=_LOOK, errors=(*step, 413, 429))},
+        on_item + "/masks": {
+            "post": _operation(
+                "Outline what is clicked, in a frame or in all", _JOB, item,
+                body=_object({}, clicks=_list(_list({})), boxes=_list(_list({})), frame=_FRAME, model=_TEXT),
+                errors=(*step, 413, 429),
+            )
+        },
+        "/api/jobs/{job}/masks/{number}.png": {
+            "get": _operation(
+                "Masks of a frame", None, job, _parameter("number", _FRAME, "path"), media="image/png", errors=step
+            )
+        },
+        "/api/jobs/{job}/masks.zip": {"get": _operation("Masks", None, job, media="*/*", errors=step)},
         "/api/jobs/{job}": {
             "get": _operation("Progress of a job, and its result", _JOB, job, errors=step),
             "delete": _operation("Cancel a job", _JOB, job, errors=step),
@@ -160,6 +175,10 @@ def describe_api() -> Schema:
             "get": _operation("The film that a job has drawn, once", None, job, media="*/*", errors=step)
         },
         "/api/models": {"get": _operation("Models of this machine, by what they are for", _MODELS)},
+        "/api/weights": {
+            "get": _operation("Models and whether they are here", _object({"weights": _list({}), "job": _MAYBE_JOB})),
+            "post": _operation("Fetch a model", _JOB, body=_object({"name": _TEXT}), errors=(400, 409, 413, 429)),
+        },
         "/api/trackers": {
             "get": _operation("Trackers, and the chosen one", _TRACKERS),
             "post": _operation("Choose a tracker", _TRACKERS, body=_object({"name": _TEXT}), errors=(400, 413)),

@@ -200,7 +200,7 @@ def _open_system(address: str) -> tuple[Any, str]:
     if address.startswith(WEB):
         import aiohttp
 
-        class Answer(aiohttp.ClientResponse):
+        class ServerAnswer(aiohttp.ClientResponse):
             """What a web server sends; as text, for which fsspec has no bound, it is a page of links."""
 
             async def text(self, encoding: str | None = None, errors: str = "strict") -> str:
@@ -213,7 +213,7 @@ def _open_system(address: str) -> tuple[Any, str]:
                 return await super().text(encoding, errors)
 
         limits = aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_SECONDS, sock_read=STALL_SECONDS)
-        settings["client_kwargs"] = {"timeout": limits, "response_class": Answer}
+        settings["client_kwargs"] = {"timeout": limits, "response_class": ServerAnswer}
     system, path = fsspec.url_to_fs(address, **settings)
     system.invalidate_cache()
     return system, path

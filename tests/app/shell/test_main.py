@@ -51,13 +51,7 @@ def test_a_verb_that_there_is_not(run: Run) -> None:
     assert (code, out, err) == (2, "", "tapetum: there is no verb 'trakc'; did you mean track? (see: tapetum --help)\n")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["eval"],
-    ],
-)
+@pytest.mark.parametrize("arguments", [[], ["eval"]])
 def test_usage_errors_exit_2_on_stderr(arguments: list[str], run: Run) -> None:
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
