@@ -292,7 +292,7 @@ def test_what_cannot_be_is_said_in_one_line(tmp_path: Path, towers: Path, captio
     for changes, said in (
         ({"task": "egoschemas"}, "there is no task"),
         ({"data": tmp_path / "no"}, "there is no folder"),
-        ({"frame_rate": 0.0}, "more than 0"),
+        ({"frame_rate": 0.0}, "must be above 0"),
         ({"by": "likelihood"}, "it answers --by similarity"),
         ({"task": "msrvtt"}, "cannot read"),
         ({"task": "msrvtt", "save_predictions": "x.json"}, "numbers of options"),

@@ -60,7 +60,7 @@ def video() -> np.ndarray:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """(name, seed=0) -> a tracker; the same one for the same arguments."""
-    file = tmp_path_factory.mktemp("own") / "mine.py"
+    file = tmp_path_factory.mktemp("own") / "own_still.py"
     file.write_text(OWN)
     trackers: dict[tuple[str, int], Any] = {}
 

@@ -15,7 +15,7 @@ PUBLISHED = tuple(
         file=name,
         loader=LOADER,
         repository=repository,
-        size=megabytes and megabytes * 10**6,
+        size=megabytes * 10**6,
         extra="vlm",
         verbs=("ask",),
         score=score,
@@ -26,12 +26,12 @@ PUBLISHED = tuple(
         ("smolvlm-500m", "HuggingFaceTB/SmolVLM-500M-Instruct", _SMOL, _FREE, 1015, 1.2, None, _IMAGES),
         ("smolvlm2-500m", "HuggingFaceTB/SmolVLM2-500M-Video-Instruct", _SMOL, _FREE, 2030, 1.8, "Video-MME 42.2", _VIDEOS),
         ("qwen3-vl-2b", "Qwen/Qwen3-VL-2B-Instruct", "arXiv 2511.21631", _FREE, 4260, 5.0, None, f"{_VIDEOS}, and boxes"),
-        ("molmo2-4b", "allenai/Molmo2-4B", "arXiv 2601.10611", _FREE, None, 10.0, None, f"{_VIDEOS}, and points"),
+        ("molmo2-4b", "allenai/Molmo2-4B", "arXiv 2601.10611", _FREE, 19_400, 10.0, None, f"{_VIDEOS}, and points"),
         ("florence2-base", "florence-community/Florence-2-base", "arXiv 2311.06242", "MIT", 470, 1.0, None,
          "captions and boxes by its own prompts"),
     )
 )  # fmt: skip
-"""`memory` is in bfloat16."""
+"""`memory` is in bfloat16. The size of molmo2-4b is counted: 4.85 billion numbers in float32."""
 FOLDERS = dict.fromkeys(
     (
         *("florence2", "gemma3", "gemma3n", "idefics2", "idefics3", "internvl", "lfm2_vl", "llava", "llava_next"),
