@@ -33,18 +33,6 @@ def test_the_calibration_error_weighs_bins_by_their_places() -> None:
     assert tap_doubt.calibration_error(chance, np.array([True, True, True, True])) == pytest.approx((2.85 + 0.05) / 4)
 
 
-def test_bins_without_places_are_left_out() -> None:
-    bins = tap_doubt.reliability(np.array([0.05, 0.15, 0.13, 1.0]), np.array([False, False, True, True]))
-    assert [count for count, _, _ in bins] == [1, 2, 1]
-    assert bins[1][1:] == pytest.approx([0.14, 0.5])
-
-
-def test_as_many_labels_are_chosen_by_chance_as_by_confidence() -> None:
-    rows = np.array([[20, 0, 0.9, 0.95, 1], [1, 0, 0.1, 0.95, 1], [1, 0, 0.2, 0.5, 1], [20, 0, 0.3, 0.2, 1]])
-    counts = tap_doubt.label_errors({"made": {"a": rows[:2], "b": rows[2:]}})
-    assert counts == {"made": {"places": 4, "labels": 2, "by confidence": 0.5, "by chance": 0.0}}
-
-
 class Drifting:
     """A tracker whose third point is `off` by 20 pixels in some frames; a click repairs the frames within 6."""
 

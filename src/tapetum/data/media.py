@@ -8,7 +8,6 @@ Source: parts of images as usual on ImageNet (arXiv 1409.4842): area 0.08 to 1, 
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -19,19 +18,6 @@ from tapetum.data.files import Files, opened_image
 from tapetum.data.point_clouds import normalise_points, on_surface, read_off
 from tapetum.video import open_video
 from tapetum.video.sound import read_sound
-
-
-class Values(Protocol):
-    """One modality of all examples."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Compute the shape of all values, (N, *shape, channels)."""
-        ...
-
-    def read(self, k: int, rng: np.random.Generator | None) -> np.ndarray:
-        """Read example k, (*shape, channels); without a generator always the same part."""
-        ...
 
 
 @dataclass(frozen=True)

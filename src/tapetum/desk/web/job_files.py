@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tapetum.core.files import whole_file, write_text
+from tapetum.core.files import write_text
 from tapetum.core.reading import parse_json
 from tapetum.desk.web.hidden import open_plain, read_plain
 
@@ -48,8 +48,7 @@ _TRIES, _PAUSE_S = 60, 0.05
 
 def write(path: Path, content: Any) -> None:
     """Write a JSON file atomically."""
-    with whole_file(path, own=True) as temporary:
-        write_text(temporary, json.dumps(content))
+    write_text(path, json.dumps(content), own=True)
 
 
 def read(folder: Path, name: str, most: int = _MOST) -> Any:

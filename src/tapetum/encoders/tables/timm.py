@@ -76,6 +76,7 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
     config = _config(architecture, match["kind"], flavour, sized(match["size"], patch, image - image % patch))
     if image % patch:
         config = replace(config, ragged=True, image_size=(image, image))
+    state = _as_timm(state)
     config = _as_large_as(state, config)
     if "head.weight" in state:
         config = replace(config, classes=int(state["head.weight"].shape[0]))
@@ -88,6 +89,17 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
     else:
         usual = half(image)
     return Architecture(family="vit", config=config, preprocessing=replace(usual, size=config.image_size)), state
+
+
+def _as_timm(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Rename the tensors of DINOv2's own files as timm does; where there are registers, the class token takes its position."""
+    if "mask_token" not in state:
+        return state
+    names = {"register_tokens": "reg_token"}
+    own = {names.get(name, name): tensor for name, tensor in state.items() if name != "mask_token"}
+    if "reg_token" in own:
+        own |= {"cls_token": own["cls_token"] + own["pos_embed"][:, :1], "pos_embed": own["pos_embed"][:, 1:]}
+    return own
 
 
 def _as_large_as(state: Mapping[str, Tensor], config: ViTConfig) -> ViTConfig:
@@ -114,7 +126,7 @@ def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
         return
     if "attn_pool.latent" in state:
         yield f"vit_{size}_patch{patch}_siglip_{side * patch}"
-    elif "blocks.0.ls1.gamma" in state and "reg_token" in state:
+    elif "blocks.0.ls1.gamma" in state and {"reg_token", "register_tokens"} & state.keys():
         yield f"vit_{size}_patch{patch}_reg4_dinov2_{side * patch}"
     elif "blocks.0.ls1.gamma" in state:
         yield (
