@@ -24,8 +24,7 @@ import numpy as np
 import tapetum
 from tapetum.core.files import whole_file
 from tapetum.data.entries import line_entries
-from tapetum.desk.search.search import open_media_index
-from tapetum.desk.search.search import SearchModel, SearchOptions, find_moments
+from tapetum.desk.search.search import SearchModel, SearchOptions, find_moments, open_media_index
 from tapetum.metrics.statistics import bootstrap_interval
 from tapetum.video import open_video
 from tapetum_world.words.films import FILMS
