@@ -22,7 +22,7 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.data.layouts import Asks, Listing, Split, listing
-from tapetum.data.media import ImageFiles, MaskFiles, MeshFiles, SoundFiles, Values, VideoFiles
+from tapetum.data.media import ImageFiles, MaskFiles, MeshFiles, SoundFiles, VideoFiles
 from tapetum.data.point_clouds import CloudFiles
 from tapetum.data.samples import Shuffle
 from tapetum.data.shards import ShardColumn
@@ -36,7 +36,7 @@ TARGET = "target"
 class ModalityField:
     """One modality of all examples."""
 
-    values: "np.ndarray | ShardColumn | Values"
+    values: "np.ndarray | ShardColumn | ImageFiles | MaskFiles | SoundFiles | VideoFiles | MeshFiles | CloudFiles"
     """(N, *shape, channels), any kind of number; in memory, or read when it is shown."""
     mean: float | np.ndarray = 0.0
     std: float | np.ndarray = 1.0
