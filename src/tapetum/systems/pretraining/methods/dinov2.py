@@ -295,7 +295,7 @@ class DinoV2Task(DinoTask):
 
         encoder: Any = model.encoder
         stem = [getattr(encoder, name, None) for name in ("patches", "class_token", "registers", "positions")]
-        stem = [part for part in stem if part is not None]
+        stem = [model.mask_token, *(part for part in stem if part is not None)]
         layers = [stem, *([block] for block in encoder.blocks)]
         scales = layer_scales(model, layers, self.settings.layer_decay)
         for parameter in encoder.patches.parameters():
