@@ -299,7 +299,7 @@ def test_words_put_points_on_what_a_model_finds(made: Open) -> None:
     np.testing.assert_allclose(places, [(0.25 * 640, 0.45 * 360), (0.65 * 640, 0.45 * 360)])
     assert {point["name"] for point in tab.project["points"]} == {"ball"}
     tab.page.get_by_label("Points on each").select_option("2")
-    tab.page.get_by_label("Model").select_option("made-boxes")
+    tab.page.get_by_role("combobox", name="Model").select_option("made-boxes")
     tab.page.get_by_role("button", name="Find").click()
     tab.says("2 found on frame 0; 8 added.")
     assert tab.rows().count() == 10

@@ -4,6 +4,7 @@ The masks of a frame are a PNG in the folder of the job, there as soon as they a
 object (of two objects the higher), and its palette is transparent where there is none, so that a browser draws it as it is.
 """
 
+import io
 import os
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,7 @@ from tapetum.app.verb import Listener, count_frames
 from tapetum.bench.word_models import is_here
 from tapetum.core.devices import choose_device
 from tapetum.core.files import plain_name, whole_file
+from tapetum.core.reading import read_bytes
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.hidden import HIDDEN, make_folder, read_plain
@@ -76,20 +78,16 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
         segmenter = load(settings["model"], choose_device(settings["device"]))
         total = len(objects) * (len(video) if one is None else 1)  # the frame of the prompts comes first
         for done, (frame, name, mask) in enumerate(islice(segmenter.segment(video, prompts), total), 1):
-            _add(place / _file(frame), name, mask)
+            _add(place / f"{frame:05d}.png", name, mask)
             listener.progress("outlining", done, total)
     return {"result": {"objects": objects, "frames": total // len(objects)}, "model": f"model: {settings['model']}"}
-
-
-def _file(frame: int) -> str:
-    return f"{frame:05d}.png"
 
 
 def _add(path: Path, name: int, mask: np.ndarray) -> None:
     """Add the mask of an object to the image of a frame."""
     from PIL import Image
 
-    numbers = np.asarray(Image.open(path)) if path.exists() else np.zeros(mask.shape, np.uint8)
+    numbers = np.asarray(Image.open(io.BytesIO(read_bytes(path)))) if path.exists() else np.zeros(mask.shape, np.uint8)
     image = Image.fromarray(np.where(mask & (numbers < name), np.uint8(name), numbers), "P")
     image.putpalette([0, 0, 0, *np.resize(APART, (255, 3)).ravel().tolist()])
     with whole_file(path, own=True) as temporary:
@@ -101,7 +99,7 @@ def read_image(jobs: Path, job: str, frame: str) -> bytes:
     try:
         if not (frame.isascii() and frame.isdecimal() and len(frame) < 12):
             raise OSError(frame)
-        return read_plain(jobs, job, _PLACE, _file(int(frame)), most=1 << 26)
+        return read_plain(jobs, job, _PLACE, f"{int(frame):05d}.png", most=1 << 26)
     except OSError:
         raise Refused(404, f"there are no masks of frame {frame[:40]}") from None
 
