@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -10,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from support.forks import free_port
 
 HERE = shutil.which("chromedriver") is not None and shutil.which("chromium") is not None
 """Whether there is a browser to test in."""
@@ -51,9 +52,7 @@ class Browser:
 @contextmanager
 def browsing(folder: Path) -> Iterator[Browser]:
     """Start Chromium without a window, with its profile in `folder`, until the block ends."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     base = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     session = None

@@ -4,8 +4,10 @@ The process answers a line of JSON on its stdin with one on its stdout: ["start"
 the exit code or minus the signal, ["poll", id] with the same or null.
 """
 
+import contextlib
 import json
 import os
+import random
 import runpy
 import signal
 import socket
@@ -18,10 +20,11 @@ from typing import Any
 
 
 def free_port() -> int:
-    """Find a port of this machine that nothing listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+    """Find a port that nothing listens on, below those that Linux gives to connections in the time until it is used."""
+    with socket.socket() as free, contextlib.suppress(OSError):
+        free.bind(("127.0.0.1", random.SystemRandom().randrange(15000, 32000)))
         return free.getsockname()[1]
+    return free_port()
 
 
 @dataclass(frozen=True)

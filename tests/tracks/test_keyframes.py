@@ -384,7 +384,7 @@ def test_a_network_that_fails_in_real_time_is_heard_of() -> None:
     @dataclass
     class Failing(Exact):
         def step(self, stream: list[np.ndarray], frame: np.ndarray) -> tuple[list[np.ndarray], FrameTracks]:
-            if number(frame) == 3:
+            if number(frame) >= 3:  # frames are left out on a busy machine
                 raise RuntimeError("the device is gone")
             return super().step(stream, frame)
 

@@ -8,7 +8,6 @@ It answers with the trainers' process ids at once, and with their exit codes (or
 import os
 import random
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -20,6 +19,7 @@ import torch
 import torch._dynamo  # as building an optimizer does, which would cost every trainer seconds
 from torch import nn
 
+from support.forks import free_port
 from tapetum.core.errors import TapetumError
 from tapetum.train import Task, TrainConfig, fit
 
@@ -103,12 +103,6 @@ def start(out: Path, config: TrainConfig, deadly: str, rank: int) -> int:
         die_at(deadly)
         trainer_main(out, config)
     return pid
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def die_at(deadly: str) -> None:

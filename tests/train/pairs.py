@@ -387,7 +387,7 @@ def clashing(out: str) -> None:
 
 
 def main() -> None:
-    from nursery import free_port  # beside this file, which is a script when this runs
+    from support.forks import free_port
 
     for line in sys.stdin:
         request = json.loads(line)

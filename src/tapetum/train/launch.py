@@ -105,7 +105,7 @@ class StopRequest:
 
     A second signal acts as usual. SIGHUP stays ignored if it was ignored before, as under nohup.
 
-    A context manager; signals are handled from `listen` until it exits.
+    A context manager; signals are handled from `listen` until it exits, which delivers one that came too late to stop the run.
     """
 
     def __init__(self, max_minutes: float | None):
@@ -120,9 +120,8 @@ class StopRequest:
     def listen(self) -> None:
         """Handle signals as requests from here on."""
         if threading.current_thread() is threading.main_thread():
-            numbers = [signal.SIGINT, signal.SIGTERM]
-            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-                numbers.append(signal.SIGHUP)
+            heard = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+            numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP][: 2 + heard]
             self._before = {number: signal.signal(number, self._notice) for number in numbers}
 
     def __enter__(self) -> "StopRequest":
@@ -135,9 +134,10 @@ class StopRequest:
             print(f"{signal.Signals(number).name}: saving after this step; once more to stop at once", file=sys.stderr)
 
     def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+        while self._before:
+            signal.signal(*self._before.popitem())
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         self._restore()
+        if self.number is not None and stopped_by() is None and error is None:  # within the last step: nothing new begins
+            signal.raise_signal(self.number)

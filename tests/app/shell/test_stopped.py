@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from systems.pretraining.study.sweep_script import FEW, TINY
+from systems.pretraining.study.sweep_script import LONG, TINY
 from tapetum.encoders import build, save
 
 Run = Callable[..., tuple[int, str, str]]
@@ -36,7 +36,7 @@ def photos(tmp_path: Path) -> Path:
 
 def words_of(command: str, photos: Path, out: Path) -> list[object]:
     if command == "study":
-        (plan := photos.parent / "plan.toml").write_text(TINY.format(minutes=2) + FEW)
+        (plan := photos.parent / "plan.toml").write_text(TINY.format(minutes=2) + LONG)
         return ["study", "run", "--plan", plan, "--out", out]
     if command == "adapt":
         encoder = photos.parent / "encoder.safetensors"

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ import pytest
 from PIL import Image
 
 import tapetum
+from support.forks import free_port
 from support.networks import save_tapir
 from tapetum.video import LiveVideo, open_video, write_video
 
@@ -106,12 +106,6 @@ with av.open(f"tcp://127.0.0.1:{port}?listen=1", "w", format="mpegts") as contai
     container.mux(stream.encode(None))
 """
 """Sends grey frames, each brighter than the one before, at their own pace to whoever connects."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def opened(address: str) -> LiveVideo:

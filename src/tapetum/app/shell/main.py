@@ -222,9 +222,7 @@ def _read(arguments: Sequence[str]) -> _Parsed:
             print(chosen.as_text(path))
             raise SystemExit(0)
         if rest and not rest[0].startswith("-"):
-            advice = replacement(f"{path} {rest[0]}") or did_you_mean(
-                rest[0], chosen.commands, f"it has {', '.join(chosen.commands)}"
-            )
+            advice = replacement(f"{path} {rest[0]}") or did_you_mean(rest[0], chosen.commands)
             raise BadInput(f"{path} has no {rest[0]!r}; {advice} (see: {path} --help)")
         raise BadInput(f"give one of {', '.join(chosen.commands)} (see: {path} --help)")
     if rest and (gone := replacement(f"{path} {rest[0]}")) and not os.path.exists(rest[0]):

@@ -5,7 +5,10 @@ _SEARCH = "tapetum embed --neighbours N lists what is most alike"
 RETIRED: dict[tuple[str, str], str] = {
     # (words of a command, or those it begins with; option without dashes, "" for the whole): what to use instead
     ("", "cache-gb"): "copies of data at addresses stay in ~/.cache/tapetum/addresses until you delete them",
+    ("", "gather-bf16"): "weights under --parallel fsdp travel in float32: leave it out",
+    ("", "offload"): "--parallel fsdp over more processes leaves each a smaller part: leave it out",
     ("", "price"): "multiply the core-hours that --dry says by your price",
+    ("", "reduce-bf16"): "gradients under --parallel fsdp travel in float32: leave it out",
     ("answer", "online"): "record what the camera sees, and give the file; track --online follows points as frames come",
     ("answer", "plan"): "tapetum train longvideo --dry counts a training",
     ("caption", "describe"): 'tapetum ask IMAGE "describe the image", with a vision-language model',

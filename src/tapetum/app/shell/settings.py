@@ -18,13 +18,12 @@ from typing import Any
 
 from tapetum import __version__
 from tapetum.app.shell.parsing import Option, options_of, plain, positionals_of
+from tapetum.app.shell.retired import replacement
 from tapetum.core.errors import BadInput, did_you_mean
 from tapetum.core.reading import MOST_SETTINGS, parse_toml, read_text
 
 NOT_WRITTEN = "out", "minutes", "json", "config", "plan", "dry"
 """Options that a run's own file leaves out, because they are of one call and not of the run."""
-_RETIRED = "offload", "gather-bf16", "reduce-bf16"
-"""Switches of earlier releases, which the files of nearly all of their runs turn off."""
 
 
 def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
@@ -47,7 +46,7 @@ def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
     added: list[str] = []
     for key, value in content.items():
         option = known.get(key.replace("_", "-"))
-        if key in _RETIRED and value is False:
+        if value is False and replacement("", key):  # a switch of an earlier release, which was off
             continue
         if option is None:
             advice = did_you_mean(key, known, f"its options are {', '.join(o.names[0] for o in options_of(kind))}")

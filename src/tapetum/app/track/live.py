@@ -285,8 +285,8 @@ def stopped_by_signals(live: "LiveVideo", listener: Listener) -> Iterator[None]:
     before: dict[int, Any] = {}
 
     def restore() -> None:
-        for number in list(before):
-            signal.signal(number, before.pop(number))
+        while before:
+            signal.signal(*before.popitem())
 
     def stop(*_: object) -> None:
         restore()
