@@ -6,6 +6,10 @@
     line       a statement dropped whose names exist without it
     call       f(x) or x.f() without f
     name       student for teacher, rows for columns, sum for mean
+    operand    a - b and a / b turned round
+    axis       another dimension of a sum, a mean, a concatenation
+    key        another string of the file between square brackets
+    branch     a condition with an else, or of one process alone, that always holds
 
 Left out, as not mathematics: errors and the branches that raise them, checks, what is printed or logged, strings, types, casts
 and copies (`tuple`, `contiguous`, `to`), keywords that change no value (`strict`), and swaps within commutative functions.
@@ -18,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-KINDS = "operator", "constant", "argument", "line", "call", "name"
+KINDS = "operator", "constant", "argument", "line", "call", "name", "operand", "axis", "key", "branch"
 _OPERATORS = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Div, ast.Mod: ast.FloorDiv,
     ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.LShift: ast.RShift, ast.RShift: ast.LShift,
@@ -58,6 +62,12 @@ _SAME = """
 _COPIES = set(_SAME.split())
 """Calls that change no value, or without which nothing runs."""
 _NO_VALUE = {"strict", "persistent", "inplace", "non_blocking", "device", "stacklevel", "copy"}
+_AXES = {"dim", "axis"}
+_REDUCTIONS = "sum mean amax amin argmax argmin prod cumsum cumprod std var any all cat stack concatenate softmax flip"
+_ALONG = set(_REDUCTIONS.split())
+"""Calls whose last argument, a plain number, is a dimension."""
+_ALONE = {"main", "is_main", "rank"}
+"""What tells one process from the others."""
 _TALK = "print", "warn", "info", "debug", "BadInput", "isinstance", "issubclass"
 _SILENT = ("check", "_check", "__repr__", "__str__", "extra_repr", "__post_init__", "_require")
 
@@ -120,6 +130,11 @@ class _Finder:
         self.starts = [0]
         for line in source.splitlines(keepends=True):
             self.starts.append(self.starts[-1] + len(line))
+        self.keys: dict[str, set[str]] = {}
+        """Strings between square brackets, by what they are looked up in."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Subscript) and _text(node.slice) and isinstance(node.slice, ast.Constant):
+                self.keys.setdefault(ast.unparse(node.value), set()).add(node.slice.value)  # type: ignore[arg-type]
         self.attributes = {ast.unparse(node) for node in ast.walk(self.tree) if isinstance(node, ast.Attribute)}
 
     def mutants(self) -> Iterator[Mutant]:
@@ -142,6 +157,8 @@ class _Finder:
             return
         inside = bool(names)
         here = _head(node) if inside else ()
+        if inside and isinstance(node, ast.If) and (node.orelse or _of_one_process(node.test)):
+            yield self.make("branch", node.test, "True", node, scope, here)
         if inside and _can_go(node):
             yield self.make("line", node, "pass", node, scope, here)
         blocks = [field for field in ("body", "orelse", "finalbody") if isinstance(getattr(node, field, None), list)]
@@ -214,8 +231,27 @@ class _Finder:
             for other in _partners(node.attr):
                 if other in _METHODS or f"{ast.unparse(node.value)}.{other}" in self.attributes:
                     yield "name", f"{self.piece(node.value)}.{other}"
+        elif isinstance(node, ast.IfExp):
+            yield "branch", self.parsed(node.body)
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and _text(node.slice):
+            for other in sorted(self.keys[ast.unparse(node.value)] - {node.slice.value}):
+                yield "key", f"{self.piece(node.value)}[{other!r}]"
         elif isinstance(node, ast.Call):
             yield from self.calls(node)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub | ast.Div):
+            yield "operand", self.parsed(ast.BinOp(node.right, node.op, node.left))
+        if isinstance(node, ast.Call):
+            yield from self.axes(node)
+
+    def axes(self, node: ast.Call) -> Iterator[tuple[str, str]]:
+        """Give a call along another dimension: the first for any other, the last for the first, the one before for the last."""
+        for index, each in enumerate(node.keywords):
+            if each.arg in _AXES and (number := _whole(each.value)) is not None:
+                changed = ast.keyword(each.arg, ast.Constant(_other_axis(number)))
+                keywords = [*node.keywords[:index], changed, *node.keywords[index + 1 :]]
+                yield "axis", self.parsed(ast.Call(node.func, node.args, keywords))
+        if _name(node.func) in _ALONG and node.args and (number := _whole(node.args[-1])) is not None:
+            yield "axis", self.parsed(ast.Call(node.func, [*node.args[:-1], ast.Constant(_other_axis(number))], node.keywords))
 
     def calls(self, node: ast.Call) -> Iterator[tuple[str, str]]:
         name, arguments = _name(node.func), node.args
@@ -293,6 +329,21 @@ def _is_function(node: ast.AST) -> bool:
 
 def _text(node: ast.AST) -> bool:
     return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def _whole(node: ast.AST) -> int | None:
+    """Read a plain whole number, which may be negative."""
+    sign, inner = (-1, node.operand) if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else (1, node)
+    value = inner.value if isinstance(inner, ast.Constant) else None
+    return sign * value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _other_axis(number: int) -> int:
+    return -2 if number == -1 else 0 if number else -1
+
+
+def _of_one_process(node: ast.AST) -> bool:
+    return any(_name(each) in _ALONE for each in ast.walk(node))
 
 
 def _number(value: bool | int | float) -> str:

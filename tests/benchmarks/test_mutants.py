@@ -55,7 +55,9 @@ def changes(source: bytes = TOY) -> dict[str, set[str]]:
 
 def test_each_kind_of_change_is_made_and_errors_are_left_alone() -> None:
     after = changes()
-    assert set(after) == set(made.KINDS) - {"argument"}  # max commutes
+    assert set(after) == set(made.KINDS) - {"argument", "axis", "key"}  # max commutes
+    assert "total = ((share - 1)) * first + share * second" in after["operand"]
+    assert after["branch"] == {"return abs(total)"}
     assert "total = ((1 - share) * first - share * second)" in after["operator"]
     assert "total = max(total, LIMIT)" in after["operator"]
     assert {"LIMIT = 4", "def mix(first, second, share=1.0):", "return x + 2"} < after["constant"]
@@ -65,7 +67,7 @@ def test_each_kind_of_change_is_made_and_errors_are_left_alone() -> None:
     assert not any("raise" in each or "share > 2" in each or "share >= 1" in each for kind in after.values() for each in kind)
 
 
-def test_a_pair_of_networks_and_a_wrapped_value() -> None:
+def test_a_pair_of_networks_a_wrapped_value_dimensions_keys_and_one_process() -> None:
     source = b"def loss(student, teacher):\n    return mse(student.head, torch.tanh(teacher.detach()))\n"
     after = changes(source)
     assert after["name"] == {
@@ -77,6 +79,11 @@ def test_a_pair_of_networks_and_a_wrapped_value() -> None:
         "return mse(student.head, torch.tanh(teacher))",
     }
     assert after["argument"] == {"return mse(torch.tanh(teacher.detach()), student.head)"}
+    source = b"def f(x, d, world):\n    if world.main:\n        save(d['a'])\n    return x.sum(-1), x.mean(dim=0), d['b']\n"
+    after = changes(source)
+    assert after["axis"] == {"return x.sum(-2), x.mean(dim=0), d['b']", "return x.sum(-1), x.mean(dim=-1), d['b']"}
+    assert after["key"] == {"save(d['b'])", "return x.sum(-1), x.mean(dim=0), d['a']"}
+    assert after["branch"] == {"if True:"}
 
 
 def test_a_seed_is_a_list_that_edits_elsewhere_do_not_change() -> None:
