@@ -36,7 +36,7 @@ class _Clip(Wrapped):
 class _Live(Wrapped):
     def forward(self, frame: Tensor, query_xy: Tensor, features: Tensor, state: Tensor) -> tuple[Tensor, ...]:
         model, config = self.model, self.model.config
-        grids = model.features((frame.float() / 127.5 - 1)[None, None])
+        grids = model.features((frame.float() / 127.5 - 1)[None, None], live_refinements(model, (frame.shape[0], frame.shape[1])))
         new = ~query_xy.isnan().any(-1, keepdim=True)
         queries = torch.cat([torch.zeros_like(query_xy[:, :1]), torch.where(new, query_xy, 0.0)], -1)
         here = model.query_features(grids, queries[None])
@@ -77,7 +77,7 @@ def live_program(tracker: TapirTracker, *, size: Size) -> Program:
     check_sizes(tracker.model, 1, size, points)
     if not config.causal:
         raise BadInput("this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano")
-    resolutions = len(tracker.model.refinements(size))
+    resolutions = len(live_refinements(tracker.model, size))
     widths = config.lowres_dim + resolutions * (config.hires_dim + config.lowres_dim)
     inputs = {
         "frame": torch.zeros(*size, 3, dtype=torch.uint8),

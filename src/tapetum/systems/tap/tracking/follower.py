@@ -27,6 +27,7 @@ from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.tracking.clip import Reference
 from tapetum.systems.tap.tracking.cues import LiveCues, pass_cues, patch_cues
 from tapetum.systems.tap.tracking.polish import Anchors, prefer_polished
+from tapetum.systems.tap.tracking.recent import RecentPatches, prefer_recent
 from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, Size, State, join_states, select_state
 from tapetum.tracks.patches import grey, map_tensors, patch_covariance, reduced
 from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, check_stream, chosen_points, is_flat
@@ -61,6 +62,11 @@ def position_covariance(
     return torch.where(aligned[:, None, None], patch_covariance(anchors.patches, anchors.affine, score, size), network)
 
 
+def live_refinements(model: Tapir, size: Size) -> list[Size]:
+    """List the resolutions at which live points are refined: that of the initial places alone where patches make them exact."""
+    return [model.config.initial_resolution] if model.config.polish else model.refinements(size)
+
+
 _POINTS = 256
 """Points worked on at a time in one frame, which bounds memory."""
 
@@ -82,6 +88,10 @@ class OnlineState:
     weights: float = 0.0
     """Checksum of the network's weights: the state is of no use to another network."""
     cues: LiveCues | None = None
+    recent: RecentPatches | None = None
+    """None before the first frame, and where points have no anchors."""
+    image: Float[Tensor, "y x"] | None = None
+    """The last frame as `grey` shows it, that `recent` is in."""
 
     def __len__(self) -> int:
         return self.points.initial.shape[1]
@@ -127,7 +137,8 @@ class OnlineTracker:
             raise BadInput("this network needs the future; frames one by one need a causal one, such as causal-tapir-nano")
         frame = check_frame(frame)
         size = (frame.shape[0], frame.shape[1])
-        resolutions = tuple(refinement_resolutions or self.model.refinements(size))
+        polishes = reference is None and self._polishes(polish)
+        resolutions = tuple(refinement_resolutions or live_refinements(self.model, size))
         if reference is not None:
             padded = Reference(check_frame(reference), size)
             if np.size(points) and (np.asarray(points, np.float32) > padded.size[::-1]).any():
@@ -135,7 +146,7 @@ class OnlineTracker:
             features, _ = self._points_on(padded.frames(0, 1)[0], points, resolutions)
             return _numbered(OnlineState(size, resolutions, features, None, weights=self._weights()))
         features, query_xy = self._points_on(frame, points, resolutions)
-        anchors = self._anchors(frame, query_xy) if self._polishes(polish) else None
+        anchors = self._anchors(frame, query_xy) if polishes else None
         cues = None if anchors is None else LiveCues.start(query_xy[0], min(size) / 256)
         return _numbered(OnlineState(size, resolutions, features, None, query_xy, anchors, weights=self._weights(), cues=cues))
 
@@ -159,13 +170,15 @@ class OnlineTracker:
         options = {"state": stream.mixer, "keep_state": True, "query_chunk": _POINTS, "peaks": predicts}
         out = self.model.trajectories(features, stream.points, known, **options)
         xy, confidence = out.tracks[0, :, 0].float(), out.confidence[0, :, 0]
-        anchors, score = stream.anchors, None
+        anchors, recent, score, image = stream.anchors, stream.recent, None, stream.image
         if anchors is not None:
-            small = reduced(*stream.size)
+            small, before = reduced(*stream.size), image
             image = grey(frame[None], self.device)[0]
-            anchors, places, score = anchors.follow(image, scale_xy(xy, stream.size, small))
+            if recent is not None and before is not None:
+                recent = recent.follow(image, before)
+            anchors, places, score = anchors.follow(image, scale_xy(xy, stream.size, small), recent)
             xy, confidence = prefer_polished(xy, confidence, scale_xy(places, small, stream.size), score)
-        if is_flat(frame):
+        if flat := is_flat(frame):
             confidence = torch.zeros_like(confidence)
         covariance = position_covariance(out.expected_dist[0, :, 0], stream.size, anchors, score)
         cues, chance = stream.cues, confidence.new_zeros(len(xy))
@@ -175,11 +188,20 @@ class OnlineTracker:
             chance = self.live_error_model(values[:, None].cpu())[:, 0, 1].sigmoid().to(xy)
             if known is not None:
                 chance = torch.where(known[0, :, 0, 0].isnan(), chance, 0.0)  # at their queries points are right
+        if anchors is not None and image is not None:
+            if recent is not None and not flat:
+                xy, confidence, covariance = prefer_recent(xy, confidence, covariance, anchors.aligned, recent, stream.size)
+            near = scale_xy(xy, stream.size, reduced(*stream.size))
+            if recent is None:
+                recent = RecentPatches.cut(image, near, confidence, covariance, torch.zeros_like(near))
+            else:
+                recent = recent.renewed(image, near, confidence, covariance)
         joint = torch.cat([xy, confidence[:, None], chance[:, None], covariance.flatten(1)], 1).cpu().numpy()  # in one transfer
         at, sure, wrong = (joint[:, part].copy() for part in (slice(2), 2, 3))
         ids, spread = np.array(stream.ids, np.int64), joint[:, 4:].reshape(-1, 2, 2).copy()
         result = FrameTracks(at, sure > 0.5, sure, ids, spread, wrong if predicts else None)
-        return replace(stream, mixer=out.state, query_xy=None, anchors=anchors, cues=cues), result
+        past = {"anchors": anchors, "cues": cues, "recent": recent, "image": image}
+        return replace(stream, mixer=out.state, query_xy=None, **past), result
 
     @full_precision()
     @torch.inference_mode()
@@ -196,8 +218,10 @@ class OnlineTracker:
             mixer = join_states([mixer, blank], batch=1)
         anchors = None if stream.anchors is None else stream.anchors.beside(self._anchors(frame, query_xy))
         cues = None if stream.cues is None else stream.cues.beside(LiveCues.start(query_xy[0], min(stream.size) / 256))
+        recent = stream.recent if stream.recent is None else stream.recent.beside(self._unseen(frame, query_xy))
         query_xy, points = torch.cat([before, query_xy], 1), stream.points.beside(new)
-        return _numbered(replace(stream, points=points, mixer=mixer, query_xy=query_xy, anchors=anchors, cues=cues))
+        past = {"mixer": mixer, "anchors": anchors, "cues": cues, "recent": recent}
+        return _numbered(replace(stream, points=points, query_xy=query_xy, **past))
 
     @full_precision()
     @torch.inference_mode()
@@ -212,7 +236,9 @@ class OnlineTracker:
         ids = tuple(stream.ids[place] for place in places.tolist())
         points = stream.points.select(chosen)
         cues = None if stream.cues is None else stream.cues.select(chosen)
-        return replace(stream, points=points, mixer=mixer, query_xy=query_xy, ids=ids, anchors=anchors, cues=cues)
+        recent = None if stream.recent is None else stream.recent.select(chosen)
+        past = {"mixer": mixer, "anchors": anchors, "cues": cues, "recent": recent}
+        return replace(stream, points=points, query_xy=query_xy, ids=ids, **past)
 
     def _weights(self) -> float:
         return float(self.model.mixer.outward.weight.double().sum())
@@ -222,6 +248,13 @@ class OnlineTracker:
 
     def _polishes(self, chosen: bool | None) -> bool:
         return self.model.config.polish if chosen is None else chosen
+
+    def _unseen(self, frame: np.ndarray, xy: Float[Tensor, "1 n 2"]) -> RecentPatches:
+        """Patches of new points, which are not found in the frame that they are added in."""
+        size = (frame.shape[0], frame.shape[1])
+        places, none = scale_xy(xy[0], size, reduced(*size)), xy.new_zeros(xy.shape[1])
+        image, still = grey(frame[None], self.device)[0], torch.zeros_like(places)
+        return RecentPatches.cut(image, places, none, none[:, None, None].repeat(1, 2, 2), still)
 
     def _anchors(self, frame: np.ndarray, xy: Float[Tensor, "1 n 2"]) -> Anchors:
         size = (frame.shape[0], frame.shape[1])

@@ -20,15 +20,18 @@ from torch import Tensor
 
 from tapetum.core.stages import stage
 from tapetum.layers.sampling import scale_xy
-from tapetum.tracks.patches import Patches, PointRows, grey, grey_images, reduced
+from tapetum.tracks.patches import REACH, Patches, PointRows, grey, grey_images, reduced
 
 if TYPE_CHECKING:
     from tapetum.systems.tap.tracking.cues import TrackCues
+    from tapetum.systems.tap.tracking.recent import RecentPatches
 
 ACCEPTED = 0.9
 """Minimum correlation for the aligned position to be used."""
 SURELY_SEEN = 0.95
 """Minimum correlation for a point to count as visible."""
+RECENT_REACH = 2.0
+"""Pixels that alignment may move a place by that a recent patch was followed to."""
 AT_A_TIME = 256
 IMAGES = 64
 """Grey images held at a time, since a video is read onwards only, and backwards in stretches."""
@@ -68,19 +71,23 @@ class Anchors(PointRows):
         return len(self.xy)
 
     def follow(
-        self, image: Float[Tensor, "y x"], rough: Float[Tensor, "n 2"]
+        self, image: Float[Tensor, "y x"], rough: Float[Tensor, "n 2"], recent: "RecentPatches | None" = None
     ) -> tuple["Anchors", Float[Tensor, "n 2"], Float[Tensor, " n"]]:
-        """Advance by one frame, given the network's positions in it: the updated points, their positions, and each patch's
-        correlation (-1: not found)."""
+        """Advance by one frame, given the network's positions in it, and recent patches, whose places are tried as well: the
+        updated points, their positions, and each patch's correlation (-1: not found)."""
         if len(self) > AT_A_TIME:
             parts = [slice(k, k + AT_A_TIME) for k in range(0, len(self), AT_A_TIME)]
-            done = [self.select(part).follow(image, rough[part]) for part in parts]
+            near = [None if recent is None else recent.select(part) for part in parts]
+            done = [self.select(part).follow(image, rough[part], some) for part, some in zip(parts, near, strict=True)]
             anchors, places, scores = zip(*done, strict=True)
             return anchors[0].beside(*anchors[1:]), torch.cat(places), torch.cat(scores)
         first = self.rough.isnan().any(-1)
         was_aligned, moved = self.aligned[:, None], torch.where(first[:, None], 0.0, rough - self.rough)
-        begun = torch.stack([rough, *(torch.where(was_aligned, self.xy + motion, rough) for motion in (moved, self.motion))], 1)
-        xy, affine, score = self.patches.align(image, begun, self.affine)
+        begun = [rough, *(torch.where(was_aligned, self.xy + motion, rough) for motion in (moved, self.motion))]
+        if recent is not None:
+            begun.append(torch.where(recent.found[:, None], recent.xy, rough))
+        reach = (*REACH, RECENT_REACH)[: len(begun)]
+        xy, affine, score = self.patches.align(image, torch.stack(begun, 1), self.affine, reach)
         score = torch.where(first & ~self.patches.plain, 1.0, score)
         xy, affine = torch.where(first[:, None], self.xy, xy), torch.where(first[:, None, None], self.affine, affine)
         aligned = score > ACCEPTED
