@@ -67,7 +67,7 @@ adapter_renderings = study_script("adapters", "renderings")
 adapter_tables = study_script("adapters")
 live_browser = study_script("live", "browser")
 live_cpp = study_script("live", "cpp")
-live_keyframes = study_script("live", "keyframes")
+live_recent = study_script("live", "recent")
 flops_claims = study_script("flops-study")
 hip_claims = study_script("hip-claims")
 hip_power = study_script("hip-claims", "power")
@@ -647,8 +647,8 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "scores in space": ("evidence/tapvid3d.md", lambda: tap3d_evidence.table(read("tapvid3d/results.json"))),
     "real marks": ("evidence/real-marks.md", marks),
     "marks of seven clips": ("evidence/real-marks.md", lambda: real_marks.table(read("real-marks/seven-clips.json"))),
-    "keyframes": ("evidence/tap-speed.md", lambda: live_keyframes.table(read("live/keyframes.json"))),
-    "keyframes on cut-outs": ("evidence/tap-speed.md", lambda: live_keyframes.table(read("live/keyframes-cutouts.json"))),
+    "recent patches": ("evidence/tap-speed.md", lambda: live_recent.table(read("live/recent.json"))),
+    "recent patches on cut-outs": ("evidence/tap-speed.md", lambda: live_recent.table(read("live/recent-cutouts.json"))),
     "the loop in a browser": ("evidence/tap-speed.md", lambda: live_browser.table(read("live/browser.json"))),
     "the loop in C++": ("evidence/tap-speed.md", lambda: live_cpp.table(read("live/cpp.json"))),
     "doubt": ("evidence/tap-doubt.md", lambda: tap_doubt.table(read("tap-doubt/results.json"))),

@@ -1,6 +1,6 @@
 """The live step beside OpenCV's Lucas-Kanade: latency, processor time, dropped frames, memory.
 
-    python benchmarks/live.py [--size 1280x720] [--points 16] [--frames 10000] [--rate 25] [--every 4 | --realtime]
+    python benchmarks/live.py [--size 1280x720] [--points 16] [--frames 10000] [--rate 25]
         [--threads 2] [--model causal-tapir] [--json FILE]
 
 A textured image drifts below a frame of that size. Both get the same frames and points, alternately, so that a busy machine
@@ -24,7 +24,6 @@ import torch
 import tapetum
 from tapetum.hub.registry import known
 from tapetum.tracks.live import LiveTracker
-from tapetum.tracks.tracker import with_keyframes
 
 LUCAS_KANADE = {"winSize": (21, 21), "maxLevel": 3}
 
@@ -114,8 +113,6 @@ def main():
     parser.add_argument("--points", type=int, nargs="+", default=[1, 16, 256])
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--rate", type=float, default=25.0)
-    parser.add_argument("--every", type=int, default=1, help="the network looks at every n-th frame")
-    parser.add_argument("--realtime", action="store_true", help="at the newest whenever it is free")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--refine", help="such as 256: the only side of refinement; by default as the model's config says")
     parser.add_argument("--model", default="causal-tapir-nano")
@@ -125,11 +122,10 @@ def main():
     cv2.setNumThreads(given.threads)
     width, height = map(int, given.size.split("x"))
     network = tapetum.load(given.model) if known()[given.model].bundled else tapetum.tap.build(given.model)
-    frames, tracker = Drift(width, height), with_keyframes(network, given.every, given.realtime)
+    frames, tracker = Drift(width, height), network
     sizes = {} if given.refine is None else {"refinement_resolutions": [(int(given.refine), int(given.refine))]}
     load = f"load before {os.getloadavg()[0]:.2f}"
-    looks = "in real time" if given.realtime else f"every {given.every}"
-    print(f"{given.size}, {given.threads} threads, {load}, {given.frames} frames, {looks}, refine {given.refine}")
+    print(f"{given.size}, {given.threads} threads, {load}, {given.frames} frames, refine {given.refine}")
     results = {}
     for count in given.points:
         rng = np.random.default_rng(count)

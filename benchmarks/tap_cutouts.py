@@ -1,6 +1,6 @@
 """Makes a TAP-Vid pickle of moving cut-outs over moving photographs, and scores pyramidal Lucas-Kanade on it.
 
-    python benchmarks/tap_cutouts.py make photos.parquet cutouts.pkl --videos 40
+    python benchmarks/tap_cutouts.py make photos.parquet cutouts.pkl --videos 40 [--size 480 --frames 18 --speed 2]
     python benchmarks/tap_cutouts.py lucas-kanade cutouts.pkl
     python benchmarks/tap_cutouts.py footage photos.parquet folder --videos 160 --seed 77
 
@@ -19,7 +19,7 @@ import numpy as np
 from tapetum.data.textures import from_images
 from tapetum.video import write_video
 
-SIZE, FRAMES = 256, 24
+SIZE, FRAMES, SPEED = 256, 24, 1.0
 
 
 def smooth(rng, amount):
@@ -35,6 +35,7 @@ def cubic(knots):
 
 def moves(rng, centre, target, shift, turn, zoom, skew):
     """Homographies (frames, 3, 3) from an image around `centre` to the frame around `target`."""
+    shift *= SPEED
     x, y, a, s, k = smooth(rng, shift), smooth(rng, shift), smooth(rng, turn), np.exp(smooth(rng, zoom)), smooth(rng, skew)
     p, q = smooth(rng, 1e-4), smooth(rng, 1e-4)
     out = []
@@ -120,6 +121,8 @@ def truth(rng, layers, n):
 
 
 def make(args):
+    global SIZE, FRAMES, SPEED
+    SIZE, FRAMES, SPEED = args.size, args.frames, args.speed
     every = from_images(args.source, part="held-out")
     data = {}
     for k in range(args.videos):
@@ -188,6 +191,9 @@ if __name__ == "__main__":
     maker.add_argument("--videos", type=int, default=40)
     maker.add_argument("--points", type=int, default=64)
     maker.add_argument("--seed", type=int, default=0)
+    maker.add_argument("--size", type=int, default=SIZE)
+    maker.add_argument("--frames", type=int, default=FRAMES)
+    maker.add_argument("--speed", type=float, default=SPEED, help="of shifts, in pixels")
     maker.set_defaults(run=make)
     filmer = verbs.add_parser("footage")
     filmer.add_argument("source")

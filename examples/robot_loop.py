@@ -1,6 +1,6 @@
 """A robot arm that follows a point: a camera on its hand, a live tracker, and visual servoing, in MuJoCo.
 
-    python examples/robot_loop.py [--seconds 12] [--out robot-loop.mp4] [--click 150 100] [--every 4 | --realtime]
+    python examples/robot_loop.py [--seconds 12] [--out robot-loop.mp4] [--click 150 100]
 
 A plate with a printed surface slides and turns on a table. The camera on the hand of an arm with three joints looks straight
 down. A person clicks on a point of the plate in the first image; from then on the arm shall stay above that point. In each
@@ -9,15 +9,13 @@ frame:
     camera image --> LiveTracker --> pixel --> image Jacobian --> velocity of the hand --> velocities of the joints
 
 What the hand is told counts until the next frame. While the point is hidden the hand stops. Printed is how far the hand is from
-being above the point, in metres, beside the same of an arm that stays where it was, and how late the tracks are. With --every
-the network looks at every n-th image, with --realtime at the newest whenever it is free, of a camera at its own pace. The film
+being above the point, in metres, beside the same of an arm that stays where it was, and how late the tracks are. The film
 shows the camera's image with the tracked point, and the arm from outside. Needs `pip install 'tapetum[world]'` and an OpenGL
 without a screen (MUJOCO_GL=egl or osmesa; by default the first that draws).
 """
 
 import argparse
 import sys
-import time
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -182,8 +180,6 @@ def main() -> None:
     parser.add_argument("--model", default="causal-tapir-nano")
     parser.add_argument("--click", nargs=2, type=float, default=(150, 100), metavar=("X", "Y"), help="in the first image")
     parser.add_argument("--pixels", type=int, default=240, help="sides of the images")
-    parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--realtime", action="store_true")
     parser.add_argument("--seed", type=int, default=0, help="of what is printed on plate and table")
     given = parser.parse_args()
     cell = Cell(given.pixels, given.seed)
@@ -191,15 +187,13 @@ def main() -> None:
     point, begun = cell.clicked(x, y), cell.hand.copy()
     servo, film, errors = Servo(cell.focal, given.pixels / 2), [], []
     painter = TrackPainter(given.pixels, given.pixels, np.array([[255, 220, 0]], np.uint8))
-    late, start = [], time.monotonic()
-    with LiveTracker(tapetum.load(given.model), every=given.every, realtime=given.realtime) as live:
+    late = []
+    with LiveTracker(tapetum.load(given.model)) as live:
         for number in range(round(given.seconds * FRAME_RATE)):
             seconds = number / FRAME_RATE
             image = cell.camera.render(cell.data)
-            if given.realtime:
-                time.sleep(max(0.0, start + seconds - time.monotonic()))
             live.submit(image, seconds, [[x, y]] if number == 0 else None)
-            live.wait()  # so that the result is the same on every machine, unless in real time
+            live.wait()  # so that the result is the same on every machine
             tracks = live.latest(seconds)
             assert tracks is not None
             late.append(1000 * tracks.latency_s)

@@ -1,12 +1,11 @@
 """Fits, and checks, the factors of the covariance of a live point.
 
-    python evidence/live/covariance.py [--clips 12] [--textures photos.parquet] [--every 4] [--dump FOLDER]
+    python evidence/live/covariance.py [--clips 12] [--textures photos.parquet] [--dump FOLDER]
 
 Points are followed frame by frame by causal-tapir-nano through clips of the physical world. Fitted on clips of one seed with
 the textures of training; checked on clips of another with held-out textures. Printed are the constants for
 `tapetum.systems.tap.tracking.follower` and `tapetum.tracks.patches`, and the share of visible points that lie in the 68 %
-ellipse: of all, of those that were aligned, and of those by the network alone. With --every N only this share, of points that
-patches carried from a keyframe on, by their covariance and by that of the keyframe alone.
+ellipse: of all, of those that were aligned, and of those by the network alone.
 """
 
 import argparse
@@ -18,7 +17,6 @@ import torch
 import tapetum
 from tapetum.systems.tap.tracking import follower
 from tapetum.tracks import patches
-from tapetum.tracks.tracker import with_keyframes
 from tapetum_world.training.point_clips import EpisodeClips
 
 MODEL, POINTS, INSIDE = "causal-tapir-nano", 48, 2.2958
@@ -26,8 +24,7 @@ MODEL, POINTS, INSIDE = "causal-tapir-nano", 48, 2.2958
 
 
 def follow(tracker, clip):
-    """Rows of every point in every frame after its first: error x y, visible, confidence, aligned, covariance; and between
-    keyframes that of the last one, where aligned says that patches carried the point."""
+    """Rows of every point in every frame after its first: error x y, visible, confidence, aligned, covariance."""
     rows = np.flatnonzero(clip.visible[:, 0])[:POINTS]
     stream = tracker.start(clip.video[0:1][0], clip.xy[rows, 0])
     table = []
@@ -36,11 +33,7 @@ def follow(tracker, clip):
         if number:
             error, truth = tracks.xy - clip.xy[rows, number], clip.visible[rows, number]
             shape = tracks.covariance.reshape(-1, 4)
-            if carried := getattr(stream, "carried", None):
-                aligned = carried.matched.numpy() & (stream.since > 0)
-                shape = np.column_stack([shape, carried.covariance.reshape(-1, 4)])
-            else:
-                aligned = stream.anchors.aligned.numpy()
+            aligned = stream.anchors.aligned.numpy()
             table.append(np.column_stack([error, truth, tracks.confidence, aligned, shape]))
     return np.concatenate(table)
 
@@ -72,18 +65,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=12)
     parser.add_argument("--textures")
-    parser.add_argument("--every", type=int)
     parser.add_argument("--dump", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
     tracker = tapetum.load(MODEL)
-    if given.every:
-        table = rows_of(with_keyframes(tracker, given.every, False), given, 2024, "held-out")
-        table = table[(table[:, 2:5] > (0, 0.5, 0)).all(1)]
-        for name, shape in (("their covariance", table[:, 5:9]), ("that of the keyframe", table[:, 9:])):
-            inside = squared_distance(table, shape.reshape(-1, 2, 2)) < INSIDE
-            print(f"carried points, {name}: {inside.mean():.3f} of {len(inside)} in the 68 % ellipse")
-        return
     train, test = rows_of(tracker, given, 31, "train"), rows_of(tracker, given, 2024, "held-out")
 
     def shapes(table, network, patch):

@@ -1,10 +1,9 @@
-"""Resident memory of live tracking after every thousand of 10,000 frames, in either mode.
+"""Resident memory of live tracking after every thousand of 10,000 frames.
 
-    python evidence/live/memory.py [--frames 10000] [--modes "every 4" realtime] [--json evidence/live/memory.json]
+    python evidence/live/memory.py [--frames 10000] [--json evidence/live/memory.json]
 
 Frames of 64x48 pixels of a drifting texture go into a `LiveTracker` with a small causal network of random weights, one at a
-time; every 500th frame has a new point, and then the oldest one is removed. --json keeps what an
-earlier run found of the other mode.
+time; every 500th frame has a new point, and then the oldest one is removed.
 """
 
 import argparse
@@ -22,8 +21,6 @@ sys.path.append(str(Path(__file__).parents[2] / "tests"))
 
 from support.networks import tracker
 
-MODES = {"every 4": {"every": 4}, "realtime": {"realtime": True}}
-
 
 def resident_mb() -> float:
     """Compute the memory of this process now."""
@@ -31,11 +28,11 @@ def resident_mb() -> float:
         return int(file.read().split()[1]) * resource.getpagesize() / 1e6
 
 
-def measure(mode: dict, frames: int) -> dict[str, float]:
+def measure(frames: int) -> dict[str, float]:
     """Track so many frames; returns memory after each tenth of them."""
     texture = np.random.default_rng(0).integers(0, 256, (60, 100, 3), dtype=np.uint8)
     memory = {}
-    with LiveTracker(tracker(causal=True, polish=True), **mode) as live:
+    with LiveTracker(tracker(causal=True, polish=True)) as live:
         ids = live.submit(texture[:48, :64], 0.0, [[20, 15], [40, 30], [50, 8]])
         for number in range(1, frames + 1):
             x, y = abs(number % 60 - 30), abs(number % 20 - 10)
@@ -46,23 +43,19 @@ def measure(mode: dict, frames: int) -> dict[str, float]:
             live.wait(3600)
             if number % (frames // 10) == 0:
                 memory[f"after {number}"] = resident_mb()
-                print(mode, number, round(resident_mb(), 1), flush=True)
+                print(number, round(resident_mb(), 1), flush=True)
     return memory
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=10_000)
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    for name in given.modes:
-        memory = measure(MODES[name], given.frames)
-        if given.json:
-            before = json.loads(given.json.read_text())["resident_mb"] if given.json.is_file() else {}
-            results = {"frames": given.frames, "resident_mb": {**before, name: memory}}
-            given.json.write_text(json.dumps(results, indent=1) + "\n")
+    results = {"frames": given.frames, "resident_mb": measure(given.frames)}
+    if given.json:
+        given.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def test_a_command_adds_nothing_to_the_options_but_what_it_prints() -> None:
     for name, options in {"track": TrackManyOptions, "convert": ConvertOptions, "embed": EmbedOptions}.items():
         own = {field.name for field in dataclasses.fields(command(name).options)}  # type: ignore[union-attr]
         shared = {field.name for field in dataclasses.fields(options)}
-        assert own - shared <= {"doubt", "drop", "every", "json", "lag", "online", "plan", "preview", "realtime", "until"}
+        assert own - shared <= {"doubt", "drop", "json", "lag", "online", "plan", "preview", "until"}
 
 
 @pytest.mark.slow

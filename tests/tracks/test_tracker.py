@@ -14,7 +14,6 @@ from tapetum.core.errors import BadInput
 from tapetum.hub import registry
 from tapetum.systems.tapnext import from_official
 from tapetum.systems.tapnext.tracker import TapNextTracker
-from tapetum.tracks.live import LiveTracker
 
 OWN = """
 import numpy as np
@@ -146,7 +145,8 @@ def test_frame_by_frame_gives_the_tracks_of_the_video(made: Callable[..., Any], 
     steps = _steps(made(name), video)
     whole = made(name).track(video, np.insert(np.float32(POINTS), 0, 0, axis=1))
     np.testing.assert_allclose(np.stack([seen.xy for seen in steps], 1), whole.xy, atol=1e-3)
-    np.testing.assert_allclose(np.stack([seen.confidence for seen in steps], 1), whole.confidence, atol=1e-4)
+    if "polished" not in name:  # else patches of recent frames may make points surer
+        np.testing.assert_allclose(np.stack([seen.confidence for seen in steps], 1), whole.confidence, atol=1e-4)
     np.testing.assert_array_equal(np.stack([seen.visible for seen in steps], 1), whole.visible)
 
 
@@ -234,20 +234,3 @@ def test_bad_points_and_frames_are_refused(made: Callable[..., Any], video: np.n
             tracker.start(frame, points)
     with pytest.raises(BadInput, match="40x64"):
         tracker.step(tracker.start(video[0], [[1, 1]]), video[1, :40])
-
-
-@pytest.mark.parametrize("mode", [{"every": 3}, {"realtime": True}], ids=str)
-@pytest.mark.parametrize("name", LIVE)
-def test_every_live_tracker_may_look_at_fewer_frames(
-    made: Callable[..., Any], video: np.ndarray, name: str, mode: dict[str, Any]
-) -> None:
-    wanted = _steps(made(name), video[::3])
-    with LiveTracker(made(name), **mode) as live:
-        for number, frame in enumerate(video):
-            live.submit(frame, number, POINTS if not number else None)
-            live.wait()
-            now = live.latest(number)
-            assert now is not None
-            assert np.isfinite(now.xy).all()
-            if number == 0 or (number == 3 and name == "tapnext" and "every" in mode):  # a keyframe, and no polish
-                np.testing.assert_array_equal(now.xy, wanted[number // 3].xy)

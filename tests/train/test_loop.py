@@ -235,6 +235,40 @@ def test_time_limit_stops_and_the_same_call_goes_on(tmp_path: Path) -> None:
     assert ledger["total"]["flops_backward"] == 6 * 4 * 3 * 2  # only the weight's: the input needs no gradient
 
 
+class Rising(Line):
+    """Its score rises until step 3, and is no better afterwards; that of a process alone is never asked for."""
+
+    watched = "-fall"
+
+    def evaluate(self, model, step):
+        return {"fall": (9.0, 3, math.nan, 1, 1, 2, 0, 0)[step]}
+
+
+PATIENT = replace(CONFIG, steps=7, eval_every=1, patience=2)
+
+
+@pytest.mark.parametrize("minutes", [None, 0])
+def test_a_run_ends_where_scores_are_no_better(minutes: int | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [fit(Rising(), replace(PATIENT, max_minutes=minutes), tmp_path)]
+    while runs[-1].state == "stopped":
+        runs.append(fit(Rising(), replace(PATIENT, max_minutes=minutes), tmp_path))
+    assert (runs[-1].step, len(runs)) == (5, 1 if minutes is None else 5)
+    assert "ends after step 5 of 7: fall was not better in the last 2 evaluations" in capsys.readouterr().err
+    assert [record["step"] for record in log_of(tmp_path)] == [1, 2, 3, 4, 5]
+    assert json.loads((tmp_path / "ledger.json").read_text())["sessions"][-1]["state"] == "finished"
+    again = fit(Rising(), PATIENT, tmp_path)
+    assert (again.state, again.step, again.loss) == ("finished", 5, None)
+    assert fit(Rising(), replace(PATIENT, patience=3), tmp_path / "more").step == 7
+    with pytest.raises(BadInput, match="patience is 2, and no score is computed"):
+        fit(Line(), PATIENT, tmp_path / "none")
+
+
+@pytest.mark.slow
+def test_two_processes_end_together(tmp_path: Path, forks: Forks) -> None:
+    assert forks.pair(__file__, tmp_path / "two", "rising", errors=tmp_path / "errors") == [0, 0]
+    assert log_of(tmp_path / "two")[-1]["step"] == 5
+
+
 def test_other_settings_are_refused_and_harmless_ones_are_not(tmp_path: Path) -> None:
     fit(Line(), replace(CONFIG, max_minutes=0), tmp_path)
     with pytest.raises(BadInput, match=r"step_00000001 is of a run with lr 0\.05 \(now 0\.1\); resume with") as error:
@@ -369,6 +403,8 @@ def test_two_processes_equal_one_that_accumulates(tmp_path: Path, parallel: str,
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    if sys.argv[2] == "rising":
+        sys.exit(fit(Rising(), replace(PATIENT, accumulation=2), sys.argv[1]).step != 5)
     parallel, _, each = sys.argv[2].partition("-")
     result = fit(Line(bad=(2,)), replace(SHARED, accumulation=2, parallel=parallel, clip_each=bool(each)), sys.argv[1])
     saved = load_file(result.checkpoint / "ema.safetensors")

@@ -15,13 +15,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, with_keyframes
+from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries
 
 VELOCITY_FRAMES = 5
 """Positions that a velocity is computed from, at most."""
@@ -114,9 +114,6 @@ class LiveTracker:
         *,
         stale_after_s: float = 1.0,
         longest_gap_s: float = 0.5,
-        every: int | Literal["auto"] = 1,
-        realtime: bool = False,
-        frame_rate: float = 30.0,
         state: LiveState | None = None,
     ):
         """Start the thread.
@@ -126,15 +123,13 @@ class LiveTracker:
             on_tracks: called in the thread with the points of each frame.
             stale_after_s: seconds after the last frame from which `latest` marks all points hidden.
             longest_gap_s: seconds between two frames above which velocities start over.
-            every, realtime, frame_rate: see `with_keyframes`; `choice` says what "auto" chose.
             state: that of an earlier `LiveTracker`, to go on from.
 
-        Raises BadInput: the tracker needs the whole video, or `every` is less than 1, or given with `realtime`.
+        Raises BadInput: the tracker needs the whole video.
         """
         if getattr(tracker, "start", None) is None or getattr(tracker, "step", None) is None:
             kind = type(tracker).__name__
             raise BadInput(f"{kind} needs the whole video; give a tracker for live frames, such as causal-tapir-nano")
-        tracker = with_keyframes(tracker, every, realtime, frame_rate)
         self.dropped = 0
         """Frames that were submitted and not tracked, as a newer one came."""
         self._tracker, self._on_tracks = tracker, on_tracks
@@ -158,11 +153,6 @@ class LiveTracker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    @property
-    def choice(self) -> str | None:
-        """What `every="auto"` chose and why, in a line; None before, and without it."""
-        return getattr(self._tracker, "choice", None)
 
     @property
     def state(self) -> LiveState:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, is_dataclass
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Num, UInt8
@@ -49,19 +49,6 @@ class FrameTracks:
     """Covariance of the error of `xy` where a point is visible, in square pixels; None if unknown."""
     chance_wrong: Float[np.ndarray, " n"] | None = None
     """The chance that a visible point is off by more than 8 pixels of 256; None where a tracker does not predict it."""
-
-
-def with_keyframes(tracker: Any, every: int | Literal["auto"], realtime: bool, frame_rate: float = 30.0) -> Any:
-    """Make a tracker whose network looks at every n-th live frame, at as many as it can at this frame rate for "auto", or at
-    the newest whenever it is free (`realtime`). Raises BadInput if that needs the whole video, for less than 1, and for both at
-    once."""
-    if every == 1 and not realtime:
-        return tracker
-    if realtime and every != 1:
-        raise BadInput(f"--realtime looks at frames as fast as it can, and --every {every} at fewer; leave one out")
-    from tapetum.tracks.keyframes import KeyframeTracker, RealtimeTracker
-
-    return RealtimeTracker(tracker) if realtime else KeyframeTracker(tracker, every, frame_rate)
 
 
 def save_state(state: Any, file: str | Path) -> None:

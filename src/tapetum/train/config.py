@@ -21,13 +21,13 @@ RESUMABLE_FIELDS = frozenset(_RESUMABLE.split())
 one): two processes without accumulation may go on as one process that accumulates two. `parallel`, `device` and `threads` may
 change the last bits of a sum, nothing more.
 """
-_LATER = "averages clip_each milestones final_weight_decay layer_decay momentum nesterov optimizer rules"
+_LATER = "averages clip_each milestones final_weight_decay layer_decay momentum nesterov optimizer patience rules"
 LATER_FIELDS = frozenset([*_LATER.split(), "schedule", "trust_coefficient"])
 """Fields that older checkpoints don't know: one that has its default is the same run as without it."""
 
 
 _COUNTS = "steps batch_size accumulation log_every checkpoint_every keep_last prefetch threads replicas"
-_FROM_ZERO = "warmup_steps max_skips workers eval_every final_lr max_minutes weight_decay final_weight_decay"
+_FROM_ZERO = "warmup_steps max_skips workers eval_every patience final_lr max_minutes weight_decay final_weight_decay"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +168,9 @@ class TrainConfig:
     """Loggers that get every line of log.jsonl too, and whose packages must be there (`tapetum.train.loggers`)."""
     eval_every: int = 0
     """Steps between evaluations, which also happen after the last step; 0: never."""
+    patience: int = 0
+    """Evaluations after which the run ends if none of them was better than an earlier one (`Task.watched`); 0: it makes all
+    steps."""
     checkpoint_every: int = 500
     """Steps between checkpoints; one is also written at the end and on a stop."""
     checkpoint_minutes: float | None = 2.0

@@ -11,7 +11,7 @@ from tapetum.train.config import TrainConfig
 
 RECIPE_FIELDS = (
     *("steps", "batch_size", "seed", "lr", "warmup_steps", "schedule", "milestones"),
-    *("nesterov", "betas", "eps", "weight_decay", "clip_each", "bf16"),
+    *("nesterov", "betas", "eps", "weight_decay", "clip_each", "bf16", "patience"),
 )
 """Fields of `TrainConfig` that are taken from a recipe which has a field of that name."""
 

@@ -121,7 +121,8 @@ class RunReport:
         self.log = JsonLines(out / "log.jsonl", log_position)
         self.ticker = Ticker(start, config)
         self.ticker.flops_per_step = sum(self.ledger.flops_per_step.values())
-        self._done = start
+        self.finished = False
+        """The step just recorded ended the run."""
         self._cpu_seconds, self._own_cpu_seconds, self._others = 0.0, 0.0, Interval(0.0, 0.0, 0.0)
         self._ledger_written = -math.inf
 
@@ -153,7 +154,7 @@ class RunReport:
             own_cpu_seconds: of this process.
             others: kWh that the other processes have read from their meters.
         """
-        self._done, self._cpu_seconds = record["step"], cpu_seconds
+        self._cpu_seconds = cpu_seconds
         self._own_cpu_seconds, self._others = own_cpu_seconds, others
         self.ledger.add(steps=1, samples=self.config.batch_size)
         if record["step"] % self.config.log_every == 0 or record["step"] == self.config.steps or "eval" in record:
@@ -173,7 +174,7 @@ class RunReport:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.log.close()
-        ended = "failed" if kind else "finished" if self._done == self.config.steps else "stopped"
+        ended = "failed" if kind else "finished" if self.finished else "stopped"
         self.loggers.close(ended)
         self.ledger.session["state"] = ended
         with suppress(OSError) if kind else nullcontext():  # a full disk has been told of already

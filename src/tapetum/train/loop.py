@@ -6,6 +6,7 @@ a checkpoint holds no generator state, and a run that is killed at any moment an
 
 import gc
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -118,9 +119,9 @@ def fit(
             began()
         run.say_start(begun)
         with run.explaining_what_is_saved():
-            if run.state.step < config.steps:
+            if not run.state.is_finished(config):
                 run.train(request, enough)
-        if run.state.step == config.steps:
+        if run.state.is_finished(config):
             check_learned(run.state)
         result = run.result()
         record_signal(run.signal if result.state == "stopped" else None)
@@ -136,6 +137,8 @@ class _Run:
     """The run in this process, starting from its newest checkpoint."""
 
     def __init__(self, task: Task, config: TrainConfig, out: Path, processes: ProcessGroup):
+        if config.patience and not (config.eval_every and task.watched):
+            raise BadInput(f"patience is {config.patience}, and no score is computed by which to judge; give 0, or evaluations")
         self.saver = Saver(config, out, processes)
         self.sharded = processes.size > 1 and config.parallel == "fsdp"
         objective = Objective(task, self._new_model(task, config, processes), config, processes.device)
@@ -236,11 +239,13 @@ class _Run:
                 self.loss = record["loss"]
                 throughput = config.batch_size / (time.perf_counter() - began)
                 record = {"step": state.step, **record, "time": state.seconds, "samples_per_s": throughput}
-                ends = shared.stop or state.step == config.steps
                 if config.eval_every and (state.step % config.eval_every == 0 or state.step == config.steps):
                     scores = self._evaluate()
                     record |= {"eval": scores} if report else {}
+                    self._watch(scores)
+                ends = shared.stop or state.is_finished(config)
                 if report:
+                    report.finished = state.is_finished(config)
                     report.step(record, shared.cpu_seconds, cpu_seconds, shared.kwh)
                 if ends or shared.save or state.step % config.checkpoint_every == 0:
                     self.saver.save(state, self.identity, report.log.position() if report else 0)
@@ -343,10 +348,21 @@ class _Run:
         with alone(processes if together else None), evaluation_mode(run), averaged, gathered:
             return dict(run("scores", None, state.step, seed))
 
+    def _watch(self, scores: Mapping[str, float]) -> None:
+        """Note the score that decides when the run is over, which the main process knows, and say that it ends early."""
+        state, config, name = self.state, self.config, self.task.watched
+        if not config.patience:
+            return
+        score = scores.get(name.removeprefix("-"), math.nan) * (-1 if name.startswith("-") else 1)
+        state.watched.append(self.processes.broadcast(score if math.isfinite(score) else -sys.float_info.max))
+        if state.is_finished(config) and state.step < config.steps and self.processes.main:
+            better = f"{name.removeprefix('-')} was not better in the last {config.patience} evaluations"
+            say(f"ends after step {state.step} of {config.steps}: {better}")
+
     def result(self) -> FitResult:
         state, processes, model = self.state, self.processes, self.state.model
         averages = {name: average.average for name, average in state.averages.items()}
-        finished = state.step == self.config.steps
+        finished = state.is_finished(self.config)
         newest = self.saver.newest or self.out
         weights = self.out / "weights" if checkpoint.is_sharded(newest) else newest
         if finished and weights != newest:

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,13 @@ class State:
     """Steps skipped just now, one after the other."""
     seconds: float = 0.0
     """Wall-clock seconds of the steps that led here."""
+    watched: list[float] = field(default_factory=list)
+    """The score that decides when the run is over, at each evaluation; greater is better."""
+
+    def is_finished(self, config: TrainConfig) -> bool:
+        """Check whether the run is over: all steps are made, or the last `patience` evaluations were no better than before."""
+        behind = len(self.watched) - 1 - self.watched.index(max(self.watched)) if self.watched else 0
+        return self.step == config.steps or 0 < config.patience <= behind
 
 
 def new_model(task: Task, config: TrainConfig, device: torch.device) -> nn.Module:
@@ -168,6 +175,7 @@ def numbers_of(state: State, run: Mapping[str, Any], log_position: int) -> dict[
         "skipped": state.skipped,
         "skipped_in_a_row": state.skipped_in_a_row,
         "seconds": state.seconds,
+        "watched": state.watched,
         "log_position": log_position,
         "run": run,
     }
@@ -192,6 +200,7 @@ def restore(state: State, path: Path, run: Mapping[str, Any]) -> int:
         average.updates = numbers[f"{name}_updates"]
     for name in ("step", "skipped", "skipped_in_a_row", "seconds"):
         setattr(state, name, numbers[name])
+    state.watched = numbers.get("watched", [])  # older checkpoints have none
     return numbers["log_position"]
 
 

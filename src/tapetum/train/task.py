@@ -96,6 +96,9 @@ class Task(Protocol):
     evaluates_whole: bool = False
     """`evaluate` writes files or asks a simulator: of weights in shards the first process calls it with a whole model."""
 
+    watched: str = ""
+    """Score of `evaluate` by which `TrainConfig.patience` judges; greater is better, or less where a - stands before it."""
+
     def model(self) -> "nn.Module":
         """Create a new model; the global generators have been seeded with the run's seed."""
         ...

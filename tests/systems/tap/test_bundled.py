@@ -1,5 +1,7 @@
 """The trackers that come with the package do track: scenes that they were not trained on, and frame by frame."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -48,10 +50,10 @@ def test_a_second_pass_knows_better_what_is_visible():
 def test_the_causal_one_gives_frame_by_frame_what_it_gives_for_the_clip():
     clip, tracker = clip_of(SEEDS[0]), tapetum.load("causal-tapir-nano")
     first = clip.queries[clip.queries[:, 0] == 0][:8]
-    stream = tracker.start(clip.video[0], first[:, 1:])
+    stream = tracker.start(clip.video[0], first[:, 1:], refinement_resolutions=tracker.model.refinements(clip.video.shape[1:3]))
     places = []
     for frame in clip.video:
-        stream, seen = tracker.step(stream, frame)
+        stream, seen = tracker.step(replace(stream, recent=None), frame)
         places.append(seen.xy)
     whole = tracker.track(clip.video, first).xy
     np.testing.assert_allclose(

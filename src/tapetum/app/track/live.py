@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tapetum.app.track.live_run import LiveEvent, LiveFrame, LiveRun
 from tapetum.app.track.point_tasks import needs_network, open_reference, requested_points
@@ -53,9 +53,6 @@ class TrackLiveOptions(TrackSettings):
     """Drop frames of a pipe that are late, and count them."""
     lag: float = 0.1
     """Seconds by which a frame is late, by the source's own times."""
-    every: int | Literal["auto"] = 1
-    """The network looks at every N-th frame (`tracks.tracker.with_keyframes`), or with `realtime` whenever it is free."""
-    realtime: bool = False
 
     def check(self) -> None:
         super().check()
@@ -80,7 +77,7 @@ class TrackLiveOptions(TrackSettings):
             raise BadInput(f"--lag says which frames are dropped, and none of {self.source} is; give --drop as well")
         if self.cuts:
             raise BadInput("--start, --end and --stride need the whole video; leave --online out")
-        if self.fps is not None and self.every != "auto":
+        if self.fps is not None:
             raise BadInput("--fps needs the whole video; leave --online out, or draw again with tapetum show --fps")
 
 
@@ -153,7 +150,6 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
 
     Raises BadInput for a model that needs the future, and for a source that cannot be opened or fails.
     """
-    from tapetum.tracks.tracker import with_keyframes
     from tapetum.video import LiveVideo
 
     options.check()
@@ -165,17 +161,10 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
     if start is None or (network is not None and not network.config.causal):
         raise BadInput(f"{model} needs the future; --online takes a causal model, such as {MODEL}")
     with ExitStack() as cleanup:
-        if options.realtime:  # patches are followed while the network works, with one thread fewer
-            import torch
-
-            threads = torch.get_num_threads()
-            cleanup.callback(torch.set_num_threads, threads)
-            torch.set_num_threads(max(threads - 1, 1))
         written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
         live = cleanup.enter_context(LiveVideo(options.source, drop=options.drop or None, lag=options.lag))
         if live.drop and live.size is not None and network is not None:
             _warm_up(tracker, live.size, options.resize)
-        tracker = with_keyframes(tracker, options.every, options.realtime, options.fps or live.frame_rate)
         shown = None if options.reference is None else _shown(options, tracker, cleanup, listener)
         run = LiveRun(live, tracker, options, listener, shown)  # type: ignore[arg-type]
         begin = time.perf_counter()

@@ -289,12 +289,6 @@ class TrackCommandOptions(TrackManyOptions):
     """With --online, how late a frame may be taken up, by the source's own times, before it is dropped."""
     preview: Annotated[str | None, tyro.conf.arg(metavar="TO")] = None
     """With --online, show the overlay meanwhile: window, or a file (or - for stdout) that gets it as mjpeg."""
-    every: int | Literal["auto"] = 1
-    """With --online, let the network look at every N-th frame; patches of the image follow the points between. With 4 a frame
-    costs some 0.4 times as much. With auto it looks as often as this machine can at the rate of the source, or of --fps."""
-    realtime: bool = False
-    """With --online, let the network look at the newest frame whenever it is free, and patches follow the points in all frames:
-    at the pace of a camera, with a result that depends on how fast this machine is."""
     json: JSON = False
 
 
@@ -309,9 +303,6 @@ def track_any(options: TrackCommandOptions, listener: Listener) -> "Tracked | Tr
         raise BadInput(
             f"{'--drop' if options.drop else '--lag'} belongs to --online; without it all frames of the video are tracked"
         )
-    if options.every != 1 or options.realtime:
-        given = "--realtime" if options.realtime else "--every"
-        raise BadInput(f"{given} belongs to --online; without it the network looks at all frames (--stride leaves some out)")
     named = find_sources(options.videos)
     if len(named) > 1 or options.engine == "ray":
         return track_many.run(options, listener)

@@ -51,6 +51,7 @@ class CloneTask(AdaptTask):
         """Train on `frames`; evaluate in `world`, or by the error on `checks`, if either is given."""
         super().__init__(run.for_images(len(frames)), trunk)
         self.frames, self.world, self.checks = frames, world, checks
+        self.watched = "-error" if checks is not None else "success" if run.rollouts else ""
         demos = frames.demos
         self.about: dict[str, Any] = {
             "task": "clone",

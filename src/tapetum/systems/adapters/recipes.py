@@ -17,6 +17,7 @@ from tapetum.systems.adapters.config import AdapterConfig, check_name
 
 TASKS = "classify", "segment", "clone"
 _PASSES, _LEAST_STEPS, _MOST_STEPS = 30, 30, 2000
+_EVALUATIONS, _PATIENCE = 10, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,9 @@ class AdaptRun:
     """Steps after which it is checked that the trunk has not changed; 0: only at the end."""
     evaluations: int = 3
     """Scores while learning, the last one at the end."""
+    patience: int | None = None
+    """Scores in a row that may be no better than one before, after which it ends; 0: it makes all steps. By default 3, of ten,
+    where the number of steps is left out and images are told apart, otherwise 0."""
     rollouts: int = 50
     """Of clone: episodes in which the policy is tried at each score; 0: none."""
     seed: int = 0
@@ -84,7 +88,7 @@ class AdaptRun:
     def __post_init__(self) -> None:
         if self.task not in TASKS and not is_reference(self.task, "task"):
             raise BadInput(f"there is no task {self.task!r}; it is one of {', '.join(TASKS)}, or FILE.py:CLASS of your own")
-        counts = dict.fromkeys(("evaluations", "rollouts", "shift", "strict"), "[0, inf)")
+        counts = dict.fromkeys(("evaluations", "patience", "rollouts", "shift", "strict"), "[0, inf)")
         bounds = {"steps": "[1, inf)", "batch_size": "[2, inf)", "pixels": "[8, 2048]", "weight_decay": "[0, inf)"}
         check_fields(self, lr="(0, inf)", head_lr="(0, inf)", **counts, **bounds)
         check_name(self.name)
@@ -93,10 +97,13 @@ class AdaptRun:
         self.config  # noqa: B018  # refuses a preset that there is not
 
     def for_images(self, count: int) -> "AdaptRun":
-        """Copy the run with the number of its steps, which may depend on the number of images to learn from."""
-        passes = _PASSES * count // self.batch_size
-        steps = _MOST_STEPS if self.task == "clone" else min(max(passes, _LEAST_STEPS), _MOST_STEPS)
-        return replace(self, steps=steps) if self.steps is None else self
+        """Copy the run with the number of its steps, which may depend on the number of images to learn from, and patience."""
+        if self.steps is not None or self.task == "clone":
+            return replace(self, steps=self.steps or _MOST_STEPS, patience=self.patience or 0)
+        steps = min(max(_PASSES * count // self.batch_size, _LEAST_STEPS), _MOST_STEPS)
+        if self.patience is None and self.task in TASKS:
+            return replace(self, steps=steps, patience=_PATIENCE, evaluations=max(self.evaluations, _EVALUATIONS))
+        return replace(self, steps=steps, patience=self.patience or 0)
 
     @property
     def samples(self) -> int:

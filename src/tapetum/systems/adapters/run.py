@@ -71,7 +71,7 @@ def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda tex
     steps = cast(int, task.run.steps)
     if run.steps is None:
         say(f"{steps:,} steps of {run.batch_size} images; --steps asks for another number")
-    run = replace(run, steps=steps)
+    run = replace(run, steps=steps, patience=task.run.patience, evaluations=task.run.evaluations)
     try:
         config = train_config(
             run,

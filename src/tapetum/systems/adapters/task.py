@@ -262,7 +262,7 @@ class AdaptTask(Task):
         kept = {
             name: value
             for name, value in asdict(self.run).items()
-            if name not in ("data", "suite", "cache", "strict", "rollouts")
+            if name not in ("data", "suite", "cache", "strict", "rollouts", "patience")
             and (name, value) != ("observe", "image")  # an older checkpoint does not have it
         }
         return {"run": {**kept, "task": self.about["task"]}, "head": dict(self.about), "trunk": trunk_hash(self._trunk())}
@@ -310,6 +310,7 @@ class ImageTask(TargetTask):
         made = trunk()
         sizes: dict[str, Any] = {"width": made.width} if run.task == "classify" else {"channels": list(made.map_channels)}
         self.about = {"task": run.task, "classes": list(train.listing.classes), **sizes}
+        self.watched = "accuracy" if run.task == "classify" else "mean_iou"
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext

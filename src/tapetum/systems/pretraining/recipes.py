@@ -147,11 +147,13 @@ class ImageRun:
     """Labelled images for these, as tapetum probe --data takes them; by default those of --data."""
     probe_images: int = 2000
     """Of each part of them so many at most, evenly chosen."""
+    patience: int = 0
+    """Scores of knn in a row that may be no better than one before, after which the run ends; 0: it makes all steps."""
 
     def __post_init__(self) -> None:
         if isinstance(self.data, str | Path):
             object.__setattr__(self, "data", (str(self.data),) if str(self.data) else ())
-        bounds = {"probe_every": "[0, inf)", "probe_images": "[2, inf)"}
+        bounds = {"probe_every": "[0, inf)", "probe_images": "[2, inf)", "patience": "[0, inf)"}
         check_fields(self, size="[8, inf)", epochs="(0, inf)", steps="[1, inf)", **bounds)
 
     @property

@@ -153,7 +153,8 @@ def run_task(
     if task.run.probe_every:  # what is wrong with the images is said before the first step
         from tapetum.systems.pretraining.scores import labelled_parts
 
-        labelled_parts(task)
+        if labelled_parts(task) is None and task.run.patience:
+            raise BadInput("--patience judges by labelled images, and these have no labels; give --probe-data, or leave it out")
     if say is not None and processes.is_main():
         source = task.source
         classes = f" of {len(source.classes)} classes" if source.labels is not None else ""

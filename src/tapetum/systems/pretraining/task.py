@@ -69,7 +69,7 @@ RANK_EVERY = 100
 """Steps between logged effective ranks of the features."""
 _UNDECAYED = "positions", "class_token", "registers", "mask_token", "log_scale"
 """Parameters of two and more dimensions that don't decay."""
-PROBE = "probe_every", "probe_data", "probe_images"
+PROBE = "probe_every", "probe_data", "probe_images", "patience"
 """Fields of a run that say how the encoder is scored on the way."""
 _NOT_LEARNING = (
     *("data", "data_weights", "preset", "epochs", "micro_batch"),
@@ -98,6 +98,7 @@ class PretrainTask(Task):
     negatives: ClassVar[int] = 0
     """Negatives of an image in each other one: such as both of its views, or its text."""
     joint_batch = True
+    watched = "knn"
     idle_parameters: bool = False
     """In some steps a part of the model has no gradient, which several processes must know."""
     averages: tuple[Average, ...] = ()

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.second_pass import track_passes
+from tapetum.systems.tap.tracking.follower import live_refinements
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.systems.tap.types import QueryFeatures, Size, State
 from tapetum.tracks.programs import Program, Wrapped, check_sizes, spread_queries
@@ -36,7 +37,8 @@ class _Clip(Wrapped):
 class _Live(Wrapped):
     def forward(self, frame: Tensor, query_xy: Tensor, features: Tensor, state: Tensor) -> tuple[Tensor, ...]:
         model, config = self.model, self.model.config
-        grids = model.features((frame.float() / 127.5 - 1)[None, None], live_refinements(model, (frame.shape[0], frame.shape[1])))
+        resolutions = live_refinements(model, (frame.shape[0], frame.shape[1]))
+        grids = model.features((frame.float() / 127.5 - 1)[None, None], resolutions)
         new = ~query_xy.isnan().any(-1, keepdim=True)
         queries = torch.cat([torch.zeros_like(query_xy[:, :1]), torch.where(new, query_xy, 0.0)], -1)
         here = model.query_features(grids, queries[None])

@@ -246,9 +246,10 @@ def live() -> TapirTracker:
 
 def walk(tracker: TapirTracker, video: np.ndarray, places: np.ndarray) -> list[np.ndarray]:
     """Chances of points of the first frame, frame by frame."""
-    stream, chances = tracker.start(video[0], places), []
+    resolutions = tracker.model.refinements((video.shape[1], video.shape[2]))
+    stream, chances = tracker.start(video[0], places, refinement_resolutions=resolutions), []
     for frame in video:
-        stream, points = tracker.step(stream, frame)
+        stream, points = tracker.step(replace(stream, recent=None), frame)
         assert points.chance_wrong is not None
         chances.append(points.chance_wrong)
     return chances
@@ -278,7 +279,7 @@ def test_live_frames_have_the_chances_of_what_is_known_until_then(live: TapirTra
 def test_live_points_have_their_own_chances(live: TapirTracker) -> None:
     video = moving()
     both = walk(live, video, QUERIES[:, 1:])
-    stream = live.start(video[0], QUERIES[2:, 1:])
+    stream = live.start(video[0], QUERIES[2:, 1:], refinement_resolutions=live.model.refinements((96, 128)))
     stream, _ = live.step(stream, video[0])
     stream, points = live.step(live.add(stream, video[1], QUERIES[:2, 1:]), video[1])
     assert np.equal(points.chance_wrong, 0).tolist() == [False, False, False, True, True]

@@ -1,6 +1,7 @@
 """Alignment of first looks: exact where images agree, and nothing done where they do not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -163,10 +164,11 @@ def test_frame_by_frame_is_the_whole_clip(film, truth, small) -> None:
     first = queries[queries[:, 0] == 0]
     tracker = small(True)
     whole = tracker.track(film, first.numpy())
-    stream = tracker.start(film[0], first[:2, 1:].numpy())
+    resolutions = {"refinement_resolutions": tracker.model.refinements((H, W))}
+    stream = tracker.start(film[0], first[:2, 1:].numpy(), **resolutions)
     stream = tracker.add(stream, film[0], first[2:, 1:].numpy())
     for t, frame in enumerate(film):
-        stream, seen = tracker.step(stream, frame)
+        stream, seen = tracker.step(replace(stream, recent=None), frame)
         rows = range(len(first)) if t < 4 else [0, 2]
         assert_allclose(seen.xy, whole.xy[rows, t], atol=1e-3)
         assert_allclose(seen.confidence, whole.confidence[rows, t], atol=1e-4)

@@ -183,6 +183,8 @@ class BootstrapRun:
     """Clips with known tracks to score on."""
     scored: int = 4
     """Times that the weights are scored on the way."""
+    patience: int = 0
+    """Scores in a row that may be no better than one before, after which it ends; 0: it makes all steps."""
     seed: int = 1
     """The same seed gives the same run."""
     bf16: bool = True
@@ -191,7 +193,7 @@ class BootstrapRun:
     def __post_init__(self) -> None:
         counts, from_zero = (
             ("clips", "steps", "iterations", "checks", "scored"),
-            ("extra_convs", "scenes", "image_clips", "seed"),
+            ("extra_convs", "scenes", "image_clips", "seed", "patience"),
         )
         check_fields(self, frames="[2, inf)", **dict.fromkeys(counts, "[1, inf)"), **dict.fromkeys(from_zero, "[0, inf)"))
         if not self.scenes + self.image_clips:

@@ -189,6 +189,7 @@ class FootageTask(BootstrapTask):
         return self.family.parameter_groups(model)
 
     evaluates_whole = True
+    watched = DECIDING_SCORE
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Score on the check clips (TAP-Vid, query-first). Saves the best weights so far, by DECIDING_SCORE."""
@@ -224,7 +225,7 @@ _SAVED_AS = {"separate_moments": "apart", "image_clips": "warped", "second_pass"
 def run_identity(run: BootstrapRun) -> dict[str, Any]:
     """Collect everything about a run, including its ingredients, as JSON types; weights are identified by their contents."""
     content = asdict(run)
-    del content["preset"]
+    del content["preset"], content["patience"]
     content |= content.pop("settings")
     content["model"] = hashlib.sha256(read_bytes(resolve(run.model, "track")[0])).hexdigest()[:16]
     content["textures"] = source_label(run.textures)

@@ -138,7 +138,8 @@ class OnlineTracker:
         frame = check_frame(frame)
         size = (frame.shape[0], frame.shape[1])
         polishes = reference is None and self._polishes(polish)
-        resolutions = tuple(refinement_resolutions or live_refinements(self.model, size))
+        usual = live_refinements if polishes else Tapir.refinements
+        resolutions = tuple(refinement_resolutions or usual(self.model, size))
         if reference is not None:
             padded = Reference(check_frame(reference), size)
             if np.size(points) and (np.asarray(points, np.float32) > padded.size[::-1]).any():
@@ -155,8 +156,9 @@ class OnlineTracker:
     def step(self, stream: OnlineState, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[OnlineState, FrameTracks]:
         """Track the stream's points into one more frame: the updated stream and the points in that frame.
 
-        This gives the same as `track` on the whole clip for queries on its first frame; later ones have a past in `track`, and
-        none here. In a frame of a single colour all points are hidden, with confidence 0. Raises BadInput for a frame of
+        Without `polish` this gives the same as `track` on the whole clip, refined at the same resolutions, for queries on its
+        first frame; later ones have a past in `track`, and none here. With it, patches of recent frames (`recent`) follow the
+        points too. In a frame of a single colour all points are hidden, with confidence 0. Raises BadInput for a frame of
         another size, and for a stream of another tracker.
         """
         self._check_weights(stream)

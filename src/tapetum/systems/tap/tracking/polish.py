@@ -85,7 +85,7 @@ class Anchors(PointRows):
         was_aligned, moved = self.aligned[:, None], torch.where(first[:, None], 0.0, rough - self.rough)
         begun = [rough, *(torch.where(was_aligned, self.xy + motion, rough) for motion in (moved, self.motion))]
         if recent is not None:
-            begun.append(torch.where(recent.found[:, None], recent.xy, rough))
+            begun.append(torch.where(recent.matched[:, None], recent.xy, rough))
         reach = (*REACH, RECENT_REACH)[: len(begun)]
         xy, affine, score = self.patches.align(image, torch.stack(begun, 1), self.affine, reach)
         score = torch.where(first & ~self.patches.plain, 1.0, score)

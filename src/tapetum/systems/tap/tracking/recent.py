@@ -7,8 +7,8 @@ beginning at the place before, moved and unmoved, on a coarse image and then on 
     network   place     place     place     place     place
     patch     cut ----> found --> found --> found --> found, cut again
 
-It stays for `AGE` frames, so that errors add up slowly, or until it is not found where the network sees the point. What is found
-but differs is aligned with the frame before; where that leads elsewhere, it is not found. For each point and frame
+It stays for `AGE` frames, so that errors add up slowly, or until it is not found where the network sees the point. What is
+found but differs is aligned with the frame before; where that leads elsewhere, it is not found. For each point and frame
 `prefer_recent` chooses between this place and that of the network and of the query's patch (`polish`).
 """
 
@@ -29,7 +29,7 @@ COARSE = 4
 """Pixels of the fine image to one of the coarse one."""
 REACH = 4.0
 """Pixels of each image by which alignment may move a place."""
-FOUND = 0.7
+MATCHED = 0.7
 """Correlation above which a patch is found."""
 SURELY = 0.95
 """Correlation from which on a place is not checked backwards."""
@@ -38,7 +38,7 @@ BACK = 2.0
 AGREED = 2.0
 """Pixels of the fine image within which the network and a patch agree."""
 EXACT, NEAR = 0.9, 8.0
-"""Correlation from which on a patch is more exact than a network that sees the point within so many pixels of the fine image."""
+"""Correlation above which a patch is more exact than a network that sees the point within so many pixels of the fine image."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class RecentPatches(PointRows):
     """Of the error of its place there, in square pixels of the frame."""
     score: Float[Tensor, " n"]
     """Correlation in the last frame."""
-    found: Bool[Tensor, " n"]
+    matched: Bool[Tensor, " n"]
     age: Int64[Tensor, " n"]
     """Frames since the patch was cut."""
 
@@ -83,19 +83,19 @@ class RecentPatches(PointRows):
         """Advance from the frame `before` to the next one."""
         guesses = torch.stack([self.xy + self.motion, self.xy], 1)
         rough, _, coarse = self.coarse.align(_coarse(image), guesses / COARSE, self.affine, (REACH, REACH))
-        start = torch.where((coarse > FOUND)[:, None], rough * COARSE, guesses[:, 0])
+        start = torch.where((coarse > MATCHED)[:, None], rough * COARSE, guesses[:, 0])
         xy, affine, score = self.fine.align(image, torch.stack([start, guesses[:, 0]], 1), self.affine, (REACH, REACH))
-        found = (self.confidence > 0.5) & (score > FOUND)
-        doubted = torch.nonzero(found & (score < SURELY))[:, 0]
+        matched = (self.confidence > 0.5) & (score > MATCHED)
+        doubted = torch.nonzero(matched & (score < SURELY))[:, 0]
         if len(doubted):
             shown = self.fine.select(doubted).shown(image, xy[doubted], affine[doubted])
             back = shown.align(before, self.xy[doubted, None], self.affine[doubted], (BACK,))[2]
-            found = found.index_copy(0, doubted, back > -1)
-        here = found[:, None]
-        xy = torch.where(here, xy, torch.where(self.found[:, None], self.xy + self.motion, self.xy))
-        motion = torch.where(here & self.found[:, None], xy - self.xy, 0.0)
+            matched = matched.index_copy(0, doubted, back > -1)
+        here = matched[:, None]
+        xy = torch.where(here, xy, torch.where(self.matched[:, None], self.xy + self.motion, self.xy))
+        motion = torch.where(here & self.matched[:, None], xy - self.xy, 0.0)
         affine = torch.where(here[..., None], affine, self.affine)
-        return replace(self, xy=xy, affine=affine, motion=motion, score=score, found=found, age=self.age + 1)
+        return replace(self, xy=xy, affine=affine, motion=motion, score=score, matched=matched, age=self.age + 1)
 
     def renewed(
         self,
@@ -105,8 +105,8 @@ class RecentPatches(PointRows):
         covariance: Float[Tensor, "n 2 2"],
     ) -> "RecentPatches":
         """Cut the patches of visible points again that are old or were not found."""
-        rows = torch.nonzero((confidence > 0.5) & (~self.found | (self.age >= AGE)))[:, 0]
-        motion = torch.where(self.found[:, None], self.motion, 0.0)
+        rows = torch.nonzero((confidence > 0.5) & (~self.matched | (self.age >= AGE)))[:, 0]
+        motion = torch.where(self.matched[:, None], self.motion, 0.0)
         new = RecentPatches.cut(image, xy[rows], confidence[rows], covariance[rows], motion[rows])
         return map_tensors(lambda all_, these: all_.index_copy(0, rows, these), self, new)
 
@@ -128,13 +128,13 @@ def prefer_recent(
     small = reduced(*size)
     apart = (scale_xy(xy, size, small) - recent.xy).norm(dim=1)
     sure = torch.minimum(recent.confidence, recent.score.clamp(0, 1)).to(confidence)
-    confidence = torch.where(recent.found & (apart < AGREED), torch.maximum(confidence, sure), confidence)
+    confidence = torch.where(recent.matched & (apart < AGREED), torch.maximum(confidence, sure), confidence)
     unseen, exact = confidence <= 0.5, (recent.score > EXACT) & (apart < NEAR)
-    taken = recent.found & ~aligned & (unseen | exact)
-    xy = torch.where(taken[:, None], scale_xy(recent.xy, small, size), xy)
+    chosen = recent.matched & ~aligned & (unseen | exact)
+    xy = torch.where(chosen[:, None], scale_xy(recent.xy, small, size), xy)
     spread = recent.covariance + patch_covariance(recent.fine, recent.affine, recent.score, size)
-    covariance = torch.where(taken[:, None, None], spread, covariance)
-    return xy, torch.where(taken, torch.maximum(confidence, sure), confidence), covariance
+    covariance = torch.where(chosen[:, None, None], spread, covariance)
+    return xy, torch.where(chosen, torch.maximum(confidence, sure), confidence), covariance
 
 
 def _coarse(image: Float[Tensor, "y x"]) -> Float[Tensor, "y2 x2"]:
