@@ -299,7 +299,7 @@ export class Tracker {
     if (!this.points.length) return this.points;
     const [places, confidences] = await this.#run(frame, fresh);
     this.points.forEach((point, i) => {
-      point.at = [places[2 * i], places[2 * i + 1]], point.confidence = confidences[i];
+      point.at = [places[2 * i], places[2 * i + 1]], point.confidence = flat ? 0 : confidences[i];
       this.#follow(point, image, small, flat);
       point.visible = point.confidence > 0.5;
     });
@@ -313,9 +313,8 @@ export class Tracker {
     recent?.follow(image, small, this.#before);
     const [exact, score] = anchor.follow(image, scale(point.at, this.size, image), recent);
     if (score > ACCEPTED) point.at = scale(exact, image, this.size);
-    if (score > SURELY_SEEN) point.confidence = Math.max(point.confidence, Math.min(score, 1));
-    if (flat) point.confidence = 0;
-    else if (recent?.found) this.#preferRecent(point);
+    if (score > SURELY_SEEN && !flat) point.confidence = Math.max(point.confidence, Math.min(score, 1));
+    if (recent?.found && !flat) this.#preferRecent(point);
     if (point.confidence > 0.5 && (!recent?.found || recent.age >= AGE)) { // cut again (renewed in Python)
       const at = scale(point.at, this.size, image), motion = recent?.found ? recent.motion : [0, 0];
       point.recent = new RecentPatches(image, small, at, point.confidence, motion);

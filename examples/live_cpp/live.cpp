@@ -473,9 +473,8 @@ struct Tracker {
         if (recent) recent->follow(image, tiny, before);
         const auto [exact, score] = point.anchor.follow(image, scale(point.at, size, small), recent);
         if (score > ACCEPTED) point.at = scale(exact, small, size);
-        if (score > SURELY_SEEN) point.confidence = std::max(point.confidence, std::min(score, 1.0f));
-        if (flat) point.confidence = 0;
-        else if (recent && recent->found) prefer_recent(point);
+        if (score > SURELY_SEEN && !flat) point.confidence = std::max(point.confidence, std::min(score, 1.0f));
+        if (recent && recent->found && !flat) prefer_recent(point);
         if (point.confidence > 0.5f && (!recent || !recent->found || recent->age >= AGE)) {  // cut again (renewed in Python)
             const Vec motion = recent && recent->found ? recent->motion : Vec{};
             recent.emplace(image, tiny, scale(point.at, size, small), point.confidence, motion);
