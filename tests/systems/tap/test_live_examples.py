@@ -46,9 +46,10 @@ def clip() -> np.ndarray:
 
 
 def interrupted() -> np.ndarray:
-    """Make the clip with a frame too dark to show a point; in a black one a network sees rounding errors, and remembers them."""
+    """Make the clip with a dim frame that counts as flat; in a black one a network sees rounding errors, and remembers them."""
     frames = clip()
-    frames[9] //= 20
+    frames[9] //= 4
+    frames[9, ::8, ::8] = 0
     return frames
 
 
@@ -85,7 +86,7 @@ def run(program: Path, *words: str, frames: bytes) -> subprocess.CompletedProces
 
 
 QUERIES = np.concatenate([np.insert(POINTS, 0, 0, 1), np.insert(LATER, 0, 6, 1)])
-CLIPS = pytest.mark.parametrize("frames", [clip(), interrupted()], ids=["whole", "dark"])
+CLIPS = pytest.mark.parametrize("frames", [clip(), interrupted()], ids=["whole", "flat"])
 
 
 def same_as_python(tracker: TapirTracker, frames: np.ndarray, theirs: list[np.ndarray]) -> None:
