@@ -1,6 +1,6 @@
-"""The loop of examples/live_browser in Chromium beside `KeyframeTracker`: how far their tracks are apart, and frames a second.
+"""The loop of examples/live_browser in Chromium beside `step` of Python: how far their tracks are apart, and frames a second.
 
-    python evidence/live/browser.py [--size 256x256] [--frames 60] [--points 16] [--every 1 4] [--onnx FILE] [--out FILE]
+    python evidence/live/browser.py [--size 256x256] [--frames 60] [--points 16] [--onnx FILE] [--out FILE]
 
 Needs chromium, playwright for Python, and `npm ci` in examples/live_browser. Exports causal-tapir-nano with `--program live`
 (to FILE, unless it exists) and tracks random points through the drifting texture of benchmarks/live.py, given as raw pixels,
@@ -24,18 +24,17 @@ import numpy as np
 import torch
 
 import tapetum
-from tapetum.tracks.tracker import with_keyframes
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "live_browser"
 sys.path += [str(ROOT / "benchmarks"), str(Path(__file__).parent)]
 
-SCRIPT = """async ([every, points, count]) => {
+SCRIPT = """async ([points, count]) => {
   const load = file => import(new URL(file, location));
   const ort = await load("node_modules/onnxruntime-web/dist/ort.wasm.min.mjs"), { Tracker } = await load("tracker.js");
   const bytes = async file => new Uint8Array(await (await fetch(file)).arrayBuffer());
   ort.env.wasm.numThreads = 1;
-  const tracker = new Tracker(ort, await ort.InferenceSession.create(await bytes("live.onnx")), every);
+  const tracker = new Tracker(ort, await ort.InferenceSession.create(await bytes("live.onnx")));
   const clip = await bytes("clip.rgb"), frames = [], spent = [];
   for (let number = 0; number < count; ++number) {
     const frame = clip.subarray(number * clip.length / count, (number + 1) * clip.length / count), begin = performance.now();
@@ -69,26 +68,25 @@ def served(folder: Path, model: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def in_browser(page: Any, folder: Path, frames: np.ndarray, queries: np.ndarray, every: int) -> tuple[list[np.ndarray], Any]:
+def in_browser(page: Any, folder: Path, frames: np.ndarray, queries: np.ndarray) -> tuple[list[np.ndarray], Any]:
     """Track queries (t, x, y) by the loop: x, y, visible and confidence of each point by frame; milliseconds of each frame."""
     (folder / "clip.rgb").write_bytes(frames.tobytes())
-    seen, spent = page.evaluate(SCRIPT, [every, queries.tolist(), len(frames)])
+    seen, spent = page.evaluate(SCRIPT, [queries.tolist(), len(frames)])
     return [np.array(rows, float).reshape(-1, 4) for rows in seen], spent
 
 
 def table(result: dict[str, Any]) -> str:
     """Write the rows in Markdown."""
-    head = ["network", "apart: median", "most", "seen by one", "Chromium, a frame", "frames a second", "Python, a frame"]
+    head = ["apart: median", "most", "seen by one", "Chromium, a frame", "frames a second", "Python, a frame"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for row in result["rows"]:
-        looks = "every frame" if row["every"] == 1 else f"every {row['every']}th"
         apart = (
             f"{row['apart_median_px']:.6f} px",
             f"{row['apart_most_px']:.4f} px",
             f"{row['seen_by_one_only']} of {row['seen']}",
         )
         costs = f"{row['browser_ms']:.1f} ms", f"{row['frames_per_second']:.1f}", f"{row['python_ms']:.1f} ms"
-        lines.append("| " + " | ".join([looks, *apart, *costs]) + " |")
+        lines.append("| " + " | ".join([*apart, *costs]) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -102,7 +100,6 @@ def main() -> None:
     parser.add_argument("--size", default="256x256")
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--points", type=int, default=16)
-    parser.add_argument("--every", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--onnx", type=Path)
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     parser.add_argument("--out", type=Path)
@@ -123,23 +120,21 @@ def main() -> None:
             page = browser.new_page()
             page.set_default_timeout(0)
             page.goto(address)
-            for every in given.every:
-                seen, spent = in_browser(page, folder, frames, np.insert(points, 0, 0, 1), every)
-                xy, visible, cost = in_python(with_keyframes(tapetum.load("causal-tapir-nano"), every, False), frames, points)
-                theirs = np.stack(seen)
-                apart = np.linalg.norm(theirs[..., :2] - xy, axis=-1)[visible]
-                row = {
-                    "every": every,
-                    "apart_most_px": float(apart.max()),
-                    "apart_median_px": float(np.median(apart)),
-                    "seen": int(visible.sum()),
-                    "seen_by_one_only": int((visible != (theirs[..., 2] > 0)).sum()),
-                    "browser_ms": float(np.median(spent)),
-                    "frames_per_second": 1000 / float(np.mean(spent)),
-                    "python_ms": cost["median_ms"],
-                }
-                rows.append(row)
-                print(json.dumps(row), flush=True)
+            seen, spent = in_browser(page, folder, frames, np.insert(points, 0, 0, 1))
+            xy, visible, cost = in_python(tapetum.load("causal-tapir-nano"), frames, points)
+            theirs = np.stack(seen)
+            apart = np.linalg.norm(theirs[..., :2] - xy, axis=-1)[visible]
+            row = {
+                "apart_most_px": float(apart.max()),
+                "apart_median_px": float(np.median(apart)),
+                "seen": int(visible.sum()),
+                "seen_by_one_only": int((visible != (theirs[..., 2] > 0)).sum()),
+                "browser_ms": float(np.median(spent)),
+                "frames_per_second": 1000 / float(np.mean(spent)),
+                "python_ms": cost["median_ms"],
+            }
+            rows.append(row)
+            print(json.dumps(row), flush=True)
         result = {**{k: getattr(given, k) for k in ("size", "points", "frames")}, "load_before": load, "rows": rows}
         result["chromium"] = browser.version
         browser.close()

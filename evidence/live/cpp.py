@@ -1,6 +1,6 @@
-"""The C++ loop of examples/live_cpp beside `KeyframeTracker`: how far their tracks are apart, and what a frame takes.
+"""The C++ loop of examples/live_cpp beside `step` of Python: how far their tracks are apart, and what a frame takes.
 
-    python evidence/live/cpp.py VIDEO ... [--size 1280x720] [--frames 60] [--points 64] [--every 1 4] [--onnx FILE] [--out FILE]
+    python evidence/live/cpp.py VIDEO ... [--size 1280x720] [--frames 60] [--points 64] [--onnx FILE] [--out FILE]
 
 Exports causal-tapir-nano with `--program live` (to FILE, unless it exists), compiles the loop and tracks random points through
 the first frames of each video, resized, and of the drifting texture of benchmarks/live.py; one thread each. Distances are over
@@ -25,7 +25,6 @@ import numpy as np
 import torch
 
 import tapetum
-from tapetum.tracks.tracker import with_keyframes
 from tapetum.video import open_video
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +51,7 @@ def clip_of(video: str, size: tuple[int, int], count: int) -> np.ndarray:
 
 
 def in_python(tracker: Any, frames: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
-    """Track by `KeyframeTracker`: places, visibility, and what a frame took."""
+    """Track by `step`: places, visibility, and what a frame took."""
     stream, seen, spent, worked = tracker.start(frames[0], points), [], [], 0.0
     for frame in frames:
         begin, processor = time.perf_counter(), time.process_time()
@@ -64,12 +63,11 @@ def in_python(tracker: Any, frames: np.ndarray, points: np.ndarray) -> tuple[np.
     return np.stack([s.xy for s in seen]), np.stack([s.visible for s in seen]), cost
 
 
-def in_cpp(program: Path, model: Path, frames: np.ndarray, points: np.ndarray, every: int) -> tuple[Any, Any, dict[str, float]]:
+def in_cpp(program: Path, model: Path, frames: np.ndarray, points: np.ndarray) -> tuple[Any, Any, dict[str, float]]:
     """The same by the loop."""
     table = program.with_name("points.csv")
     table.write_text("t,x,y\n" + "".join(f"0,{x},{y}\n" for x, y in points))
-    words = [program, model, table, "--every", str(every)]
-    done = subprocess.run(words, input=frames.tobytes(), capture_output=True, check=True)
+    done = subprocess.run([program, model, table], input=frames.tobytes(), capture_output=True, check=True)
     rows = np.genfromtxt(io.BytesIO(done.stdout), delimiter=",", names=True)
     shape = len(frames), len(points)
     xy = np.stack([rows["x"], rows["y"]], 1).reshape(*shape, 2)
@@ -79,16 +77,15 @@ def in_cpp(program: Path, model: Path, frames: np.ndarray, points: np.ndarray, e
 
 def table(result: dict[str, Any]) -> str:
     """Write the rows in Markdown."""
-    head = ["clip", "network", "apart: median", "most", "within 0.1 px"]
+    head = ["clip", "apart: median", "most", "within 0.1 px"]
     head += ["jitter: most", "within 0.1 px", "seen by one", "Python", "C++"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for row in result["rows"]:
-        looks = "every frame" if row["every"] == 1 else f"every {row['every']}th"
         apart = f"{row['apart_median_px']:.5f} px", f"{row['apart_most_px']:.3f} px", f"{row['share_within_a_tenth_px']:.2%}"
         jitter = f"{row['jitter_most_px']:.3f} px", f"{row['jitter_share_within_a_tenth_px']:.2%}"
         seen = f"{row['seen_by_one_only']} of {row['seen']}"
         costs = [f"{cost['median_ms']:.1f} ({cost['processor_ms']:.1f})" for cost in (row["python"], row["cpp"])]
-        lines.append("| " + " | ".join([row["video"], looks, *apart, *jitter, seen, *costs]) + " |")
+        lines.append("| " + " | ".join([row["video"], *apart, *jitter, seen, *costs]) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -99,7 +96,6 @@ def main() -> None:
     parser.add_argument("--size", default="1280x720")
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--points", type=int, default=64)
-    parser.add_argument("--every", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--onnx", type=Path)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
@@ -115,32 +111,30 @@ def main() -> None:
         if not model.exists():
             tapetum.export("causal-tapir-nano", str(model), size=given.size, program="live")
         megabytes, program = model.stat().st_size / 1e6, build(Path(folder))
+        tracker = tapetum.load("causal-tapir-nano")
         for video in [*given.videos, "drift"]:
             frames = clip_of(video, (width, height), given.frames)
-            for every in given.every:
-                tracker = with_keyframes(tapetum.load("causal-tapir-nano"), every, realtime=False)
-                xy, visible, cost = in_python(tracker, frames, points)
-                xy_cpp, visible_cpp, cost_cpp = in_cpp(program, model, frames, points, every)
-                again, visible_again, _ = in_python(tracker, frames, points + np.float32(1e-4))
-                apart = np.linalg.norm(xy - xy_cpp, axis=-1)[visible]
-                jitter = np.linalg.norm(xy - again, axis=-1)[visible]
-                row = {
-                    "video": Path(video).name,
-                    "frames": len(frames),
-                    "every": every,
-                    "apart_most_px": float(apart.max()),
-                    "apart_median_px": float(np.median(apart)),
-                    "share_within_a_tenth_px": float((apart < 0.1).mean()),
-                    "jitter_most_px": float(jitter.max()),
-                    "jitter_share_within_a_tenth_px": float((jitter < 0.1).mean()),
-                    "seen": int(visible.sum()),
-                    "seen_by_one_only": int((visible != visible_cpp).sum()),
-                    "jitter_seen_by_one_only": int((visible != visible_again).sum()),
-                    "python": cost,
-                    "cpp": cost_cpp,
-                }
-                rows.append(row)
-                print(json.dumps(row), flush=True)
+            xy, visible, cost = in_python(tracker, frames, points)
+            xy_cpp, visible_cpp, cost_cpp = in_cpp(program, model, frames, points)
+            again, visible_again, _ = in_python(tracker, frames, points + np.float32(1e-4))
+            apart = np.linalg.norm(xy - xy_cpp, axis=-1)[visible]
+            jitter = np.linalg.norm(xy - again, axis=-1)[visible]
+            row = {
+                "video": Path(video).name,
+                "frames": len(frames),
+                "apart_most_px": float(apart.max()),
+                "apart_median_px": float(np.median(apart)),
+                "share_within_a_tenth_px": float((apart < 0.1).mean()),
+                "jitter_most_px": float(jitter.max()),
+                "jitter_share_within_a_tenth_px": float((jitter < 0.1).mean()),
+                "seen": int(visible.sum()),
+                "seen_by_one_only": int((visible != visible_cpp).sum()),
+                "jitter_seen_by_one_only": int((visible != visible_again).sum()),
+                "python": cost,
+                "cpp": cost_cpp,
+            }
+            rows.append(row)
+            print(json.dumps(row), flush=True)
     if given.out:
         result = {"size": given.size, "points": given.points, "load_before": load, "megabytes": megabytes, "rows": rows}
         given.out.write_text(json.dumps(result, indent=1) + "\n")

@@ -1,14 +1,10 @@
 // The page: frames of a camera or a file into a Tracker, points from clicks, tracks onto the canvas.
-//
-// index.html?every=4 lets the network look at every fourth frame, and frames wait for it; without, it works in a thread of its
-// own (a worker) on the newest frame whenever it is free.
 import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.min.mjs";
 import { Tracker } from "./tracker.js";
 
 const TRAIL = 40; // frames
 const [view, video, status, problem] = ["view", "video", "status", "problem"].map(id => document.getElementById(id));
 const canvas = view.getContext("2d", { willReadFrequently: true });
-const every = Number(new URLSearchParams(location.search).get("every")) || "realtime";
 const complain = text => problem.textContent = text;
 const failed = error => (busy = false, complain(`The network failed: ${error.message}`));
 
@@ -16,13 +12,13 @@ let following = false, tracker = null, fresh = [], trails = [], busy = false, ag
 
 async function load() {
   if (typeof WebAssembly !== "object") return complain("This browser has no WebAssembly, which runs the network; use a newer one.");
-  ort.env.wasm.proxy = every === "realtime";
+  ort.env.wasm.proxy = true; // in a worker, so that the page answers meanwhile
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
   const answer = await fetch("live.onnx");
   if (!answer.ok) return complain("live.onnx is not beside this page; write it with: tapetum export causal-tapir-nano live.onnx --program live");
   const session = await ort.InferenceSession.create(new Uint8Array(await answer.arrayBuffer()));
   const restart = () => {
-    tracker = new Tracker(ort, session, every), fresh = [], trails = [], frames = 0;
+    tracker = new Tracker(ort, session), fresh = [], trails = [], frames = 0;
   };
   restart();
   document.getElementById("clear").onclick = restart;

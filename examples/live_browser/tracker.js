@@ -1,15 +1,14 @@
-// Tracks points through a live video in a browser: a network on every N-th frame or on the newest one, patches between.
+// Tracks points through a live video in a browser: a network on every frame, and patches beside it.
 //
-// The same as examples/live_cpp/live.cpp and as tapetum's KeyframeTracker(every=N); what has a name there (keyframes.py,
-// patches.py, polish.py), where the algorithm is explained, has it here. In real time, as in RealtimeTracker, the network works
-// on the newest frame whenever it is free, and what it finds is carried to the frame in which that is known; a point whose
-// patch is not found there is hidden until it is found again. Places are [x, y] in pixels of the network's frame.
+// The same as examples/live_cpp/live.cpp and as tapetum's `step`; what has a name there (follower.py, patches.py, polish.py,
+// recent.py), where the algorithm is explained, has it here. Places are [x, y] in pixels of the network's frame.
 const RADIUS = 9, LINE = 2 * RADIUS + 1, PIXELS = LINE * LINE; // of a patch
 const SIDE = 256; // shorter side of the image that patches are cut from
 const COARSE = 4; // pixels of it to one of the coarse image
 const SPREAD = 6, CONTRAST = 2, STIFF = 4e-4, ITERATIONS = 4;
-const ACCEPTED = 0.9, SURELY_SEEN = 0.95, CARRIED = 0.7; // correlations
-const NETWORK_REACH = 6, GUESS_REACH = 3, CARRIED_REACH = 4, BACK_REACH = 2, AGREED = 2; // pixels
+const AGE = 4; // frames after which the patches of a visible point are cut again
+const ACCEPTED = 0.9, SURELY_SEEN = 0.95, FOUND = 0.7, SURELY = 0.95, EXACT = 0.9; // correlations
+const NETWORK_REACH = 6, GUESS_REACH = 3, RECENT_REACH = 2, REACH = 4, BACK = 2, AGREED = 2, NEAR = 8; // pixels
 
 const plus = (a, b) => [a[0] + b[0], a[1] + b[1]];
 const minus = (a, b) => [a[0] - b[0], a[1] - b[1]];
@@ -231,13 +230,14 @@ class Anchor {
   }
 
   // Advances by one frame, in which the network puts the point at `now`; gives the place, and the correlation there.
-  follow(image, now) {
+  follow(image, now, recent) {
     const first = this.rough === null;
     let fit = { at: this.at, affine: this.affine, score: 1 };
     if (!first || this.patch.plain) {
       const guess = motion => [this.aligned ? plus(this.at, motion) : now, GUESS_REACH];
-      const moved = first ? [0, 0] : minus(now, this.rough);
-      fit = this.patch.align(image, [[now, NETWORK_REACH], guess(moved), guess(this.motion)], this.affine);
+      const moved = first ? [0, 0] : minus(now, this.rough), followed = recent?.found ? recent.at : now;
+      const starts = [[now, NETWORK_REACH], guess(moved), guess(this.motion), [followed, RECENT_REACH]];
+      fit = this.patch.align(image, starts, this.affine);
     }
     const found = fit.score > ACCEPTED;
     this.motion = found && this.aligned && !first ? minus(fit.at, this.at) : [0, 0];
@@ -247,131 +247,91 @@ class Anchor {
   }
 }
 
-// The patches of the last keyframe, which carry the point to the next one (_Carried in Python); never changed.
-class Carried {
+// Patches of a recent frame, which follow the point where the patch of the query no longer fits.
+class RecentPatches {
   affine = UPRIGHT;
-  score = -1;
-  constructor({ image, small }, at, motion, confidence) {
-    this.fine = new Patch(image, at), this.rough = new Patch(small, times(at, 1 / COARSE));
+  score = 0; // correlation in the last frame
+  found = true;
+  age = 0; // frames since they were cut
+  constructor(image, small, at, confidence, motion) {
+    this.fine = new Patch(image, at), this.coarse = new Patch(small, times(at, 1 / COARSE));
     this.at = at, this.motion = motion;
-    this.confidence = confidence; // of the network in the keyframe; above 0.5 it saw the point
-    this.matched = confidence > 0.5; // found in the last frame
+    this.confidence = confidence; // of the point in the frame that they were cut from
   }
 
-  // Advances from the frame `before`; a place that differs and leads back elsewhere has a score of 0.5.
-  follow({ image, small }, before) {
-    const guess = plus(this.at, this.motion);
-    const far = this.rough.align(small, [guess, this.at].map(at => [times(at, 1 / COARSE), CARRIED_REACH]), this.affine);
-    const start = far.score > CARRIED ? times(far.at, COARSE) : guess;
-    const near = this.fine.align(image, [start, guess].map(at => [at, CARRIED_REACH]), this.affine);
-    const matched = this.confidence > 0.5 && near.score > CARRIED;
-    const at = matched ? near.at : this.matched ? guess : this.at;
-    const motion = matched && this.matched ? minus(at, this.at) : [0, 0];
-    const affine = matched ? near.affine : this.affine;
-    const sure = !matched || near.score >= SURELY_SEEN;
-    const back = sure || this.fine.shown(image, at, affine).align(before, [[this.at, BACK_REACH]], this.affine).score !== -1;
-    const score = back ? near.score : 0.5;
-    return Object.assign(Object.create(Carried.prototype), this, { at, motion, affine, matched, score });
+  // Advances from the frame `before` to `image`; a place that differs and leads back elsewhere is not found.
+  follow(image, small, before) {
+    const from = this.at, guess = plus(from, this.motion), wasFound = this.found;
+    const far = this.coarse.align(small, [guess, from].map(at => [times(at, 1 / COARSE), REACH]), this.affine);
+    const start = far.score > FOUND ? times(far.at, COARSE) : guess;
+    const near = this.fine.align(image, [start, guess].map(at => [at, REACH]), this.affine);
+    this.score = near.score, this.found = near.score > FOUND, ++this.age;
+    if (this.found && near.score < SURELY)
+      this.found = this.fine.shown(image, near.at, near.affine).align(before, [[from, BACK]], this.affine).score > -1;
+    if (this.found) this.at = near.at, this.affine = near.affine;
+    else if (wasFound) this.at = guess;
+    this.motion = this.found && wasFound ? minus(this.at, from) : [0, 0];
   }
 }
 
 // ---- the loop -----------------------------------------------------------------------------------------------------------
 
 export class Tracker {
-  points = []; // { at, visible, confidence, anchor, carried }
-  #asked = []; // places of points that the network has not seen
+  points = []; // { at, visible, confidence, anchor, recent }
   #features = new Float32Array(0);
   #state = new Float32Array(0);
-  #since = 0;
   #before = null; // the image of the last frame
-  #pending = null; // the frame that the network is looking at, in real time
 
-  // `ort` is onnxruntime-web, `session` one of the file of --program live. `every` may be "realtime".
-  constructor(ort, session, every = 4) {
-    this.ort = ort, this.session = session, this.every = every;
+  // `ort` is onnxruntime-web, `session` one of the file of --program live.
+  constructor(ort, session) {
+    this.ort = ort, this.session = session;
     [this.shape, , this.featuresShape, this.stateShape] = session.inputMetadata.map(input => input.shape);
     this.size = { width: this.shape[1], height: this.shape[0] };
   }
 
   // Tracks all points into one more frame (bytes, height x width x 3), in which `fresh` ([[x, y], ...]) are new.
   async step(frame, fresh = []) {
-    const image = grey(frame, this.size), now = { frame, image, small: coarse(image), flat: isFlat(frame, this.size) };
-    if (fresh.length) {
-      await this.#pending?.answer;
-      this.#pending = null;
-      for (const point of this.points) point.carried = null;
-    }
+    const image = grey(frame, this.size), small = coarse(image), flat = isFlat(frame, this.size);
     for (const at of fresh) {
       const anchor = new Anchor(image, scale(at, this.size, image));
-      this.points.push({ at, visible: false, confidence: 0, anchor, carried: null });
-      this.#asked.push(at);
+      this.points.push({ at, visible: false, confidence: 0, anchor, recent: null }); // recent: once it is visible
     }
     if (!this.points.length) return this.points;
-    for (const point of this.points) point.carried = point.carried?.follow(now, this.#before) ?? null;
+    const [places, confidences] = await this.#run(frame, fresh);
+    this.points.forEach((point, i) => {
+      point.at = [places[2 * i], places[2 * i + 1]], point.confidence = flat ? 0 : confidences[i];
+      this.#follow(point, image, small, flat);
+      point.visible = point.confidence > 0.5;
+    });
     this.#before = image;
-    const keyframe = !this.points[0].carried;
-    if (this.every === "realtime" && !keyframe) this.#realtime(now);
-    else if (!keyframe && this.#since + 1 < this.every) ++this.#since;
-    else {
-      this.#since = 0;
-      const seen = await this.#look(now);
-      this.points.forEach((point, i) => Object.assign(point, seen[i], { carried: this.every === 1 ? null : this.#cut(now, seen[i]) }));
-      return this.points;
-    }
-    for (const point of this.points) this.#carry(point, now.flat);
     return this.points;
   }
 
-  // Between keyframes: the point is where its patch is.
-  #carry(point, flat) {
-    const { at, matched, score, confidence } = point.carried;
-    point.confidence = flat ? 0 : Math.min(confidence, matched ? clamp(score, 0, 1) : 0.5);
-    point.visible = point.confidence > 0.5;
-    point.at = scale(at, reduced(this.size), this.size);
-  }
-
-  // Carries an answer that has come to the newest frame, and shows the network the newest frame where it is free.
-  #realtime(now) {
-    if (this.#pending?.error) throw this.#pending.error;
-    if (this.#pending) ++this.#pending.count;
-    if (this.#pending?.seen) {
-      const { now: then, seen, before, count } = this.#pending;
-      this.points.forEach((point, i) => {
-        const moved = point.carried.matched ? minus(point.carried.at, before[i].carried.at) : [0, 0];
-        const carried = this.#cut(then, seen[i], moved).follow(now, then.image);
-        Object.assign(point, seen[i], { carried: Object.assign(carried, { motion: times(carried.motion, 1 / count) }) });
-      });
-      this.#pending = null;
+  // Follows the patches of a point that is where the network put it.
+  #follow(point, image, small, flat) {
+    const { anchor, recent } = point;
+    recent?.follow(image, small, this.#before);
+    const [exact, score] = anchor.follow(image, scale(point.at, this.size, image), recent);
+    if (score > ACCEPTED) point.at = scale(exact, image, this.size);
+    if (score > SURELY_SEEN && !flat) point.confidence = Math.max(point.confidence, Math.min(score, 1));
+    if (recent?.found && !flat) this.#preferRecent(point);
+    if (point.confidence > 0.5 && (!recent?.found || recent.age >= AGE)) { // cut again (renewed in Python)
+      const at = scale(point.at, this.size, image), motion = recent?.found ? recent.motion : [0, 0];
+      point.recent = new RecentPatches(image, small, at, point.confidence, motion);
     }
-    if (this.#pending) return;
-    const pending = { now, seen: null, count: 0, before: this.points.map(point => ({ ...point })) };
-    pending.answer = this.#look(now).then(seen => pending.seen = seen, error => pending.error = error);
-    this.#pending = pending;
   }
 
-  // What the network sees in a frame, polished.
-  async #look(now) {
-    const before = this.points.map(point => ({ ...point })), [places, confidences] = await this.#run(now.frame);
-    return before.map(({ anchor, carried }, i) => {
-      let at = [places[2 * i], places[2 * i + 1]], confidence = confidences[i];
-      if (carried?.matched) Object.assign(anchor, { at: carried.at, motion: [0, 0], aligned: true });
-      const [exact, score] = anchor.follow(now.image, scale(at, this.size, now.image));
-      if (score > ACCEPTED) at = scale(exact, now.image, this.size);
-      if (score > SURELY_SEEN) confidence = Math.max(confidence, Math.min(score, 1));
-      if (now.flat) confidence = 0;
-      else if (carried?.matched && norm(minus(scale(at, this.size, now.image), carried.at)) < AGREED)
-        confidence = Math.max(confidence, Math.min(carried.confidence, clamp(carried.score, 0, 1)));
-      const motion = carried?.matched ? carried.motion : [0, 0];
-      return { at, confidence, visible: confidence > 0.5, motion };
-    });
-  }
-
-  #cut({ image, small }, { at, confidence, motion }, guess = motion) {
-    return new Carried({ image, small }, scale(at, this.size, image), guess, confidence);
+  // Chooses between the place of a point and that of its recent patches.
+  #preferRecent(point) {
+    const { at, score, confidence } = point.recent, small = reduced(this.size);
+    const apart = norm(minus(scale(point.at, this.size, small), at)), sure = Math.min(confidence, clamp(score, 0, 1));
+    if (apart < AGREED) point.confidence = Math.max(point.confidence, sure);
+    if (point.anchor.aligned || (point.confidence > 0.5 && (score <= EXACT || apart >= NEAR))) return;
+    point.at = scale(at, small, this.size), point.confidence = Math.max(point.confidence, sure);
   }
 
   // One step of the network: places and confidences.
-  async #run(frame) {
+  async #run(frame, fresh) {
     const rows = this.points.length, { Tensor } = this.ort;
     const grown = (values, [, ...sides]) => { // new points have no past
       const all = new Float32Array(rows * sides.reduce((a, b) => a * b, 1));
@@ -379,8 +339,7 @@ export class Tracker {
       return new Tensor("float32", all, [rows, ...sides]);
     };
     const query = new Float32Array(2 * rows).fill(NaN);
-    query.set(this.#asked.flat(), 2 * (rows - this.#asked.length));
-    this.#asked = [];
+    query.set(fresh.flat(), 2 * (rows - fresh.length));
     const out = await this.session.run({
       frame: new Tensor("uint8", frame.slice(), this.shape),
       query_xy: new Tensor("float32", query, [rows, 2]),

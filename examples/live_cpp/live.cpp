@@ -1,15 +1,15 @@
-// Tracks points through a live video without Python: a network on every N-th frame, patches between.
+// Tracks points through a live video without Python: a network on every frame, and patches beside it.
 //
 //     tapetum export causal-tapir-nano live.onnx --program live --size 640x480
 //     g++ -std=c++17 -O3 -march=native -ffast-math live.cpp -o live $(pkg-config --cflags --libs libonnxruntime)
-//     ffmpeg -v error -i clip.mp4 -vf scale=640:480 -f rawvideo -pix_fmt rgb24 - | ./live live.onnx points.csv --every 4
+//     ffmpeg -v error -i clip.mp4 -vf scale=640:480 -f rawvideo -pix_fmt rgb24 - | ./live live.onnx points.csv
 //
 // points.csv has the header t,x,y: the frame and the pixel of each point, by frame. The lines of a frame
-// (frame,point,x,y,visible,confidence) are written as soon as they are known. Options: --every N (4), --threads N of the
-// network (1), --polish no.
+// (frame,point,x,y,visible,confidence) are written as soon as they are known. Options: --threads N of the network (1),
+// --polish no for the network alone.
 //
-// The same as tapetum's KeyframeTracker(every=N); what has a name there (keyframes.py, polish.py, follower.py), where the
-// algorithm is explained, has it here. Places are (x, y) in pixels; the centre of the first pixel is at (0.5, 0.5).
+// The same as tapetum's `step`; what has a name there (follower.py, polish.py, recent.py), where the algorithm is explained,
+// has it here. Places are (x, y) in pixels; the centre of the first pixel is at (0.5, 0.5).
 #include <onnxruntime_cxx_api.h>
 
 #include <algorithm>
@@ -22,6 +22,7 @@
 #include <ctime>
 #include <fstream>
 #include <iostream>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -32,8 +33,9 @@ constexpr int COARSE = 4;                                                // pixe
 constexpr float TO_COARSE = 1.0f / COARSE;
 constexpr float SPREAD = 6, CONTRAST = 2, STIFF = 4e-4f;
 constexpr int ITERATIONS = 4;
-constexpr float ACCEPTED = 0.9f, SURELY_SEEN = 0.95f, CARRIED = 0.7f;  // correlations
-constexpr float NETWORK_REACH = 6, GUESS_REACH = 3, CARRIED_REACH = 4, BACK_REACH = 2, AGREED = 2;  // pixels
+constexpr int AGE = 4;  // frames after which the patches of a visible point are cut again
+constexpr float ACCEPTED = 0.9f, SURELY_SEEN = 0.95f, FOUND = 0.7f, SURELY = 0.95f, EXACT = 0.9f;  // correlations
+constexpr float NETWORK_REACH = 6, GUESS_REACH = 3, RECENT_REACH = 2, REACH = 4, BACK = 2, AGREED = 2, NEAR = 8;  // pixels
 
 struct Vec {
     float x = 0, y = 0;
@@ -319,6 +321,36 @@ struct Patch {
 
 // ---- a point ----------------------------------------------------------------------------------------------------------------
 
+// Patches of a recent frame, which follow the point where the patch of the query no longer fits.
+struct RecentPatches {
+    Patch fine, coarse;
+    Vec at, motion;
+    float confidence;  // of the point in the frame that they were cut from
+    Mat affine{};
+    float score = 0;  // correlation in the last frame
+    bool found = true;
+    int age = 0;  // frames since they were cut
+
+    RecentPatches(const Image& image, const Image& small, Vec place, float confidence, Vec motion)
+        : fine(Patch::cut(image, place)), coarse(Patch::cut(small, place * TO_COARSE)), at(place), motion(motion),
+          confidence(confidence) {}
+
+    // Advances from the frame `before` to `image`; a place that differs and leads back elsewhere is not found.
+    void follow(const Image& image, const Image& small, const Image& before) {
+        const Vec guess = at + motion, from = at;
+        const Fit far = coarse.align(small, {{guess * TO_COARSE, REACH}, {at * TO_COARSE, REACH}}, affine);
+        const Vec start = far.score > FOUND ? far.at * COARSE : guess;
+        const Fit near = fine.align(image, {{start, REACH}, {guess, REACH}}, affine);
+        const bool was_found = found;
+        score = near.score, found = score > FOUND, ++age;
+        if (found && score < SURELY)
+            found = fine.shown(image, near.at, near.affine).align(before, {{from, BACK}}, affine).score > -1;
+        if (found) at = near.at, affine = near.affine;
+        else if (was_found) at = guess;
+        motion = found && was_found ? at - from : Vec{};
+    }
+};
+
 // The patch of the query, which polishes the network's places (Anchors in Python). Places are those of `grey` images.
 struct Anchor {
     Patch patch;
@@ -331,12 +363,14 @@ struct Anchor {
     Anchor(const Image& image, Vec place) : patch(Patch::cut(image, place)), at(place) {}
 
     // Advances by one frame, in which the network puts the point at `now`; gives the place, and the correlation there.
-    std::pair<Vec, float> follow(const Image& image, Vec now) {
+    std::pair<Vec, float> follow(const Image& image, Vec now, const std::optional<RecentPatches>& recent) {
         Fit fit{at, affine, 1};
         if (!first || patch.plain) {
             const Vec moved = first ? Vec{} : now - rough;
             const Vec network = aligned ? at + moved : now, last = aligned ? at + motion : now;
-            fit = patch.align(image, {{now, NETWORK_REACH}, {network, GUESS_REACH}, {last, GUESS_REACH}}, affine);
+            const Vec followed = recent && recent->found ? recent->at : now;
+            fit = patch.align(
+                image, {{now, NETWORK_REACH}, {network, GUESS_REACH}, {last, GUESS_REACH}, {followed, RECENT_REACH}}, affine);
         }
         const bool found = fit.score > ACCEPTED;
         motion = found && aligned && !first ? fit.at - at : Vec{};
@@ -346,43 +380,12 @@ struct Anchor {
     }
 };
 
-// The patches of the last keyframe, which carry the point to the next one (_Carried in Python).
-struct Carried {
-    Patch fine, rough;
-    Vec at, motion;
-    Mat affine;
-    float confidence;  // of the network in the keyframe; above 0.5 it saw the point
-    bool matched;      // found in the last frame
-    float score = -1;
-
-    Carried(const Image& image, const Image& small, Vec place, Vec motion, float confidence)
-        : fine(Patch::cut(image, place)), rough(Patch::cut(small, place * TO_COARSE)), at(place), motion(motion),
-          confidence(confidence), matched(confidence > 0.5f) {}
-
-    // Advances from the frame `before` to `image`; a place that differs and leads back elsewhere has a score of 0.5.
-    void follow(const Image& image, const Image& small, const Image& before) {
-        const Vec guess = at + motion;
-        const Fit far = rough.align(small, {{guess * TO_COARSE, CARRIED_REACH}, {at * TO_COARSE, CARRIED_REACH}}, affine);
-        const Vec start = far.score > CARRIED ? far.at * COARSE : guess;
-        const Fit near = fine.align(image, {{start, CARRIED_REACH}, {guess, CARRIED_REACH}}, affine);
-        const bool found = confidence > 0.5f && near.score > CARRIED;
-        const Vec from = at;
-        const Mat last = affine;
-        if (found) at = near.at, affine = near.affine;
-        else if (matched) at = guess;
-        motion = found && matched ? at - from : Vec{};
-        matched = found, score = near.score;
-        if (!found || score >= SURELY_SEEN) return;
-        if (fine.shown(image, at, affine).align(before, {{from, BACK_REACH}}, last).score == -1) score = 0.5f;
-    }
-};
-
 struct Point {
     Vec at;  // pixels of the frame, as all that is written
     bool visible = false;
     float confidence = 0;
     Anchor anchor;
-    std::vector<Carried> carried;  // one, or none before the first keyframe
+    std::optional<RecentPatches> recent;  // none before the point is visible
 };
 
 // ---- the network ------------------------------------------------------------------------------------------------------------
@@ -439,71 +442,53 @@ struct Network {
 
 struct Tracker {
     Network network;
-    int every;
     bool polish;
     Size size, small;
     std::vector<Point> points;
-    std::vector<Vec> asked;  // of new points, which the network has not seen
-    Image before;            // of the last frame, once there are points
-    int since = 0;
+    Image before;  // of the last frame, once there are points
 
-    Tracker(const char* path, int threads, int every, bool polish) : network(path, threads), every(every), polish(polish) {
-        size = network.size, small = reduced(size);
-    }
+    Tracker(const char* path, int threads, bool polish)
+        : network(path, threads), polish(polish), size(network.size), small(reduced(size)) {}
 
     // Tracks all points into one more frame, in which `fresh` are new.
     void step(std::vector<uint8_t>& frame, const std::vector<Vec>& fresh) {
         const Image image = grey(frame, size), tiny = coarse(image);
         const bool flat = is_flat(frame, size);
-        if (!fresh.empty())
-            for (Point& point : points) point.carried.clear();
-        asked.assign(points.size(), {NAN, NAN});
+        std::vector<Vec> asked(points.size(), {NAN, NAN});
         for (Vec at : fresh) points.push_back({at, false, 0, Anchor(image, scale(at, size, small)), {}}), asked.push_back(at);
         if (points.empty()) return;
-        for (Point& point : points)
-            for (Carried& carried : point.carried) carried.follow(image, tiny, before);
-        if (!points[0].carried.empty() && since + 1 < every) {
-            ++since;
-            for (Point& point : points) carry(point, flat);
-        } else {
-            since = 0;
-            look(frame, image, tiny, flat);
+        const auto [places, sure] = network.step(frame, asked);
+        for (size_t i = 0; i < points.size(); ++i) {
+            Point& point = points[i];
+            point.at = places[i], point.confidence = flat ? 0 : sure[i];
+            if (polish) follow(point, image, tiny, flat);
+            point.visible = point.confidence > 0.5f;
         }
         before = image;
     }
 
-    // Between keyframes: the point is where its patch is.
-    void carry(Point& point, bool flat) {
-        const Carried& carried = point.carried[0];
-        point.confidence = std::min(carried.confidence, carried.matched ? std::clamp(carried.score, 0.0f, 1.0f) : 0.5f);
-        if (flat) point.confidence = 0;
-        point.visible = point.confidence > 0.5f;
-        point.at = scale(carried.at, small, size);
+    // Follows the patches of a point that is where the network put it.
+    void follow(Point& point, const Image& image, const Image& tiny, bool flat) {
+        auto& recent = point.recent;
+        if (recent) recent->follow(image, tiny, before);
+        const auto [exact, score] = point.anchor.follow(image, scale(point.at, size, small), recent);
+        if (score > ACCEPTED) point.at = scale(exact, small, size);
+        if (score > SURELY_SEEN && !flat) point.confidence = std::max(point.confidence, std::min(score, 1.0f));
+        if (recent && recent->found && !flat) prefer_recent(point);
+        if (point.confidence > 0.5f && (!recent || !recent->found || recent->age >= AGE)) {  // cut again (renewed in Python)
+            const Vec motion = recent && recent->found ? recent->motion : Vec{};
+            recent.emplace(image, tiny, scale(point.at, size, small), point.confidence, motion);
+        }
     }
 
-    // In a keyframe: the network's place, polished; then new patches to carry the point.
-    void look(std::vector<uint8_t>& frame, const Image& image, const Image& tiny, bool flat) {
-        const auto [places, sure] = network.step(frame, asked);
-        for (size_t i = 0; i < points.size(); ++i) {
-            Point& point = points[i];
-            Carried* carried = point.carried.empty() ? nullptr : &point.carried[0];
-            point.at = places[i], point.confidence = sure[i];
-            if (polish) {
-                Anchor& anchor = point.anchor;
-                if (carried && carried->matched) anchor.at = carried->at, anchor.motion = {}, anchor.aligned = true;
-                const auto [exact, score] = anchor.follow(image, scale(point.at, size, small));
-                if (score > ACCEPTED) point.at = scale(exact, small, size);
-                if (score > SURELY_SEEN) point.confidence = std::max(point.confidence, std::min(score, 1.0f));
-            }
-            if (flat) point.confidence = 0;
-            const Vec at = scale(point.at, size, small);
-            if (carried && !flat && carried->matched && norm(at - carried->at) < AGREED)
-                point.confidence = std::max(point.confidence, std::min(carried->confidence, std::clamp(carried->score, 0.0f, 1.0f)));
-            point.visible = point.confidence > 0.5f;
-            const Vec motion = carried && carried->matched ? carried->motion : Vec{};
-            point.carried.clear();
-            if (every > 1) point.carried.emplace_back(image, tiny, at, motion, point.confidence);
-        }
+    // Chooses between the place of a point and that of its recent patches.
+    void prefer_recent(Point& point) {
+        const RecentPatches& recent = *point.recent;
+        const float apart = norm(scale(point.at, size, small) - recent.at);
+        const float sure = std::min(recent.confidence, std::clamp(recent.score, 0.0f, 1.0f));
+        if (apart < AGREED) point.confidence = std::max(point.confidence, sure);
+        if (point.anchor.aligned || (point.confidence > 0.5f && (recent.score <= EXACT || apart >= NEAR))) return;
+        point.at = scale(recent.at, small, size), point.confidence = std::max(point.confidence, sure);
     }
 };
 
@@ -534,20 +519,19 @@ std::vector<Query> read_points(const char* path, Size size) {
 }
 
 int main(int argc, char** argv) try {
-    int every = 4, threads = 1;
+    int threads = 1;
     bool polish = true, sound = argc >= 3 && argc % 2 == 1;
     for (int i = 3; sound && i < argc; i += 2) {
         const std::string name = argv[i], value = argv[i + 1];
-        if (name == "--every") every = std::atoi(value.c_str());
-        else if (name == "--threads") threads = std::atoi(value.c_str());
+        if (name == "--threads") threads = std::atoi(value.c_str());
         else if (name == "--polish") polish = value != "no";
         else sound = false;
     }
-    if (!sound || every < 1 || threads < 1) {
-        std::cerr << "usage: live live.onnx points.csv [--every N] [--threads N] [--polish no] < frames.rgb\n";
+    if (!sound || threads < 1) {
+        std::cerr << "usage: live live.onnx points.csv [--threads N] [--polish no] < frames.rgb\n";
         return 2;
     }
-    Tracker tracker(argv[1], threads, every, polish);
+    Tracker tracker(argv[1], threads, polish);
     const std::vector<Query> queries = read_points(argv[2], tracker.size);
     std::vector<uint8_t> frame(size_t(tracker.size.width) * tracker.size.height * 3);
     std::vector<double> milliseconds;

@@ -1,9 +1,9 @@
-"""The loops of examples/live_cpp and examples/live_browser beside `KeyframeTracker`: the same tracks; and the page."""
+"""The loops of examples/live_cpp and examples/live_browser beside `step` of Python: the same tracks."""
 
 import io
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,6 @@ from support.scripts import script
 from tapetum.systems.tap.export import live_program
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.tracks.programs import export
-from tapetum.tracks.tracker import with_keyframes
 
 SOURCE = Path(__file__).parents[3] / "examples" / "live_cpp" / "live.cpp"
 SIZE = (272, 320)
@@ -30,9 +29,10 @@ LATER = np.array([[120, 110]], np.float32)
 
 
 def clip() -> np.ndarray:
-    """Make a texture that drifts faster than patches follow without the coarse image, then back, and what crosses it."""
+    """Make a smooth texture that drifts faster than patches follow without the coarse image, then back; what crosses it; and
+    what shines through in three frames, so that patches fit less."""
     rng = np.random.default_rng(0)
-    noise = gaussian_filter(rng.normal(size=(400, 460, 3)), (2, 2, 0))
+    noise = gaussian_filter(rng.normal(size=(400, 460, 3)), (4, 4, 0))
     texture = np.uint8(255 * np.clip(noise / noise.std() / 6 + 0.5, 0, 1))
     crossing = np.uint8(255 * np.clip(gaussian_filter(rng.normal(size=(90, 60, 3)), (1, 1, 0)) + 0.5, 0, 1))
     frames = []
@@ -41,8 +41,16 @@ def clip() -> np.ndarray:
         frame = texture[y : y + SIZE[0], x : x + SIZE[1]].copy()
         frame[:40, :40] = 90
         frame[110:200, 20 * t : 20 * t + 60] = crossing[:, : max(0, 320 - 20 * t)]
-        frames.append(frame)
+        frames.append(np.uint8(0.6 * frame + 0.4 * texture[: SIZE[0], : SIZE[1]]) if t in (5, 9, 10) else frame)
     return np.stack(frames)
+
+
+def interrupted() -> np.ndarray:
+    """Make the clip with a dim frame that counts as flat; in a black one a network sees rounding errors, and remembers them."""
+    frames = clip()
+    frames[9] //= 4
+    frames[9, ::8, ::8] = 0
+    return frames
 
 
 @pytest.fixture(scope="module")
@@ -78,24 +86,15 @@ def run(program: Path, *words: str, frames: bytes) -> subprocess.CompletedProces
 
 
 QUERIES = np.concatenate([np.insert(POINTS, 0, 0, 1), np.insert(LATER, 0, 6, 1)])
-EVERY = pytest.mark.parametrize("every", [1, 2, 4])
+CLIPS = pytest.mark.parametrize("frames", [clip(), interrupted()], ids=["whole", "flat"])
 
 
-def frames_for(every: int) -> np.ndarray:
-    """Make the clip; in a black keyframe a network sees rounding errors alone, and remembers them, so it is black between."""
-    frames = clip()
-    if every == 4:
-        frames[9] = 0
-    return frames
-
-
-def same_as_python(tracker: TapirTracker, every: int, frames: np.ndarray, theirs: list[np.ndarray]) -> None:
-    """Compare x, y, visible and confidence of each point by frame with those of `KeyframeTracker`."""
-    keyframes = with_keyframes(tracker, every, realtime=False)
-    stream, hidden = keyframes.start(frames[0], POINTS), 0
+def same_as_python(tracker: TapirTracker, frames: np.ndarray, theirs: list[np.ndarray]) -> None:
+    """Compare x, y, visible and confidence of each point by frame with those of `step`."""
+    stream, hidden = tracker.start(frames[0], POINTS), 0
     for number, (frame, now) in enumerate(zip(frames, theirs, strict=True)):
-        stream = keyframes.add(stream, frame, LATER) if number == 6 else stream
-        stream, seen = keyframes.step(stream, frame)
+        stream = tracker.add(stream, frame, LATER) if number == 6 else stream
+        stream, seen = tracker.step(stream, frame)
         np.testing.assert_allclose(now[:, :2], seen.xy, atol=0.02, rtol=0, err_msg=f"frame {number}")
         np.testing.assert_allclose(now[:, 3], seen.confidence, atol=0.01, rtol=0, err_msg=f"frame {number}")
         hidden += int((~seen.visible).sum())
@@ -103,57 +102,42 @@ def same_as_python(tracker: TapirTracker, every: int, frames: np.ndarray, theirs
 
 
 @pytest.mark.slow
-@EVERY
-def test_the_loop_in_cpp_gives_the_tracks_of_the_keyframe_tracker(program, model, tracker, tmp_path, every):
-    frames, points = frames_for(every), tmp_path / "points.csv"
+@CLIPS
+def test_the_loop_in_cpp_gives_the_tracks_of_python(program, model, tracker, tmp_path, frames):
+    points = tmp_path / "points.csv"
     points.write_text("t,x,y\n" + "".join(f"{t:g},{x},{y}\n" for t, x, y in QUERIES))
-    done = run(program, str(model), str(points), "--every", str(every), frames=frames.tobytes())
+    done = run(program, str(model), str(points), frames=frames.tobytes())
     assert done.returncode == 0, done.stderr.decode()[-500:]
     rows = np.genfromtxt(io.BytesIO(done.stdout), delimiter=",", skip_header=1)
-    same_as_python(tracker, every, frames, [rows[rows[:, 0] == number, 2:] for number in range(len(frames))])
+    same_as_python(tracker, frames, [rows[rows[:, 0] == number, 2:] for number in range(len(frames))])
 
 
 BROWSER = script("evidence/live/browser.py")
-Open = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """Chromium, with a camera that it makes up."""
+@pytest.fixture
+def page(model: Path, tmp_path: Path) -> Iterator[Any]:
+    """The example, open in Chromium."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("there is no chromium")
     if not (BROWSER.EXAMPLE / "node_modules").is_dir():
         pytest.skip("onnxruntime-web is not here; npm ci in examples/live_browser installs it")
-    words = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=words)
-        yield browser
+    with api.sync_playwright() as playwright, BROWSER.served(tmp_path, model) as address:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(300_000)
+        page.on("pageerror", lambda error: pytest.fail(str(error)))
+        page.goto(address)
+        yield page
         browser.close()
 
 
-@pytest.fixture
-def opened(chromium: Any, model: Path, tmp_path: Path) -> Iterator[Open]:
-    """Open the page, with a script that runs before it; `problems` of it are errors."""
-    with BROWSER.served(tmp_path, model) as address:
-
-        def page(before: str = "", words: str = "") -> Any:
-            page = chromium.new_page()
-            page.set_default_timeout(300_000)
-            page.on("pageerror", lambda error: pytest.fail(str(error)))
-            page.add_init_script(before)
-            page.goto(address + words)
-            return page
-
-        yield page
-
-
 @pytest.mark.slow
-@EVERY
-def test_the_loop_in_a_browser_gives_the_tracks_of_the_keyframe_tracker(opened: Open, tracker, tmp_path, every):
-    frames = frames_for(every)
-    theirs, _ = BROWSER.in_browser(opened(), tmp_path, frames, QUERIES, every)
-    same_as_python(tracker, every, frames, theirs)
+@CLIPS
+def test_the_loop_in_a_browser_gives_the_tracks_of_python(page, tracker, tmp_path, frames):
+    theirs, _ = BROWSER.in_browser(page, tmp_path, frames, QUERIES)
+    same_as_python(tracker, frames, theirs)
 
 
 @pytest.mark.slow
@@ -167,7 +151,7 @@ def test_what_the_loop_cannot_use_is_said_in_one_line(program, model, tmp_path):
         ([str(model), str(points)], b"", "no frame came"),
         ([str(model), str(outside)], frame, "'0,330,70'"),
         ([str(model), str(tmp_path / "none.csv")], frame, "header t,x,y"),
-        ([str(model), str(points), "--every", "0"], frame, "usage: live"),
+        ([str(model), str(points), "--threads", "0"], frame, "usage: live"),
         ([str(points), str(points)], frame, "points.csv"),
     ):
         done = run(program, *words, frames=frames)
