@@ -1,7 +1,7 @@
 """The live step beside OpenCV's Lucas-Kanade: latency, processor time, dropped frames, memory.
 
     python benchmarks/live.py [--size 1280x720] [--points 16] [--frames 10000] [--rate 25]
-        [--threads 2] [--model causal-tapir] [--json FILE]
+        [--threads 2] [--model causal-tapir] [--dtype bfloat16] [--json FILE]
 
 A textured image drifts below a frame of that size. Both get the same frames and points, alternately, so that a busy machine
 slows both. First every frame is worked on (`each`): median, 95th and 99th percentile in ms, and milliseconds of the processor.
@@ -116,12 +116,13 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--refine", help="such as 256: the only side of refinement; by default as the model's config says")
     parser.add_argument("--model", default="causal-tapir-nano")
+    parser.add_argument("--dtype", default="float32")
     parser.add_argument("--json")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(given.threads)
     width, height = map(int, given.size.split("x"))
-    network = tapetum.load(given.model) if known()[given.model].bundled else tapetum.tap.build(given.model)
+    network = tapetum.load(given.model, dtype=given.dtype) if known()[given.model].bundled else tapetum.tap.build(given.model)
     frames, tracker = Drift(width, height), network
     sizes = {} if given.refine is None else {"refinement_resolutions": [(int(given.refine), int(given.refine))]}
     load = f"load before {os.getloadavg()[0]:.2f}"

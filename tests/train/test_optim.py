@@ -19,10 +19,8 @@ from tapetum.train.optim import (
     decay_groups,
     freeze,
     freeze_by_rules,
-    learning_rate,
     ruled_groups,
     set_learning_rates,
-    weight_decay,
 )
 from tapetum.train.state import MovingAverage
 
@@ -45,28 +43,6 @@ def steps_of(model: nn.Module, optimizer: torch.optim.Optimizer, rates: list[flo
         model(x).pow(2).sum().backward()
         optimizer.step()
     return [p.detach() for p in model.parameters()]
-
-
-@pytest.mark.parametrize("nesterov", [False, True])
-def test_lars_is_the_papers_algorithm(nesterov: bool) -> None:
-    rates = [0.5, 0.3, 0.9, 0.1]
-    model, by_hand = network(), network()
-    config = replace(CONFIG, optimizer="lars", momentum=0.8, trust_coefficient=0.02, nesterov=nesterov)
-    ours = steps_of(model, build_optimizer(decay_groups(model), config), rates)
-    velocity = {name: 0.0 for name, _ in by_hand.named_parameters()}
-    generator = torch.Generator().manual_seed(1)
-    for rate in rates:
-        loss = by_hand(torch.randn(5, 3, dtype=torch.float64, generator=generator)).pow(2).sum()
-        gradients = torch.autograd.grad(loss, list(by_hand.parameters()))
-        with torch.no_grad():
-            for (name, w), g in zip(by_hand.named_parameters(), gradients, strict=True):
-                beta, local = (0.1, 0.0) if w.dim() == 2 else (0.0, 1.0)
-                if w.dim() == 2:
-                    local = 0.02 * float(w.norm()) / (float(g.norm()) + beta * float(w.norm()))
-                scaled = rate * local * (g + beta * w)
-                velocity[name] = 0.8 * velocity[name] + scaled
-                w -= 0.8 * velocity[name] + scaled if nesterov else velocity[name]
-    torch.testing.assert_close(ours, [p.detach() for p in by_hand.parameters()], rtol=1e-12, atol=1e-14)
 
 
 def test_lars_is_lightlys_where_the_rate_does_not_change() -> None:
@@ -184,47 +160,6 @@ def test_a_rule_of_no_decay_is_a_rule() -> None:
     names = {id(p): name for name, p in model.named_parameters()}
     decays = {names[id(p)]: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert (decays["0.weight"], decays["3.weight"]) == (0.0, 0.2)
-
-
-def test_schedules_go_where_they_say() -> None:
-    base = TrainConfig(steps=101, batch_size=1, lr=2.0, final_lr=0.5, warmup_steps=11)
-    linear, constant = (replace(base, schedule=name) for name in ("linear", "constant"))
-    for config in (linear, constant):
-        assert [learning_rate(k, config) for k in (0, 10)] == pytest.approx([2.0 / 11, 2.0])
-    assert [learning_rate(k, linear) for k in (55, 100)] == pytest.approx([1.25, 0.5])
-    assert [learning_rate(k, each) for k in (101, 150) for each in (linear, base)] == [0.5] * 4  # beyond the end as at it
-    assert [learning_rate(k, constant) for k in (11, 100)] == [2.0, 2.0]
-    decays = [weight_decay(k, replace(base, weight_decay=0.04, final_weight_decay=0.4)) for k in range(101)]
-    assert decays == sorted(decays)
-    assert [decays[k] for k in (0, 25, 50, 100)] == pytest.approx([0.04, 0.04 + 0.36 * (1 - 0.5**0.5) / 2, 0.22, 0.4])
-    assert weight_decay(7, base) == 0.0
-
-
-@pytest.mark.parametrize(("schedule", "kept"), [("constant", [0.6] * 4), ("cosine", [0.6, 0.7, 0.9, 1.0])])
-def test_averages_follow_their_schedules(schedule: Any, kept: list[float]) -> None:
-    model = nn.Linear(1, 1)
-    average, wanted = (
-        MovingAverage(model, Average(name="a", decay=0.6, schedule=schedule), steps=4),
-        float(model.weight.detach()),
-    )
-    for decay in kept:
-        with torch.no_grad():
-            model.weight += 1
-        average.update(model)
-        wanted = decay * wanted + (1 - decay) * float(model.weight.detach())
-        assert float(average.average["weight"]) == pytest.approx(wanted)
-
-
-def test_a_periodic_average_is_a_copy_of_a_while_ago() -> None:
-    model = nn.Linear(1, 1)
-    average = MovingAverage(model, Average(name="a", schedule="periodic", every=3), steps=9)
-    start, found = float(model.weight.detach()), []
-    for _ in range(7):
-        with torch.no_grad():
-            model.weight += 1
-        average.update(model)
-        found.append(round(float(average.average["weight"]) - start, 4))
-    assert found == [0, 0, 3, 3, 3, 6, 6]
 
 
 def test_a_copy_of_a_while_ago_has_the_counters_of_then() -> None:
