@@ -222,7 +222,7 @@ class LiveRun:
         self._lost, self._turned = lost, 0
         advice = []
         if lost and self.live.dropped > len(self.frame_results):
-            advice.append("more frames are dropped than tracked, and smaller ones (--resize) may be faster")
+            advice.append("more frames are dropped than tracked; fewer points are faster, and --dtype bfloat16 may be")
         event = LiveEvent(
             event="lost" if lost else "back",
             frame=moment.number,
