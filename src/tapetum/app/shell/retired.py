@@ -42,7 +42,7 @@ RETIRED: dict[tuple[str, str], str] = {
     ("show perception-test", ""): "tapetum eval perception-test --json has all scores",
     ("show tracks", ""): "tapetum show TRACKS VIDEO",
     ("tapvid3d make", "experiment"): "Panoptic Studio takes the published annotations",
-    ("track", "every"): "the network looks at every frame, in less time than before: leave it out",
+    ("track", "every"): "the network looks at every frame, at one size: leave it out",
     ("track", "realtime"): "frames that are late are dropped (--lag, and --drop for a pipe): leave it out",
     ("train hip", "how"): "hidden inputs are taken out: leave it out",
     ("train hip", "loss"): "the error is of what was hidden: leave it out",
