@@ -122,8 +122,8 @@ def main():
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(given.threads)
     width, height = map(int, given.size.split("x"))
-    network = tapetum.load(given.model, dtype=given.dtype) if known()[given.model].bundled else tapetum.tap.build(given.model)
-    frames, tracker = Drift(width, height), network
+    tracker = tapetum.load(given.model, dtype=given.dtype) if known()[given.model].bundled else tapetum.tap.build(given.model)
+    frames = Drift(width, height)
     sizes = {} if given.refine is None else {"refinement_resolutions": [(int(given.refine), int(given.refine))]}
     load = f"load before {os.getloadavg()[0]:.2f}"
     print(f"{given.size}, {given.threads} threads, {load}, {given.frames} frames, refine {given.refine}")

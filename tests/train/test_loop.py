@@ -210,8 +210,8 @@ def test_time_limit_stops_and_the_same_call_goes_on(tmp_path: Path) -> None:
     assert ledger["total"]["flops_backward"] == 6 * 4 * 3 * 2  # only the weight's: the input needs no gradient
 
 
-class Rising(Line):
-    """Its score rises until step 3, and is no better afterwards; that of a process alone is never asked for."""
+class Scored(Line):
+    """Its score, which should fall, is not a number in step 2, best in step 3, and no better in steps 4 and 5."""
 
     watched = "-fall"
 
@@ -224,16 +224,16 @@ PATIENT = replace(CONFIG, steps=7, eval_every=1, patience=2)
 
 @pytest.mark.parametrize("minutes", [None, 0])
 def test_a_run_ends_where_scores_are_no_better(minutes: int | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs = [fit(Rising(), replace(PATIENT, max_minutes=minutes), tmp_path)]
+    runs = [fit(Scored(), replace(PATIENT, max_minutes=minutes), tmp_path)]
     while runs[-1].state == "stopped":
-        runs.append(fit(Rising(), replace(PATIENT, max_minutes=minutes), tmp_path))
+        runs.append(fit(Scored(), replace(PATIENT, max_minutes=minutes), tmp_path))
     assert (runs[-1].step, len(runs)) == (5, 1 if minutes is None else 5)
     assert "ends after step 5 of 7: fall was not better in the last 2 evaluations" in capsys.readouterr().err
     assert [record["step"] for record in log_of(tmp_path)] == [1, 2, 3, 4, 5]
     assert json.loads((tmp_path / "ledger.json").read_text())["sessions"][-1]["state"] == "finished"
-    again = fit(Rising(), PATIENT, tmp_path)
+    again = fit(Scored(), PATIENT, tmp_path)
     assert (again.state, again.step, again.loss) == ("finished", 5, None)
-    assert fit(Rising(), replace(PATIENT, patience=3), tmp_path / "more").step == 7
+    assert fit(Scored(), replace(PATIENT, patience=3), tmp_path / "more").step == 7
     with pytest.raises(BadInput, match="patience is 2, and no score is computed"):
         fit(Line(), PATIENT, tmp_path / "none")
 
@@ -357,7 +357,7 @@ def test_bad_device_and_indivisible_batch_are_refused(tmp_path: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    sys.exit(fit(Rising(), replace(PATIENT, accumulation=2), sys.argv[1]).step != 5)
+    sys.exit(fit(Scored(), replace(PATIENT, accumulation=2), sys.argv[1]).step != 5)
 
 
 def test_a_run_that_goes_on_in_fewer_processes_says_how(

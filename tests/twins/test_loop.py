@@ -126,8 +126,8 @@ def compare(out: Path, twin: Run) -> None:
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     for step, (line, theirs, state) in enumerate(zip(lines, twin.log, twin.states, strict=True)):
         for name, value in theirs.items():
-            wanted = None if math.isnan(value) else pytest.approx(value, rel=1e-5)
-            assert line[name] == wanted, (step, name)
+            expected = None if math.isnan(value) else pytest.approx(value, rel=1e-5)
+            assert line[name] == expected, (step, name)
         for file, parameters in state.items():
             saved = load_file(out / "checkpoints" / f"step_{step + 1:08}" / f"{file}.safetensors")
             for name, value in parameters.items():
@@ -143,13 +143,13 @@ def test_a_run_is_its_twins_whole_and_cut_after_every_step(case: str, tmp_path: 
     before = torch.get_num_threads()
     still = fit(Regression(), replace(settings(case), lr=1e-30, final_lr=0.0, weight_decay=0.0), tmp_path / "still")
     start = load_file(still.checkpoint.parent / "step_00000001" / "model.safetensors")
-    wanted = twin(case, {name: value.numpy() for name, value in start.items()})
+    expected = twin(case, {name: value.numpy() for name, value in start.items()})
     fit(Regression(), settings(case, accumulation=4), tmp_path / "whole")
     cuts = [fit(Regression(), settings(case, accumulation=4, max_minutes=0), tmp_path / "cut").state for _ in range(STEPS)]
     torch.set_num_threads(before)
     assert cuts == ["stopped"] * (STEPS - 1) + ["finished"]
     for out in ("whole", "cut"):
-        compare(tmp_path / out, wanted)
+        compare(tmp_path / out, expected)
 
 
 @pytest.mark.slow

@@ -75,11 +75,11 @@ class AdaptRun:
     """Decoupled weight decay of adapters, or of the whole trunk; the head has none."""
     strict: int = 0
     """Steps after which it is checked that the trunk has not changed; 0: only at the end."""
-    evaluations: int = 3
-    """Scores while learning, the last one at the end."""
+    evaluations: int | None = None
+    """Scores while learning, the last one at the end; by default 10 where patience is, else 3."""
     patience: int | None = None
-    """Scores in a row that may be no better than one before, after which it ends; 0: it makes all steps. By default 3, of ten,
-    where the number of steps is left out and images are told apart, otherwise 0."""
+    """Scores in a row that may be no better than one before, after which it ends; 0: it makes all steps. By default 3 where
+    --steps is left out and images or their pixels are classified, else 0."""
     rollouts: int = 50
     """Of clone: episodes in which the policy is tried at each score; 0: none."""
     seed: int = 0
@@ -97,13 +97,13 @@ class AdaptRun:
         self.config  # noqa: B018  # refuses a preset that there is not
 
     def for_images(self, count: int) -> "AdaptRun":
-        """Copy the run with the number of its steps, which may depend on the number of images to learn from, and patience."""
-        if self.steps is not None or self.task == "clone":
-            return replace(self, steps=self.steps or _MOST_STEPS, patience=self.patience or 0)
-        steps = min(max(_PASSES * count // self.batch_size, _LEAST_STEPS), _MOST_STEPS)
-        if self.patience is None and self.task in TASKS:
-            return replace(self, steps=steps, patience=_PATIENCE, evaluations=max(self.evaluations, _EVALUATIONS))
-        return replace(self, steps=steps, patience=self.patience or 0)
+        """Copy the run with all that it leaves open, some of which depends on the number of images to learn from."""
+        passes = min(max(_PASSES * count // self.batch_size, _LEAST_STEPS), _MOST_STEPS)
+        steps = self.steps or (_MOST_STEPS if self.task == "clone" else passes)
+        early = self.steps is None and self.task in TASKS[:2]
+        evaluations = (_EVALUATIONS if early else 3) if self.evaluations is None else self.evaluations
+        patience = (_PATIENCE if early and evaluations else 0) if self.patience is None else self.patience
+        return replace(self, steps=steps, evaluations=evaluations, patience=patience)
 
     @property
     def samples(self) -> int:

@@ -16,7 +16,6 @@ from tapetum.tracks.patches import grey, map_tensors, patch_covariance
 STEP = np.array([7.0, -5.0])
 """Pixels of a frame, more than the fine image alone is searched in."""
 POINTS = torch.tensor([[100.0, 130.0], [160.0, 110.0]])
-SIZE = (256, 256)
 
 
 def frames(count: int) -> np.ndarray:
@@ -119,14 +118,12 @@ def test_whose_place_is_taken(apart, sure, score, aligned, matched, place, confi
 
 def test_the_live_tracker_keeps_a_point_that_its_network_does_not_see() -> None:
     tracker, points = tapetum.load("causal-tapir-nano"), POINTS.numpy()
-    stream = tracker.start(CLIP[0], points[:1])
-    stream, _ = tracker.step(stream, CLIP[0])
+    stream, _ = tracker.step(tracker.start(CLIP[0], points[:1]), CLIP[0])
     stream = tracker.add(stream, CLIP[1], points[1:] + STEP)
     for t in (1, 2, 3):
         stream, seen = tracker.step(stream, CLIP[t])
         assert_allclose(seen.xy, places(t), atol=0.3)
         assert seen.visible.all()
-    assert stream.recent is not None
     assert stream.anchors is not None
     plain = replace(stream.anchors, patches=replace(stream.anchors.patches, plain=torch.ones(2, dtype=torch.bool)))
     blind = replace(stream, anchors=plain, points=map_tensors(torch.zeros_like, stream.points))

@@ -220,7 +220,7 @@ class OnlineTracker:
             mixer = join_states([mixer, blank], batch=1)
         anchors = None if stream.anchors is None else stream.anchors.beside(self._anchors(frame, query_xy))
         cues = None if stream.cues is None else stream.cues.beside(LiveCues.start(query_xy[0], min(stream.size) / 256))
-        recent = stream.recent if stream.recent is None else stream.recent.beside(self._unseen(frame, query_xy))
+        recent = stream.recent if stream.recent is None else stream.recent.beside(self._hidden(frame, query_xy))
         query_xy, points = torch.cat([before, query_xy], 1), stream.points.beside(new)
         past = {"mixer": mixer, "anchors": anchors, "cues": cues, "recent": recent}
         return _numbered(replace(stream, points=points, query_xy=query_xy, **past))
@@ -251,7 +251,7 @@ class OnlineTracker:
     def _polishes(self, chosen: bool | None) -> bool:
         return self.model.config.polish if chosen is None else chosen
 
-    def _unseen(self, frame: np.ndarray, xy: Float[Tensor, "1 n 2"]) -> RecentPatches:
+    def _hidden(self, frame: np.ndarray, xy: Float[Tensor, "1 n 2"]) -> RecentPatches:
         """Patches of new points, which are not found in the frame that they are added in."""
         size = (frame.shape[0], frame.shape[1])
         places, none = scale_xy(xy[0], size, reduced(*size)), xy.new_zeros(xy.shape[1])
