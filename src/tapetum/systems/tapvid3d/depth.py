@@ -153,7 +153,7 @@ class DepthNetwork:
             if Path(name).is_dir():
                 no_pipes_in(name)
             with loading_by_name():
-                self._processor = AutoImageProcessor.from_pretrained(name, local_files_only=here)
+                self._processor: Any = AutoImageProcessor.from_pretrained(name, local_files_only=here)
                 self._model = AutoModelForDepthEstimation.from_pretrained(
                     name, use_safetensors=True, local_files_only=here
                 ).eval()
