@@ -128,7 +128,7 @@ def test_losses_learned_apart_keep_their_own_moments_and_their_moves_add_up(tmp_
             average[name].lerp_(p.detach(), weight)
     for name, p in result.model.named_parameters():
         torch.testing.assert_close(p, dict(model.named_parameters())[name])
-        torch.testing.assert_close(result.ema[name], average[name])
+        torch.testing.assert_close(result.averages["ema"][name], average[name])
     assert set(log_of(tmp_path / "run")[0]["metrics"]) == {"one/loss", "one/target", "two/loss", "two/target"}
     flops = json.loads((tmp_path / "run" / "ledger.json").read_text())["sessions"][0]["flops_per_step"]
     assert flops == {"one/forward": 24, "two/forward": 48, "one/backward": 24, "two/backward": 24}  # the teacher's count too

@@ -214,7 +214,7 @@ def test_channels_last_tied_and_scaled_parameters_resume_bit_for_bit(tmp_path: P
         files = [r.checkpoint / f"{name}.safetensors" for r in (whole, cut)]
         assert files[0].read_bytes() == files[1].read_bytes()
     assert float(whole.model.gain.detach()) == 1.0  # its lr_scale is 0
-    assert not torch.equal(whole.model.first.weight, whole.ema["first.weight"])
+    assert not torch.equal(whole.model.first.weight, whole.averages["ema"]["first.weight"])
 
 
 def test_counting_flops_changes_no_result(tmp_path: Path) -> None:

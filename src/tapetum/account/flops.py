@@ -295,10 +295,6 @@ def _twice(forward: Callable[..., int]) -> Callable[..., int]:
     return lambda *args, **kwargs: 2 * forward(*args, **kwargs)
 
 
-def _linear(x: Shape, weight: Shape, *_: Any, **__: Any) -> int:
-    return 2 * matmul(prod(x[:-1]), x[-1], weight[0])
-
-
 def _matrix_vector(matrix: Shape, *_: Any, **__: Any) -> int:
     return 2 * prod(matrix)
 
@@ -321,7 +317,7 @@ FORMULAS: dict[Any, Callable[..., int]] = {
     aten.mkldnn_rnn_layer_backward: _twice(_recurrent_mkldnn),
     aten._cudnn_rnn: _recurrent,
     aten._cudnn_rnn_backward: _twice(_recurrent),
-    torch.ops.mkldnn._linear_pointwise: _linear,
+    torch.ops.mkldnn._linear_pointwise: lambda x, weight, *_, **__: 2 * matmul(prod(x[:-1]), x[-1], weight[0]),
     aten.mv: _matrix_vector,
     aten.dot: _matrix_vector,
     aten.addmv: lambda _self, matrix, *_, **__: 2 * prod(matrix),

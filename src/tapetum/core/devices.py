@@ -286,6 +286,18 @@ def memory_size(count: float) -> str:
     return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:,.1f} GiB"
 
 
+def spoken(seconds: float) -> str:
+    """Write a duration in its largest unit, roughly.
+
+    >>> spoken(42), spoken(600), spoken(9000), spoken(300_000)
+    ('42 s', '10 min', '2.5 h', '3.5 days')
+    """
+    for unit, length, digits in (("days", 86400, 1), ("h", 3600, 1), ("min", 60, 0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.{digits}f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def _of_machine() -> int | None:
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Num, UInt8
 
-from tapetum.core.devices import check_room, memory_size
+from tapetum.core.devices import check_room, memory_size, spoken
 from tapetum.core.errors import BadInput, Listener
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe
@@ -191,15 +191,3 @@ def in_blocks(
             listener.note(f"{count} points through {frames} frames take up to {spoken(spent)} here and {need} of memory")
         listener.progress("tracking points", last, count)
     return Tracks(**arrays, queries=queries)  # pyright: ignore[reportArgumentType]
-
-
-def spoken(seconds: float) -> str:
-    """Write a duration in its largest unit, roughly.
-
-    >>> spoken(42), spoken(600), spoken(9000), spoken(300_000)
-    ('42 s', '10 min', '2.5 h', '3.5 days')
-    """
-    for unit, length, digits in (("days", 86400, 1), ("h", 3600, 1), ("min", 60, 0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.{digits}f} {unit}"
-    return f"{seconds:.0f} s"

@@ -79,11 +79,6 @@ class FitResult:
         scored = (record["eval"] for record in reversed(read_tail(self.log)) if record.get("eval"))
         return next(scored, {})
 
-    @property
-    def ema(self) -> dict[str, Tensor] | None:
-        """Get the state dict of the average named ema, configured by `TrainConfig.ema_decay`."""
-        return self.averages.get("ema")
-
 
 def fit(
     task: Task,

@@ -13,28 +13,37 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tapetum.account.ledger import read as read_ledger
+from tapetum.core.devices import spoken
+from tapetum.train.checkpoint import CheckpointStore
 from tapetum.train.config import TrainConfig
-from tapetum.train.launch import stopped_by, world_size
+from tapetum.train.launch import checkpoint_parent, stopped_by, world_size
 from tapetum.train.loop import fit
 from tapetum.train.task import Task
 
 _LONG = 10.0
 """Seconds of measured steps after which their number no longer matters."""
 
+FORECAST_S = 5.0
+"""Seconds after which a forecast makes no further step."""
+_FEW = 20
+"""Steps of a run that is done sooner than it would be forecast."""
+
 _BY_ITSELF: dict[str, Any] = {
     "parallel": "ddp",
     "replicas": 1,
     "checkpoint_folder": None,
     "log_to": (),
+    "eval_every": 0,
+    "patience": 0,
 }
-"""Settings of a rehearsal: one process without the others, which writes nothing outside its own folder."""
+"""Settings of a rehearsal: one process without the others, which writes nothing outside its own folder, and no scores."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,18 @@ def rehearse(task: Task, config: TrainConfig, seconds: float = 1.0, steps: int =
     step = measured * (1 / (len(marks) - 1)) if len(marks) > 1 else alone
     flops = sum(session["flops_per_step"].values())
     return Rehearsal(start=whole - measured - step, step=step * (times / few), flops_per_step=round(flops * times / few))
+
+
+def begins_alone(config: TrainConfig, out: Path) -> bool:
+    """Check whether a run is of one process and begins: of several, the loop says after steps how long they take."""
+    return world_size() == 1 and not CheckpointStore(checkpoint_parent(out, config.checkpoint_folder)).checkpoints()
+
+
+def say_time(task: Task, config: TrainConfig, out: Path, say: Callable[[str], None]) -> None:
+    """Say before a run that begins alone how long its steps will take; nothing of one that has few."""
+    if config.steps > _FEW and begins_alone(config, out):
+        seconds = rehearse(task, config, most=FORECAST_S).of(config.steps).wall
+        say(f"{config.steps:,} steps take about {spoken(seconds)} on this machine; what is scored in between comes on top")
 
 
 @contextmanager

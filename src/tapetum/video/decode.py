@@ -137,8 +137,9 @@ class FileDecoder:
                 no_pipe(os.path.abspath(path)), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore"
             )
         except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
+            reason = " ".join(str(getattr(error, "strerror", None) or error).split())
             raise BadInput(
-                f"{path} is not a video that can be read ({_reason(error)}); give an mp4, mkv, webm, avi, mov or gif file"
+                f"{path} is not a video that can be read ({reason}); give an mp4, mkv, webm, avi, mov or gif file"
             ) from error
         try:
             self.stream = self._choose()
@@ -315,10 +316,6 @@ class Cursor:
             if self.counted > index:
                 return frame
         return None
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(getattr(error, "strerror", None) or error).split())
 
 
 def begins_clean(packet: bytes, extradata: bytes | None) -> bool:

@@ -45,6 +45,7 @@ from tapetum.systems.adapters.worlds.world import RobotWorld, make_world
 from tapetum.train import fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
+from tapetum.train.rehearsal import say_time
 from tapetum.video.episodes import parse_episode_address
 from tapetum.video.lerobot import STATE
 
@@ -81,6 +82,7 @@ def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda tex
             clip_norm=1.0,
             eval_every=-(-steps // run.evaluations) if run.evaluations else 0,
         )
+        say_time(task, config, launch.out, say)
         result = fit(task, config, launch.out, began=launch.began)
         if result.state == "stopped":
             return None

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tapetum.core.devices import find_device, free_bytes, peak_bytes
+from tapetum.core.devices import find_device, free_bytes, peak_bytes, spoken
 from tapetum.core.errors import BadInput
 from tapetum.data.remote_folder import local_data
 from tapetum.encoders.factory import save
@@ -22,13 +22,9 @@ from tapetum.systems.pretraining.sources import check_sizes, read_sources
 from tapetum.systems.pretraining.task import PretrainTask
 from tapetum.train import TrainConfig, fit
 from tapetum.train import launch as processes
-from tapetum.train.checkpoint import CheckpointStore
-from tapetum.train.launch import checkpoint_parent
 from tapetum.train.launch_config import Launch, train_config
-from tapetum.train.rehearsal import rehearse
+from tapetum.train.rehearsal import FORECAST_S, begins_alone, rehearse
 
-_FORECAST_S = 5.0
-"""Seconds after which a forecast makes no further step."""
 _WARMUP_AT_MOST = 10
 """The warm-up of the preset small is a tenth of the run at most; those of published presets are as given."""
 
@@ -78,7 +74,7 @@ class Prediction:
         makers = "the process that trains makes them" if not self.workers else f"{self.workers} more make them"
         return [
             f"{self.steps:,} steps of {self.flops_per_step / 1e9:,.1f} GFLOP (2 a multiply-add): {self.flops:.2e} FLOP, about "
-            f"{duration(self.seconds)} at {self.flops_per_step / self.step_s / 1e9:.0f} GFLOP/s",
+            f"{spoken(self.seconds)} at {self.flops_per_step / self.step_s / 1e9:.0f} GFLOP/s",
             f"views take {share:.0%} of the time of a step ({makers}){slower}",
         ]
 
@@ -162,8 +158,7 @@ def run_task(
         names = source.about["data"] if source.sizes else ()  # of several
         parts = [f"{name} {size:,}{share}" for name, size, share in zip(names, source.sizes, shares, strict=True)]
         say(f"{len(source):,} images{classes}{': ' if parts else ''}{', '.join(parts)}")
-        alone = processes.world_size() == 1  # of several, the loop says what each holds, and after steps how long it takes
-        if alone and not CheckpointStore(checkpoint_parent(launch.out, config.checkpoint_folder)).checkpoints():
+        if begins_alone(config, launch.out):
             for line in predict(task, config).lines():
                 say(line)
     result = fit(task, config, launch.out, began=launch.began)
@@ -191,7 +186,7 @@ def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Pr
     device = find_device(config.device)
     cuda = torch.cuda if device.type == "cuda" else None
     free = cuda.mem_get_info(device)[0] if cuda else free_bytes()
-    measured = rehearse(task, config, seconds, most=_FORECAST_S)
+    measured = rehearse(task, config, seconds, most=FORECAST_S)
     later = 1.0
     if task.cost_changes:
         starts = (0, *task.cost_changes)
@@ -218,14 +213,3 @@ def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Pr
         peak_bytes=cuda.max_memory_allocated(device) if cuda else peak_bytes(),
         free_bytes=free,
     )
-
-
-def duration(seconds: float) -> str:
-    """Format a duration in seconds, minutes or hours.
-
-    >>> duration(50), duration(5000), duration(200_000)
-    ('50 s', '83 min', '55.6 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

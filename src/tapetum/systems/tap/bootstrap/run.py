@@ -39,6 +39,7 @@ from tapetum.train import TrainConfig, fit
 from tapetum.train.launch import checkpoint_parent, is_main, lock_folder, world_size
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.process_group import join_process_group
+from tapetum.train.rehearsal import say_time
 from tapetum.video.images import find_videos
 
 Prepare = Callable[[Path, Path, FootageConfig], FootageDataset]
@@ -105,6 +106,7 @@ def bootstrap(
                 with torch.no_grad():
                     write_json(out / "before.json", task.evaluate(task.model().eval().to(processes.device), 0))
         processes.barrier(PREPARING)
+        say_time(task, config, out / "run", say)
         result = fit(task, config, out / "run", began=launch.began)
         if result.state == "stopped":
             return None
