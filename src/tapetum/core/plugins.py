@@ -178,6 +178,11 @@ def naming_own_code() -> Iterator[None]:
         raise BadInput(line) from error
 
 
+def own_classes() -> dict[type, str]:
+    """Get the users' classes that this process knows, with their references; a worker adds those of its parent."""
+    return _given
+
+
 def reference_of(cls: type) -> str | None:
     """Look up the user's reference to this class in this process; None for a class without a reference."""
     return _given.get(cls)

@@ -23,11 +23,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tapetum.core.errors import BadInput, TapetumError
+from tapetum.core.plugins import naming_own_code, own_classes
 from tapetum.data.samples import SAMPLE, mix_seed, seed_globals
 from tapetum.train.config import TrainConfig
 from tapetum.train.process_group import ProcessGroup
@@ -60,11 +62,8 @@ class _Order(Sampler[list[int]]):
 
     def __iter__(self) -> "Iterator[range]":
         for index in range(len(self)):
-            yield self._numbers(index)
-
-    def _numbers(self, index: int) -> range:
-        step, part = divmod(index, self.config.accumulation)
-        return sample_numbers(self.start + step, part, self.rank, self.world_size, self.config)
+            step, part = divmod(index, self.config.accumulation)
+            yield sample_numbers(self.start + step, part, self.rank, self.world_size, self.config)
 
 
 class _Seeded(Dataset):
@@ -85,7 +84,8 @@ class _Seeded(Dataset):
     def __getitem__(self, number: int) -> Any:
         seed_globals(mix_seed(self.seed, SAMPLE, number))
         try:
-            return self.dataset[number]
+            with naming_own_code():
+                return self.dataset[number]
         except TapetumError as error:
             return _Refusal(str(error))
 
@@ -106,14 +106,16 @@ class _Collate:
     def __call__(self, items: Sequence[Any]) -> tuple[Any, int, float]:
         batch = next((item for item in items if isinstance(item, _Refusal)), None)
         try:
-            batch = batch or self.collate(items)
+            with naming_own_code():
+                batch = batch or self.collate(items)
         except TapetumError as error:
             batch = _Refusal(str(error))
         return batch, os.getpid(), time.process_time()
 
 
-def _start_worker(_worker: int) -> None:
+def _start_worker(own: dict[type, str], _worker: int) -> None:
     """A worker has one torch thread (DataLoader sets this), leaves signals to the trainer, and ends when the trainer does."""
+    own_classes().update(own)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # without room in shared memory a batch is never sent, and the trainer would wait for ever
@@ -161,7 +163,7 @@ class Stream:
             batch_sampler=_Order(config, start, processes.rank, processes.size),
             collate_fn=_Collate(task.collate),
             num_workers=config.workers,
-            worker_init_fn=_start_worker,
+            worker_init_fn=partial(_start_worker, own_classes()),
             multiprocessing_context=_context() if config.workers else None,
             prefetch_factor=config.prefetch if config.workers else None,
             pin_memory=processes.device.type == "cuda",

@@ -51,6 +51,11 @@ class Rotation(PretrainTask):
         turned = torch.stack([image.rot90(int(k), (1, 2)) for image, k in zip(images, turns)])
         features = model.encoder(turned).pooled
         return F.cross_entropy(model.heads["turns"](features), turns), features, {}
+
+
+class Ends(Rotation):
+    def collate(self, items):
+        raise SystemExit(3)
 '''
 NET = '''
 from torch import nn
@@ -115,6 +120,9 @@ def test_a_method_of_ones_own_is_trained_resumed_and_recorded_under_its_name(own
 def test_workers_find_the_class_of_a_file(own: Path, data: Path, tmp_path: Path) -> None:
     finished = pretrain(own_run(own, data, steps=1), Launch(out=tmp_path / "run", workers=1), say=None)
     assert finished is not None
+    ends = replace(own_run(own, data, steps=1), method=f"{own}/own_rotation.py:Ends")
+    with pytest.raises(BadInput, match=r"own_rotation.py:Ends, line \d+, in collate: ended the program \(exit 3\)"):
+        pretrain(ends, Launch(out=tmp_path / "ends", workers=1), say=None)
 
 
 def test_an_encoder_of_ones_own_is_trained_and_loads_back_with_its_class_alone(own: Path, data: Path, tmp_path: Path) -> None:
