@@ -106,8 +106,8 @@ class Ledger:
 
     def add(self, steps: int, samples: int) -> None:
         """Count completed work, at `flops_per_step`, which may differ from that of earlier steps."""
-        for way in ("forward", "backward"):
-            self.session[f"flops_{way}"] += steps * _summed(self.flops_per_step, way)
+        for name, flops in self.flops_per_step.items():  # `part/forward`, `part/backward`
+            self.session[f"flops_{name.rpartition('/')[2]}"] += steps * flops
         self.session["steps"] += steps
         self.session["samples"] += samples
 
@@ -179,11 +179,6 @@ def close_killed(content: Mapping[str, Any], records: Sequence[Mapping[str, Any]
         last |= {name: last[name] * growth for name in ("wall_seconds", "cpu_seconds", "energy_kwh", "co2_kg", *ENDS)}
         last |= {name: last[name] * (last["steps"] + steps) // last["steps"] for name in _BY_STEPS}
     return _with_total([*earlier, last])
-
-
-def _summed(per_step: Mapping[str, int], way: str) -> int:
-    """FLOPs of all parts of a step, `forward` or `backward`; a part's are named `part/way`."""
-    return sum(flops for name, flops in per_step.items() if name.rpartition("/")[2] == way)
 
 
 def read(path: Path) -> dict[str, Any]:

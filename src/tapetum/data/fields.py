@@ -100,10 +100,6 @@ def _image(data: bytes) -> Image.Image:
     return image
 
 
-def _array(data: bytes) -> np.ndarray:
-    return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-
-
 def _arrays(data: bytes) -> dict[str, np.ndarray]:
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         return dict(arrays)
@@ -139,7 +135,7 @@ _DECODERS: dict[str, Callable[[bytes], Any]] = {
     "id": int,
     "txt": lambda data: data.decode(),
     "json": json.loads,
-    "npy": _array,
+    "npy": lambda data: np.lib.format.read_array(io.BytesIO(data), allow_pickle=False),
     "npz": _arrays,
     "wav": _sound,
     "flac": _sound,

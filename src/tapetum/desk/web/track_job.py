@@ -141,22 +141,19 @@ class _Tracking:
 
     @contextmanager
     def _open_features(self, tracker: Any) -> "Iterator[FeatureFile | None]":
-        """Open the saved frame features; new ones are written beside them, then replace them."""
+        """Open the saved frame features; new ones are written behind them."""
         if not hasattr(tracker, "correct"):  # it looks at no frames
             yield None
             return
         from tapetum.systems.tap.tracking.feature_file import FeatureFile
 
-        path, there = self.features, self.features.is_file()
-        new = path.with_suffix(".new") if there else path  # killed, it has the frames that were done
+        path = self.features
         kept = _kept.get(_key(self.item.path, self.item.content))
-        file = FeatureFile(path if there else None, new, FEATURES_MIB << 20, None if kept is None else kept[1])
+        file = FeatureFile(path, path, FEATURES_MIB << 20, None if kept is None else kept[1])
         try:
             yield file
         finally:
             file.close()
-            if there and new.exists():
-                os.replace(new, path)
             make_room(path)
 
     def _save(self, block: Sequence[tuple[str, Clicks]], whole: Float[np.ndarray, "n t c"]) -> None:
@@ -177,6 +174,7 @@ class _Tracking:
 
     def _counting(self, frames: int, share: int) -> Callable[[int, int | None], None]:
         def count(done: int, total: int | None) -> None:
+            make_room(self.features)  # after each window of frames
             self.listener.progress("tracking", self.done + share * min(done, frames) // frames, self.work)
 
         return count

@@ -9,6 +9,7 @@ import torch
 
 from support.networks import tracker as network
 from tapetum.systems.tap.tracking import windows
+from tapetum.systems.tap.tracking.feature_file import FeatureFile
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.systems.tap.tracking.windows import plan
 
@@ -131,6 +132,21 @@ def test_features_are_computed_once_a_frame():
     count = 0
     tracker.track(video, [[0, 10, 20]])
     assert count == 40
+
+
+def test_a_feature_file_goes_on_behind_what_a_killed_command_wrote(tmp_path):
+    tracker, video, path, computed = network(), noise(6), tmp_path / "features.bin", []
+    for part in (video[:3], video[:5], video):
+        features = FeatureFile(path, path, 1 << 30)
+        tracker.track(part, [[0, 10, 20]], features=features)
+        features.close()
+        computed.append(features.computed)
+        with path.open("ab") as file:
+            file.write(b"part of a frame")
+    assert computed == [3, 2, 1]
+    features = FeatureFile(path, None, 0)
+    tracker.track(video, [[0, 10, 20]], features=features)
+    assert (features.read, features.computed) == (6, 0)
 
 
 def test_plan_covers_every_frame_with_enough_overlap():

@@ -38,7 +38,7 @@ class FeatureFile:
     of the free disk space. A source with errors is not used.
 
     `kept` also keeps those of the last `Video` in memory, if they fit in one window. The target begins as a copy of a source of
-    the same network; without new features none is written.
+    the same network, or goes on with it where both are one file; without new features none is written.
     """
 
     def __init__(self, source: Path | None, target: Path | None, room: int, kept: dict[Any, Any] | None = None):
@@ -50,6 +50,7 @@ class FeatureFile:
         self._places: dict[bytes, int] = {}
         self._header: dict[str, Any] | None = None
         self._records: np.ndarray | None = None
+        self._end = 0  # of the source's last whole record; a killed command leaves part of one behind it
         self._written: Any = None
 
     def wrap(self, compute: Compute, network: nn.Module, about: Any, resolutions: tuple[Size, ...]) -> Compute:
@@ -112,7 +113,7 @@ class FeatureFile:
                 return
             self._records = np.memmap(no_pipe(self.source), _record(header), "r", offset=len(line), shape=(count,))
             self._places = {name.tobytes(): place for place, name in enumerate(self._records["name"])}
-            self._header = header
+            self._header, self._end = header, len(line) + count * size
         except (OSError, ValueError, KeyError, TypeError):
             self._places, self._records, self._header = {}, None, None
 
@@ -148,8 +149,11 @@ class FeatureFile:
             if dtype.itemsize * (1 + len(self._places)) > self.room or all(name in self._places for name in names):
                 return
             if self._header is not None and self.source is not None:
-                shutil.copyfile(self.source, self.target)
-                self._written = open(self.target, "ab")  # noqa: SIM115  # closed by close()
+                if self.source != self.target:
+                    shutil.copyfile(self.source, self.target)
+                self._written = open(self.target, "r+b")  # noqa: SIM115  # closed by close()
+                self._written.truncate(self._end)
+                self._written.seek(self._end)
             else:
                 self._written = open(self.target, "wb")  # noqa: SIM115
                 self._written.write(json.dumps(header).encode() + b"\n")
