@@ -5,8 +5,6 @@ carbon intensity of the grid. Work lost in a crash also counts, because its cost
 may exceed the steps of the finished run.
 """
 
-import json
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -28,6 +26,7 @@ from tapetum.account.machine import (
     without_paths,
 )
 from tapetum.core.errors import visible
+from tapetum.core.files import write_json
 from tapetum.core.reading import read_json
 
 SUMMED = ("wall_seconds", "cpu_seconds", "steps", "samples", "flops_forward", "flops_backward", "energy_kwh", "co2_kg")
@@ -37,20 +36,6 @@ RUNNING = "running"
 """State of a session of training that has not ended; one whose process is gone was killed (`close_killed`)."""
 ENDS = "energy_kwh_low", "energy_kwh_high", "co2_kg_low", "co2_kg_high"
 """Fields that they add up too; sessions of older ledgers lack them, and have no interval."""
-
-
-def write_json_atomic(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON under a temporary name, flush it to disk, and rename it into place."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("w") as file:
-            json.dump(content, file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -150,7 +135,7 @@ class Ledger:
         if self._check is not None:
             session["codecarbon_kwh"] = self._check.joules(cpu, wall) / JOULES_PER_KWH
         content = _with_total([*self._earlier, session])
-        write_json_atomic(self.path, content)
+        write_json(self.path, content, own=True)
         return content
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from tapetum.core.errors import BadInput
@@ -46,14 +47,22 @@ def whole_file(path: str | os.PathLike[str], own: bool = False) -> Iterator[Path
     temporary = temporary_file(path)
     try:
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        sync(temporary)
         os.replace(temporary, path)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):  # it was never made, or cannot be reached at all
             temporary.unlink()
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the names in a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def cache_folder(name: str) -> Path:
@@ -165,6 +174,8 @@ class Results:
             for name in names:
                 refuse_folder(self.out / name)
                 check(self.out / name)
+            for path in new.rglob("*"):
+                sync(path)
             if self.out.exists():
                 for name in names:
                     os.replace(new / name, self.out / name)
@@ -173,7 +184,7 @@ class Results:
             for name in set(instead_of) - set(names):
                 (self.out / name).unlink(missing_ok=True)
         except (OSError, BadInput) as error:
-            kept = new.with_name(f"{os.path.basename(os.path.abspath(self.out))}-{os.getpid()}")
+            kept = mkdtemp(prefix=f"{os.path.basename(os.path.abspath(self.out))}-{os.getpid()}-", dir=new.parent)
             os.replace(new, kept)
             message = error if isinstance(error, BadInput) else cannot_write(self.out, error)
             raise BadInput(f"{message}; the results are in {kept}") from error

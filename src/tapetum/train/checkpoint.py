@@ -30,7 +30,7 @@ from huggingface_hub import split_state_dict_into_shards_factory
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file, write_json
+from tapetum.core.files import sync, whole_file, write_json
 from tapetum.core.reading import no_pipe, read_json, sha256_of
 from tapetum.hub.state_dicts import safetensors_pieces
 from tapetum.train.launch import say
@@ -99,10 +99,10 @@ class CheckpointStore:
         """Make the files written since `begin` a checkpoint of format `kind`; `files` has bytes and sha256 of each file."""
         self.write(step, MANIFEST, {"format": kind, "step": step, "files": files})
         folder, final = self.writing_folder(step), self.parent / folder_name(step)
-        _sync(folder)
+        sync(folder)
         self.discard(final)
         folder.rename(final)
-        _sync(final.parent)
+        sync(final.parent)
 
     def discard(self, folder: Path) -> None:
         """Delete a folder, renaming it first, so that a crash never leaves half of it under its name."""
@@ -261,11 +261,3 @@ def verify(folder: Path, rank: int = 0, size: int = 1) -> None:
             raise BadInput(f"checkpoint {folder.name} lacks its file {path.name}; {advice}")
         if sha256_of(path) != digest:
             raise BadInput(f"checkpoint {folder.name} is damaged: {path.name} does not match its checksum; {advice}")
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

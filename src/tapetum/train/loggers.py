@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 from uuid import uuid4
 
-from tapetum.account.ledger import write_json_atomic
 from tapetum.account.machine import without_paths
 from tapetum.core.errors import MissingExtra, TapetumError, install_line
+from tapetum.core.files import write_json
 from tapetum.core.reading import read_json
 from tapetum.train.launch import say
 
@@ -163,7 +163,7 @@ class WandbLogger:
                 f"cannot begin a run of Weights & Biases ({_reason(error)}); run wandb login, set WANDB_MODE=offline, or leave "
                 "wandb out of --log-to"
             ) from error
-        write_json_atomic(file, {"wandb": number})
+        write_json(file, {"wandb": number}, own=True)
         offline = getattr(self._run, "offline", False)
         say(f"logs to Weights & Biases: {f'offline, run {number}, in wandb/' if offline else self._run.url}")
 
