@@ -83,28 +83,6 @@ class Fits(Task):
         return (model["head"](model["trunk"](batch)) - batch[:, :2]).square().mean(), {"mode": float(model["trunk"].training)}
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "lars", "adamw"])
-def test_every_optimizer_resumes_to_the_byte(tmp_path: Path, optimizer: str) -> None:
-    config = replace(
-        CONFIG,
-        optimizer=optimizer,
-        nesterov=True,
-        final_weight_decay=0.4,
-        layer_decay=0.5,
-        rules=(ParameterRule(pattern="*.bias", lr_scale=2.0, weight_decay=0.01),),
-        averages=(Average(name="slow", schedule="cosine", decay=0.9),),
-    )
-    before = torch.get_num_threads()
-    whole = fit(Fits(), config, tmp_path / "whole")
-    while (cut := fit(Fits(), replace(config, max_minutes=0), tmp_path / "cut")).state == "stopped":
-        continue
-    torch.set_num_threads(before)
-    for name in ("model", "slow", "optimizer"):
-        assert (whole.checkpoint / f"{name}.safetensors").read_bytes() == (cut.checkpoint / f"{name}.safetensors").read_bytes()
-    with pytest.raises(BadInput, match=r"optimizer|nesterov|rules"):
-        fit(Fits(), replace(config, nesterov=False, rules=()), tmp_path / "cut")
-
-
 def test_frozen_parts_stay_as_they_are_whatever_calls_train(tmp_path: Path) -> None:
     config = replace(CONFIG, lr=0.1, rules=(ParameterRule(pattern="trunk.*", frozen=True),))
     before = torch.get_num_threads()
