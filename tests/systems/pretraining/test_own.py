@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from support.docs_pages import DOCS, blocks
 from support.forks import Forks
@@ -16,6 +19,7 @@ from tapetum.bench.plans import plan_run
 from tapetum.core.errors import BadInput
 from tapetum.encoders.factory import load as load_file
 from tapetum.encoders.references import load
+from tapetum.systems.pretraining.heads import DinoHead
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe
 from tapetum.systems.pretraining.run import pretrain, task_for
 from tapetum.train.launch_config import Launch
@@ -181,6 +185,28 @@ def test_pre_training_starts_from_weights(form: str, data: Path, tmp_path: Path)
     assert learned(run, tmp_path / "second") is not None
     with pytest.raises(BadInput, match="--change is for a network that begins anew"):
         task_for(replace(run, change=("stem_width=8",)))
+
+
+def test_a_head_with_gain_is_torchs_weight_norm_and_stays_where_it_is_frozen() -> None:
+    ours, theirs = DinoHead(5, 7, 3, 4, gain=True), weight_norm(nn.Linear(3, 4, bias=False))
+    theirs.parametrizations.weight.original1.data = ours.prototypes.weight.detach().clone()
+    theirs.parametrizations.weight.original0.data = ours.gain.data = torch.tensor([[0.5], [1.0], [2.0], [3.0]])
+    x = torch.randn(6, 5)
+    y, expected = ours(x), theirs(F.normalize(ours.layers(x), dim=-1))
+    torch.testing.assert_close(y, expected)
+    parts = (y, ours.gain), (expected, theirs.parametrizations.weight.original0)
+    torch.testing.assert_close(*(torch.autograd.grad(out.square().sum(), gain, retain_graph=True) for out, gain in parts))
+    ours(x, frozen=True).sum().backward()
+    assert ours.gain.grad is None
+
+
+def test_a_vit_that_has_learned_may_drop_paths(data: Path, tmp_path: Path) -> None:
+    path = learned(tiny("mae", data, steps=1), tmp_path)
+    run = recipe("dinov2", str(data), encoder=str(path), size=16, change=("drop_path=0.4",))
+    encoder = run.new_encoder(0)
+    assert encoder.config.drop_path == encoder.blocks[-1].drop_path.probability == 0.4
+    for name, value in load_file(path).state_dict().items():
+        assert torch.equal(encoder.state_dict()[name], value), name
 
 
 def test_weights_of_a_name_that_is_also_an_architecture(data: Path) -> None:

@@ -100,10 +100,11 @@ class TextLearner(Learner):
 class DinoHead(nn.Module):
     """Three layers with GELU to a unit vector, whose cosines with learned prototypes are the output.
 
-    DINO (arXiv 2104.14294, appendix C); its weight norm with gain 1 is the unit length of the prototypes.
+    DINO (arXiv 2104.14294, appendix C); its weight norm with gain 1 is the unit length of the prototypes. With `gain` their
+    lengths are learned from 1 on, as by DINOv2's public code.
     """
 
-    def __init__(self, in_width: int, hidden: int, bottleneck: int, prototypes: int):
+    def __init__(self, in_width: int, hidden: int, bottleneck: int, prototypes: int, gain: bool = False):
         from tapetum.layers.transformer import start_linear
 
         super().__init__()
@@ -111,11 +112,13 @@ class DinoHead(nn.Module):
             nn.Linear(in_width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
         )
         self.prototypes = nn.Linear(bottleneck, prototypes, bias=False)
+        self.gain = nn.Parameter(torch.ones(prototypes, 1)) if gain else None
         self.layers.apply(start_linear)
 
     def forward(self, x: Float[Tensor, "b c"], frozen: bool = False) -> Float[Tensor, "b k"]:
         """Compute the cosines; `frozen`: the prototypes learn nothing."""
         weight = F.normalize(self.prototypes.weight, dim=-1)
+        weight = weight if self.gain is None else self.gain * weight
         weight = weight.detach() if frozen else weight
         return F.linear(F.normalize(self.layers(x), dim=-1), weight)
 

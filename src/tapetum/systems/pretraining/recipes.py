@@ -108,7 +108,7 @@ class ImageRun:
     """Network to train. A new one: a name such as resnet-50, vit-small-16, nfnet-f0, efficientnet-lite0; timm:NAME; or
     FILE.py:CLASS of your own. One that has learned: the folder of a run, a file, or weights:NAME (tapetum weights list)."""
     change: tuple[str, ...] = ()
-    """Settings of the network, such as patch=8 stem=3x3."""
+    """Settings of the network, such as patch=8 stem=3x3; of one that has learned drop_path alone."""
     size: int = 64
     """Side of the views, in pixels."""
     enlarge: bool = False
@@ -164,9 +164,12 @@ class ImageRun:
     def _architecture(self, change: tuple[str, ...]) -> Architecture:
         if not is_trained(self.encoder):
             return encoder_architecture(self.encoder, self.size, change)
-        if change:
-            raise BadInput(f"--change is for a network that begins anew, and {self.encoder} has learned; leave it out")
-        return trained_architecture(self.encoder, self.size)
+        changes = dict(parse_setting(text) for text in change)
+        if set(changes) - {"drop_path"}:
+            raise BadInput(
+                f"--change is for a network that begins anew, and {self.encoder} has learned; drop_path alone may go"
+            )
+        return changed(trained_architecture(self.encoder, self.size), changes)
 
     def new_encoder(self, seed: int) -> "Encoder":
         """Make the network to train, with random weights of this seed, or with trained ones."""
@@ -293,6 +296,7 @@ class PretrainRun(MethodSettings, ImageRun):
         if self.method not in METHODS:
             kept["method"] = " ".join(record_of_class(self.method, "method").values())
         later = "own", "frozen_patches", "lora", "queue", "gram", "gram_every", "high_resolution", "high_resolution_steps"
+        later = *later, "patch_bottleneck", "gain"
         for part in (kept, kept.get(self.method, {})):
             for name in later:  # an older checkpoint has none of them
                 if not part.get(name, True):

@@ -57,6 +57,10 @@ class DinoV2(Dino):
     """Least and greatest part of their patches."""
     patch_prototypes: int = 0
     """Numbers of a head of its own for patches; 0: they share the head of classes."""
+    patch_bottleneck: int = 0
+    """Width of that head before its prototypes; 0: as that of classes."""
+    gain: bool = False
+    """Learn the length of each prototype, as the public code does; otherwise it stays 1, as in DINO."""
     koleo: float = 0.1
     """Weight of KoLeo, which spreads class tokens; it wants batches of 32 and more."""
     gram: float = 0.0
@@ -79,7 +83,7 @@ class DinoV2(Dino):
         check_fields(
             self,
             mask_probability="[0, 1]",
-            **dict.fromkeys(("patch_prototypes", "koleo", "patch_rate", "head_epochs"), "[0, inf)"),
+            **dict.fromkeys(("patch_prototypes", "patch_bottleneck", "koleo", "patch_rate", "head_epochs"), "[0, inf)"),
             **dict.fromkeys(("queue", "gram", "gram_every", "high_resolution", "high_resolution_steps"), "[0, inf)"),
             layer_decay="(0, 1]",
         )
@@ -180,10 +184,11 @@ class DinoV2Task(DinoTask):
         from tapetum.systems.pretraining.heads import DinoHead, Learner
 
         settings, heads = self.settings, {}
-        for name, prototypes in (("head", settings.prototypes), ("patches", settings.patch_prototypes)):
-            if prototypes:
-                width = encoder.width if name == "head" else encoder.config.width
-                heads[name] = DinoHead(width, settings.hidden, settings.bottleneck, prototypes)
+        sizes = encoder.width, settings.hidden, settings.bottleneck, settings.prototypes
+        heads["head"] = DinoHead(*sizes, settings.gain)
+        if settings.patch_prototypes:
+            sizes = encoder.config.width, settings.hidden, settings.patch_bottleneck or settings.bottleneck
+            heads["patches"] = DinoHead(*sizes, settings.patch_prototypes, settings.gain)
         learner = Learner(encoder, **heads)
         learner.mask_token = nn.Parameter(torch.zeros(encoder.config.width))
         learner.register_buffer("center", torch.zeros(settings.prototypes))
