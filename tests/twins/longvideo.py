@@ -1,7 +1,7 @@
 """LongViViT and MC-ViT once more, in 64 bits: one video and one segment at a time, without padding, masks or cached keys.
 
 L: LongViViT, arXiv 2312.07395. M: MC-ViT, arXiv 2402.05861. MeMViT: 2201.08383. Flamingo: 2204.14198. Which tokens are
-drawn is told by `draw(layer, segment, count)`, a permutation.
+drawn is spoken by `draw(layer, segment, count)`, a permutation.
 """
 
 import math
@@ -46,7 +46,7 @@ class Form:
 
 
 @dataclass
-class Seen:
+class Stream:
     """A video, or a stream so far."""
 
     tokens: list[Tensor] = field(default_factory=list)
@@ -121,16 +121,16 @@ class Encoder:
             for j in range(image.shape[1] // w):
                 box = image[h * i : h * i + h, w * j : w * j + w].permute(2, 0, 1)
                 made.append((weight * box).sum((1, 2, 3)) + bias + self.position(0, None)[i, j])
-        seen = Seen()
-        self.blocks(seen, torch.stack(made), [0] * len(made), [*range(len(made))], None)
-        return self.pool(seen)
+        stream = Stream()
+        self.blocks(stream, torch.stack(made), [0] * len(made), [*range(len(made))], None)
+        return self.pool(stream)
 
-    def watch(self, video: Tensor, draw: Draw, frames: int | None, counted: int | None = None, live: bool = False) -> Seen:
+    def watch(self, video: Tensor, draw: Draw, frames: int | None, counted: int | None = None, live: bool = False) -> Stream:
         """Encode a video segment by segment.
 
         `frames` is its known length, `counted` that of the longest of its batch; live, the last segment is remembered too.
         """
-        seen, t, counted = Seen(), self.form.tubelet[0], counted or len(video)
+        stream, t, counted = Stream(), self.form.tubelet[0], counted or len(video)
         size, slots = self.form.segment or counted, None if frames is None else -(-frames // t)
         for number, first in enumerate(range(0, len(video), size)):
             x = self.tubelets(video[first : first + size], first // t, slots)
@@ -142,13 +142,13 @@ class Encoder:
                 inside = [k for k in order if k < len(x)][: max(int((1 - self.form.dropped) * whole + 1e-6), 1)]
                 kept = sorted(inside)
             last = first + size >= counted and not live
-            self.blocks(seen, x[[*kept]], [k // cells for k in kept], [k % cells for k in kept], None if last else draw)
-        return seen
+            self.blocks(stream, x[[*kept]], [k // cells for k in kept], [k % cells for k in kept], None if last else draw)
+        return stream
 
-    def blocks(self, seen: Seen, x: Tensor, slots: list[int], cells: list[int], draw: Draw | None) -> None:
+    def blocks(self, stream: Stream, x: Tensor, slots: list[int], cells: list[int], draw: Draw | None) -> None:
         """Pass a segment through the blocks, and remember it if `draw` is given."""
-        number, form = len(seen.tokens), self.form
-        old, seen.memories, seen.compressed = (seen.memories, seen.compressed), [], []
+        number, form = len(stream.tokens), self.form
+        old, stream.memories, stream.compressed = (stream.memories, stream.compressed), [], []
         for k in range(len({name.split(".")[1] for name in self.p if name.startswith("blocks.")})):
             before, x = x, self.block(k, x, slots, cells, old[0][k] if old[0] else None, old[1][k] if old[1] else None)
             if not form.memory or draw is None:
@@ -157,7 +157,7 @@ class Encoder:
                 last = old[1][k][0] if old[1] else None
                 pooled = [] if last is None or k % 2 else [self.pooled("keys", k, last), self.pooled("values", k, last)]
                 rows = [self.norm(f"blocks.{k}.attention_norm", x if form.output else before), *pooled]
-                seen.compressed.append([each.detach() for each in rows])
+                stream.compressed.append([each.detach() for each in rows])
                 continue
             rows = x if form.output else before
             rows = rows if form.through else rows.detach()
@@ -169,10 +169,10 @@ class Encoder:
             past = old[0][k] if old[0] else ([], [], [])
             parts = [*past[0], *new], [*past[1], *stand], [*past[2], *[number] * len(new)]
             stay = staying(parts[2], form.cap, form.oldest_first)
-            seen.memories.append(tuple([part[i] for i in stay] for part in parts))  # pyright: ignore[reportArgumentType]
-        seen.tokens.append(self.norm("norm", x))
-        seen.slots.append(slots)
-        seen.cells.append(cells)
+            stream.memories.append(tuple([part[i] for i in stay] for part in parts))  # pyright: ignore[reportArgumentType]
+        stream.tokens.append(self.norm("norm", x))
+        stream.slots.append(slots)
+        stream.cells.append(cells)
 
     def block(self, k: int, x: Tensor, slots: list[int], cells: list[int], memory: Any, compressed: Any) -> Tensor:
         """Compute a block: of M, equation 4, or of L, section 3.2."""
@@ -211,12 +211,12 @@ class Encoder:
         boxes = x.unfold(1, 7, 4).unfold(2, 3, 2).unfold(3, 3, 2)
         return (boxes * weight[:, 0][:, None, None, None]).sum((4, 5, 6)).flatten(1).T
 
-    def pool(self, seen: Seen) -> Tensor:
+    def pool(self, stream: Stream) -> Tensor:
         """Make one vector of all segments: the mean, attention over time steps, or blocks over them (L, section 3.2)."""
         if not any(name.startswith("pooler") for name in self.p):
-            return torch.cat(seen.tokens).mean(0)
+            return torch.cat(stream.tokens).mean(0)
         means = []
-        for x, slots in zip(seen.tokens, seen.slots, strict=True):
+        for x, slots in zip(stream.tokens, stream.slots, strict=True):
             means += [x[[k for k, own in enumerate(slots) if own == slot]].mean(0) for slot in sorted(set(slots))]
         x = torch.stack(means)
         if "pooler.attention.query" in self.p:
@@ -289,24 +289,22 @@ class Training(loop.Run):
         """Compute the loss of all examples of a step and its gradients."""
         self.p["log_scale"] = np.minimum(self.p["log_scale"], math.log(100))
         p = {name: torch.from_numpy(np.array(value)).requires_grad_() for name, value in self.p.items()}
-        eyes = Encoder({name[6:]: x for name, x in p.items() if name.startswith("video.")}, self.form)
+        encoder = Encoder({name[6:]: x for name, x in p.items() if name.startswith("video.")}, self.form)
         words = Encoder({name[5:]: x for name, x in p.items() if name.startswith("text.")}, Form(2))
 
         def say(text: str) -> Tensor:
             ids = [256, *text.encode(), 257]
             x = words.p["embedding.weight"][ids] + words.p["positions"][: len(ids)]
-            seen = Seen()
-            words.blocks(seen, x, [0] * len(ids), [0] * len(ids), None)
-            return unit(p["text_projection.weight"] @ seen.tokens[0].mean(0))
+            stream = Stream()
+            words.blocks(stream, x, [0] * len(ids), [0] * len(ids), None)
+            return unit(p["text_projection.weight"] @ stream.tokens[0].mean(0))
 
         def show(x: Tensor) -> Tensor:
             return unit(p["video_projection.weight"] @ x)
 
         examples: list[Example] = batch[0]
-        watched = [
-            eyes.watch(e.video, lambda *a, e=e: self.draw(e.number, *a), e.longest, e.longest) for e in examples
-        ]
-        videos, images = [show(eyes.pool(s)) for s in watched], [show(eyes.image(e.image)) for e in examples]
+        watched = [encoder.watch(e.video, lambda *a, e=e: self.draw(e.number, *a), e.longest, e.longest) for e in examples]
+        videos, images = [show(encoder.pool(s)) for s in watched], [show(encoder.image(e.image)) for e in examples]
         scale, wrong = p["log_scale"].exp(), [[say(text) for text in e.wrong] for e in examples]
         loss = contrast(videos, [e.text for e in examples], say, wrong, scale)
         loss = (loss + contrast(images, [e.image_text for e in examples], say, [[]] * len(examples), scale)) / 2
@@ -319,13 +317,15 @@ def unit(x: Tensor) -> Tensor:
     return x / (x**2).sum().sqrt()
 
 
-def contrast(seen: list[Tensor], texts: list[str], say: Callable[[str], Tensor], wrong: list[list[Tensor]], scale: Tensor) -> Tensor:
+def contrast(
+    shown: list[Tensor], texts: list[str], say: Callable[[str], Tensor], wrong: list[list[Tensor]], scale: Tensor
+) -> Tensor:
     """Average the cross entropies of both directions (M, equation 8); equal texts are each right, in equal shares."""
-    told, total = [say(text) for text in texts], torch.zeros(())
+    spoken, total = [say(text) for text in texts], torch.zeros(())
     for i, text in enumerate(texts):
         right = [j for j, other in enumerate(texts) if other == text]
-        forth = torch.stack([scale * seen[i] @ each for each in [*told, *wrong[i]]]).log_softmax(0)
-        back = torch.stack([scale * told[i] @ each for each in seen]).log_softmax(0)
+        forth = torch.stack([scale * shown[i] @ each for each in [*spoken, *wrong[i]]]).log_softmax(0)
+        back = torch.stack([scale * spoken[i] @ each for each in shown]).log_softmax(0)
         total = total - (forth[right].mean() + back[right].mean()) / 2
     return total / len(texts)
 
@@ -334,13 +334,13 @@ class Teller:
     """A frozen encoder and a frozen decoder of bytes with gated attention between (L, section 3.4; Flamingo, section 2)."""
 
     def __init__(self, p: dict[str, Tensor], form: Form, network: Network, heads: int):
-        self.eyes = Encoder({name[6:]: x for name, x in p.items() if name.startswith("video.")}, form)
+        self.encoder = Encoder({name[6:]: x for name, x in p.items() if name.startswith("video.")}, form)
         self.between, self.p, self.heads = Encoder(p, form), p, heads
         self.language = Model({n.replace("own_language.decoder", "language"): x for n, x in p.items()}, network)
 
-    def look(self, seen: Seen, cells: int) -> Tensor:
+    def look(self, stream: Stream, cells: int) -> Tensor:
         """Average over time, and make the learned vectors look at the cells (Flamingo, figure 5)."""
-        rows, where = torch.cat(seen.tokens), [cell for part in seen.cells for cell in part]
+        rows, where = torch.cat(stream.tokens), [cell for part in stream.cells for cell in part]
         groups = [[k for k, cell in enumerate(where) if cell == c] for c in range(cells)]
         means = torch.stack([rows[g].mean(0) if g else torch.zeros_like(rows[0]) for g in groups]).detach()
         x, b = self.p["resampler.latents"], self.between

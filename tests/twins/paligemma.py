@@ -88,7 +88,7 @@ class Model:
 
     def see(self, images: Tensor) -> Tensor:
         """Make the tokens of an example's images, one image after the other (3.1)."""
-        weight, found = self.p["vision_encoder.patches.weight"], []
+        weight, tokens = self.p["vision_encoder.patches.weight"], []
         side = weight.shape[-1]
         for image in images.double():
             rows, columns = image.shape[1] // side, image.shape[2] // side
@@ -105,8 +105,8 @@ class Model:
                 for i in range(rows // m)
                 for j in range(columns // m)
             ]
-            found.append(self.linear("projector", torch.stack(squares)))
-        return torch.cat(found)
+            tokens.append(self.linear("projector", torch.stack(squares)))
+        return torch.cat(tokens)
 
     def sight_block(self, name: str, x: Tensor) -> Tensor:
         """Compute a block of the vision encoder."""
@@ -241,13 +241,13 @@ class Training(loop.Run):
 
     def __init__(self, start: loop.Parameters, settings: loop.Settings, network: Network, loss: Loss):
         super().__init__(start, settings)
-        self.network, self.loss = network, loss
+        self.network, self.weighing = network, loss
         self.right: list[float] = []
 
     def gradients(self, *batch: Any) -> tuple[float, loop.Parameters]:
         """Compute the loss of a micro-batch and its gradients."""
         p = {name: torch.from_numpy(value).requires_grad_() for name, value in self.p.items()}
-        loss, right = Model(p, self.network).loss(*batch, self.loss)
+        loss, right = Model(p, self.network).loss(*batch, self.weighing)
         loss.backward()
         self.right.append(right)
         return float(loss.detach()), {n: np.zeros(x.shape) if x.grad is None else x.grad.numpy() for n, x in p.items()}

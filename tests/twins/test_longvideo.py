@@ -1,7 +1,7 @@
-"""Video encoders beside their twin: one call and streams in every form, training of towers and of a captioner, words token for token."""
+"""Video encoders beside their twin: a call and streams in every form, towers and a captioner in training, texts byte for byte."""
 
-import math
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from support.forks import Forks
+from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.systems import longvideo
@@ -25,7 +26,7 @@ from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.systems.longvideo.video_text_config import CaptionerConfig, VideoTextConfig
 from tapetum.train import TrainConfig, fit
 from tapetum.train.process_group import join_process_group
-from twins.longvideo import Encoder, Example, Form, Seen, Teller, Training
+from twins.longvideo import Encoder, Example, Form, Stream, Teller, Training
 from twins.loop import Settings
 from twins.paligemma import Network
 from twins.test_loop import compare
@@ -74,7 +75,7 @@ def drawing(sample: int, layer: int, segment: int, count: int) -> list[int]:
     return np.random.default_rng([5, sample, layer, segment]).permutation(count).tolist()
 
 
-def watched(twin: Encoder, video: Tensor, sample: int, *more: Any) -> Seen:
+def watched(twin: Encoder, video: Tensor, sample: int, *more: Any) -> Stream:
     return twin.watch(video, lambda *a: drawing(sample, *a), *more)
 
 
@@ -93,11 +94,11 @@ def test_a_call_and_its_gradients_are_the_twins(case: str, frames: int) -> None:
     changes, form = FORMS[case]
     model = shaken(longvideo.build("mcvit-nano", **{**SIZES, **changes})).train()
     video, lengths = clip(frames), [frames, -(-frames // 3), max(frames - 1, 1)]
-    with pytest.warns(UserWarning, match="more than twice") if frames > 20 else _nothing():
+    with pytest.warns(UserWarning, match="more than twice") if frames > 20 else nullcontext():
         features = model(video, torch.tensor(lengths), (4, 0, 9))
     twin = Encoder(parameters(model), form)
-    seen = [watched(twin, video[k, :n], (4, 0, 9)[k], frames, frames) for k, n in enumerate(lengths)]
-    for k, own in enumerate(seen):
+    stream = [watched(twin, video[k, :n], (4, 0, 9)[k], frames, frames) for k, n in enumerate(lengths)]
+    for k, own in enumerate(stream):
         near(features.tokens[k][features.valid[k]], torch.cat(own.tokens))
         assert features.cells[k][features.valid[k]].tolist() == [c for part in own.cells for c in part]
         assert features.slots[k][features.valid[k]].tolist() == [s for part in own.slots for s in part]
@@ -106,9 +107,9 @@ def test_a_call_and_its_gradients_are_the_twins(case: str, frames: int) -> None:
     image = model.encode_images(video[:, 0])
     near(image.pooled, torch.stack([twin.image(video[k, 0]) for k in range(3)]))
     (features.pooled.sin().sum() + features.tokens[:, -1].cos().sum() + image.pooled.sum()).backward()
-    mine = sum((twin.pool(own).sin().sum() for own in seen), image.pooled.new_zeros(()))
+    mine = sum((twin.pool(own).sin().sum() for own in stream), image.pooled.new_zeros(()))
     size = form.segment or frames
-    for k, own in enumerate(seen):
+    for k, own in enumerate(stream):
         last, rows = -(-lengths[k] // size) == -(-frames // size), features.tokens.shape[2]
         mine = mine + (own.tokens[-1].cos().sum() - len(own.tokens[-1]) * 12 if last else 0) + 12 * rows
         mine = mine + twin.image(video[k, 0]).sum()
@@ -119,12 +120,6 @@ def test_a_call_and_its_gradients_are_the_twins(case: str, frames: int) -> None:
             near(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad, theirs)
         else:
             assert parameter.grad is None or not parameter.grad.any()
-
-
-def _nothing() -> Any:
-    import contextlib
-
-    return contextlib.nullcontext()
 
 
 @torch.no_grad()
@@ -141,18 +136,18 @@ def test_a_stream_keeps_what_the_twin_keeps(case: str, known: bool) -> None:
         state, features = model.step(state, video[:, first : first + 4])
         assert torch.equal(model.step(before, video[:, first : first + 4])[1].pooled, features.pooled)
         for k in range(2):
-            seen = watched(twin, video[k, : first + 4], (3, 8)[k], 27 if known else None, 27, True)
-            near(features.tokens[k, 0][features.valid[k, 0]], seen.tokens[-1])
+            stream = watched(twin, video[k, : first + 4], (3, 8)[k], 27 if known else None, 27, True)
+            near(features.tokens[k, 0][features.valid[k, 0]], stream.tokens[-1])
             assert features.tokens.shape == (2, 1, 12, 12)
-            near(features.pooled[k], twin.pool(seen))
-            held(model, state, twin, seen, k)
-    with pytest.raises(longvideo.encoder.BadInput, match="which it has passed") if known else _nothing():  # pyright: ignore
+            near(features.pooled[k], twin.pool(stream))
+            compare_state(model, state, twin, stream, k)
+    with pytest.raises(BadInput, match="which it has passed") if known else nullcontext():
         model.step(state, video[:, :4])
 
 
-def held(model: Any, state: StreamState, twin: Encoder, seen: Seen, k: int) -> None:
+def compare_state(model: Any, state: StreamState, twin: Encoder, stream: Stream, k: int) -> None:
     """Compare what is remembered of a video in each layer."""
-    for layer, (rows, stand, origins) in enumerate(seen.memories):
+    for layer, (rows, stand, origins) in enumerate(stream.memories):
         near(state.layers[layer].rows[k], torch.stack(rows))
         assert state.layers[layer].weights[k].tolist() == stand
         assert list(state.origins) == origins
@@ -160,15 +155,17 @@ def held(model: Any, state: StreamState, twin: Encoder, seen: Seen, k: int) -> N
             projected = state.layers[layer].projected
             assert projected is not None
             normed = twin.norm(f"blocks.{layer}.attention_norm", torch.stack(rows))
-            for name, found in zip(("key", "value"), projected, strict=True):
-                near(found[k].transpose(0, 1).flatten(1), twin.linear(f"blocks.{layer}.attention.{name}", normed))
-    for layer, (rows, *earlier) in enumerate(seen.compressed):
+            for name, value in zip(("key", "value"), projected, strict=True):
+                near(value[k].transpose(0, 1).flatten(1), twin.linear(f"blocks.{layer}.attention.{name}", normed))
+    for layer, (rows, *earlier) in enumerate(stream.compressed):
         near(state.layers[layer].rows[k], rows)
-        for found, own in zip(state.layers[layer].projected or (), earlier, strict=True):
-            near(found[k, 0], own)
+        for value, own in zip(state.layers[layer].projected or (), earlier, strict=True):
+            near(value[k, 0], own)
 
 
-TEXT = TextConfig(width=8, depth=2, heads=2, mlp_width=10, vocabulary=258, length=20, causal=False, pooling="mean", activation="gelu")
+TEXT = TextConfig(
+    width=8, depth=2, heads=2, mlp_width=10, vocabulary=258, length=20, causal=False, pooling="mean", activation="gelu"
+)
 TEXT = replace(TEXT, norm_eps=1e-6)
 TOWERS = {**SIZES, "mask_ratio": 0.3, "memory_grad": "through", "memory_norm": "write"}
 TRAINED = replace(MC, dropped=0.3, through=True, norm_first=True)
@@ -227,7 +224,10 @@ def test_towers_are_trained_as_the_twin_is_cut_after_a_step_and_by_two_processes
     assert forks.pair(__file__, tmp_path / "two", errors=errors) == [0, 0], errors.read_text()
     before = torch.get_num_threads()
     settings = replace(RUN, accumulation=2)
-    assert [fit(towers(), replace(settings, max_minutes=m), tmp_path / "one").state for m in (0, None)] == ["stopped", "finished"]
+    assert [fit(towers(), replace(settings, max_minutes=m), tmp_path / "one").state for m in (0, None)] == [
+        "stopped",
+        "finished",
+    ]
     torch.set_num_threads(before)
     expected = twin_run()
     for out in ("one", "two"):
@@ -246,7 +246,7 @@ def test_a_captioner_learns_and_speaks_as_the_twin_does() -> None:
     ids = [[256, *text.encode(), 257] for text in texts]
 
     def look(twin: Teller) -> list[Tensor]:
-        return [twin.look(watched(twin.eyes, video[k, :n], k, 11, 11), 6) for k, n in enumerate(lengths)]
+        return [twin.look(watched(twin.encoder, video[k, :n], k, 11, 11), 6) for k, n in enumerate(lengths)]
 
     for _ in range(3):
         model.zero_grad()
@@ -269,10 +269,10 @@ def test_a_captioner_learns_and_speaks_as_the_twin_does() -> None:
     twin = Teller({name: x.detach() for name, x in p.items()}, form, network, 3)
     latents = model.encode(video, torch.tensor(lengths)).detach()
     for k, (own, text) in enumerate(zip(look(twin), model.generate(latents, "ab", max_new_tokens=9), strict=True)):
-        said = [256, *b"ab"]
-        while len(said) < 12 and said[-1] != 257:
-            said.append(int(twin.odds(own, said, 2)[-1].argmax()))
-        assert bytes(i for i in said[3:] if i < 256).decode(errors="replace").strip() == text
+        ids_so_far = [256, *b"ab"]
+        while len(ids_so_far) < 12 and ids_so_far[-1] != 257:
+            ids_so_far.append(int(twin.odds(own, ids_so_far, 2)[-1].argmax()))
+        assert bytes(i for i in ids_so_far[3:] if i < 256).decode(errors="replace").strip() == text
         scores = model.score_options(latents[k : k + 1], "what?", ["a", "bc"])
         for option, score in zip((b" a", b" bc"), scores, strict=True):
             odds = twin.odds(own, [256, *b"what?", *option][:-1], 2)[-len(option) :]

@@ -1,4 +1,4 @@
-"""PaliGemma beside its twin: training on uneven texts, in one process, cut after a step, and in two; then answers token for token."""
+"""PaliGemma beside its twin: training on uneven texts, cut after a step, and by two processes; answers token for token."""
 
 import json
 import sys
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import sentencepiece
 import torch
-from safetensors.torch import load_file
 
 from support.forks import Forks
 from tapetum.encoders.config import DecoderConfig
@@ -136,19 +135,19 @@ def test_a_run_is_its_twins_and_so_are_the_answers(case: str, folder: Path, tmp_
     for out in ("whole", "cut"):
         compare(tmp_path / out, expected)
         lines = map(json.loads, (tmp_path / out / "log.jsonl").read_text().splitlines())
-        found = [line["metrics"]["tokens"] for line in lines]
-        np.testing.assert_allclose(found, np.reshape(expected.right, (STEPS, 2)).mean(1), rtol=1e-5)
-        assert case not in ("full", "blocks") or max(found) > 0
+        values = [line["metrics"]["tokens"] for line in lines]
+        np.testing.assert_allclose(values, np.reshape(expected.right, (STEPS, 2)).mean(1), rtol=1e-5)
+        assert case not in ("full", "blocks") or max(values) > 0
     answers(made.model.eval(), Model({n: torch.from_numpy(x) for n, x in expected.p.items()}, CASES[case][2]))
 
 
 @torch.no_grad()
-def answers(model: PaliGemma, twin: Model) -> None:
+def answers(model: Any, twin: Model) -> None:
     pixels = torch.from_numpy(np.stack([Uneven().draw(1, k).pixels for k in range(3)]))
     prefix = torch.tensor([[2, 9, 17, 30, 5], [2, 11, 5, 0, 0], [2, 40, 41, 5, 0]])
     plain = [twin.write(pixels[k], [i for i in prefix[k].tolist() if i], 7) for k in range(3)]
-    asked: dict[str, Any] = {"forbidden": plain[0][0][:2]}
-    for settings in ({}, asked, {"forced": [[8, 9], [], [40]]}):
+    limits: dict[str, Any] = {"forbidden": plain[0][0][:2]}
+    for settings in ({}, limits, {"forced": [[8, 9], [], [40]]}):
         made = model.generate(pixels, prefix, 7, **settings)
         for k, text in enumerate(made):
             more = {"forbidden": settings.get("forbidden", ()), "forced": settings["forced"][k] if "forced" in settings else ()}
@@ -161,8 +160,8 @@ def answers(model: PaliGemma, twin: Model) -> None:
     for k in range(3):
         own, images = [i for i in prefix[k].tolist() if i], twin.see(pixels[k])
         for j, answer in enumerate(([8, 50, 33, 1], [21, 1])):
-            found, _ = twin.losses(images, (0, own, answer, []), Loss())
-            np.testing.assert_allclose(scored[k, j, : len(answer)], -found, atol=2e-5)
+            values, _ = twin.losses(images, (0, own, answer, []), Loss())
+            np.testing.assert_allclose(scored[k, j, : len(answer)], -values, atol=2e-5)
             assert not scored[k, j, len(answer) :].any()
         ids = [*beams[k].ids, *[1] * beams[k].ended]
         np.testing.assert_allclose(beams[k].log_probabilities, twin.write(pixels[k], own, len(ids), ids)[1], atol=2e-5)
