@@ -50,13 +50,13 @@ def adapted(p: Parameters, name: str, form: str, x: Tensor, y: Tensor, stride: i
     if form == "bottleneck":
         maps = gelu(y.movedim(1, -1) @ p[f"{name}.down.weight"][:, :, 0, 0].T + p[f"{name}.down.bias"]).movedim(-1, 1)
         weight = torch.diag_embed(p[f"{name}.depthwise.weight"][:, 0].permute(1, 2, 0)).permute(2, 3, 0, 1)
-        maps = torch.stack([mixed(weight, each, *y.shape[2:]) for each in maps])
+        maps = torch.stack([mixed(weight, each, y.shape[2], y.shape[3]) for each in maps])
         maps = gelu(maps + p[f"{name}.depthwise.bias"][:, None, None]).movedim(1, -1)
         more = (maps @ p[f"{name}.up.weight"][:, :, 0, 0].T + p[f"{name}.up.bias"]).movedim(-1, 1)
     elif form == "series":
-        more = torch.stack([mixed(p[f"{name}.mix.weight"], each, *y.shape[2:]) for each in y])
+        more = torch.stack([mixed(p[f"{name}.mix.weight"], each, y.shape[2], y.shape[3]) for each in y])
     else:
-        more = torch.stack([mixed(p[f"{name}.mix.weight"], each, *y.shape[2:], stride, first) for each in x])
+        more = torch.stack([mixed(p[f"{name}.mix.weight"], each, y.shape[2], y.shape[3], stride, first) for each in x])
     return y + more * p.get(f"{name}.scale", torch.ones(()))
 
 
@@ -65,7 +65,7 @@ class Training(loop.Run):
 
     def __init__(self, start: loop.Parameters, settings: loop.Settings, trunk: Parameters, parallel: bool, processes: int = 1):
         super().__init__(start, settings)
-        self.trunk, self.parallel, self.processes = trunk, parallel, processes
+        self.trunk, self.beside, self.processes = trunk, parallel, processes
         self.figures: dict[str, Tensor] = {}
 
     def pooled(self, p: Parameters, images: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class Training(loop.Run):
         side = weight.shape[-1]
 
         def change(site: str, x: Tensor, y: Tensor) -> Tensor:
-            return y if f"{n}{site}.up.weight" not in p else y + bottleneck(p, n + site, x if self.parallel else y)
+            return y if f"{n}{site}.up.weight" not in p else y + bottleneck(p, n + site, x if self.beside else y)
 
         for image in images.double():
             rows, columns = (length // side for length in image.shape[1:])

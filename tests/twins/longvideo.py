@@ -32,6 +32,7 @@ class Form:
     """Nothing, augmented, consolidated or compressed (M, section 3)."""
     consolidation: str = "kmeans"
     memories: int = 3
+    rounds: int = 5
     output: bool = False
     """A layer stores what leaves it (M, algorithm 1) in place of what enters it (equation 4)."""
     norm_first: bool = False
@@ -165,7 +166,7 @@ class Encoder:
             rows = rows if form.through else rows.detach()
             new, stand = [*rows], [1.0] * len(rows)
             if form.memory == "consolidated" and form.memories < len(rows):
-                new, stand = consolidated(rows, form.memories, form.consolidation, draw(k, number, len(rows)))
+                new, stand = consolidated(rows, form.memories, form.consolidation, draw(k, number, len(rows)), form.rounds)
             past = old[0][k] if old[0] else ([], [], [])
             parts = [*past[0], *new], [*past[1], *stand], [*past[2], *[number] * len(new)]
             stay = staying(parts[2], form.cap, form.oldest_first)
@@ -229,8 +230,8 @@ class Encoder:
         return x.mean(0)
 
 
-def consolidated(rows: Tensor, count: int, how: str, order: list[int]) -> tuple[list[Tensor], list[float]]:
-    """Consolidate tokens (M, section 3.3): some at random, those farthest from all before, or means of five rounds."""
+def consolidated(rows: Tensor, count: int, how: str, order: list[int], rounds: int) -> tuple[list[Tensor], list[float]]:
+    """Consolidate tokens (M, section 3.3): some at random, those farthest from all before, or k-means, after some rounds."""
     apart = ((rows[:, None] - rows[None]) ** 2).sum(2).detach()
     chosen = order[:1] if how == "coreset" else order[:count]
     while len(chosen) < count:
@@ -240,7 +241,7 @@ def consolidated(rows: Tensor, count: int, how: str, order: list[int]) -> tuple[
     if how != "kmeans":
         return [rows[k] for k in chosen], [1.0] * count
     centres, sizes = [rows[k].detach() for k in chosen], [1.0] * count
-    for _ in range(5):
+    for _ in range(rounds):
         own = [min(range(count), key=lambda c, x=x: float(((x - centres[c]) ** 2).sum().detach())) for x in rows]
         members = [[x for x, k in zip(rows, own, strict=True) if k == c] for c in range(count)]
         centres = [torch.stack(each).mean(0) if each else centre for each, centre in zip(members, centres, strict=True)]

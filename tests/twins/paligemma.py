@@ -247,7 +247,7 @@ class Training(loop.Run):
     def gradients(self, *batch: Any) -> tuple[float, loop.Parameters]:
         """Compute the loss of a micro-batch and its gradients."""
         p = {name: torch.from_numpy(value).requires_grad_() for name, value in self.p.items()}
-        loss, right = Model(p, self.network).loss(*batch, self.weighing)
+        loss, right = Model(p, self.network).loss(batch[0], batch[1], self.weighing)
         loss.backward()
         self.right.append(right)
         return float(loss.detach()), {n: np.zeros(x.shape) if x.grad is None else x.grad.numpy() for n, x in p.items()}

@@ -1,4 +1,4 @@
-"""Adapters beside their twin: cloning in every regime, in one process, cut after a step, and in two; each form on small trunks."""
+"""Adapters beside their twin: cloning in every regime, cut after a step, and by two processes; each form on small trunks."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ DEMOS = Demonstrations(
     task="reach-disc",
     camera="top",
     frames=DRAW.integers(0, 256, (13, 11, 17, 3)).astype(np.uint8),
-    own=DRAW.normal(2, 3, (13, 3)).astype(np.float32) * np.float32([1, 0, 4]),  # one is constant
+    own=DRAW.normal(2, 3, (13, 3)).astype(np.float32) * np.array([1, 0, 4], np.float32),  # one is constant
     actions=DRAW.normal(-1, 2, (13, 2)).astype(np.float32),
     episode=np.repeat([0, 1], [6, 7]),
     seeds=(0, 1),
@@ -139,7 +139,7 @@ def test_two_processes_are_the_twin_too(tmp_path: Path, forks: Forks) -> None:
     check(tmp_path / "two", twin("all-series", 2))
 
 
-FORMS: dict[str, tuple[AdapterConfig, list[nn.Module], tuple[int, ...]]] = {
+FORMS: dict[str, tuple[AdapterConfig, Any, tuple[int, ...]]] = {
     f"{maps}-{kernel}-{k}{s}{p}{d}": (
         AdapterConfig(addresses=("0", "2"), maps=maps, kernel=side, scale=s == 2),  # pyright: ignore[reportArgumentType]
         [nn.Conv2d(3, 5, k, s, p, d), nn.Conv2d(5, 4, 3, padding=1)],

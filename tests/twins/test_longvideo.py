@@ -1,4 +1,4 @@
-"""Video encoders beside their twin: a call and streams in every form, towers and a captioner in training, texts byte for byte."""
+"""Video encoders beside their twin: a call and streams in every form, towers and a captioner in training, texts by byte."""
 
 import sys
 from contextlib import nullcontext
@@ -39,7 +39,7 @@ FORMS: dict[str, tuple[dict[str, Any], Form]] = {
     "streaming": ({"memory": "streaming", "pooling": "attention"}, Form(2, segment=4)),
     "augmented": ({"memory": "augmented", "memory_grad": "through"}, replace(MC, memory="augmented", through=True)),
     "compressed": ({"memory": "compressed"}, replace(MC, memory="compressed")),
-    "k-means": ({"cache_projected": True}, MC),
+    "k-means": ({"cache_projected": True, "kmeans_iterations": 2}, replace(MC, rounds=2)),
     "pseudo-code": ({"memory_norm": "write", "memory_source": "output"}, replace(MC, norm_first=True, output=True)),
     "coreset": (
         {"consolidation": "coreset", "memory_grad": "through", "memory_norm": "write", "memory_cap": 7},
