@@ -19,14 +19,14 @@ from tapetum.systems import longvideo
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.config import named
 from tapetum.systems.longvideo.data import CaptionedClip
-from tapetum.systems.longvideo.memory import StreamState
+from tapetum.systems.longvideo.memory import StreamState, consolidate
 from tapetum.systems.longvideo.recipes import recipe
 from tapetum.systems.longvideo.task import VideoTextTask
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.systems.longvideo.video_text_config import CaptionerConfig, VideoTextConfig
 from tapetum.train import TrainConfig, fit
 from tapetum.train.process_group import join_process_group
-from twins.longvideo import Encoder, Example, Form, Stream, Teller, Training
+from twins.longvideo import Encoder, Example, Form, Stream, Teller, Training, consolidated
 from twins.loop import Settings
 from twins.paligemma import Network
 from twins.test_loop import compare
@@ -143,6 +143,20 @@ def test_a_stream_keeps_what_the_twin_keeps(case: str, known: bool) -> None:
             compare_state(model, state, twin, stream, k)
     with pytest.raises(BadInput, match="which it has passed") if known else nullcontext():
         model.step(state, video[:, :4])
+
+
+@pytest.mark.parametrize("how", ["random", "coreset", "kmeans"])
+@pytest.mark.parametrize("kinds", [1, 2, 4])
+def test_equal_tokens_are_consolidated_as_by_the_twin(how: str, kinds: int) -> None:
+    """Fewer different tokens than memories: none is chosen twice, and a centre without members stays."""
+    rows = torch.randint(0, kinds, (2, 9, 1), generator=torch.Generator().manual_seed(kinds)).double().expand(2, 9, 3)
+    order = torch.tensor([drawing(k, 0, 0, 9) for k in range(2)])
+    for count in (0, 1, 5, 9, 10):
+        memories, stand = consolidate(rows, count, how, order, 3)
+        for k in range(2):
+            mine, sizes = consolidated(rows[k], count, how, order[k].tolist(), 3) if 0 < count < 9 else (rows[k], [1.0] * 9)
+            assert memories[k].tolist() == torch.stack([*mine]).tolist()[:count]
+            assert stand[k].tolist() == sizes[:count]
 
 
 def compare_state(model: Any, state: StreamState, twin: Encoder, stream: Stream, k: int) -> None:
