@@ -109,8 +109,8 @@ def test_losses_that_there_are_not_are_refused():
     one = torch.ones(1, 1, dtype=torch.int64)
     for act, message in (
         (lambda: token_losses(torch.zeros(1, 1, 4), one, 1.0), "smoothing is 1.0"),
-        (lambda: mean_loss(torch.zeros(1, 1), one > 0, "sums"), "mean is 'sums'"),
-        (lambda: pack_texts([], 1, "examples", "full"), "cannot share an image"),
+        (lambda: mean_loss(torch.zeros(1, 1), one > 0, "sums"), "mean is 'sums'"),  # pyright: ignore[reportArgumentType]
+        (lambda: pack_texts([], 1, "examples", "full"), "cannot share an image"),  # pyright: ignore[reportArgumentType]
     ):
         with pytest.raises(BadInput, match=message):
             act()
