@@ -5,7 +5,9 @@ LARS: arXiv 1708.03888, algorithm 1. Averages: BYOL, arXiv 2006.07733, section 3
 after the other; steps count from 0.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -87,9 +89,9 @@ class Run:
         self.states: list[dict[str, Parameters]] = []
         self.log: list[dict[str, float]] = []
 
-    def step(self, micro_batches: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+    def step(self, micro_batches: Sequence[tuple[Any, ...]]) -> None:
         """Take a step: the mean over micro-batches of loss and gradients, then clipping, the move and the averages."""
-        s, step, parts = self.s, len(self.log), [gradients(self.p, *each) for each in micro_batches]
+        s, step, parts = self.s, len(self.log), [self.gradients(*each) for each in micro_batches]
         loss = float(np.mean([loss for loss, _ in parts]))
         g = {name: np.mean([made[name] for _, made in parts], axis=0) for name in self.p}
         norm = float(np.sqrt(sum((each**2).sum() for each in g.values())))
@@ -109,6 +111,10 @@ class Run:
             self.moved += 1
         self.log.append({"loss": loss, "lr": lr, "grad_norm": norm, "skipped": step + 1 - self.moved})
         self.states.append({"model": dict(self.p), **{name: dict(each) for name, each in self.averages.items()}})
+
+    def gradients(self, *batch: Any) -> tuple[float, Parameters]:
+        """Compute the loss of a micro-batch and its gradients; twins of other networks have their own."""
+        return gradients(self.p, *batch)
 
     def move(self, name: str, w: np.ndarray, g: np.ndarray, lr: float, decay: float) -> np.ndarray:
         """Compute what is taken off a parameter."""

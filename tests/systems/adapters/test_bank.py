@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from support.trunks import bank, images, shake
+from support.trunks import bank, images
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build
 from tapetum.systems.adapters import AdapterConfig, attach
@@ -115,19 +115,6 @@ def test_what_is_not_exact_is_not_merged(kind: str, config: AdapterConfig, messa
     assert not adapted.can_merge()
     with pytest.raises(BadInput, match=message):
         adapted.merge()
-
-
-@pytest.mark.parametrize(
-    ("kernel", "stride", "padding", "dilation"), [(1, 1, 0, 1), (3, 1, 0, 1), (3, 2, 1, 2), (5, 3, 1, 1), (4, 2, 1, 1)]
-)
-def test_a_pointwise_convolution_sees_the_middle_of_every_kernel(kernel: int, stride: int, padding: int, dilation: int) -> None:
-    whole = nn.Sequential(nn.Conv2d(3, 8, kernel, stride, padding, dilation), nn.ReLU())
-    x = torch.randn(2, 3, 17, 20, generator=torch.Generator().manual_seed(0))
-    adapted = attach(whole, ["0"], example=x[:1])
-    shake(adapted, "default", 0)
-    with torch.no_grad():
-        torch.testing.assert_close(adapted.merge()(x), adapted(x), atol=2e-6, rtol=1e-5)
-        assert not torch.allclose(adapted(x), whole(x), atol=1e-3)
 
 
 def test_nothing_is_folded_into_a_convolution_that_is_not_padded_by_zeros() -> None:

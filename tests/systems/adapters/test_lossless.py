@@ -3,16 +3,13 @@
 import copy
 import hashlib
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from support.trunks import TRUNKS, images, trunk
-from tapetum.encoders import build
 from tapetum.systems.adapters import Adapted, AdapterConfig, TrunkChanged, attach
 from tapetum.systems.adapters.weaving import leaves
 
@@ -160,22 +157,6 @@ def test_every_adapter_of_a_set_acts_and_learns(kind: str) -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in adapted.adapter_parameters())
 
 
-def test_one_adapter_is_trained_and_the_others_stay() -> None:
-    adapted, x = attach(trunk("vit"), name="a"), images()
-    adapted.add("b", seed=1)
-    train(adapted, adapter="b")
-    with torch.no_grad():
-        wanted = adapted(x, adapter="b")
-    kept = state(adapted.adapters["b"])
-    adapted.train_only("a")
-    assert [p.requires_grad for p in adapted.adapters["b"].parameters()] == [False] * len(kept)
-    train(adapted)
-    assert state(adapted.adapters["b"]) == kept  # G6
-    with torch.no_grad():
-        assert equal(adapted(x, adapter="b"), wanted)
-        assert not equal(adapted(x), wanted)
-
-
 def test_choosing_changes_what_may_learn_for_none() -> None:
     adapted = attach(trunk("vit"), name="a")
     adapted.add("b")
@@ -281,31 +262,6 @@ def test_autocast_gives_what_the_trunk_gives_under_it() -> None:
         assert equal(adapted(x, adapter=None), wanted)
 
 
-@pytest.fixture
-def alone(tmp_path: Any) -> Iterator[None]:
-    dist.init_process_group("gloo", store=dist.FileStore(str(tmp_path / "store"), 1), rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
-
-
-@pytest.mark.slow
-def test_under_ddp_the_adapter_learns_alone(alone: None) -> None:
-    whole, x = trunk("resnet"), images()
-    before = state(whole)
-    adapted = attach(whole, name="a")
-    adapted.add("b")
-    parallel = nn.parallel.DistributedDataParallel(adapted.train_only("a"))
-    optimizer = torch.optim.SGD(parallel.parameters(), 0.1, weight_decay=0.1)
-    for _ in range(2):
-        parallel.train()
-        parallel(x).pooled.square().mean().backward()
-        optimizer.step()
-    assert state(whole) == before
-    adapted.verify()
-    with torch.no_grad():
-        assert not torch.equal(adapted(x).pooled, adapted(x, adapter="b").pooled)
-
-
 @pytest.mark.slow
 def test_compiled_it_gives_the_same_and_switches() -> None:
     adapted, x = attach(trunk("vit"), name="a"), images()
@@ -318,24 +274,3 @@ def test_compiled_it_gives_the_same_and_switches() -> None:
             adapted.use(name)
             torch.testing.assert_close(compiled(x).pooled, adapted(x).pooled)
     adapted.verify()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet-18", "resnet-50", "nfnet-f0", "vit-tiny-16"])
-def test_networks_of_whole_size_lose_nothing(name: str) -> None:
-    whole = build(name)
-    before = state(whole)
-    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        wanted = whole(x)
-    adapted = attach(whole)
-    optimizer = torch.optim.AdamW([*adapted.parameters(), *whole.parameters()], 1e-2, weight_decay=0.5)
-    for _ in range(2):
-        adapted.train()
-        adapted(x).pooled.square().mean().backward()
-        optimizer.step()
-    assert state(whole) == before
-    adapted.verify()
-    with torch.no_grad():
-        assert equal(adapted(x, adapter=None), wanted)
-        assert not equal(adapted(x), wanted)

@@ -81,17 +81,6 @@ def test_mcvit_is_adapted_in_one_call_and_in_a_stream_and_given_back(pooling: st
         assert torch.equal(encoder(video).tokens, wanted.tokens)
 
 
-def test_factorised_video_encoders_are_adapted_after_every_mlp() -> None:
-    encoder = build_video("mcvit-nano", depth=2, size=(32, 32), segment_frames=4, memory="joint", attention="factorised").eval()
-    video = torch.randn(1, 8, 32, 32, 3).clamp(-1, 1)
-    adapted = attach(encoder)
-    assert [row.address for row in adapted.summary()][1:-1] == list(encoder.adapter_addresses())
-    with torch.no_grad():
-        assert torch.equal(adapted(video).pooled, encoder(video).pooled)
-        shake(adapted, "default", 0)
-        assert not torch.equal(adapted(video).pooled, encoder(video).pooled)
-
-
 def test_two_towers_are_adapted_in_the_one_of_images() -> None:
     with torch.device("meta"):
         found = places(build("siglip-base-16-towers"), AdapterConfig(middle=3))

@@ -145,17 +145,6 @@ def test_it_is_learned_resumed_recorded_and_loaded_under_its_name(place: Path, t
         load_headed(f"{place}/own_brightness.py:Empty={whole.weights}")
 
 
-def test_it_learns(place: Path, tmp_path: Path) -> None:
-    finished = adapt(own_run(place, steps=80, head_lr=1e-2, evaluations=4), Launch(out=tmp_path / "run"))
-    errors = [
-        line["eval"]["mean_absolute_error"]
-        for line in map(json.loads, (tmp_path / "run/log.jsonl").read_text().splitlines())
-        if line.get("eval")
-    ]
-    assert finished is not None
-    assert errors[-1] < 0.6 * errors[0]
-
-
 def test_a_head_of_maps_takes_all_of_them_and_no_adapter_at_the_top(place: Path) -> None:
     task = make_task(own_run(place, "EveryPixel"))
     assert task.below is None

@@ -177,29 +177,3 @@ def test_a_policy_acts_in_a_loop_in_the_shape_of_lerobot(trunk_file: Path, tmp_p
     ):
         with pytest.raises(BadInput, match=message):
             policy.select_action(batch)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "sizes", "kernel"),
-    [
-        ("resnet-50", {"stem_width": 8, "depths": (1, 2, 1, 1)}, 3),
-        (
-            "nfnet-f0",
-            {"depths": (1, 2, 1, 1), "channels": (32, 64, 96, 96), "stem_width": 16, "group_width": 8, "final_width": 40},
-            3,
-        ),
-    ],
-)
-def test_policies_on_the_papers_convolutional_trunks_are_cloned(name: str, sizes, kernel, tmp_path: Path) -> None:
-    """Small ones of each kind, with 3x3 adapters; the ViT is above."""
-    save(build(name, **sizes), tmp_path / "trunk.safetensors")
-    make_demos(ReachWorld(pixels=32, horizon=6), tmp_path / "demos", n=2)
-    few = {"steps": 2, "batch_size": 4, "rollouts": 1, "evaluations": 1}
-    run = recipe("clone", str(tmp_path / "demos"), trunk=str(tmp_path / "trunk.safetensors"), kernel=kernel, **few)
-    finished = adapt(run, Launch(out=tmp_path / "run"))
-    assert finished is not None
-    assert finished.proof is not None
-    assert {"bottom", "middle", "top", "head"} == finished.parameters.keys()
-    policy = RobotPolicy.load(finished.weights)
-    assert {site.kernel for site in policy.headed.trunk.sites("default") if not site.rank} == {3}  # pyright: ignore

@@ -21,7 +21,6 @@ from tapetum.encoders.features import prepare
 from tapetum.systems.adapters import AdapterConfig, TrunkChanged, attach, load_headed
 from tapetum.systems.adapters.data import Below, ListedImages, listed, prepare_mask, shifted
 from tapetum.systems.adapters.demos import make_demos, read_demos
-from tapetum.systems.adapters.files import read
 from tapetum.systems.adapters.recipes import recipe
 from tapetum.systems.adapters.run import adapt, make_task
 from tapetum.systems.adapters.worlds.world import ReachWorld, roll
@@ -90,21 +89,6 @@ def of(place: Path, task, data: str, **changes):
     return recipe(task, str(place / data), **{**small, **changes})
 
 
-def losses(out: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("preset", ["top", "middle-top"])
-def test_losses_are_the_same_with_and_without_what_is_computed_once(place: Path, tmp_path: Path, preset: str) -> None:
-    for cache in (True, False):
-        run = of(place, "clone", "demos", preset=preset, cache=cache, rollouts=0, lr=1e-2)
-        assert (make_task(run).below is not None) == cache
-        adapt(run, Launch(out=tmp_path / str(cache)))
-    one, other = losses(tmp_path / "True"), losses(tmp_path / "False")
-    assert one == pytest.approx(other, rel=1e-5)  # batches of 1 and of 4 may differ in the last bit
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("regime", ["adapters", "frozen", "full"])
 def test_a_policy_is_cloned(place: Path, tmp_path: Path, regime) -> None:
@@ -130,22 +114,6 @@ def test_a_policy_is_cloned(place: Path, tmp_path: Path, regime) -> None:
     episode = roll(world, policy.act, 0)
     assert np.isfinite(episode.actions).all()
     assert policy.about["world"] == "reach-disc"
-
-
-@pytest.mark.slow
-def test_a_policy_learns_what_the_expert_does(tmp_path: Path) -> None:
-    """From what the robot knows of itself and the image: the loss falls to a third within few steps."""
-    save(
-        build("vit-nano", width=32, heads=2, mlp_width=64, patch=4, image_size=(16, 16), pooling="mean"),
-        tmp_path / "t.safetensors",
-    )
-    make_demos(ReachWorld(pixels=16, distractors=0), tmp_path / "demos", n=12)
-    run = recipe(
-        "clone", str(tmp_path / "demos"), trunk=str(tmp_path / "t.safetensors"), steps=150, rollouts=0, lr=3e-3, own="concat"
-    )
-    adapt(run, Launch(out=tmp_path / "run"))
-    found = losses(tmp_path / "run")
-    assert np.mean(found[-10:]) < 0.5 * np.mean(found[:5])
 
 
 @pytest.mark.slow
@@ -178,19 +146,6 @@ def test_pixels_get_classes(place: Path, tmp_path: Path) -> None:
     assert finished is not None
     assert finished.scores["mean_iou"] > 0.6
     assert set(finished.parameters) == {"bottom", "middle", "head"}
-
-
-@pytest.mark.slow
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(place: Path, tmp_path: Path) -> None:
-    run = of(place, "clone", "demos", rollouts=0)
-    adapt(run, Launch(out=tmp_path / "whole"))
-    assert adapt(run, Launch(out=tmp_path / "parts", minutes=0)) is None
-    assert adapt(run, Launch(out=tmp_path / "parts")) is not None
-    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
-    one, other = (read(tmp_path / name / "adapter.safetensors") for name in ("parts", "whole"))
-    assert all(torch.equal(one.tensors[key], other.tensors[key]) for key in one.tensors)
-    with pytest.raises(BadInput, match="is of a run with"):
-        adapt(replace(run, seed=1), Launch(out=tmp_path / "parts"))
 
 
 @pytest.mark.parametrize("kind", ["run", "random", pytest.param("state dict", marks=pytest.mark.slow)])

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tapetum.encoders.features import Features
-from tapetum.systems.adapters.task import FeatureHead, PixelHead, PolicyHead, make_head
+from tapetum.systems.adapters.task import FeatureHead, PixelHead, make_head
 
 EPSILON = 1e-5
 
@@ -64,24 +64,6 @@ def test_a_head_of_pixels_enlarges_the_logits_of_coarse_maps_and_adds_them_up() 
         logits.append((standardised(cells, cells) @ weight.T + bias).transpose(0, 3, 1, 2))
     expected = logits[0] + doubled(doubled(logits[1], 2), 3)
     np.testing.assert_allclose(head((fine, coarse)).detach().numpy(), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_a_policy_sees_vector_and_robot_standardised_and_its_actions_are_brought_back() -> None:
-    draw = torch.Generator().manual_seed(2)
-    pooled, own, actions = (2 + 3 * torch.randn(8, n, generator=draw) for n in (3, 2, 2))
-    head = PolicyHead(3, 2, own=2, hidden=(5, 4)).eval()
-    head.measure(pooled, own, actions)
-    x = np.concatenate([standardised(pooled.numpy(), pooled.numpy()), (own - own.mean(0)) / own.std(0)], 1)
-    linear = [layer for layer in head.layers if isinstance(layer, nn.Linear)]
-    assert [(layer.in_features, layer.out_features) for layer in linear] == [(5, 5), (5, 4), (4, 2)]
-    for number, layer in enumerate(linear):
-        x = x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
-        x = np.maximum(x, 0) if number < 2 else x
-    found = head(pooled, own)
-    np.testing.assert_allclose(found.detach().numpy(), x, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(
-        head.actions(found).detach(), x * actions.std(0).numpy() + actions.mean(0).numpy(), rtol=1e-4, atol=1e-4
-    )
 
 
 @pytest.mark.parametrize(

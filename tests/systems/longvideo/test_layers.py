@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tapetum.systems.longvideo import build, build_video_text
-from tapetum.systems.longvideo.layers import TokenPositions, sine_3d, slot_means, stretch
+from tapetum.systems.longvideo.layers import sine_3d, stretch
 
 KERNELS = (((2, 8, 8), (2, 4, 8)),)
 
@@ -24,34 +24,6 @@ def test_a_table_is_stretched_between_the_centres_of_its_slots(slots: int, kind:
         assert torch.equal(found, stretch(table.float(), slots).to(kind))
     within = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-2}[kind]
     torch.testing.assert_close(found.double(), wanted, rtol=within, atol=within)
-
-
-def test_the_mean_of_a_moment_is_of_the_tokens_that_are_there_and_gradients_are_finite() -> None:
-    x = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    slots = torch.tensor([[0, 0, 1, 1, 2], [0, 1, 1, 2, 2]])
-    valid = torch.tensor([[True, True, True, False, False], [False, True, True, True, True]])
-    found = slot_means(x, TokenPositions(slots, torch.zeros_like(slots), valid, None))
-    for video in range(2):
-        for slot in range(3):
-            rows = [x[video, k] for k in range(5) if slots[video, k] == slot and valid[video, k]]
-            if rows:
-                torch.testing.assert_close(found[video, slot], sum(rows) / len(rows))
-            else:
-                assert found[video, slot].isnan().all()
-    found.nan_to_num(0.0).square().sum().backward()
-    assert x.grad is not None
-    assert x.grad.isfinite().all()
-    assert (x.grad.abs().amax(-1) > 0).tolist() == valid.tolist()
-
-
-def test_a_tubelet_that_lacks_frames_is_filled_with_the_last_one() -> None:
-    torch.manual_seed(0)
-    sizes = {"width": 12, "depth": 1, "heads": 2, "mlp_width": 24, "size": (16, 16), "tubelet": (4, 8, 8)}
-    encoder = build("vivit-nano", **sizes, frames=8)
-    video = torch.rand(1, 5, 16, 16, 3) * 2 - 1
-    filled = torch.cat([video, *[video[:, -1:]] * 3], 1)
-    with torch.no_grad():
-        torch.testing.assert_close(encoder.tubelets(video, 0, 2, None)[0], encoder.tubelets(filled, 0, 2, None)[0])
 
 
 @torch.no_grad()

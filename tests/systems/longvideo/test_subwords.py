@@ -150,23 +150,6 @@ def test_published_presets_are_trained_with_a_users_subwords(
     assert run("search", tmp_path / "index", "a ball")[0] == 0
 
 
-@pytest.mark.slow
-def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, vocabulary: Path) -> None:
-    changes = {**TINY, "data": DATA, "tokenizer": str(vocabulary)}
-    short = replace(PAPER["short"], **changes)
-    whole = train(short, tmp_path / "whole")
-    assert whole is not None
-    assert train(short, tmp_path / "cut", minutes=0) is None
-    moved = vocabulary.rename(tmp_path / "moved.txt")
-    again = train(replace(short, tokenizer=str(moved)), tmp_path / "cut")  # what the file says counts, not its name
-    assert again is not None
-    one, other = (tapetum.load(made[0]).state_dict() for made in (whole, again))
-    assert all(torch.equal(value, other[name]) for name, value in one.items())
-    assert train(short_with(short, tmp_path, [*WORDS[:-1], "8"]), tmp_path / "new", minutes=0) is None
-    with pytest.raises(BadInput, match="tokenizer"):
-        train(short_with(short, tmp_path, [*WORDS[:-1], "9"]), tmp_path / "new")
-
-
 def short_with(short: VideoTextRun, folder: Path, words: list[str]) -> VideoTextRun:
     (folder / "other.txt").write_text("\n".join(words))
     return replace(short, tokenizer=str(folder / "other.txt"))

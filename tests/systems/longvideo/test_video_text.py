@@ -13,12 +13,10 @@ from torch import Tensor
 
 import tapetum
 from tapetum.core.errors import BadInput
-from tapetum.encoders.towers import TextTransformer
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo.task import video_text_loss
 from tapetum.systems.longvideo.video_text import VideoText
-from tapetum.train.contrastive import clip_loss
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
 SMALL |= {"frames": 16, "segment_frames": 8, "memories": 3, "projection": 6}
@@ -33,46 +31,6 @@ def towers(**changes: Any) -> VideoText:
 
 def clip(frames: int = 16, batch: int = 2) -> Tensor:
     return torch.rand(batch, frames, 16, 16, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
-
-
-@torch.no_grad()
-def test_both_towers_meet_in_vectors_of_length_1() -> None:
-    model = towers()
-    texts = ["a red ball", "then a cube falls"]
-    videos, ids = model.embed_videos(clip()), model.tokens(texts)
-    assert videos.shape == (2, 6)
-    for rows in (videos, model.embed_images(clip()[:, 0]), model.embed_texts(ids)):
-        torch.testing.assert_close(rows.norm(dim=-1), torch.ones(2))
-    assert model.embed_texts(torch.stack([ids, ids.flip(0)])).shape == (2, 2, 6)
-    torch.testing.assert_close(model.compare(clip(), texts), videos @ model.embed_texts(ids).T / 0.07)
-    state, features = model.video.start(2, frames=16), None
-    for first in (0, 8):
-        state, features = model.video.step(state, clip()[:, first : first + 8])
-    assert features is not None
-    torch.testing.assert_close(model.embed_pooled(features.pooled), videos)
-
-
-@torch.no_grad()
-def test_padding_of_a_text_is_not_read() -> None:
-    torch.manual_seed(0)
-    tower = TextTransformer(TEXT)
-    ids = torch.randint(1, 258, (2, 5))
-    ids[1, 3:] = 0
-    alone = tower(ids[1:, :3])
-    torch.testing.assert_close(tower(F.pad(ids, (0, 9))).pooled[1:], alone.pooled)
-    torch.testing.assert_close(alone.pooled, alone.tokens.mean(1))
-    assert tower(torch.zeros(1, 4, dtype=torch.long)).pooled.isfinite().all()
-    with pytest.raises(BadInput, match="set causal to False"):
-        TextConfig(width=8, depth=1, heads=1, mlp_width=8, vocabulary=9, length=4, causal=True, pooling="mean")
-
-
-def test_of_one_text_each_the_loss_is_clips() -> None:
-    torch.manual_seed(1)
-    videos, texts = torch.randn(2, 5, 4, dtype=torch.float64)
-    assert float(video_text_loss(videos, texts[:, None], 9.0)) == pytest.approx(float(clip_loss(videos, texts, 9.0)))
-    names = torch.tensor([3, 1, 3, 4, 5])
-    found = video_text_loss(videos, texts[:, None], 9.0, names=names[:, None])
-    assert float(found) == pytest.approx(float(clip_loss(videos, texts, 9.0, groups=names)))
 
 
 def test_several_texts_and_wrong_answers_are_as_written_out() -> None:
@@ -93,20 +51,6 @@ def test_several_texts_and_wrong_answers_are_as_written_out() -> None:
     assert float(found) == pytest.approx(total, rel=1e-5)
     with pytest.raises(BadInput, match="has no text"):
         video_text_loss(videos, texts, 5.0, valid=torch.zeros(3, 2, dtype=torch.bool))
-
-
-def test_all_that_should_learn_does_and_the_scale_stays_below_100() -> None:
-    model = towers().train()
-    with torch.no_grad():
-        model.log_scale.fill_(7.0)
-    texts = torch.stack([model.tokens(["a", "b"]), model.tokens(["c", "d"])], 1)
-    there = torch.tensor([[True, False], [True, True]])
-    loss = video_text_loss(model.embed_videos(clip()), model.embed_texts(texts), model.scale(), valid=there)
-    (loss + model.embed_images(clip()[:, 0]).sum()).backward()
-    assert float(model.scale().detach()) == pytest.approx(100)
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
 
 
 def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:

@@ -14,11 +14,10 @@ from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.paligemma import config as configs
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
-from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples, TextPair, collate, unlearned
+from tapetum.systems.paligemma.data import JsonLinesSamples, unlearned
 from tapetum.systems.paligemma.locations import parse
 from tapetum.systems.paligemma.model import build
 from tapetum.systems.paligemma.recipes import Learning, published_stage, stage0, stage1, transfer
-from tapetum.systems.paligemma.task import reference_groups
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.systems.paligemma.transfer.run import WithNoise, train_transfer
 from tapetum.systems.paligemma.transfer.samples import detection_pair, noise_boxes
@@ -128,20 +127,6 @@ def test_freezing_the_eye_freezes_the_projector(start: Path, tmp_path: Path) -> 
     }
 
 
-def test_only_matrices_of_eye_and_projector_decay() -> None:
-    with torch.device("meta"):
-        model = weights.PaliGemma(TINY)
-    decayed, rest = reference_groups(model)
-    names = {id(p): name for name, p in model.named_parameters()}
-    found = {names[id(p)] for p in decayed["params"]}
-    assert rest["weight_decay"] == 0
-    assert "weight_decay" not in decayed
-    assert {"projector.weight", "vision_encoder.blocks.0.mlp.hidden.weight"} <= found
-    assert not any(name.startswith("language") or name.endswith("bias") or "norm" in name for name in found)
-    assert "vision_encoder.positions" not in found
-    assert len(found) + len(rest["params"]) == len(names)
-
-
 def test_samples_of_a_file_are_functions_of_seed_and_number(tmp_path: Path) -> None:
     data = JsonLinesSamples(lines(tmp_path), 28)
     order = [data.draw(4, n).pairs[0].suffix for n in range(12)]
@@ -184,21 +169,6 @@ def tokens(path: Path) -> Tokens:
     return Tokens.train(
         ["answer en what colour is it", "detect all classes noise cat dog ; "] * 9, 290, path / "tokenizer.model"
     )
-
-
-def test_texts_are_cut_as_the_reference_cuts_them(tmp_path: Path) -> None:
-    known = tokens(tmp_path)
-    sample = ImageTexts(pixels=np.zeros((1, 3, 14, 14), np.float32), pairs=(TextPair(prefix="answer en", suffix="cat ; dog"),))
-    whole = collate([sample], known).groups[0]
-    for length in range(1, whole.prefix.shape[1] + whole.suffix.shape[1] + 1):
-        [rows] = collate([sample], known, length).groups
-        joined = [*rows.prefix[0].tolist(), *rows.suffix[0].tolist()]
-        full = [*whole.prefix[0].tolist(), *whole.suffix[0].tolist()]
-        assert rows.suffix.shape[1] >= 1
-        prompt = whole.prefix.shape[1]
-        assert bool(rows.learned.any()) == (length >= prompt)  # the reference learns nothing of a prompt that was cut
-        if length >= prompt:
-            assert joined == full[: length + 1]
 
 
 def test_places_of_noise_carry_no_loss_and_its_name_does(tmp_path: Path) -> None:

@@ -64,19 +64,6 @@ def test_baked_in_or_behind_the_numbers_are_the_same_and_those_of_sentencepiece(
         assert tokens.decode(ids) == inside.decode(ids) == own.decode(ids)
 
 
-def test_parts_are_encoded_by_themselves(tokens: Tokens):
-    ids = tokens.encode_prefix("caption en")
-    assert ids[0] == BOS
-    assert ids[-1:] == list(tokens.newline)
-    assert len(tokens.newline) == 1
-    assert ids[1:-1] == tokens.encode("caption en") != tokens.encode(" caption en")
-    assert tokens.encode_suffix("a ball") == [*tokens.encode("a ball"), EOS]
-    assert tokens.encode_prefix("") == [BOS, *tokens.newline]
-    digits = [tokens.piece(number) for number in tokens.encode("x345")]
-    assert digits[-3:] == ["3", "4", "5"]
-    assert 0 not in ids
-
-
 def test_the_end_ends_and_what_has_no_letters_is_passed_over(tokens: Tokens):
     ids = [BOS, *tokens.encode("red"), tokens.size + 63, 0, *tokens.encode(" ball"), EOS, *tokens.encode("more")]
     assert tokens.decode(np.array(ids)) == "red ball"

@@ -114,14 +114,11 @@ def collate_texts(texts: Sequence[Sequence[TextPair]], tokens: Tokens, length: i
 
 def _numbers(pair: TextPair, tokens: Tokens, length: int | None) -> tuple[list[int], list[int], list[int]]:
     prefix, suffix = tokens.encode_prefix(pair.prefix), tokens.encode_suffix(pair.suffix)
-    prefix_length = len(prefix)
+    prefix_length, learned = len(prefix), unlearned(suffix, tokens, pair.unlearned)
     if length is not None:
         prefix = prefix[:length]
         suffix = suffix[: length + 1 - len(prefix)]
-    learned = [1] * len(suffix)
-    if pair.unlearned:
-        learned = unlearned(suffix, tokens, pair.unlearned)
-    return prefix, suffix, learned if len(prefix) == prefix_length else [0] * len(suffix)
+    return prefix, suffix, learned[: len(suffix)] if len(prefix) == prefix_length else [0] * len(suffix)
 
 
 def unlearned(suffix: list[int], tokens: Tokens, marks: tuple[str, ...]) -> list[int]:

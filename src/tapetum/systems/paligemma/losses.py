@@ -137,11 +137,11 @@ class PackedTexts:
     weight: Float[Tensor, "e t"]
     """Weight of the loss on the target."""
     targeted: Int[Tensor, " m"] | None = None
-    """Places of the tokens that have a target, counted through the batch; found where the batch is made, on the CPU."""
+    """Places of the tokens that carry a loss, counted through the batch; found where the batch is made, on the CPU."""
 
     def __post_init__(self) -> None:
         if self.targeted is None:
-            object.__setattr__(self, "targeted", (self.target > 0).flatten().nonzero()[:, 0])
+            object.__setattr__(self, "targeted", (self.weight > 0).flatten().nonzero()[:, 0])
 
 
 def pack_texts(groups: Sequence[TextRows], examples: int, mean: Mean, mask: Literal["blocks", "images"]) -> PackedTexts:
