@@ -1,7 +1,7 @@
 """LongViViT and MC-ViT once more, in 64 bits: one video and one segment at a time, without padding, masks or cached keys.
 
-L: LongViViT, arXiv 2312.07395. M: MC-ViT, arXiv 2402.05861. MeMViT: 2201.08383. Flamingo: 2204.14198. Which tokens are
-drawn is spoken by `draw(layer, segment, count)`, a permutation.
+L: LongViViT, arXiv 2312.07395. M: MC-ViT, arXiv 2402.05861. MeMViT: 2201.08383. Flamingo: 2204.14198. The tokens that are
+drawn are the first ones of `draw(layer, segment, count)`, a permutation.
 """
 
 import math

@@ -56,6 +56,8 @@ WORLD: Mapping[Kind, tuple[str, ...]] = {
 """Names that come with the package tapetum-world."""
 _given: dict[type, str] = {}
 """Classes that were resolved in this process, each with its reference."""
+_files: dict[str, str] = {}
+"""Files of users' own classes, each with the last reference to a class in it."""
 _FILE = re.compile(r"(?P<module>.+\.py):(?P<name>[A-Za-z_]\w*)")
 _MODULE = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Z]\w*)")
 
@@ -102,6 +104,8 @@ def resolve_class(reference: str, kind: Kind) -> Any:
             module = _module_of_file(Path(module), reference)
     cls = _class_of(_imported(module, reference), name, reference)
     _given.setdefault(cls, reference)
+    if not cls.__module__.startswith(("tapetum.", "tapetum_world.")):
+        _files[inspect.getfile(cls)] = reference
     return cls
 
 
@@ -155,14 +159,10 @@ def own_error(error: BaseException) -> str | None:
     """Say what a user's own class raised, and where; None for an error that none of them raised, and for a TapetumError."""
     if isinstance(error, TapetumError):
         return None
-    own = {cls: name for cls, name in _given.items() if not cls.__module__.startswith(("tapetum.", "tapetum_world."))}
-    files = {module.__file__: name for cls, name in own.items() if (module := sys.modules.get(cls.__module__)) is not None}
+    text = " ".join(str(error).split())[:200]
+    what = f"ended the program (exit {text or 0})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {text}"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if (reference := files.get(frame.filename)) is not None:
-            text = " ".join(str(error).split())[:200]
-            what = (
-                f"ended the program (exit {text or 0})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {text}"
-            )
+        if (reference := _files.get(frame.filename)) is not None:
             return f"{reference_label(reference)}, line {frame.lineno}, in {frame.name}: {what}; mend that code"
     return None
 
@@ -178,9 +178,9 @@ def naming_own_code() -> Iterator[None]:
         raise BadInput(line) from error
 
 
-def own_classes() -> dict[type, str]:
-    """Get the users' classes that this process knows, with their references; a worker adds those of its parent."""
-    return _given
+def own_files() -> dict[str, str]:
+    """Get the files of users' classes that this process knows, with their references; a worker adds those of its parent."""
+    return _files
 
 
 def reference_of(cls: type) -> str | None:

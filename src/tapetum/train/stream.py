@@ -29,7 +29,6 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.plugins import naming_own_code, own_classes
 from tapetum.data.samples import SAMPLE, mix_seed, seed_globals
 from tapetum.train.config import TrainConfig
 from tapetum.train.process_group import ProcessGroup
@@ -83,11 +82,7 @@ class _Seeded(Dataset):
 
     def __getitem__(self, number: int) -> Any:
         seed_globals(mix_seed(self.seed, SAMPLE, number))
-        try:
-            with naming_own_code():
-                return self.dataset[number]
-        except TapetumError as error:
-            return _Refusal(str(error))
+        return _refusing(self.dataset.__getitem__, number)
 
 
 @dataclass(frozen=True)
@@ -97,6 +92,16 @@ class _Refusal:
     message: str
 
 
+def _refusing(work: Callable[[Any], Any], argument: Any) -> Any:
+    from tapetum.core.plugins import naming_own_code
+
+    try:
+        with naming_own_code():
+            return work(argument)
+    except TapetumError as error:
+        return _Refusal(str(error))
+
+
 class _Collate:
     """The task's collate, with the CPU seconds used so far by the process that runs it, for the ledger."""
 
@@ -104,18 +109,15 @@ class _Collate:
         self.collate = collate
 
     def __call__(self, items: Sequence[Any]) -> tuple[Any, int, float]:
-        batch = next((item for item in items if isinstance(item, _Refusal)), None)
-        try:
-            with naming_own_code():
-                batch = batch or self.collate(items)
-        except TapetumError as error:
-            batch = _Refusal(str(error))
+        batch = next((item for item in items if isinstance(item, _Refusal)), None) or _refusing(self.collate, items)
         return batch, os.getpid(), time.process_time()
 
 
-def _start_worker(own: dict[type, str], _worker: int) -> None:
+def _start_worker(files: dict[str, str], _worker: int) -> None:
     """A worker has one torch thread (DataLoader sets this), leaves signals to the trainer, and ends when the trainer does."""
-    own_classes().update(own)
+    from tapetum.core.plugins import own_files
+
+    own_files().update(files)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # without room in shared memory a batch is never sent, and the trainer would wait for ever
@@ -158,12 +160,14 @@ class Stream:
     """The micro-batches of one process from step `start` on, in order; a context manager that ends its workers."""
 
     def __init__(self, task: Task, config: TrainConfig, start: int, processes: ProcessGroup):
+        from tapetum.core.plugins import own_files
+
         self._loader = DataLoader(
             _Seeded(task.dataset(), config.seed),
             batch_sampler=_Order(config, start, processes.rank, processes.size),
             collate_fn=_Collate(task.collate),
             num_workers=config.workers,
-            worker_init_fn=partial(_start_worker, own_classes()),
+            worker_init_fn=partial(_start_worker, own_files()),
             multiprocessing_context=_context() if config.workers else None,
             prefetch_factor=config.prefetch if config.workers else None,
             pin_memory=processes.device.type == "cuda",

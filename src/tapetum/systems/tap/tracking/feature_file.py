@@ -151,7 +151,7 @@ class FeatureFile:
             if self._header is not None and self.source is not None:
                 if self.source != self.target:
                     shutil.copyfile(self.source, self.target)
-                self._written = open(self.target, "r+b")  # noqa: SIM115  # closed by close()
+                self._written = open(self.target, "ab")  # noqa: SIM115  # closed by close()
                 self._written.truncate(self._end)
                 self._written.seek(self._end)
             else:
