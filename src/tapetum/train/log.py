@@ -162,7 +162,7 @@ class RunReport:
             self.loggers.write(record)
         self.ticker.tick(record["step"], record["loss"])
         if time.perf_counter() - self._ledger_written > LEDGER_SECONDS:
-            with suppress(OSError):  # of a full disk the log or the next checkpoint tells
+            with suppress(BadInput):  # of a full disk the log or the next checkpoint tells
                 self.write_ledger()
 
     def write_ledger(self) -> None:
@@ -177,5 +177,5 @@ class RunReport:
         ended = "failed" if kind else "finished" if self.finished else "stopped"
         self.loggers.close(ended)
         self.ledger.session["state"] = ended
-        with suppress(OSError) if kind else nullcontext():  # a full disk has been told of already
+        with suppress(BadInput) if kind else nullcontext():  # a full disk has been told of already
             self.write_ledger()
