@@ -177,7 +177,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
         ("preparation of images", "systems.paligemma.images:prepare", "public code", f"{_PALI}/test_images.py"),
         ("stage 0: the sigmoid loss of SigLIP, over processes", "train.contrastive:siglip_loss", "public code, loops",
          "train/test_gather.py", "pretrain siglip"),
-        ("loss on the suffix", "systems.paligemma.losses:suffix_loss", "public code, hand", f"{_PALI}/test_losses.py",
+        ("loss on the suffix", "systems.paligemma.losses:suffix_loss", "public code, hand", "twins/test_paligemma.py",
          "train paligemma"),
         ("stages 0 to 2", "systems.paligemma.recipes:PaliGemmaStage", "runs", f"{_PALI}/test_run.py", "train paligemma"),
         ("transfers of both papers, as data", "systems.paligemma.transfer.tasks:TASKS", "hand",
