@@ -604,10 +604,7 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "claims with all 56 followed": ("evidence/perception-test.md", lambda: perception("tracked-56")),
     "claims with video features": ("evidence/perception-test.md", lambda: perception("video-features")),
     "claims of bootstrapping": ("evidence/bootstrap.md", bootstrapping),
-    "points of the small study": (
-        "evidence/flops-study.md",
-        lambda: study_points("flops-study", "budget", "miou", "linear"),
-    ),
+    "points of the small study": ("evidence/flops-study.md", lambda: study_points("flops-study", "budget", "miou", "linear")),
     "poor data": ("evidence/flops-study.md", lambda: study_points("flops-study", "variant", "miou", "linear")),
     "points of the longer transfer": (
         "evidence/flops-study.md",

@@ -36,9 +36,7 @@ def _part_row(paper: str, part: Part) -> Sequence[str]:
     return paper, part.name, f"`{module}` `{name}`", ", ".join(part.checks), f"`{part.test}`", command
 
 
-TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
-    "parts": ("systems/index.md", parts),
-}
+TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {"parts": ("systems/index.md", parts)}
 """Name of a table, the page that it is on, and what writes it."""
 
 

@@ -92,12 +92,7 @@ class Data:
         if few:
             images, labels = images[: self.few], labels[: self.few]
         field = ModalityField(
-            images,
-            self.mean,
-            self.std,
-            shift=self.shift,
-            mirror=self.mirror,
-            order=self.permutation if permuted else None,
+            images, self.mean, self.std, shift=self.shift, mirror=self.mirror, order=self.permutation if permuted else None
         )
         return HipExamples({"image": field}, labels, seed=seed)
 

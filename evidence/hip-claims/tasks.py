@@ -78,13 +78,7 @@ def joint(args):
         launch = Launch(out=args.out / f"joint-{'+'.join(senses)}-{args.seed}", workers=0, threads=1)
         half = args.steps // 2
         config = train_config(
-            made(args, ""),
-            launch,
-            micro_batch=32,
-            steps=half,
-            betas=(0.9, 0.95),
-            warmup_steps=half // 20,
-            eval_every=half,
+            made(args, ""), launch, micro_batch=32, steps=half, betas=(0.9, 0.95), warmup_steps=half // 20, eval_every=half
         )
         result = fit(task, config, launch.out)
         assert isinstance(result.model, HipClassifier)

@@ -79,12 +79,7 @@ def command(verb: str, dice: Any) -> list[str] | None:
         case "track" | "classify" | "detect" | "segment" | "caption" | "ask":
             words = {"track": [], "ask": ["what?"], "detect": ["cat"], "segment": ["cat"]}.get(verb, [])
             images, model = dice.rng.choice([("image.png", file), (file, None)])
-            return [
-                verb,
-                images,
-                *words,
-                *(["--model", model] if model else ["--model", "static"] if verb == "track" else []),
-            ]
+            return [verb, images, *words, *(["--model", model] if model else ["--model", "static"] if verb == "track" else [])]
         case "embed":
             return [
                 "embed",

@@ -185,11 +185,7 @@ def command(verb: str, dice: Dice) -> list[str]:
                 *d.options(frame_rate=lambda: n("10")),
             ]
         case "classify":
-            return [
-                "classify",
-                d.file("image.png", "images"),
-                *d.options(top=lambda: n("2"), model=lambda: d.file("hip-nano")),
-            ]
+            return ["classify", d.file("image.png", "images"), *d.options(top=lambda: n("2"), model=lambda: d.file("hip-nano"))]
         case "embed":
             return [
                 "embed",
@@ -308,8 +304,7 @@ def run(number: int, seed: int, patience: float, base: Path, server: str, forks:
     make_files(folder)
     verbs = list(VERBS)
     words = command(
-        rng.choice([*verbs, *OFTEN]) if number >= len(verbs) else verbs[number],
-        Dice(rng, rng.choice([0.0, 0.1, 0.4])),
+        rng.choice([*verbs, *OFTEN]) if number >= len(verbs) else verbs[number], Dice(rng, rng.choice([0.0, 0.1, 0.4]))
     )
     foreign.make_files(folder, words, base / "stock", mark)
     bad = misfortune(rng)

@@ -102,11 +102,7 @@ def scored(look: Look | None, places: float, options: argparse.Namespace, model:
             if clusters == options.clusters[0]:
                 whole = np.array([0, 0, shown.shape[1], shown.shape[0]], float)
                 boxes.append(np.asarray(said.boxes.xyxy[0]) if len(said) else whole)
-    scores: dict[str, Any] = {
-        **discovery_scores(best),
-        "images": len(best),
-        "each": [round(float(b.mean()), 4) for b in best],
-    }
+    scores: dict[str, Any] = {**discovery_scores(best), "images": len(best), "each": [round(float(b.mean()), 4) for b in best]}
     if boxes:
         scores["corloc"] = corloc(boxes, truth)
         scores["discovered"] = {

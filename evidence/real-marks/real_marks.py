@@ -61,10 +61,7 @@ USED = {
     "pillow.mp4": (LEARNED,),
 }
 """What was done with a clip before it was scored; the others are clean: nothing was learned from them or chosen by them."""
-PAIRS = (
-    ("tapir-nano", "lucas-kanade"),
-    ("tapir-nano", "tapir-nano-synthetic"),
-)
+PAIRS = (("tapir-nano", "lucas-kanade"), ("tapir-nano", "tapir-nano-synthetic"))
 """Which trackers are compared by the difference of their means, clip by clip."""
 
 

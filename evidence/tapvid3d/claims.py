@@ -25,11 +25,7 @@ from tapetum.systems.tapvid3d.made_clips import write_scenes
 from tapetum.tracks.metrics import HEADLINES
 
 SCALINGS = "none", "median", "per_trajectory", "reproduce_2d"
-TRACKERS = (
-    ("static", "true"),
-    ("tapir-nano", "true"),
-    ("tapir-nano", "adjust"),
-)
+TRACKERS = (("static", "true"), ("tapir-nano", "true"), ("tapir-nano", "adjust"))
 
 PUBLISHED = {
     "static": ("4.9 / 10.2 / 55.4", "3.9 / 6.5 / 80.8", "5.9 / 11.5 / 75.8", "4.9 / 9.4 / 70.7"),

@@ -19,9 +19,7 @@ __version__ = "0.1.0"
 
 
 def load(
-    name_or_path: "str | PathLike[str]",
-    device: "torch.device | str | None" = None,
-    dtype: "torch.dtype | None" = None,
+    name_or_path: "str | PathLike[str]", device: "torch.device | str | None" = None, dtype: "torch.dtype | None" = None
 ) -> Any:
     """Load whatever the weights are: a tracker, a HiP network, an encoder, by name (`tapetum weights list`) or from a file.
 

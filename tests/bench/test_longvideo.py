@@ -149,11 +149,7 @@ def test_rows_of_other_options_videos_weights_or_settings_are_made_again(tmp_pat
     how = ("eval", "longvideo", "--task", "episodes", "--model", own, "--no-blind", "--json")
     fresh = [json.loads(run(*how, "--data", place)[1]) for place in places]
     assert fresh[0]["all"]["accuracy"] == 1 - fresh[1]["all"]["accuracy"]
-    reasons = (
-        "",
-        "2 results that were kept there differ in options",
-        "2 results that were kept there differ in video",
-    )
+    reasons = ("", "2 results that were kept there differ in options", "2 results that were kept there differ in video")
     for place, wanted, reason in zip(places, fresh, reasons, strict=True):
         code, out, err = run(*how, "--data", place, "--save", kept)
         assert (code, json.loads(out)) == (0, wanted)
@@ -232,15 +228,8 @@ def test_texts_about_videos_are_scored(tmp_path: Path, captioner: Path) -> None:
 
 
 def test_episodes_are_seen_up_to_where_they_may_be(tmp_path: Path, towers: Path) -> None:
-    row = {
-        "video": "a",
-        "question": "What?",
-        "options": ["x", "y"],
-        "answer_id": 1,
-        "area": "memory",
-        "reasoning": "predictive",
-    }
-    lines = [json.dumps({**row, "span_s": [0, until]}) for until in (3.0, 6.0)]
+    row = {"video": "a", "question": "What?", "options": ["x", "y"], "answer_id": 1, "reasoning": "predictive"}
+    lines = [json.dumps({**row, "area": "memory", "span_s": [0, until]}) for until in (3.0, 6.0)]
     (tmp_path / "questions.jsonl").write_text("\n".join(lines))
     film(tmp_path / "videos", "a")
     found = tapetum.evaluate_longvideo(task="episodes", data=tmp_path, model=towers, save=tmp_path / "kept.jsonl").table
@@ -257,25 +246,10 @@ def test_the_perception_test_is_cut_where_its_answer_is_shown(tmp_path: Path, to
     from tapetum.bench.longvideo_tasks import read_perception
     from tapetum.data.perception import metadata
 
-    about = metadata(
-        video_id="a",
-        split="valid",
-        frame_rate=2,
-        frames=12,
-        size=(16, 16),
-        audio_samples=0,
-        audio_sample_rate=1,
-        cup_game=True,
-        moving=False,
-    )
-    question = {
-        "id": 0,
-        "question": "Where?",
-        "options": ["x", "y", "z"],
-        "answer_id": 2,
-        "area": "memory",
-        "reasoning": "predictive",
-    }
+    size, counts = (16, 16), {"frames": 12, "frame_rate": 2, "audio_samples": 0, "audio_sample_rate": 1}
+    about = metadata(video_id="a", split="valid", size=size, cup_game=True, moving=False, **counts)
+    question = {"id": 0, "question": "Where?", "options": ["x", "y", "z"], "answer_id": 2}
+    question |= {"area": "memory", "reasoning": "predictive"}
     write(tmp_path, {"all_valid.json": {"a": {"metadata": about, "mc_question": [question]}}})
     write(tmp_path, {"cut_frame_mapping_valid.json": {"a": 6}})
     film(tmp_path / "videos", "a")

@@ -74,10 +74,7 @@ def test_a_pair_of_networks_a_wrapped_value_dimensions_keys_and_one_process() ->
         "return mse(teacher.head, torch.tanh(teacher.detach()))",
         "return mse(student.head, torch.tanh(student.detach()))",
     }
-    assert after["call"] == {
-        "return mse(student.head, teacher.detach())",
-        "return mse(student.head, torch.tanh(teacher))",
-    }
+    assert after["call"] == {"return mse(student.head, teacher.detach())", "return mse(student.head, torch.tanh(teacher))"}
     assert after["argument"] == {"return mse(torch.tanh(teacher.detach()), student.head)"}
     source = b"def f(x, d, world):\n    if world.main:\n        save(d['a'])\n    return x.sum(-1), x.mean(dim=0), d['b']\n"
     after = changes(source)

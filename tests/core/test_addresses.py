@@ -61,10 +61,7 @@ def test_what_is_not_there_or_too_large(web: tuple[str, list[str]], monkeypatch:
         pass
     assert describe(f"{web[0]}/none.bin") is None
     monkeypatch.setattr(addresses, "RESERVED_BYTES", 1 << 60)
-    with (
-        pytest.raises(BadInput, match=r"has 5 bytes, and .* has room for 0"),
-        temporary_copy(f"{web[0]}/photos/a%20b.bin"),
-    ):
+    with pytest.raises(BadInput, match=r"has 5 bytes, and .* has room for 0"), temporary_copy(f"{web[0]}/photos/a%20b.bin"):
         pass
 
 

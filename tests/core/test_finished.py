@@ -7,11 +7,7 @@ import pytest
 from support.traced import memory_below
 from tapetum.core.errors import BadInput
 from tapetum.core.files import write_json
-from tapetum.core.finished import (
-    ResultsOnDisk,
-    continues_run,
-    read_finished,
-)
+from tapetum.core.finished import ResultsOnDisk, continues_run, read_finished
 from tapetum.core.identity import Outdated
 
 

@@ -98,10 +98,7 @@ def test_a_ray_that_does_not_start_is_one_line() -> None:
         raise Exception("The current node timed out during startup.\nlogs")
 
     ray = SimpleNamespace(is_initialized=lambda: False, init=init, shutdown=lambda: ended.append(True))
-    with (
-        pytest.raises(BadInput, match=r"^Ray does not start: The current node timed out during startup\.;"),
-        _cluster(ray),
-    ):
+    with pytest.raises(BadInput, match=r"^Ray does not start: The current node timed out during startup\.;"), _cluster(ray):
         pass
     assert ended
 

@@ -48,11 +48,7 @@ def test_a_copy_has_the_columns_and_all_else_as_it_was(tmp_path: Path) -> None:
     assert str(schema.field("tracks.wrist.xy").type) == "fixed_size_list<element: float>[8]"
     assert str(schema.field("flags.wrist.cut").type) == "bool"
     columns = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-    assert columns["action"] == {
-        "feature": {"dtype": "float32", "_type": "Value"},
-        "length": 2,
-        "_type": "List",
-    }
+    assert columns["action"] == {"feature": {"dtype": "float32", "_type": "Value"}, "length": 2, "_type": "List"}
     assert columns["tracks.wrist.xy"] == columns["action"] | {"length": 8}
     stats = json.loads((out / "meta/stats.json").read_text())
     assert stats["tracks.wrist.xy"]["mean"] == [16, 12, 48, 12, 16, 36, 48, 36]

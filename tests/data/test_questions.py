@@ -14,14 +14,7 @@ from tapetum.data.questions import Question
 from tapetum.data.rle import segmentation_mask
 from tapetum.data.vision_language import read_refcoco
 from tapetum.data.vision_language.captions import read_coco_captions, read_karpathy
-from tapetum.data.vision_language.questions import (
-    read_chartqa,
-    read_docvqa,
-    read_gqa,
-    read_scienceqa,
-    read_textvqa,
-    read_vqav2,
-)
+from tapetum.data.vision_language.questions import read_chartqa, read_docvqa, read_gqa, read_scienceqa, read_textvqa, read_vqav2
 
 
 def vqa(before: str, part: str, answers: list[str]) -> dict[str, Any]:
@@ -31,10 +24,7 @@ def vqa(before: str, part: str, answers: list[str]) -> dict[str, Any]:
     told = {"question_type": "what color", "multiple_choice_answer": answers[0], "answers": given, "answer_type": "other"}
     return {
         f"{before}OpenEnded_mscoco_{part}_questions.json": {**info, "task_type": "Open-Ended", "questions": [asked]},
-        f"{before}mscoco_{part}_annotations.json": {
-            **info,
-            "annotations": [{**told, "image_id": 42, "question_id": 42000}],
-        },
+        f"{before}mscoco_{part}_annotations.json": {**info, "annotations": [{**told, "image_id": 42, "question_id": 42000}]},
     }
 
 
@@ -51,6 +41,11 @@ def test_vqav2(tmp_path: Path) -> None:
 
 
 def test_coco_captions_and_karpathy(tmp_path: Path) -> None:
+    images = [
+        {"filepath": "val2014", "filename": f"COCO_val2014_00000000000{k}.jpg", "cocoid": k, "imgid": k, "split": split}
+        | {"sentids": [k], "sentences": [{"tokens": ["a"], "raw": "A dog.", "imgid": k, "sentid": k}]}
+        for k, split in enumerate(["train", "restval", "test"])
+    ]
     write(
         tmp_path,
         {
@@ -63,21 +58,7 @@ def test_coco_captions_and_karpathy(tmp_path: Path) -> None:
                 ],
                 "annotations": [{"image_id": 9, "id": 1, "caption": "A cat."}, {"image_id": 9, "id": 2, "caption": "One cat"}],
             },
-            "dataset_coco.json": {
-                "dataset": "coco",
-                "images": [
-                    {
-                        "filepath": "val2014",
-                        "filename": f"COCO_val2014_00000000000{k}.jpg",
-                        "cocoid": k,
-                        "imgid": k,
-                        "split": split,
-                        "sentids": [k],
-                        "sentences": [{"tokens": ["a"], "raw": "A dog.", "imgid": k, "sentid": k}],
-                    }
-                    for k, split in enumerate(["train", "restval", "test"])
-                ],
-            },
+            "dataset_coco.json": {"dataset": "coco", "images": images},
         },
     )
     [found] = read_coco_captions(tmp_path, "val2017")
@@ -91,40 +72,18 @@ def refcoco(folder: Path, references: Any = None) -> Path:
     mask = np.zeros((20, 30), bool)
     mask[5:9, 3:7] = True
     runs = [int(n) for n in np.diff([0, *np.flatnonzero(np.diff(mask.ravel("F"))) + 1, mask.size])]
+    entry = {"image_id": 42, "category_id": 1, "bbox": [3, 5, 4, 4], "area": 16}
     things = [
-        {
-            "id": 1,
-            "image_id": 42,
-            "category_id": 1,
-            "bbox": [3, 5, 4, 4],
-            "area": 16,
-            "iscrowd": 0,
-            "segmentation": [[3, 5, 7, 5, 7, 9, 3, 9]],
-        },
-        {
-            "id": 2,
-            "image_id": 42,
-            "category_id": 1,
-            "bbox": [3, 5, 4, 4],
-            "area": 16,
-            "iscrowd": 1,
-            "segmentation": {"size": [20, 30], "counts": runs},
-        },
+        entry | {"id": 1, "iscrowd": 0, "segmentation": [[3, 5, 7, 5, 7, 9, 3, 9]]},
+        entry | {"id": 2, "iscrowd": 1, "segmentation": {"size": [20, 30], "counts": runs}},
     ]
     images = [{"id": 42, "file_name": "COCO_train2014_000000000042.jpg", "height": 20, "width": 30}]
     write(folder, {"refcoco/instances.json": {"images": images, "annotations": things, "categories": []}})
     if references is None:
+        about = {"category_id": 1, "image_id": 42, "file_name": "COCO_train2014_000000000042_0.jpg"}
+        said = {"sent": "left cat", "raw": "Left cat", "tokens": ["left", "cat"]}
         references = [
-            {
-                "ref_id": k,
-                "ann_id": k,
-                "category_id": 1,
-                "image_id": 42,
-                "file_name": "COCO_train2014_000000000042_0.jpg",
-                "split": split,
-                "sent_ids": [k],
-                "sentences": [{"sent_id": k, "sent": "left cat", "raw": "Left cat", "tokens": ["left", "cat"]}],
-            }
+            about | {"ref_id": k, "ann_id": k, "split": split, "sent_ids": [k], "sentences": [said | {"sent_id": k}]}
             for k, split in ((1, "val"), (2, "testA"))
         ]
     (folder / "refcoco" / "refs(unc).p").write_bytes(pickle.dumps(references, protocol=0))
@@ -174,29 +133,11 @@ def test_polygons_are_filled_as_pycocotools_does() -> None:
 
 
 def test_documents(tmp_path: Path) -> None:
-    document = {
-        "questionId": 337,
-        "question": "what is the date?",
-        "image": "documents/xnbl0037_1.png",
-        "docId": 279,
-        "ucsf_document_id": "xnbl0037",
-        "ucsf_document_page_no": "1",
-        "answers": ["1/8/93"],
-        "data_split": "train",
-    }
+    document = {"questionId": 337, "question": "what is the date?", "image": "documents/xnbl0037_1.png", "answers": ["1/8/93"]}
+    document |= {"docId": 279, "ucsf_document_id": "xnbl0037", "ucsf_document_page_no": "1", "data_split": "train"}
     hidden = {k: v for k, v in document.items() if k != "answers"}
-    text = {
-        "question": "what brand?",
-        "image_id": "0054c91397f2fe05",
-        "image_classes": ["Camera"],
-        "question_tokens": ["what"],
-        "image_width": 9,
-        "image_height": 9,
-        "flickr_original_url": "",
-        "answers": ["nokia"] * 10,
-        "question_id": 0,
-        "set_name": "train",
-    }
+    text = {"question": "what brand?", "question_id": 0, "image_id": "0054c91397f2fe05", "answers": ["nokia"] * 10}
+    text |= {"image_classes": ["Camera"], "question_tokens": ["what"], "image_width": 9, "image_height": 9, "set_name": "train"}
     chart = [{"imgname": "2.png", "query": "How many?", "label": "14"}]
     write(
         tmp_path,
@@ -223,15 +164,8 @@ def test_documents(tmp_path: Path) -> None:
 
 
 def test_gqa(tmp_path: Path) -> None:
-    scene = {
-        "question": "Is it red?",
-        "imageId": "n161313",
-        "isBalanced": True,
-        "groups": {},
-        "answer": "yes",
-        "fullAnswer": "Yes, it is.",
-        "types": {"detailed": "existAttr", "semantic": "attr", "structural": "verify"},
-    }
+    types = {"detailed": "existAttr", "semantic": "attr", "structural": "verify"}
+    scene = {"question": "Is it red?", "imageId": "n161313", "answer": "yes", "fullAnswer": "Yes, it is.", "types": types}
     write(tmp_path, {"testdev_balanced_questions.json": {"201307251": scene}})
     [scened] = read_gqa(tmp_path, "testdev")
     assert (scened.key, scened.kind, scened.answers) == ("201307251", "verify", ("yes",))
@@ -239,22 +173,9 @@ def test_gqa(tmp_path: Path) -> None:
 
 
 def test_science(tmp_path: Path) -> None:
-    problem = {
-        "question": "Which is farthest north?",
-        "choices": ["West Virginia", "Louisiana"],
-        "answer": 0,
-        "hint": "",
-        "image": "image.png",
-        "task": "closed choice",
-        "grade": "grade2",
-        "subject": "social science",
-        "topic": "geography",
-        "category": "",
-        "skill": "",
-        "lecture": "",
-        "solution": "",
-        "split": "train",
-    }
+    problem: dict[str, Any] = dict.fromkeys(("hint", "category", "skill", "lecture", "solution"), "")
+    problem |= {"question": "Which is farthest north?", "choices": ["West Virginia", "Louisiana"], "answer": 0}
+    problem |= {"split": "train", "image": "image.png", "task": "closed choice", "grade": "grade2", "subject": "social science"}
     problems = {"1": problem, "2": problem | {"image": None}, "3": problem | {"hint": "Read."}}
     write(
         tmp_path, {"problems.json": problems, "pid_splits.json": {"train": ["1", "2"], "val": ["3"], "test": [], "minival": []}}
@@ -308,10 +229,7 @@ def test_instances(tmp_path: Path) -> None:
         ({"a": 1}, "has no list"),
         ({"data": []}, "nothing to read"),
         ({"data": [3]}, "entry 0 of .* is 3"),
-        (
-            {"data": [{"questionId": 1, "question": None, "image": "a.jpg"}]},
-            "question of entry 0 of .* is None; wanted a text",
-        ),
+        ({"data": [{"questionId": 1, "question": None, "image": "a.jpg"}]}, "question of entry 0 of .* is None; wanted a text"),
         ({"data": [{"questionId": 1, "question": "q", "image": "a.jpg", "answers": True}]}, "answers of .* is True"),
         ({"data": [{"questionId": 1, "question": "q", "image": "../a.jpg"}]}, "no name of a file below the data"),
         ({"data": [{"questionId": 1, "question": "q", "image": "a.jpg"}] * 2}, "id 1 twice"),

@@ -21,10 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.docs_pages import README, ROOT, blocks, commands
 
 INSTALL = re.compile(r"`pip install '(\.\[\w+\])' (\./packages/\w+)`")
-NOT_RUN = {
-    r"^track 0 ": "a camera",
-    r"^eval tapvid --data davis": "fetches a benchmark over the network",
-}
+NOT_RUN = {r"^track 0 ": "a camera", r"^eval tapvid --data davis": "fetches a benchmark over the network"}
 """Lines that are left out, and why."""
 _SHORT = "minutes on one core; how long it goes on is not what is checked"
 APPENDED = {

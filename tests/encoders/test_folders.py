@@ -168,11 +168,7 @@ def test_settings_that_give_no_vectors_are_refused(tmp_path: Path) -> None:
         (files[0], {"num_attention_heads": 2.0}, "heads is 2.0; it must be a whole number"),
         (files[0], {"qkv_bias": "no"}, "qkv_bias is 'no'; it must be true or false"),
         (files[0], {"hidden_size": None}, "the config, or a tensor, is not as huggingface has it .TypeError"),
-        (
-            files[1],
-            {"image_mean": [0.5, nan, 0.5]},
-            r"mean is .127.5, nan, 127.5.; it must be 3 values, each a finite",
-        ),
+        (files[1], {"image_mean": [0.5, nan, 0.5]}, r"mean is .127.5, nan, 127.5.; it must be 3 values, each a finite"),
         (files[1], {"image_std": [1e-320] * 3}, "std is .* it must be 0.001 to 1,000,000"),
         (files[1], {"crop_size": {"height": 60_000, "width": 60_000}, "size": {"shortest_edge": 60_000}}, "1 to 4,096"),
         (files[1], {"size": {"shortest_edge": 0}}, "crops .* of images whose shorter side is 0"),

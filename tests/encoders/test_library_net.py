@@ -53,10 +53,7 @@ def test_a_model_of_timm_gives_what_timm_gives(name: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("kind", ["ConvNext", "ConvNextV2", "RegNet", "MobileNetV2"])
 def test_a_folder_of_transformers_gives_what_transformers_gives(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    sizes = {
-        "RegNet": {**TINY, "embedding_size": 8, "groups_width": 4},
-        "MobileNetV2": {"depth_multiplier": 0.35},
-    }
+    sizes = {"RegNet": {**TINY, "embedding_size": 8, "groups_width": 4}, "MobileNetV2": {"depth_multiplier": 0.35}}
     config = getattr(transformers, f"{kind}Config")(**sizes.get(kind, TINY))
     theirs = getattr(transformers, f"{kind}ForImageClassification")(config).eval()
     theirs.save_pretrained(tmp_path / "theirs")

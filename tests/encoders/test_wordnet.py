@@ -20,14 +20,7 @@ def test_every_class_is_a_sense_and_all_are_entities() -> None:
     assert hypernyms(151)[-1].words == ("entity",)
 
 
-@pytest.mark.parametrize(
-    ("said", "name"),
-    [
-        ("horse", "sorrel"),
-        ("Killer-Whale", "killer whale"),
-        ("ORCAS", "killer whale"),
-    ],
-)
+@pytest.mark.parametrize(("said", "name"), [("horse", "sorrel"), ("Killer-Whale", "killer whale"), ("ORCAS", "killer whale")])
 def test_synonyms_and_hypernyms_are_found(said: str, name: str) -> None:
     assert name in names(said)
 

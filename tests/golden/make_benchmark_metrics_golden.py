@@ -120,27 +120,7 @@ def single_answers(checkouts: Path) -> dict[str, Any]:
         target = "".join(rng.choice(letters, rng.integers(0, 9)))
         said = "".join(c for c in target if rng.random() < 0.7) + "".join(rng.choice(letters, rng.integers(0, 4)))
         near.append([said, target, float(anls(target, said))])
-    numbers = [
-        "0",
-        "0.0",
-        "5",
-        "5%",
-        "0.05",
-        "100",
-        "104.9",
-        "105",
-        "105.1",
-        "-100",
-        "-96",
-        "1e2",
-        "abc",
-        "abd",
-        "",
-        "%",
-        "nan",
-        "inf",
-        "1,000",
-    ]
+    numbers = ["", *("0 0.0 5 5% 0.05 100 104.9 105 105.1 -100 -96 1e2 abc abd % nan inf 1,000".split())]  # noqa: SIM905
     charts = [[said, right, float(relaxed(right, said))] for said in numbers for right in numbers if "nan" not in (said, right)]
     words = ["none", "Zero", "ELEVEN", "twenty", "twenty one", "3", ""]
     return {"anls": near, "relaxed": charts, "counts": [[word, number(word)] for word in words]}

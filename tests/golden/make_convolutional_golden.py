@@ -17,13 +17,7 @@ GOLDEN = Path(__file__).with_name("convolutional.npz")
 NETWORKS: dict[str, dict[str, Any]] = {
     "resnet-18": {"stem_width": 8},
     "resnet-50": {"stem_width": 8, "depths": (1, 2, 1, 1)},
-    "nfnet-f0": {
-        "depths": (1, 2, 1, 1),
-        "channels": (16, 32, 48, 48),
-        "stem_width": 16,
-        "group_width": 8,
-        "final_width": 40,
-    },
+    "nfnet-f0": {"depths": (1, 2, 1, 1), "channels": (16, 32, 48, 48), "stem_width": 16, "group_width": 8, "final_width": 40},
     "efficientnet-lite2": {"width_multiplier": 0.5},
 }
 """Architectures, each with changes that make it small."""

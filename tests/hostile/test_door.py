@@ -154,10 +154,7 @@ def test_nohup_is_heeded(clip: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("device", ["fpga", "cuda:99"])
-@pytest.mark.parametrize(
-    "verb",
-    [("track", "CLIP"), ("train", "tap-nano"), ("serve", ".")],
-)
+@pytest.mark.parametrize("verb", [("track", "CLIP"), ("train", "tap-nano"), ("serve", ".")])
 def test_a_device_that_is_not_there(run: Run, clip: Path, tmp_path: Path, device: str, verb: tuple[str, ...]) -> None:
     out = [] if verb[0] == "serve" else ["--out", tmp_path / "out"]
     code, _, err = run(*(str(clip) if word == "CLIP" else word for word in verb), "--device", device, *out)
@@ -174,14 +171,7 @@ def test_compiling_without_a_compiler(run: Run, clip: Path, tmp_path: Path, monk
     assert "there is no nocxx" in err
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("track", "LOOP"),
-        ("track", "CLIP", "--out", "LOOP"),
-        ("convert", "LOOP", "LOOP"),
-    ],
-)
+@pytest.mark.parametrize("words", [("track", "LOOP"), ("track", "CLIP", "--out", "LOOP"), ("convert", "LOOP", "LOOP")])
 def test_links_that_lead_in_a_circle(run: Run, clip: Path, tmp_path: Path, monkeypatch, words: tuple[str, ...]) -> None:
     monkeypatch.chdir(tmp_path)
     Path("loop").symlink_to("loop")

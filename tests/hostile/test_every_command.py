@@ -58,12 +58,7 @@ def test_every_option_that_names_a_file_is_known_to_be_read_or_written() -> None
 
 
 @pytest.mark.parametrize(
-    "line",
-    [
-        "train tap-nano --textures DATA --out RUN",
-        "bootstrap DATA --out RUN",
-        "data shards DATA --out RUN",
-    ],
+    "line", ["train tap-nano --textures DATA --out RUN", "bootstrap DATA --out RUN", "data shards DATA --out RUN"]
 )
 def test_results_of_training_are_no_data_next_time(run: Run, tmp_path: Path, line: str) -> None:
     data = tmp_path / "data"

@@ -12,15 +12,7 @@ from support.networks import has_copies
 from tapetum.account.flops import count_flops
 from tapetum.core.errors import BadInput
 from tapetum.layers import cpu
-from tapetum.layers.cpu import (
-    FastLinear,
-    Int8Embedding,
-    Int8Linear,
-    choose_kernel,
-    is_quantised,
-    quantise,
-    speed_up,
-)
+from tapetum.layers.cpu import FastLinear, Int8Embedding, Int8Linear, choose_kernel, is_quantised, quantise, speed_up
 from tapetum.layers.transformer import Mlp, TokenEmbedding
 
 onednn = pytest.mark.skipif(cpu._ONEDNN is None, reason="this torch has no oneDNN")

@@ -41,14 +41,8 @@ def _vqa() -> dict[str, Any]:
 
 
 def _science() -> dict[str, Any]:
-    problem = {
-        "question": "Which?",
-        "choices": ["a", "b", "c"],
-        "answer": 1,
-        "hint": "Look.",
-        "image": "image.png",
-        "subject": "x",
-    }
+    problem = {"question": "Which?", "choices": ["a", "b", "c"], "answer": 1, "hint": "Look.", "image": "image.png"}
+    problem |= {"subject": "x"}
     splits = {"train": ["1"], "val": [], "test": ["2", "3"]}
     return {"problems.json": {"1": problem, "2": problem, "3": problem | {"answer": 0}}, "pid_splits.json": splits}
 

@@ -11,13 +11,7 @@ SIDE = 128
 
 def save_sam2(folder: Path) -> Path:
     """Save the model with its processor."""
-    from transformers import (
-        Sam2ImageProcessor,
-        Sam2VideoConfig,
-        Sam2VideoModel,
-        Sam2VideoProcessor,
-        Sam2VideoVideoProcessor,
-    )
+    from transformers import Sam2ImageProcessor, Sam2VideoConfig, Sam2VideoModel, Sam2VideoProcessor, Sam2VideoVideoProcessor
 
     square: Any = {"height": SIDE, "width": SIDE}
     backbone = {

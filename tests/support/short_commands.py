@@ -13,28 +13,10 @@ STANDS_IN = {
     r"timm:resnet50": "timm:resnet18",
 }
 """Published weights and whole networks, and what is read or built in their place."""
-LITTLE = {
-    "steps": "1",
-    "mae-steps": "1",
-    "workers": "0",
-    "warmup-steps": "0",
-    "warmup-epochs": "0",
-    "n": "1",
-    "clips": "2",
-    "image-clips": "1",
-    "scenes": "1",
-    "scored": "1",
-    "iterations": "1",
-    "rollouts": "1",
-    "checks": "1",
-    "crop": "64",
-    "short-sides": "64",
-    "long-side": "96",
-    "evaluations": "1",
-    "batch-size": "2",
-    "micro-batch": "2",
-    "threads": "1",
-}
+ONE = "steps mae-steps n image-clips scenes scored iterations rollouts checks evaluations threads"
+NONE = "workers warmup-steps warmup-epochs"
+LITTLE = dict.fromkeys(ONE.split(), "1") | dict.fromkeys(NONE.split(), "0")
+LITTLE |= {"clips": "2", "batch-size": "2", "micro-batch": "2", "crop": "64", "short-sides": "64", "long-side": "96"}
 """Options that say how much is made, learned or scored, and how large images are then, and what they are here."""
 MOST = {"size": 64, "seconds": 2, "points": 16, "width": 64, "frames": 16}
 """Options that are here at most so large."""

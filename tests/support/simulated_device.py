@@ -297,19 +297,9 @@ _LOWER = (
     *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d.input", "conv_transpose3d.input"),
 )
 _FULL = (
-    *(
-        "exp",
-        "log",
-        "log2",
-        "rsqrt",
-        "pow.Tensor_Scalar",
-        "sum.dim_IntList",
-        "prod",
-        "cumsum",
-        "softmax.int",
-        "log_softmax.int",
-    ),
-    *("layer_norm", "group_norm", "cross_entropy_loss", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"),
+    *("exp", "log", "log2", "rsqrt", "pow.Tensor_Scalar", "sum.dim_IntList", "prod", "cumsum", "softmax.int"),
+    *("log_softmax.int", "layer_norm", "group_norm", "cross_entropy_loss", "nll_loss", "mse_loss", "l1_loss"),
+    *("smooth_l1_loss", "huber_loss"),
     *("binary_cross_entropy_with_logits", "cosine_similarity", "norm.ScalarOpt_dim", "linalg_vector_norm"),
 )
 _WIDEST = ("addcdiv", "addcmul", "bilinear", "cross", "dot", "grid_sampler", "index_put", "tensordot", "scatter_add")

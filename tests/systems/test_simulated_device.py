@@ -90,13 +90,7 @@ def test_answers_are_generated(beams: int) -> None:
 ENCODERS: dict[str, dict[str, Any]] = {
     "vit-nano": {"width": 32, "depth": 2, "heads": 2, "mlp_width": 64, "patch": 4, "image_size": (16, 16)},
     "resnet-18": {"stem_width": 4, "depths": (1, 1, 1, 1)},
-    "nfnet-f0": {
-        "depths": (1, 1, 1, 1),
-        "channels": (16, 16, 16, 16),
-        "stem_width": 8,
-        "group_width": 8,
-        "final_width": 16,
-    },
+    "nfnet-f0": {"depths": (1, 1, 1, 1), "channels": (16, 16, 16, 16), "stem_width": 8, "group_width": 8, "final_width": 16},
     "efficientnet-lite0": {"width_multiplier": 0.25},
 }
 

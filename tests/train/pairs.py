@@ -27,17 +27,7 @@ from tapetum.account import machine
 from tapetum.core.errors import TapetumError
 from tapetum.systems.longvideo.task import video_text_loss
 from tapetum.systems.odin.losses import detcon, detcon_s
-from tapetum.train import (
-    Average,
-    JointTask,
-    ParameterRule,
-    StepContext,
-    Task,
-    TrainConfig,
-    fit,
-    fsdp,
-    process_group,
-)
+from tapetum.train import Average, JointTask, ParameterRule, StepContext, Task, TrainConfig, fit, fsdp, process_group
 from tapetum.train.checkpoint import CheckpointStore
 from tapetum.train.contrastive import clip_loss, info_nce, nt_xent, siglip_loss
 from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
@@ -165,13 +155,7 @@ class Wide(Contrast):
 CONFIG = {"steps": 6, "batch_size": 8, "lr": 0.05, "weight_decay": 0.1, "threads": 1, "tensorboard": False}
 
 
-TASKS = {
-    "contrast": Contrast,
-    "cached": Cached,
-    "taught": Taught,
-    "wide": Wide,
-    "scored": Scored,
-}
+TASKS = {"contrast": Contrast, "cached": Cached, "taught": Taught, "wide": Wide, "scored": Scored}
 
 
 def config_of(settings: dict[str, Any]) -> TrainConfig:
@@ -180,13 +164,7 @@ def config_of(settings: dict[str, Any]) -> TrainConfig:
     return TrainConfig(**{**CONFIG, "averages": averages, **settings, "rules": rules})
 
 
-def train(
-    out: str,
-    task: str,
-    config: dict[str, Any],
-    most_bytes: int | None = None,
-    **options: Any,
-) -> None:
+def train(out: str, task: str, config: dict[str, Any], most_bytes: int | None = None, **options: Any) -> None:
     if most_bytes is not None:  # of a file: a disk that is full
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
     counts, before = Counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

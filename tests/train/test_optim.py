@@ -13,15 +13,7 @@ from torch import nn
 
 from tapetum.core.errors import BadInput
 from tapetum.train import Average, ParameterRule, Task, TrainConfig, fit
-from tapetum.train.optim import (
-    Lars,
-    build_optimizer,
-    decay_groups,
-    freeze,
-    freeze_by_rules,
-    ruled_groups,
-    set_learning_rates,
-)
+from tapetum.train.optim import Lars, build_optimizer, decay_groups, freeze, freeze_by_rules, ruled_groups, set_learning_rates
 from tapetum.train.state import MovingAverage
 
 CONFIG = TrainConfig(steps=6, batch_size=4, lr=0.05, weight_decay=0.1, clip_norm=None, threads=1, tensorboard=False)

@@ -8,14 +8,7 @@ import pytest
 
 from tapetum.core.errors import BadInput
 from tapetum_world import ordered_events
-from tapetum_world.ordered_events import (
-    COLOURS,
-    MOTIONS,
-    Event,
-    OrderedEventsConfig,
-    gallery,
-    make_ordered_events,
-)
+from tapetum_world.ordered_events import COLOURS, MOTIONS, Event, OrderedEventsConfig, gallery, make_ordered_events
 
 MANY = OrderedEventsConfig(events=8, length=4)
 

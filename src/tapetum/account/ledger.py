@@ -104,11 +104,7 @@ class Ledger:
             self.session["energy_method"] += f"; the sum over {machines} machines"
 
     def write(
-        self,
-        cpu_seconds: float | None = None,
-        *,
-        own_cpu_seconds: float | None = None,
-        others: Interval | None = None,
+        self, cpu_seconds: float | None = None, *, own_cpu_seconds: float | None = None, others: Interval | None = None
     ) -> dict[str, Any]:
         """Update time, FLOPs and energy, and save the file; returns its content.
 

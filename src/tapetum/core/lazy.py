@@ -7,9 +7,7 @@ from typing import Any
 
 
 def lazy_attributes(
-    package: str,
-    names: Mapping[str, Sequence[str]] | None = None,
-    modules: Mapping[str, str] | Sequence[str] = (),
+    package: str, names: Mapping[str, Sequence[str]] | None = None, modules: Mapping[str, str] | Sequence[str] = ()
 ) -> Callable[[str], Any]:
     """Build the `__getattr__` of a package.
 

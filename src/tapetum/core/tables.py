@@ -123,17 +123,7 @@ Formats = Mapping[str, tuple[Callable[[Value], bytes | Iterator[bytes]], Callabl
 """By extension: value to bytes, or to pieces of them; bytes to fields. The second raises one of `DAMAGE` for bytes that hold
 no such value."""
 
-DAMAGE = (
-    ValueError,
-    KeyError,
-    EOFError,
-    TypeError,
-    OverflowError,
-    RuntimeError,
-    csv.Error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+DAMAGE = (ValueError, KeyError, EOFError, TypeError, OverflowError, RuntimeError, csv.Error, zipfile.BadZipFile, zlib.error)
 """What numpy, csv, json and zipfile raise on damaged files, depending on where the damage is."""
 
 _TRUTH = {"true": "1", "false": "0"}

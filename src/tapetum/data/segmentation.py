@@ -139,10 +139,7 @@ def read_cityscapes(folder: Path, split: str) -> SegmentedImages:
     return SegmentedImages(images=images, masks=masks, classes=tuple(CITYSCAPES_LABELS.values()), numbers=numbers)
 
 
-CAMVID_CLASSES = (
-    *("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian"),
-    "bicyclist",
-)
+CAMVID_CLASSES = (*("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian"), "bicyclist")
 
 
 def read_camvid(folder: Path, split: str) -> SegmentedImages:

@@ -170,11 +170,7 @@ def _several(tars: Sequence[Path]) -> str:
 
 
 def write_shards(
-    samples: Iterable[Mapping[str, Any]],
-    folder: str | Path,
-    name: str,
-    *,
-    samples_per_shard: int = 10_000,
+    samples: Iterable[Mapping[str, Any]], folder: str | Path, name: str, *, samples_per_shard: int = 10_000
 ) -> list[Path]:
     """Write `folder`/`name`-000000.tar and so on, each with its index, and return their paths.
 

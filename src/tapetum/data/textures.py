@@ -44,11 +44,9 @@ def procedural(rng: np.random.Generator, size: int = 320) -> RGB:
         angle, step, phase = rng.uniform(0, np.pi), rng.uniform(6, 30), rng.uniform(0, 1, 2)
         u = (np.cos(angle) * x + np.sin(angle) * y) * step + phase[0] + 0.2 * smooth_noise(rng, size, 4)[..., 0]
         v = (np.cos(angle) * y - np.sin(angle) * x) * step + phase[1]
-        mask = {
-            0: u % 1 < 0.5,
-            1: (u % 1 < 0.5) ^ (v % 1 < 0.5),
-            2: (u % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.1,
-        }[int(rng.integers(3))]
+        mask = {0: u % 1 < 0.5, 1: (u % 1 < 0.5) ^ (v % 1 < 0.5), 2: (u % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.1}[
+            int(rng.integers(3))
+        ]
         image = image + mask[..., None] * (rng.uniform(-70, 70) + rng.uniform(-30, 30, 3))
     return np.clip(image, 0, 255).astype(np.uint8)
 

@@ -178,11 +178,7 @@ class ClipEmbedder(EncoderEmbedder):
     takes_videos = True
 
     def __init__(
-        self,
-        encoder: Encoder,
-        watch: Callable[[Float[Tensor, "b t 3 h w"]], Float[Tensor, "b n d"]],
-        frames: int,
-        tubelet: int,
+        self, encoder: Encoder, watch: Callable[[Float[Tensor, "b t 3 h w"]], Float[Tensor, "b n d"]], frames: int, tubelet: int
     ):
         """Make an embedder of pieces of `frames` frames, in tubelets of `tubelet` frames, whose tokens `watch` computes."""
         super().__init__(encoder)

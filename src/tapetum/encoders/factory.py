@@ -192,9 +192,7 @@ def save(encoder: Encoder, path: str | os.PathLike[str], dtype: torch.dtype = to
 
 
 def load(
-    name_or_path: str | os.PathLike[str],
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
+    name_or_path: str | os.PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> Encoder:
     """Load a published encoder by name, or a file that `save` wrote, in evaluation mode.
 

@@ -60,14 +60,7 @@ class Format:
 class Tokenizer:
     """Turns texts into ids, all of one length."""
 
-    def __init__(
-        self,
-        encode: Callable[[str], Sequence[int]],
-        kind: TokenizerKind,
-        form: Format,
-        size: int,
-        content: bytes,
-    ):
+    def __init__(self, encode: Callable[[str], Sequence[int]], kind: TokenizerKind, form: Format, size: int, content: bytes):
         self.kind, self.size, self.content = kind, size, content
         """Kind of the steps; number of pieces: ids are below it; the file that it was made of, for `from_content`."""
         self._encode, self._form = encode, form

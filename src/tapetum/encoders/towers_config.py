@@ -85,15 +85,7 @@ class TowersConfig(EncoderConfig):
 
 
 CLIP_TEXT = TextConfig(
-    width=512,
-    depth=12,
-    heads=8,
-    mlp_width=2048,
-    vocabulary=49408,
-    length=77,
-    causal=True,
-    pooling="end",
-    end_token=49407,
+    width=512, depth=12, heads=8, mlp_width=2048, vocabulary=49408, length=77, causal=True, pooling="end", end_token=49407
 )
 SIGLIP_TEXT = TextConfig(
     width=768,

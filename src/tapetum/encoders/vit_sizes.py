@@ -97,14 +97,7 @@ def _vit(config: ViTConfig, preprocessing: Preprocessing) -> Architecture:
 
 
 _GIANT = ViTConfig(
-    width=1536,
-    depth=40,
-    heads=24,
-    mlp_width=4096,
-    mlp="gated",
-    activation="silu",
-    patch=14,
-    image_size=(518, 518),
+    width=1536, depth=40, heads=24, mlp_width=4096, mlp="gated", activation="silu", patch=14, image_size=(518, 518)
 )
 VITS: dict[str, Architecture] = {
     "vit-nano": _vit(ViTConfig(width=64, depth=2, heads=4, mlp_width=128, patch=8, image_size=(32, 32)), imagenet(32)),

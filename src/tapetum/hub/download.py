@@ -100,12 +100,7 @@ def check_address(url: str) -> None:
 
 
 def download(
-    url: str,
-    target: Path,
-    *,
-    sha256: str | None = None,
-    progress: Progress = lambda done, size: None,
-    most: int = 1 << 41,
+    url: str, target: Path, *, sha256: str | None = None, progress: Progress = lambda done, size: None, most: int = 1 << 41
 ) -> Record:
     """Download `url` to `target`, unless it exists, and write its record; resume an earlier call.
 

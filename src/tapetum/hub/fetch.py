@@ -55,9 +55,7 @@ def hub() -> str:
 
 
 def fetch_folder(
-    entry: registry.Weights,
-    progress: Progress = lambda done, size: None,
-    note: Callable[[str], None] = lambda line: None,
+    entry: registry.Weights, progress: Progress = lambda done, size: None, note: Callable[[str], None] = lambda line: None
 ) -> Path:
     """Fetch the files of a repository by huggingface_hub into a folder, which gets its name once all are there.
 

@@ -42,10 +42,7 @@ def retrieval_scores(
     best = np.where(true, ranks, ranks.shape[1] + 1).min(1)
     if any(k < 1 for k in at):
         raise BadInput(f"recall is asked at {min(at)}; give numbers of items from 1 on")
-    return RankingScores(
-        recall={int(k): float((best <= k).mean()) for k in at},
-        median_rank=float(np.median(best)),
-    )
+    return RankingScores(recall={int(k): float((best <= k).mean()) for k in at}, median_rank=float(np.median(best)))
 
 
 def ranks_of_right(

@@ -3,6 +3,5 @@
 from tapetum.core.lazy import lazy_attributes
 
 __getattr__ = lazy_attributes(
-    __name__,
-    modules=("adapters", "hip", "longvideo", "odin", "paligemma", "perception_test", "pretraining", "tap", "tapvid3d"),
+    __name__, modules=("adapters", "hip", "longvideo", "odin", "paligemma", "perception_test", "pretraining", "tap", "tapvid3d")
 )

@@ -28,16 +28,7 @@ from tapetum.train.launch import StopRequest, lock_folder, record_signal, say
 from tapetum.train.machines import Machines, StepReport
 from tapetum.train.optim import learning_rate, set_learning_rates, weight_decay
 from tapetum.train.process_group import ProcessGroup, alone, average_whole, clip_gradients, gather_tensors, join_process_group
-from tapetum.train.state import (
-    Saver,
-    check_learned,
-    continued_config,
-    evaluation_mode,
-    identity,
-    new_model,
-    new_state,
-    restore,
-)
+from tapetum.train.state import Saver, check_learned, continued_config, evaluation_mode, identity, new_model, new_state, restore
 from tapetum.train.stream import Stream
 from tapetum.train.task import Task
 

@@ -29,11 +29,7 @@ def phase_config(phase: Any, launch: Launch, seed: int, **settings: Any) -> Trai
 
 
 def fit_phases(
-    phases: Sequence[Any],
-    task_of: Callable[[Any, Path | None], Task],
-    launch: Launch,
-    seed: int,
-    **settings: Any,
+    phases: Sequence[Any], task_of: Callable[[Any, Path | None], Task], launch: Launch, seed: int, **settings: Any
 ) -> Path | None:
     """Train through all phases in the folder `launch.out`; the same call continues after a stop.
 

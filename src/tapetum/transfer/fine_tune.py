@@ -103,12 +103,7 @@ class SegmentationTask(FineTuneTask):
     """A class for every pixel; the score is the mean IoU."""
 
     def __init__(
-        self,
-        encoder: Callable[[], Encoder],
-        train: Segmented,
-        test: Segmented,
-        config: FineTuneConfig,
-        head: Head = "linear",
+        self, encoder: Callable[[], Encoder], train: Segmented, test: Segmented, config: FineTuneConfig, head: Head = "linear"
     ):
         super().__init__(encoder, config, len(train))
         if config.size is None:
@@ -206,10 +201,7 @@ def fine_tune(task: FineTuneTask, out: Path, **settings: Any) -> FineTuned | Non
 
 
 def cropped(
-    image: UInt8[np.ndarray, "h w 3"],
-    truth: Int64[np.ndarray, "h w"],
-    size: tuple[int, int],
-    rng: np.random.Generator | None,
+    image: UInt8[np.ndarray, "h w 3"], truth: Int64[np.ndarray, "h w"], size: tuple[int, int], rng: np.random.Generator | None
 ) -> tuple[Float[Tensor, "3 H W"], Int64[Tensor, "H W"]]:
     """Resize an image (0..255) and its target to `size`: whole without `rng`, else scaled by 0.5 to 2, cropped and mirrored.
 

@@ -119,11 +119,7 @@ def draw_tracks(
 
 
 def _drawn(
-    frames: Iterable[Frame],
-    xy: np.ndarray,
-    visible: np.ndarray,
-    colours: np.ndarray | None,
-    style: dict[str, Any],
+    frames: Iterable[Frame], xy: np.ndarray, visible: np.ndarray, colours: np.ndarray | None, style: dict[str, Any]
 ) -> Iterator[Frame]:
     painter: TrackPainter | None = None
     number = -1

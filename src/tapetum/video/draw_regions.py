@@ -28,10 +28,7 @@ def enlarged(frame: Frame, least: int = _LEAST) -> tuple[Frame, int]:
 
 
 def draw_regions(
-    frame: Frame,
-    boxes: Boxes | None = None,
-    masks: Masks | None = None,
-    colours: UInt8[np.ndarray, "n 3"] | None = None,
+    frame: Frame, boxes: Boxes | None = None, masks: Masks | None = None, colours: UInt8[np.ndarray, "n 3"] | None = None
 ) -> Frame:
     """Draw masks, then boxes with their labels, on a copy of a frame; `colours` are those of the boxes, in turn by default."""
     canvas = frame.copy()

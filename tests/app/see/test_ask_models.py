@@ -68,10 +68,7 @@ def test_a_folder_is_asked_about_once(folder: Path, tmp_path: Path):
     assert failed["path"].endswith("broken.png")
     assert any("broken" in text for text in ear.notes)
     assert ear.last == (5, 5)
-    assert set(listed(out)) == {
-        "answers.json",
-        *(f"{k}.{end}" for k in range(4) for end in ("png", "json")),
-    }
+    assert set(listed(out)) == {"answers.json", *(f"{k}.{end}" for k in range(4) for end in ("png", "json"))}
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("?.json")}
     Image.fromarray(WORLD.make_image("blue")).save(folder / "0.png")
     (out / "1.png").unlink()

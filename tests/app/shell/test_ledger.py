@@ -49,12 +49,7 @@ def test_several_side_by_side_and_phases(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "no ledger.json"),
-        ("{", "is no ledger"),
-        ("\x00\xff", "is no ledger"),
-    ],
+    ("content", "message"), [(None, "no ledger.json"), ("{", "is no ledger"), ("\x00\xff", "is no ledger")]
 )
 def test_what_is_no_ledger(run: Run, tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:

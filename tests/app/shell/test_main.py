@@ -98,11 +98,7 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     read, write = os.pipe()
     os.close(read)
     result = subprocess.run(
-        [sys.executable, "-m", "tapetum", "weights", "list"],
-        stdout=write,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
+        [sys.executable, "-m", "tapetum", "weights", "list"], stdout=write, stderr=subprocess.PIPE, text=True, check=False
     )
     os.close(write)
     assert (result.returncode, result.stderr) == (141, "")

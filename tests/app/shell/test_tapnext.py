@@ -57,10 +57,7 @@ def test_an_error_model_beside_its_weights_is_used(folder: Path, tmp_path: Path)
     ("words", "message"),
     [
         ("track clip.mp4 --tracks t.npz --correct 0,3,12,12 --model tiny.safetensors", "TAPNext knows points by their place"),
-        (
-            "bootstrap clip.mp4 --model tiny.safetensors --out b --no-polish",
-            "polish is of TAPIR, and tiny.safetensors is",
-        ),
+        ("bootstrap clip.mp4 --model tiny.safetensors --out b --no-polish", "polish is of TAPIR, and tiny.safetensors is"),
         (
             "bootstrap clip.mp4 --model tiny.safetensors --out b --extra-convs 2 --mixer-lr 1.0",
             "mixer-lr, extra-convs is of TAPIR",

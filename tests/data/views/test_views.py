@@ -176,10 +176,7 @@ def test_views_are_those_of_the_papers_tables() -> None:
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [
-        ({"blur": -0.1}, "blur is -0.1; it must be 0 to 1"),
-        ({"area": (0.5, 1.5)}, "area of a view is from 0.5 to 1.5"),
-    ],
+    [({"blur": -0.1}, "blur is -0.1; it must be 0 to 1"), ({"area": (0.5, 1.5)}, "area of a view is from 0.5 to 1.5")],
 )
 def test_views_that_cannot_be_are_refused(change: dict, words: str) -> None:
     with pytest.raises(BadInput, match=words):

@@ -1,4 +1,4 @@
-"""Memories of tokens: against scikit-learn, loops and counts; what is let go; random choices."""
+"""Memories of tokens: the seed of random choices."""
 
 from typing import Any
 
@@ -6,21 +6,7 @@ import pytest
 import torch
 
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo.memory import draw_order
 from tapetum.systems.longvideo.recipes import recipe
-
-
-def test_random_choices_are_functions_of_what_they_are_said_to_be() -> None:
-    first = draw_order(3, (5, 6), 1, 2, 30)
-    assert torch.equal(first, draw_order(3, (5, 6), 1, 2, 30))
-    assert torch.equal(first[1:], draw_order(3, (6,), 1, 2, 30))
-    for other in (
-        draw_order(4, (5,), 1, 2, 30),
-        draw_order(3, (7,), 1, 2, 30),
-        draw_order(3, (5,), 0, 2, 30),
-        draw_order(3, (5,), 1, 3, 30),
-    ):
-        assert not torch.equal(first[:1], other)
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,7 @@ import tapetum
 from tapetum.core.errors import BadInput
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo.streaming import (
-    FrameSelection,
-    embed_answers,
-    embed_video,
-    embed_words,
-    stream_passages,
-)
+from tapetum.systems.longvideo.streaming import FrameSelection, embed_answers, embed_video, embed_words, stream_passages
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.video import open_video, write_video
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -15,7 +14,6 @@ import tapetum
 from tapetum.core.errors import BadInput
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo.task import video_text_loss
 from tapetum.systems.longvideo.video_text import VideoText
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
@@ -31,26 +29,6 @@ def towers(**changes: Any) -> VideoText:
 
 def clip(frames: int = 16, batch: int = 2) -> Tensor:
     return torch.rand(batch, frames, 16, 16, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
-
-
-def test_several_texts_and_wrong_answers_are_as_written_out() -> None:
-    torch.manual_seed(1)
-    videos, texts, hard = torch.randn(3, 4), torch.randn(3, 2, 4), torch.randn(3, 2, 4)
-    there, hard_valid = torch.tensor([[1, 1], [1, 0], [1, 1]]).bool(), torch.tensor([[1, 1], [0, 0], [1, 0]]).bool()
-    found = video_text_loss(videos, texts, 5.0, valid=there, hard=hard, hard_valid=hard_valid)
-    v, t, h = (F.normalize(x.double(), dim=-1) for x in (videos, texts, hard))
-    own = [(i, k) for i in range(3) for k in range(2) if there[i, k]]
-    total = 0.0
-    for i in range(3):
-        wrong = [float(5 * v[i] @ h[i, k]) for k in range(2) if hard_valid[i, k]]
-        columns = torch.tensor([float(5 * v[i] @ t[j, k]) for j, k in own] + wrong)
-        mine = [float(5 * v[i] @ t[j, k]) for j, k in own if j == i]
-        total -= sum(x - float(columns.logsumexp(0)) for x in mine) / len(mine) / 6
-        rows = [5 * v @ t[j, k] for j, k in own if j == i]
-        total -= sum(float(row[i] - row.logsumexp(0)) for row in rows) / len(rows) / 6
-    assert float(found) == pytest.approx(total, rel=1e-5)
-    with pytest.raises(BadInput, match="has no text"):
-        video_text_loss(videos, texts, 5.0, valid=torch.zeros(3, 2, dtype=torch.bool))
 
 
 def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:

@@ -44,10 +44,7 @@ def test_ids_of_pixels_go_where_the_pixels_go(from_flipped: bool, to_flipped: bo
     image = torch.arange(20 * 30).reshape(20, 30)
     source, target = (2, 3, 16, 24), (4, 8, 10, 12)
     found = warp(
-        cut(image, source, from_flipped)[None],
-        crops(source, flipped=from_flipped),
-        crops(target, flipped=to_flipped),
-        (10, 12),
+        cut(image, source, from_flipped)[None], crops(source, flipped=from_flipped), crops(target, flipped=to_flipped), (10, 12)
     )
     assert torch.equal(found[0], cut(image, target, to_flipped))
 

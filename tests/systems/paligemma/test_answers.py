@@ -11,11 +11,7 @@ from support.scripts import GOLDEN, script
 from tapetum.core.errors import BadInput
 from tapetum.layers.generate import SamplingConfig
 from tapetum.systems.paligemma import prompts
-from tapetum.systems.paligemma.answers import (
-    CONTEXT,
-    Answerer,
-    first_places,
-)
+from tapetum.systems.paligemma.answers import CONTEXT, Answerer, first_places
 from tapetum.systems.paligemma.tokens import Tokens
 
 WORLD = script("tests/golden/make_paligemma_taught_golden.py")

@@ -299,8 +299,7 @@ def test_folders_that_are_none(tmp_path, folder):
     with pytest.raises(BadInput, match="did you mean paligemma-3b-pt-224"):
         load("paligemma-3b-pt-22")
     with pytest.raises(
-        BadInput,
-        match=r"accept the Gemma licence at https://\S+paligemma-3b-pt-224 .* fetch .*\(11\.7 GB, licence",
+        BadInput, match=r"accept the Gemma licence at https://\S+paligemma-3b-pt-224 .* fetch .*\(11\.7 GB, licence"
     ):
         load("paligemma-3b-pt-224")
 

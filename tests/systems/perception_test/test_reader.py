@@ -214,10 +214,7 @@ class Runs:
         return (print, ("this must not run",))
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["pickle", "text", "flat", "nan", "header", "npz"],
-)
+@pytest.mark.parametrize("kind", ["pickle", "text", "flat", "nan", "header", "npz"])
 def test_features_that_are_none_are_refused_and_run_nothing(kind: str, tmp_path: Path, capsys: Any) -> None:
     path = tmp_path / "a.npy"
     if kind == "pickle":

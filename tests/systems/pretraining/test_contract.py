@@ -21,10 +21,7 @@ from tapetum.train.launch_config import Launch
 
 EVERY = pytest.mark.parametrize(
     ("method", "network"),
-    [
-        *((method, RESNET) for method, task in METHODS.items() if not task.hides_patches),
-        *((method, VIT) for method in METHODS),
-    ],
+    [*((method, RESNET) for method, task in METHODS.items() if not task.hides_patches), *((method, VIT) for method in METHODS)],
 )
 
 

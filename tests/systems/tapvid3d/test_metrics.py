@@ -57,18 +57,6 @@ def test_equals_the_public_implementation(golden: dict[str, np.ndarray], scaling
     assert compared >= 20
 
 
-def test_the_golden_cases_cover_the_edges(golden: dict[str, np.ndarray]) -> None:
-    scores = np.concatenate([golden[f"{case}/clip"] for case in range(CASES)])
-    assert np.isnan(scores).any()
-    assert ((scores > 0) & (scores < 1)).sum() > 500
-    for number in range(len(SCALINGS)):
-        clean = [golden[f"{case}/clean"][number] for case in range(CASES)]
-        assert any(clean)
-        assert not all(clean)
-    near = [(golden[f"{case}/tracks"][5] != golden[f"{case}/tracks"][4]).any() for case in range(CASES)]
-    assert sum(near) > 5  # neighbourhoods with more than their own track
-
-
 def five_tracks() -> dict[str, Any]:
     """A clip of sines for which the project's notes on the paper give the public function's numbers."""
     n, t = np.arange(5.0)[:, None], np.arange(8.0)
@@ -163,17 +151,6 @@ def test_nothing_visible_in_truth() -> None:
     means, dropped = mean_metrics([scores, tapvid3d_metrics(**five_tracks())])
     assert means["average_jaccard"] == pytest.approx(0.437435, abs=1e-6)
     assert dropped["average_jaccard"] == 1
-
-
-@pytest.mark.parametrize("scaling", ["median", "mean", "median_on_queries"])
-def test_nothing_predicted_visible_still_has_a_scale(scaling: str) -> None:
-    q = crowd(5, 6, 0.1) | {"scaling": scaling, "pred_occluded": np.ones((5, 6), bool)}
-    q["pred_tracks"] = q["gt_tracks"] / 3
-    scores = tapvid3d_metrics(**q)
-    assert scores["average_pts_within_thresh"] == 1
-    assert scores["average_jaccard"] == 0
-    public = tapvid3d_metrics(**q, compat="tapnet")
-    assert public["average_pts_within_thresh"].tolist() == public["average_jaccard"].tolist() == [0]
 
 
 @pytest.mark.parametrize(("scaling", "bad"), [("median", np.nan), ("mean", np.nan), ("mean", np.inf)])

@@ -182,12 +182,7 @@ def make_demos(options: DemosOptions, listener: Listener) -> DemosMade:
     try:
         out = Path(options.out or f"{world.name}-{world.camera}")
         played, frames = demos.make_demos(
-            world,
-            out,
-            n=options.n,
-            seed=options.seed,
-            noise=options.noise,
-            progress=listener.counting("demonstrations"),
+            world, out, n=options.n, seed=options.seed, noise=options.noise, progress=listener.counting("demonstrations")
         )
     finally:
         world.close()

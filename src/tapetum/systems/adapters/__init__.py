@@ -11,17 +11,7 @@ if TYPE_CHECKING:
     from tapetum.systems.adapters.run import RobotPolicy, load_headed
     from tapetum.systems.adapters.weaving import Proof, TrunkChanged
 
-__all__ = [
-    "Adapted",
-    "AdapterConfig",
-    "Proof",
-    "RobotPolicy",
-    "Site",
-    "TrunkChanged",
-    "attach",
-    "load",
-    "load_headed",
-]
+__all__ = ["Adapted", "AdapterConfig", "Proof", "RobotPolicy", "Site", "TrunkChanged", "attach", "load", "load_headed"]
 
 __getattr__ = lazy_attributes(
     __name__,

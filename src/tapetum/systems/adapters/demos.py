@@ -154,9 +154,7 @@ def track_features(camera: str) -> tuple[str, str]:
 
 
 def read_lerobot_demos(
-    source: str | Path,
-    preprocessing: "Preprocessing",
-    columns: Callable[[str], Sequence[str]] = lambda camera: (),
+    source: str | Path, preprocessing: "Preprocessing", columns: Callable[[str], Sequence[str]] = lambda camera: ()
 ) -> Demonstrations:
     """Read the demonstrations of a data set, or of the episodes and the camera given in an address.
 

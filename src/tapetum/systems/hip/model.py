@@ -58,11 +58,7 @@ class HipBlock(nn.Module):
         width = channels if skip is None else config.channels[skip]
         self.skip = Linear(width, channels) if width != channels else None
         self.cross = CrossAttention(
-            channels,
-            config.width_in(number),
-            heads=config.heads(number),
-            widening=config.cross_widening,
-            residual=True,
+            channels, config.width_in(number), heads=config.heads(number), widening=config.cross_widening, residual=True
         )
         self.layers = nn.ModuleList(
             SelfAttention(
@@ -76,10 +72,7 @@ class HipBlock(nn.Module):
         )
 
     def forward(
-        self,
-        x: Float[Tensor, "b h m i"],
-        skip: Float[Tensor, "b g k s"] | None = None,
-        mask: Tensor | None = None,
+        self, x: Float[Tensor, "b h m i"], skip: Float[Tensor, "b g k s"] | None = None, mask: Tensor | None = None
     ) -> Float[Tensor, "b g k c"]:
         """Compute latents for inputs that are in groups already (`regrouped`)."""
         queries = self.latents.unflatten(0, (self.groups, self.rows)).expand(x.shape[0], -1, -1, -1)

@@ -47,13 +47,7 @@ class MaskedTask(Task):
     """Masked auto-encoding of examples; `checks` are never trained on."""
 
     def __init__(
-        self,
-        config: HipConfig,
-        examples: HipExamples,
-        checks: HipExamples,
-        settings: Masked,
-        *,
-        checkpointing: bool = False,
+        self, config: HipConfig, examples: HipExamples, checks: HipExamples, settings: Masked, *, checkpointing: bool = False
     ):
         self.config, self.examples, self.checks, self.settings = config, examples, checks, settings
         self.checkpointing = checkpointing

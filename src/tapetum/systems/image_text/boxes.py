@@ -102,10 +102,7 @@ FAMILIES = {
     "qwen3_vl": _QWEN,
     "qwen3_vl_moe": _QWEN,
     "florence2": BoxFamily(
-        detect="<OPEN_VOCABULARY_DETECTION>{}",
-        rows=read_location_boxes,
-        words={"caption": "<CAPTION>"},
-        special_tokens=True,
+        detect="<OPEN_VOCABULARY_DETECTION>{}", rows=read_location_boxes, words={"caption": "<CAPTION>"}, special_tokens=True
     ),
 }
 """By model_type in config.json."""

@@ -131,14 +131,7 @@ class VideoConfig:
 _LARGE = VideoConfig(width=1024, depth=24, heads=16, mlp_width=4096)
 _NANO = VideoConfig(width=192, depth=6, heads=3, mlp_width=768, size=(96, 96))
 _BUNDLED = VideoConfig(  # the vision encoder of paligemma-nano, over time
-    width=256,
-    depth=3,
-    heads=4,
-    mlp_width=512,
-    size=(112, 112),
-    stem="convolutions",
-    stem_blocks=2,
-    activation="gelu_tanh",
+    width=256, depth=3, heads=4, mlp_width=512, size=(112, 112), stem="convolutions", stem_blocks=2, activation="gelu_tanh"
 )
 
 NAMED: Mapping[str, VideoConfig] = {

@@ -40,10 +40,7 @@ class MemoryAttention(Attention):
     """Attention of tokens to each other and to memories, with the weights of plain attention."""
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self,
-        x: Float[Tensor, "b n c"],
-        memory: Projected | None = None,
-        mask: Bool[Tensor, "b 1 #n k"] | None = None,
+        self, x: Float[Tensor, "b n c"], memory: Projected | None = None, mask: Bool[Tensor, "b 1 #n k"] | None = None
     ) -> Float[Tensor, "b n c"]:
         """Attend to the tokens that `mask` allows (all by default), and to all memories."""
         query = self.split_heads(self.query(x))
@@ -81,11 +78,7 @@ class TokenPositions:
     """Time step and cell of each token of a segment, and which tokens are valid."""
 
     def __init__(
-        self,
-        slots: Int[Tensor, "b n"],
-        cells: Int[Tensor, "b n"],
-        valid: Bool[Tensor, "b n"],
-        grid: tuple[int, int] | None,
+        self, slots: Int[Tensor, "b n"], cells: Int[Tensor, "b n"], valid: Bool[Tensor, "b n"], grid: tuple[int, int] | None
     ):
         """`valid` is on the CPU, where reading it waits for no device.
 

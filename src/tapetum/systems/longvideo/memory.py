@@ -40,11 +40,7 @@ _KERNEL, _STEP = (7, 3, 3), (4, 2, 2)
 
 
 def consolidate(
-    tokens: Float[Tensor, "b n d"],
-    count: int,
-    method: str,
-    order: Int[Tensor, "b n"],
-    iterations: int = 5,
+    tokens: Float[Tensor, "b n d"], count: int, method: str, order: Int[Tensor, "b n"], iterations: int = 5
 ) -> tuple[Float[Tensor, "b k d"], Float[Tensor, "b k"]]:
     """Consolidate tokens into `count` memories, and count how many tokens each represents.
 

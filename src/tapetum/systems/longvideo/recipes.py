@@ -155,13 +155,7 @@ RECIPES: Mapping[Stage, VideoTextRun] = {
     ),
     "language": replace(_SHORT, stage="language", lr=1e-3),
     "video-to-text": replace(
-        _SHORT,
-        stage="video-to-text",
-        frames=64,
-        memory="consolidated",
-        mask_ratio=0.3,
-        steps=1000,
-        batch_size=16,
+        _SHORT, stage="video-to-text", frames=64, memory="consolidated", mask_ratio=0.3, steps=1000, batch_size=16
     ),
 }
 _LARGE: dict[str, Any] = {

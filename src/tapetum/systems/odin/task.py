@@ -26,16 +26,7 @@ from tapetum.data.views import View, byol
 from tapetum.data.views.make import blur_radius, channels_first, crop, draw, recolour
 from tapetum.encoders.features import Encoder
 from tapetum.systems.odin.losses import detcon, detcon_s
-from tapetum.systems.odin.masks import (
-    OUTSIDE,
-    Crops,
-    MaskSource,
-    pool_masks,
-    sample_regions,
-    span_crops,
-    warp,
-    whole_crops,
-)
+from tapetum.systems.odin.masks import OUTSIDE, Crops, MaskSource, pool_masks, sample_regions, span_crops, warp, whole_crops
 from tapetum.systems.odin.model import Odin
 from tapetum.systems.pretraining.heads import use_batch_statistics
 from tapetum.systems.pretraining.task import PROBE, PretrainTask

@@ -50,12 +50,7 @@ def is_here(file: Public, out: Path) -> bool:
         return False
 
 
-def fetch(
-    file: Public,
-    out: Path,
-    source: str = SOURCE,
-    progress: Progress = lambda task, done, total: None,
-) -> None:
+def fetch(file: Public, out: Path, source: str = SOURCE, progress: Progress = lambda task, done, total: None) -> None:
     """Fetch a file, or what is in it, into the folder `out`; nothing is done where it is here.
 
     Raises BadInput: the server does not have it or cannot be reached, it is damaged, hostile, or no longer what it was when it

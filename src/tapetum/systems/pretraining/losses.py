@@ -99,10 +99,7 @@ def pairs(student_views: Float[Tensor, "v b k"], targets: Float[Tensor, "t b k"]
 
 
 def mae(
-    prediction: Float[Tensor, "b n k"],
-    target: Float[Tensor, "b n k"],
-    hidden: Bool[Tensor, "b n"],
-    normalise: bool,
+    prediction: Float[Tensor, "b n k"], target: Float[Tensor, "b n k"], hidden: Bool[Tensor, "b n"], normalise: bool
 ) -> Float[Tensor, ""]:
     """Compute the mean squared error over the values of all patches that are `hidden` from the encoder.
 

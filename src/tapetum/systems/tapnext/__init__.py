@@ -19,9 +19,5 @@ __all__ = ["TapNext", "TapNextConfig", "TapNextPredictions", "TapNextState", "fr
 
 __getattr__ = lazy_attributes(
     __name__,
-    {
-        "config": ("TapNextConfig",),
-        "model": ("TapNext", "TapNextPredictions", "TapNextState"),
-        "weights": ("from_official",),
-    },
+    {"config": ("TapNextConfig",), "model": ("TapNext", "TapNextPredictions", "TapNextState"), "weights": ("from_official",)},
 )

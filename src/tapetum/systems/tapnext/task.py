@@ -84,12 +84,7 @@ def make_targets(
     return TrackTargets(torch.minimum(scaled.clamp(min=0), side - 1), visible, located * known, known)
 
 
-def tracking_losses(
-    predictions: Sequence[TapNextPredictions],
-    targets: TrackTargets,
-    *,
-    as_public: bool = False,
-) -> Terms:
+def tracking_losses(predictions: Sequence[TapNextPredictions], targets: TrackTargets, *, as_public: bool = False) -> Terms:
     """Average `coordinates`, `position` and `visibility` over the predictions of some layers; `as_public` as in
     `make_targets`."""
     return mean_terms([_layer_losses(one, targets, as_public) for one in predictions])
@@ -165,11 +160,7 @@ class TapNextTask(TrackerTask, Task):
         """Compute the loss of clips with exact tracks, as the run weighs layers, hidden points and frames."""
         run = self.run
         return compute_clip_loss(
-            cast(TapNext, model),
-            batch,
-            layers=run.layers,
-            occluded_weight=run.occluded_weight,
-            as_public=run.public_losses,
+            cast(TapNext, model), batch, layers=run.layers, occluded_weight=run.occluded_weight, as_public=run.public_losses
         )
 
     def track(
@@ -202,11 +193,7 @@ def compute_clip_loss(
     with torch.no_grad():
         last, known = every[-1], batch.queries[..., :1].round() < torch.arange(batch.xy.shape[2], device=batch.xy.device)
         error = (last.image_xy - scale_xy(batch.xy, video_size, image_size)).norm(dim=-1)
-        parts = {
-            "within_8px": error < 8,
-            "within_2px": error < 2,
-            "visible_accuracy": last.visible != batch.occluded,
-        }
+        parts = {"within_8px": error < 8, "within_2px": error < 2, "visible_accuracy": last.visible != batch.occluded}
         for name, right in parts.items():
             of = known if name == "visible_accuracy" else known & ~batch.occluded
             logs[name] = _mean(right.float(), of.float())

@@ -68,10 +68,7 @@ class SyntheticClip:
 
 
 def make_clip(
-    seed: int | tuple[int, ...],
-    config: SceneConfig | None = None,
-    textures: Textures = procedural,
-    points: int = 256,
+    seed: int | tuple[int, ...], config: SceneConfig | None = None, textures: Textures = procedural, points: int = 256
 ) -> SyntheticClip:
     """Draw the world of `seed`, film it, and track `points` of its surface points."""
     config = config or SceneConfig()

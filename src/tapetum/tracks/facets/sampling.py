@@ -193,11 +193,7 @@ def _object(rng: Rng, world: FacetWorld, textures: Textures) -> FacetObject:
         bends, phase = rng.normal(0, 0.7, 2), rng.uniform(0, 2 * np.pi)
         cycles = rng.uniform(0.3, 1.5)
         facets = bending_sheet(
-            size,
-            texels,
-            5,
-            rng.uniform(0, np.pi),
-            lambda t: bends[0] + bends[1] * np.sin(2 * np.pi * cycles * t + phase),
+            size, texels, 5, rng.uniform(0, np.pi), lambda t: bends[0] + bends[1] * np.sin(2 * np.pi * cycles * t + phase)
         )
     elif kind == "box":
         facets = box(size * rng.uniform(0.45, 1.0, 3), texels)

@@ -18,13 +18,7 @@ Maps = Float64[np.ndarray, "t 3 3"]
 
 
 def random_motion(
-    rng: np.random.Generator,
-    frames: int,
-    size: int,
-    *,
-    rotation: float = 45.0,
-    zoom: float = 0.35,
-    drift: float = 0.15,
+    rng: np.random.Generator, frames: int, size: int, *, rotation: float = 45.0, zoom: float = 0.35, drift: float = 0.15
 ) -> Maps:
     """Draw maps of an image of `size` x `size` pixels that rotates, grows or shrinks and drifts smoothly.
 

@@ -41,20 +41,7 @@ def test_the_numbers_of_a_task_are_the_defaults() -> None:
 
 def test_a_run_repeats_itself_by_its_settings(tmp_path: Path) -> None:
     made = parse(
-        [
-            "train",
-            "paligemma-transfer",
-            "--task",
-            "icdar15",
-            "--data",
-            "d",
-            "--out",
-            "o",
-            "--image-size",
-            "448",
-            "--lr",
-            "3e-5",
-        ]
+        ["train", "paligemma-transfer", "--task", "icdar15", "--data", "d", "--out", "o", "--image-size", "448", "--lr", "3e-5"]
     )
     (tmp_path / "run.toml").write_text(settings_of(made, "paligemma-transfer", "tapetum train paligemma-transfer"))
     assert parsed(f"--config {tmp_path / 'run.toml'} --out other") == made.recipe

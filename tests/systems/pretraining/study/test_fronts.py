@@ -10,15 +10,7 @@ from hypothesis import strategies as st
 
 from tapetum.core.errors import BadInput
 from tapetum.metrics.masks import Confusion
-from tapetum.systems.pretraining.study.fronts import (
-    crossing,
-    front,
-    group_rows,
-    interval,
-    mean_iou,
-    resampled,
-    seed_deviations,
-)
+from tapetum.systems.pretraining.study.fronts import crossing, front, group_rows, interval, mean_iou, resampled, seed_deviations
 
 POINTS = st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5)), min_size=1, max_size=8)
 

@@ -3,11 +3,7 @@
 import numpy as np
 import torch
 
-from tapetum.systems.tap.tracking.follower import (
-    NETWORK_FACTOR,
-    network_covariance,
-    position_covariance,
-)
+from tapetum.systems.tap.tracking.follower import NETWORK_FACTOR, network_covariance, position_covariance
 from tapetum.systems.tap.tracking.polish import Anchors
 from tapetum.tracks.patches import PATCH_LEAST, grey, patch_covariance
 

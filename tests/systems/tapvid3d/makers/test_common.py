@@ -8,15 +8,7 @@ import pytest
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.data import read_clip
 from tapetum.systems.tapvid3d.geometry import project, unproject
-from tapetum.systems.tapvid3d.makers.common import (
-    ClipJob,
-    depth_test,
-    fails,
-    generator,
-    pixel_centres,
-    random_queries,
-    run,
-)
+from tapetum.systems.tapvid3d.makers.common import ClipJob, depth_test, fails, generator, pixel_centres, random_queries, run
 from tapetum.video.images import encode_jpeg
 
 K = (50.0, 60.0, 20.0, 15.0)

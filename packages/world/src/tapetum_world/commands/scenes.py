@@ -139,12 +139,7 @@ def episodes(options: EpisodesOptions, listener: Listener) -> EpisodesMade:
     request = narrowed(EpisodeRequest, options, **options.paths())
     frames, annotations, questions = make_episodes(request, listener)
     return EpisodesMade(
-        out=request.out,
-        episodes=options.n,
-        frames=frames,
-        size=options.size,
-        annotations=annotations,
-        questions=questions,
+        out=request.out, episodes=options.n, frames=frames, size=options.size, annotations=annotations, questions=questions
     )
 
 

@@ -60,11 +60,7 @@ AREA_TAGS = {"memory": "event recall", "abstraction": "event counting", "physics
 
 
 def annotate(
-    episode: Episode,
-    sounds: SoundEvents,
-    points: tuple[np.ndarray, PointTracks],
-    pointing: Sequence[Grounded],
-    **about: Any,
+    episode: Episode, sounds: SoundEvents, points: tuple[np.ndarray, PointTracks], pointing: Sequence[Grounded], **about: Any
 ) -> dict[str, Any]:
     """Annotate an episode, except for the multiple-choice questions, which are chosen once all videos exist.
 

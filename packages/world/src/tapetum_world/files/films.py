@@ -117,8 +117,7 @@ def _make_story(request: FilmRequest, out: Path, number: int, textures: Textures
     """Render one story; its ground truth is written last."""
     size = (request.size, request.size)
     key, episode = first_valid_start(
-        (request.seed, number),
-        lambda key: make_episode(key, seconds=request.seconds, size=size, frame_rate=request.frame_rate),
+        (request.seed, number), lambda key: make_episode(key, seconds=request.seconds, size=size, frame_rate=request.frame_rate)
     )
     name = f"story_{number:05d}"
     config = random_render_config(np.random.default_rng((key, 6)))

@@ -23,12 +23,7 @@ OVERLAP = 0.0025
 
 
 def make_episode(
-    seed: int,
-    story: str | None = None,
-    *,
-    seconds: float = 8.0,
-    size: tuple[int, int] = (256, 256),
-    frame_rate: float = 24.0,
+    seed: int, story: str | None = None, *, seconds: float = 8.0, size: tuple[int, int] = (256, 256), frame_rate: float = 24.0
 ) -> Episode:
     """Simulate the episode of a seed: identical bit for bit at every call on one platform.
 

@@ -296,10 +296,7 @@ class RenderedFrame:
 
 
 def render_episode(
-    episode: Episode,
-    textures: Textures = procedural,
-    config: RenderConfig | None = None,
-    frames: range | None = None,
+    episode: Episode, textures: Textures = procedural, config: RenderConfig | None = None, frames: range | None = None
 ) -> Iterator[RenderedFrame]:
     """Render the frames of an episode, one at a time; noise depends only on the episode's seed and the frame number."""
     config = config or RenderConfig()

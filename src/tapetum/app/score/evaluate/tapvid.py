@@ -151,8 +151,4 @@ def _scores(
     if any(result["dropped"].values()):
         counts = ", ".join(f"{name} {dropped}" for name, dropped in result["dropped"].items() if dropped)
         listener.note(f"videos in which nothing could be counted, left out of the mean: {counts}")
-    return TapVidScores(
-        model=model and reference_label(model),
-        **{name: result[name] for name in HEADLINES},
-        table=result,
-    )
+    return TapVidScores(model=model and reference_label(model), **{name: result[name] for name in HEADLINES}, table=result)

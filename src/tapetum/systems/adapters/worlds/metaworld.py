@@ -49,14 +49,7 @@ class MetaWorld:
     action_size = 4
     own_size = OWN_SIZE
 
-    def __init__(
-        self,
-        task: str,
-        camera: str | None = None,
-        pixels: int = 64,
-        horizon: int = 200,
-        shift: float = 0.0,
-    ):
+    def __init__(self, task: str, camera: str | None = None, pixels: int = 64, horizon: int = 200, shift: float = 0.0):
         """Make a task such as drawer-open.
 
         The camera is left (by default), right, top, or one of the package's, such as corner2. With `shift`, 0 to 1, the image

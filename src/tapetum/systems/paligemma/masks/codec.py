@@ -164,9 +164,7 @@ def save(model: MaskCodec, path: str | os.PathLike[str], dtype: torch.dtype = to
 
 
 def load(
-    name_or_path: str | os.PathLike[str] = DEFAULT,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
+    name_or_path: str | os.PathLike[str] = DEFAULT, device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> MaskCodec:
     """Load a codec in eval mode: of a known name, a file that `save` wrote, or the official `vae-oid.npz`; float32 by default.
 

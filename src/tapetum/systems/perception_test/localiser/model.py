@@ -172,11 +172,7 @@ def local_mask(count: int, window: int, device: torch.device) -> Bool[Tensor, "n
 def _block(config: LocaliserConfig) -> Block:
     width = config.width
     return Block(
-        Attention(width, config.heads),
-        Mlp(width, 4 * width),
-        partial(nn.LayerNorm, width),
-        width=width,
-        dropout=config.dropout,
+        Attention(width, config.heads), Mlp(width, 4 * width), partial(nn.LayerNorm, width), width=width, dropout=config.dropout
     )
 
 

@@ -74,11 +74,7 @@ class LocaliserPredictor:
 
     @classmethod
     def load(
-        cls,
-        name_or_path: str,
-        folder: Path | None = None,
-        device: str | None = None,
-        video_models: VideoModels | None = None,
+        cls, name_or_path: str, folder: Path | None = None, device: str | None = None, video_models: VideoModels | None = None
     ) -> "LocaliserPredictor":
         """Load a file or the folder of a run; `folder` has its features now, `video_models` as in `load_source`.
 
