@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from tapetum import encoders
 from tapetum.core.errors import BadInput
@@ -14,14 +13,11 @@ from tapetum.systems.odin.masks import (
     Crops,
     MaskSource,
     _checked,
-    _plus_plus_seeds,
     _random_seeds,
     kmeans,
-    pool_masks,
     sample_regions,
     span_crops,
     warp,
-    with_positions,
 )
 from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.objects import network_map
@@ -49,16 +45,6 @@ def test_ids_of_pixels_go_where_the_pixels_go(from_flipped: bool, to_flipped: bo
     assert torch.equal(found[0], cut(image, target, to_flipped))
 
 
-def test_ramps_of_pixels_and_of_ids_agree_to_less_than_a_cell() -> None:
-    """The image's way: bilinear resizing. The ids' way: lookup. Both of a ramp."""
-    ramp = torch.linspace(0, 1, 96)[None].repeat(96, 1)
-    ids = torch.arange(32)[None].repeat(32, 1)[None]
-    view = (11, 23, 50, 37)
-    pixels = F.interpolate(cut(ramp, view, True)[None, None], size=(16, 16), mode="bilinear", antialias=True)[0, 0]
-    found = warp(ids, crops((0, 0, 96, 96)), crops(view, flipped=True), (16, 16))[0]
-    assert ((found + 0.5) / 32 - pixels).abs().max() < 1 / 32
-
-
 def test_places_outside_are_said_and_spanning_crops_leave_none() -> None:
     ids = torch.zeros(1, 8, 8, dtype=torch.long)
     first, second = crops((0, 0, 8, 8)), crops((4, 4, 8, 8), flipped=True)
@@ -70,19 +56,6 @@ def test_places_outside_are_said_and_spanning_crops_leave_none() -> None:
     span = span_crops(one, other)
     for view in (one, other):
         assert (warp(torch.zeros(200, 7, 9, dtype=torch.long), span, view, (5, 6)) == 0).all()
-
-
-def test_means_inside_of_masks() -> None:
-    features = torch.randn(2, 3, 4, 5, dtype=torch.float64)
-    ids = torch.randint(-1, 3, (2, 4, 5), generator=torch.Generator().manual_seed(1))
-    means, cells = pool_masks(features, ids, 4)
-    for b in range(2):
-        for k in range(3):
-            torch.testing.assert_close(means[b, k], features[b][:, ids[b] == k].mean(1))
-            assert int(cells[b, k]) == int((ids[b] == k).sum())
-    assert torch.equal(means[:, 3], torch.zeros(2, 3, dtype=torch.float64))
-    constant, _ = pool_masks(torch.full((1, 2, 4, 4), 7.0), torch.zeros(1, 4, 4, dtype=torch.long), 1)
-    assert torch.equal(constant, torch.full((1, 1, 2), 7.0))
 
 
 def test_regions_are_drawn_from_those_that_are_there() -> None:
@@ -107,44 +80,6 @@ def test_euclidean_k_means_is_that_of_scikit_learn() -> None:
         with np.errstate(all="ignore"):
             wanted = peer.fit(x[image].numpy())
         assert np.array_equal(found[image].numpy(), wanted.predict(x[image].numpy()))
-
-
-def test_spherical_k_means_knows_no_length_and_follows_its_generator() -> None:
-    x = torch.randn(2, 60, 4, generator=seeded(3))
-    first = kmeans(x, 5, generator=seeded(4))
-    scaled = kmeans(x * torch.rand(2, 60, 1, generator=seeded(9)).add(0.5), 5, generator=seeded(4))
-    assert torch.equal(first, scaled)
-    assert torch.equal(first, kmeans(x, 5, generator=seeded(4)))
-    assert not torch.equal(first, kmeans(x, 5, generator=seeded(5)))
-
-
-def test_plus_plus_seeds_are_those_of_k_means_plus_plus() -> None:
-    """Arthur and Vassilvitskii, 2007, section 2.2: the odds of the next are squared distances to the nearest chosen one."""
-    x, draws = torch.randn(3, 30, 4, dtype=torch.float64, generator=seeded(7)), torch.rand(3, 6, generator=seeded(8))
-    found = _plus_plus_seeds(x, 6, seeded(8))
-    for points, u, seeds in zip(x.numpy(), draws.tolist(), found.numpy(), strict=True):
-        chosen = [int(u[0] * 30)]
-        for k in range(1, 6):
-            odds = [min(((point - points[c]) ** 2).sum() for c in chosen) for point in points]
-            left, pick = u[k] * sum(odds), 0
-            while left >= odds[pick]:
-                left, pick = left - odds[pick], pick + 1
-            chosen.append(pick)
-        assert len(set(chosen)) == 6
-        np.testing.assert_array_equal(seeds, points[chosen])
-
-
-@pytest.mark.parametrize("seeds", ["random", "spread"])
-@pytest.mark.parametrize("metric", ["cosine", "l2"])
-def test_clear_groups_are_found(metric: str, seeds: str) -> None:
-    truth = torch.arange(3).repeat_interleave(30)
-    x = F.one_hot(truth, 3).double() * 9 + torch.randn(90, 3, dtype=torch.float64, generator=seeded(6)) * 0.1
-    best = max(
-        _agreement(kmeans(x[None], 3, metric=metric, generator=seeded(seed), seeds=seeds)[0], truth) for seed in range(5)
-    )
-    assert best == 1
-    if seeds == "spread":  # spread seeds find them from the first
-        assert _agreement(kmeans(x[None], 3, metric=metric, generator=seeded(0), seeds=seeds)[0], truth) == 1
 
 
 def _agreement(ids: torch.Tensor, truth: torch.Tensor) -> float:
@@ -199,29 +134,6 @@ def test_colours_and_a_grid_find_four_squares(metric: str) -> None:
         step = ids.shape[1] // found.shape[1]
         assert same_partition(found[0], ids[0, ::step, ::step]), source
         assert int(found.max()) < made.regions
-
-
-def test_features_and_projections_of_a_network_are_clustered_and_learn_nothing() -> None:
-    network = Odin(config(), encoders.build("resnet-18")).eval()
-    images, _ = quarters()
-    for source in ("features", "projections"):
-        found = MaskSource(config(source=source), network)(images, None, seeded(1))
-        assert found.shape == (2, 16, 16)
-        assert found.dtype == torch.int64
-        assert found.unique().numel() > 1
-    with pytest.raises(BadInput, match="need a network"):
-        MaskSource(config())
-
-
-def test_positions_count_as_much_as_they_are_told() -> None:
-    generator = torch.Generator().manual_seed(0)
-    found = torch.randn(2, 5, 8, 12, generator=generator) * 7
-    joined = with_positions(found, 0.5)
-    spread = joined.flatten(2).var(-1)
-    torch.testing.assert_close(spread[:, 5:].sum(1), 0.25 * spread[:, :5].sum(1))
-    assert with_positions(found, 0) is found
-    flat = torch.zeros(1, 3, 64, 64)
-    assert torch.isfinite(with_positions(flat, 1)).all()
 
 
 def test_given_masks_are_handed_on_or_refused() -> None:

@@ -1,4 +1,4 @@
-"""Odin learns: masks go where pixels go, the right networks move, the loss falls."""
+"""Odin's task: views and masks go where pixels go, every source of masks learns; see also tests/twins."""
 
 import copy
 from dataclasses import replace
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from support.sharding import check_shards
 from tapetum.core.errors import BadInput
@@ -73,6 +74,25 @@ def test_views_and_the_spanning_one_are_cut_where_their_boxes_say() -> None:
     assert torch.equal(again["views"][0], batch["views"][0][:2])  # whatever else is in the batch
 
 
+def test_the_spanning_view_is_cut_and_scaled_alone_and_the_others_are_coloured() -> None:
+    task = OdinTask(small(), ImageSource(Squares()))
+    batch = batch_of(task)
+    how = task.run.architecture.preprocessing
+    changed = []
+    for b, number in enumerate(batch["number"]):
+        image = Image.fromarray(Squares()[int(task.dataset().order(number))])
+        for v, view in enumerate(batch["views"]):
+            top, left, rows, columns = (int(x) for x in batch["boxes"][v][b])
+            cut = np.array(image.crop((left, top, left + columns, top + rows)).resize((32, 32), Image.Resampling.BICUBIC))
+            cut = cut[:, ::-1] if batch["flipped"][v][b] else cut
+            apart = np.abs(view[b].movedim(0, -1).numpy() * how.std + how.mean - cut).max()
+            if v == 2:
+                assert apart < 1.01  # pixels are rounded, of 255
+            else:
+                changed.append(apart)
+    assert sum(apart > 5 for apart in changed) > 4  # a view may be left as it is, but seldom
+
+
 def test_where_k_means_begins_follows_the_seed_of_the_run() -> None:
     run = small(source="pixels", clusters=5)
     same, other = (OdinTask(replace(run, seed=seed), ImageSource(Squares())) for seed in (1, 2))
@@ -121,13 +141,9 @@ def test_ids_of_views_are_where_the_pixels_are() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
-        {"form": "s"},
         {"source": "projections", "sampled": 6},
         {"source": "pixels", "local_negatives": False},
         {"source": "grid", "pyramid_width": 0},
-        {"discovery": "copies", "discovery_every": 2},
-        {"discovery": "fixed"},
     ],
 )
 def test_every_form_learns_and_only_what_should_moves(changes: dict[str, Any], tmp_path: Path) -> None:
@@ -149,25 +165,6 @@ def test_every_form_learns_and_only_what_should_moves(changes: dict[str, Any], t
     allowed = {name for name in silent if name.startswith(("pyramid.output.", "encoder.head"))}  # levels that are not used
     assert silent == allowed
     assert isinstance(model.encoder, ConvolutionalEncoder)
-
-
-def test_the_loss_falls_on_the_same_images() -> None:
-    task = OdinTask(small(), ImageSource(Squares()))
-    torch.manual_seed(0)
-    model: Any = task.model()
-    teachers = {name: task.model().requires_grad_(False).eval() for name in ("target", "discovery")}
-    for teacher in teachers.values():
-        teacher.load_state_dict(model.state_dict())
-    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
-    batch, losses = batch_of(task, 8), []
-    for _ in range(12):
-        loss, _ = task.loss(model, batch, StepContext(teachers=teachers, generator=torch.Generator().manual_seed(0)))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    assert min(losses[-3:]) < 0.8 * losses[0]
-    assert all(p.grad is None for teacher in teachers.values() for p in teacher.parameters())
 
 
 def test_rows_of_masks_that_are_not_there_come_out_as_zeros_and_have_no_part_in_the_others() -> None:

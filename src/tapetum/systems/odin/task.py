@@ -59,6 +59,7 @@ class OdinTask(PretrainTask):
         }[config.discovery]
         self.averages = (*([target] if config.form == "b" else []), *([discovery] if config.clusters_features else []))
         self.teachers = tuple(average.name for average in self.averages)
+        self.idle_parameters = bool(config.pyramid_width)  # outputs of the coarser levels
 
     def views(self) -> Sequence[View]:
         """List BYOL's two views, with which DetCon's agree."""
