@@ -43,7 +43,7 @@ AREAS = ((0.85, 1.0), (0.15, 0.2), 4)
 def test_targets_are_rectangles_and_contexts_leave_them_out(grid: tuple[int, int]) -> None:
     lengths = set()
     for step in range(20):
-        visible, targets = jepa_blocks(grid, 16, *AREAS, 3, step)
+        [visible], targets = jepa_blocks(grid, 16, *AREAS, 3, step)
         assert targets.shape[:2] == (16, 4)
         assert visible.shape[0] == 16
         assert 1 <= visible.shape[1] < grid[0] * grid[1]
@@ -60,15 +60,19 @@ def test_targets_are_rectangles_and_contexts_leave_them_out(grid: tuple[int, int
         assert all(0.12 * 196 < length[1] < 0.23 * 196 for length in lengths)
 
 
-def test_contexts_are_cut_to_the_least_of_the_step_at_random() -> None:
-    visible, targets = jepa_blocks((14, 14), 64, *AREAS, 3, 0)
-    assert (visible[:, -1] > 150).mean() > 0.8  # the lower rows are not what is left out
+def test_contexts_are_cut_to_the_least_of_their_group_at_random() -> None:
+    parts, targets = jepa_blocks((14, 14), 300, *AREAS, 3, 0)
+    assert [len(part) for part in parts] == [128, 128, 44]
+    assert len({part.shape[1] for part in parts}) > 1
+    for part, first in zip(parts, (0, 128, 256), strict=True):
+        assert (part[:, -1] > 150).mean() > 0.8  # the lower rows are not what is left out
+        hidden = [{*each.ravel().tolist()} for each in targets[first : first + len(part)]]
+        assert not any({*row} & own for row, own in zip(part.tolist(), hidden, strict=True))
+        assert len({tuple(row) for row in part.tolist()}) > 0.9 * len(part)  # images differ
     jepa_blocks.cache_clear()
-    again = jepa_blocks((14, 14), 64, *AREAS, 3, 0)
-    np.testing.assert_array_equal(visible, again[0])
-    np.testing.assert_array_equal(targets, again[1])
-    assert not np.array_equal(targets[0], jepa_blocks((14, 14), 64, *AREAS, 4, 0)[1][0])
-    assert len({tuple(row) for row in visible.tolist()}) > 60  # images differ
+    again = jepa_blocks((14, 14), 300, *AREAS, 3, 0)
+    assert all(map(np.array_equal, [*parts, targets], [*again[0], again[1]]))
+    assert not np.array_equal(targets[0], jepa_blocks((14, 14), 300, *AREAS, 4, 0)[1][0])
 
 
 def test_targets_that_leave_no_context_are_refused() -> None:

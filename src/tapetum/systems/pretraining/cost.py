@@ -62,7 +62,10 @@ def step_on_meta(
         batch: dict[str, Any] = {"views": [torch.empty(images, 3, view.size, view.size) for view in task.views_at(step)]}
     number = step * run.batch_size
     extras = task.extras([TrainingImage(np.empty((1, 1, 3), np.uint8), number=number, index=0, damaged=())])
-    batch |= {name: torch.zeros(images, *x.shape[1:], dtype=x.dtype, device=device) for name, x in extras.items()}
+    for name, x in extras.items():
+        each = x[0] if isinstance(x, list) else x
+        made = torch.zeros(images, *each.shape[1:], dtype=each.dtype, device=device)
+        batch[name] = [made] if isinstance(x, list) else made
     named = {a.name: teacher.requires_grad_(False).eval() for a, teacher in zip(task.averages, teachers, strict=True)}
     context = StepContext(teachers=named)
 

@@ -6,7 +6,7 @@ hidden patches; their shares of the grid are spread evenly between two bounds.
 `jepa_blocks`: I-JEPA's blocks to predict, and the context to predict them from (2301.08243, section 3).
 
 Differs from I-JEPA's public code: a block may touch the last row and column and be as large as the grid; its area and its
-aspect are independent; of a context larger than the step's smallest, patches are left out at random instead of from the end.
+aspect are independent; of a context larger than its group's smallest, patches are left out at random instead of from the end.
 """
 
 import math
@@ -63,6 +63,8 @@ def blocks(grid: tuple[int, int], count: int, rng: np.random.Generator) -> Bool[
 
 TARGET_ASPECT, CONTEXT_LEAST, REDRAWS = (0.75, 1.5), 0.04, 100
 """Rows / columns of a target block; least part of the grid that is context; how often an image with less is drawn again."""
+JEPA_GROUP = 128
+"""Images whose contexts are cut to the same number of patches: those of one device in the public code."""
 
 
 @lru_cache(maxsize=4)
@@ -74,11 +76,11 @@ def jepa_blocks(
     blocks: int,
     seed: int,
     step: int,
-) -> tuple[Int[np.ndarray, "images visible"], Int[np.ndarray, "images blocks m"]]:
+) -> tuple[list[Int[np.ndarray, "group visible"]], Int[np.ndarray, "images blocks m"]]:
     """Draw, for all `images` of a step, the patches of the context and of the blocks to predict, which it leaves out.
 
-    All target blocks of a step have one size, and all contexts have as many patches as the one with the fewest. Returns numbers
-    of patches, ascending. Raises BadInput if the targets leave an image no context.
+    All target blocks of a step have one size. Contexts are in groups of `JEPA_GROUP` images, each with as many patches as the
+    group's smallest. Returns numbers of patches, ascending. Raises BadInput if the targets leave an image no context.
 
     Args:
         grid: rows and columns of patches.
@@ -116,4 +118,6 @@ def jepa_blocks(
             f"{grid[0]}x{grid[1]}; give smaller patches, or a smaller target_area"
         )
     order = np.where(visible, rng.random(visible.shape), 2).argsort(1)
-    return np.sort(order[:, : visible.sum(1).min()], 1), hidden.nonzero()[2].reshape(images, blocks, -1)
+    groups = [slice(first, first + JEPA_GROUP) for first in range(0, images, JEPA_GROUP)]
+    contexts = [np.sort(order[group, : visible[group].sum(1).min()], 1) for group in groups]
+    return contexts, hidden.nonzero()[2].reshape(images, blocks, -1)

@@ -146,8 +146,11 @@ class PretrainTask(Task):
         `batch["views"]` has a tensor (b, 3, h, w) for each of the views; the batch also has what `extras` adds.
         """
 
-    def extras(self, items: "Sequence[TrainingImage]") -> "Mapping[str, Tensor]":
-        """Look up or draw what else the method needs of images (their `index`, their `number` as samples) for the batch."""
+    def extras(self, items: "Sequence[TrainingImage]") -> "Mapping[str, Tensor | list[Tensor]]":
+        """Look up or draw what else the method needs of images (their `index`, their `number` as samples) for the batch.
+
+        A list has the rows of the micro-batch in parts.
+        """
         return {}
 
     def model(self) -> "nn.Module":

@@ -10,6 +10,7 @@ likewise; the learning rate rises from 0 and falls to 0; matrices start at one d
 registers, which theirs lacks, go through the predictor with the context. Blocks: `tapetum.systems.pretraining.masks`.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -117,23 +118,28 @@ class IJepaTask(PretrainTask):
             encoder, predictor=PatchPredictor(config, settings.width, settings.depth, settings.heads, out_width=config.width)
         )
 
-    def extras(self, items: "Sequence[TrainingImage]") -> "dict[str, Tensor]":
-        """Choose the patches of context and targets."""
+    def extras(self, items: "Sequence[TrainingImage]") -> "dict[str, Tensor | list[Tensor]]":
+        """Choose the patches of targets, and of contexts in parts of one group each: (b, patches) by part.
+
+        All processes have equally many parts, which FSDP needs.
+        """
         import numpy as np
         import torch
 
-        from tapetum.systems.pretraining.masks import jepa_blocks
+        from tapetum.systems.pretraining.masks import JEPA_GROUP, jepa_blocks
 
         settings, batch = self.settings, self.run.batch_size
         config = vit_config(self.run)
         areas = settings.context_area, settings.target_area
-        rows = []
+        contexts, targets = [], []
         for item in items:
             step, place = divmod(item.number, batch)
-            drawn = jepa_blocks(config.grid, batch, *areas, settings.targets, self.run.seed, step)
-            rows.append([part[place] for part in drawn])
-        names = "visible", "targets"
-        return {name: torch.from_numpy(np.stack(part)) for name, part in zip(names, zip(*rows, strict=True), strict=True)}
+            visible, blocks = jepa_blocks(config.grid, batch, *areas, settings.targets, self.run.seed, step)
+            contexts.append(visible[place // JEPA_GROUP][place % JEPA_GROUP])
+            targets.append(blocks[place])
+        part = len(items) if batch <= JEPA_GROUP else math.gcd(len(items), JEPA_GROUP)
+        parts = [torch.from_numpy(np.stack(contexts[first : first + part])) for first in range(0, len(items), part)]
+        return {"visible": parts, "targets": torch.from_numpy(np.stack(targets))}
 
     def method_loss(self, model: Any, batch: Mapping[str, Any], context: "StepContext") -> "Loss":
         import torch
@@ -148,6 +154,10 @@ class IJepaTask(PretrainTask):
             taught = teacher.encoder(images).tokens[:, prefix:]
             places = targets.flatten(1)[..., None].expand(-1, -1, taught.shape[-1])
             taught = taught.gather(1, places).unflatten(1, targets.shape[1:])
-        tokens = encode_visible(encoder, images, batch["visible"])
-        predicted = model.heads["predictor"](tokens, batch["visible"], targets)  # (b, blocks, m, d)
-        return losses.ijepa(predicted, taught), tokens[:, prefix:].mean(1), {}
+        predicted, means, first = [], [], 0
+        for visible in batch["visible"]:
+            part = slice(first, first := first + len(visible))
+            tokens = encode_visible(encoder, images[part], visible)
+            predicted.append(model.heads["predictor"](tokens, visible, targets[part]))  # (b, blocks, m, d)
+            means.append(tokens[:, prefix:].mean(1))
+        return losses.ijepa(torch.cat(predicted), taught), torch.cat(means), {}
