@@ -1,14 +1,19 @@
 """The scores of VOTSp on places made by hand, and the verb that the VOT toolkit runs."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import tapetum
-from tapetum.bench.votsp import point_accuracies
+from tapetum.app.track.point_tasks import CutSettings, NewPoints, cut
+from tapetum.bench.votsp import point_accuracies, task_of, track_task
 from tapetum.core.errors import BadInput
+from tapetum.tracks.points import PointRequest
+from tapetum.tracks.votsp import read_sequence
+from tapetum.types import Tracks
 
 NONE = [np.nan, np.nan]
 
@@ -59,6 +64,31 @@ def test_the_toolkit_is_answered(workspace: Path) -> None:
     done = tapetum.evaluate_votsp(folder=folder, model="static")
     assert [path.read_text() for path in done.outputs] == ["0\n" + "5.5000,6.0000\n" * 3]
     assert "tracked 1 points with static" in done.as_text()
+
+
+def test_support_points_lie_around_each_point_and_are_left_out(workspace: Path) -> None:
+    task, given = task_of(read_sequence(workspace / "sequences" / "a")), list[np.ndarray]()
+
+    class Recorder:
+        def track(self, video: Any, queries: np.ndarray, **_: Any) -> Tracks:
+            given.append(queries)
+            shape = len(queries), len(video)
+            xy = np.repeat(queries[:, None, 1:], len(video), 1)
+            return Tracks(xy=xy, visible=np.ones(shape, bool), confidence=np.ones(shape), queries=queries)
+
+    tracker: Any = Recorder()
+    assert track_task(tracker, task, 9).shape == (2, 4, 2)
+    frames = np.zeros((3, 64, 96, 3), np.uint8)
+    part = cut(tapetum.video.open_video(frames), CutSettings())
+    tracks = NewPoints(part, PointRequest([(1.0, 48.0, 30.0)], None, ["a"]), around=9).track(tracker, [(0.0, 1.0, 1.0)], print)
+    assert (tracks.queries.tolist(), tracks.names) == ([[1, 48, 30], [0, 1, 1]], ("a", ""))
+    assert [tuple(queries[-9:, 0]) for queries in given] == [(1,) * 9, (1,) * 9]
+    assert given[0][2:5].tolist() == [[0, 0, 0], [0, 5.5, 0], [0, 21.5, 0]]  # 16 of 256 pixels, of what lies in the image
+    assert given[1][2:].tolist() == [[1, x, y] for y in (26, 30, 34) for x in (42, 48, 54)]
+    assert track_task(tracker, task, 1).shape == (2, 4, 2)
+    for count in (-1, 8, 10_000):
+        with pytest.raises(BadInput, match=f"--support is {count}; give a square number"):
+            tapetum.evaluate_votsp(data=workspace, model="static", support=count)
 
 
 def test_one_thing_is_to_be_done(workspace: Path) -> None:

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float
 from tapetum.bench.baselines import load_tracker
 from tapetum.bench.own import Benchmark
 from tapetum.core.errors import BadInput
+from tapetum.tracks.points import support_points
 from tapetum.tracks.tracker import Tracker
 from tapetum.tracks.votsp import VotspSequence, VotspTask, read_sequence, read_sequences
 
@@ -63,17 +64,25 @@ def task_of(sequence: VotspSequence) -> VotspTask:
     return VotspTask(sequence.video, queries)
 
 
-def track_task(tracker: Tracker, task: VotspTask) -> Float[np.ndarray, "n t 2"]:
-    """Track the points of a task, in raster pixels; in its query frame each point is exactly at its query."""
-    last = [len(task.video) - 1, task.video.width, task.video.height]
-    queries = np.array(list(task.queries.values()), np.float32)
-    xy = np.array(tracker.track(task.video, queries.clip(0, last)).xy)
+def track_task(tracker: Tracker, task: VotspTask, support: int = 0) -> Float[np.ndarray, "n t 2"]:
+    """Track the points of a task, in raster pixels; in its query frame each point is exactly at its query.
+
+    Each has `support` more around it, which are tracked with it and left out.
+    """
+    width, height = task.video.width, task.video.height
+    points = list(task.queries.values())
+    queries = np.array(points, np.float32)
+    every = np.array([*points, *support_points(points, support, width, height)], np.float32)
+    xy = np.array(tracker.track(task.video, every.clip(0, [len(task.video) - 1, width, height])).xy)[: len(queries)]
     xy[np.arange(len(queries)), queries[:, 0].astype(int)] = queries[:, 1:]
     return xy
 
 
 class Votsp(Benchmark):
-    """A tracker on the sequences of a data set or workspace of the VOT toolkit."""
+    """A tracker on the sequences of a data set or workspace of the VOT toolkit, with `support` points around each."""
+
+    def __init__(self, support: int = 0):
+        self.support = support
 
     def items(self, data: Path) -> Mapping[str, Path]:
         """List the folders of the sequences. Raises BadInput if there are none."""
@@ -87,7 +96,7 @@ class Votsp(Benchmark):
         sequence = read_sequence(item)
         task = task_of(sequence)
         begin = time.perf_counter()
-        xy = track_task(model, task)
+        xy = track_task(model, task, self.support)
         seconds = time.perf_counter() - begin
         size = sequence.video.width, sequence.video.height
         scores = [point_accuracies(truth, track, *size) for truth, track in zip(sequence.truth.values(), xy, strict=True)]

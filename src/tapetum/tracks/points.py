@@ -115,6 +115,26 @@ def grid_points(side: int, frame: int, width: float, height: float) -> list[Poin
     return [(frame, x * width, y * height) for y in cells for x in cells]
 
 
+def check_support(count: int) -> None:
+    """Raises BadInput if `count` support points are no square grid."""
+    if not 0 <= count <= 1024 or math.isqrt(count) ** 2 != count:
+        raise BadInput(f"--support is {count}; give a square number up to 1024, such as 64, or 0 for none")
+
+
+def support_points(points: Sequence[Point], count: int, width: float, height: float) -> list[Point]:
+    """Compute a square grid of `count` support points around each point, on its frame and within the image.
+
+    It reaches as far as TAPNext++'s of VOTSp: 32 pixels of a frame of 512x512.
+    """
+    check_support(count)
+    side = math.isqrt(count)
+    along = [0.0] if side == 1 else [(2 * k / (side - 1) - 1) / 16 for k in range(side)]
+    return [
+        (t, min(max(x + right * width, 0), width), min(max(y + down * height, 0), height))
+        for t, x, y in points for down in along for right in along
+    ]  # fmt: skip
+
+
 def _parse_group(group: str | Sequence[str | float]) -> list[PointRow]:
     texts = [group] if isinstance(group, str) else list(group)
     if texts and all(isinstance(text, str) for text in texts):

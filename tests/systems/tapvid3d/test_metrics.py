@@ -13,7 +13,6 @@ import pytest
 from support.scripts import GOLDEN
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.metrics import tapvid3d_metrics
-from tapetum.tracks.metrics import mean_metrics
 
 SCALINGS = ("none", "median", "mean", "median_on_queries", "per_trajectory", "local_neighborhood", "reproduce_2d")
 CASES = 24
@@ -136,35 +135,6 @@ def test_one_camera_and_one_set_of_queries_serve_a_batch() -> None:
 
 
 # ---- degenerate clips
-
-
-def test_nothing_visible_in_truth() -> None:
-    for scaling in SCALINGS:
-        q = crowd(3, 4, 0.1) | {"gt_occluded": np.ones((3, 4), bool), "scaling": scaling}
-        scores = tapvid3d_metrics(**q)
-        assert math.isnan(scores["average_pts_within_thresh"])
-        if scaling != "local_neighborhood":  # whose weights are 0 then
-            assert scores["occlusion_accuracy"] == q["pred_occluded"].mean()
-            assert scores["average_jaccard"] == 0  # false alarms
-        scores = tapvid3d_metrics(**q | {"pred_occluded": q["gt_occluded"]})
-        assert math.isnan(scores["average_jaccard"])
-    means, dropped = mean_metrics([scores, tapvid3d_metrics(**five_tracks())])
-    assert means["average_jaccard"] == pytest.approx(0.437435, abs=1e-6)
-    assert dropped["average_jaccard"] == 1
-
-
-@pytest.mark.parametrize(("scaling", "bad"), [("median", np.nan), ("mean", np.nan), ("mean", np.inf)])
-def test_a_prediction_that_is_not_finite_is_wrong_and_leaves_the_others_alone(scaling: str, bad: float) -> None:
-    truth = np.zeros((3, 1, 3))
-    truth[:, 0, 2] = 1, 2, 30
-    predicted = truth / 2
-    predicted[2] = bad
-    seen = np.zeros((3, 1), bool)
-    scores = tapvid3d_metrics(seen, truth, seen, predicted, CAMERA, scaling=scaling)
-    assert scores["pts_within_1"] == 2 / 3
-    assert scores["jaccard_1"] == 2 / (3 + 1)
-    # The public function compares |G| of three points with |P| of two (NaN), or with infinity among them.
-    assert tapvid3d_metrics(seen, truth, seen, predicted, CAMERA, scaling=scaling, compat="tapnet")["pts_within_1"] < 2 / 3
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)

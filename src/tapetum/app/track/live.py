@@ -62,6 +62,7 @@ class TrackLiveOptions(TrackSettings):
             (f"--view {self.view}", self.view != "tracks", "without it, or with tapetum show afterwards"),
             ("--visible-above", self.visible_above is not None, "leave --online out, or give it to tapetum show afterwards"),
             ("--doubt", self.doubt, "leave --online out"),
+            ("--support", self.support, "leave --online out"),
         ):
             if given:
                 raise BadInput(f"{option} needs the whole video; {advice}")

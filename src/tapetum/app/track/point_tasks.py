@@ -12,7 +12,7 @@ import tyro
 
 from tapetum.app.verb import Listener, count_frames
 from tapetum.core.errors import BadInput
-from tapetum.tracks.points import Point, PointRequest, request_points
+from tapetum.tracks.points import Point, PointRequest, request_points, support_points
 
 if TYPE_CHECKING:
     from tapetum.app.track.track import TrackSettings
@@ -142,6 +142,8 @@ class NewPoints:
     """Hears how long many points will take."""
     partial: Callable[[Any, Any], None] | None = None
     """Hears positions and confidences so far from trackers that tell them, in pixels of what these see."""
+    around: int = 0
+    """Support points around each point, which are left out of the tracks."""
 
     @property
     def count(self) -> int:
@@ -156,6 +158,8 @@ class NewPoints:
         from tapetum.tracks.tracker import BLOCK, check_memory, in_blocks
 
         request, part = self.request, self.part
+        firsts, asked = [request.points[row] for row in request.firsts], self.count + len(support)
+        support = support + support_points(firsts, self.around, part.video.width, part.video.height)
         more: dict[str, Any] = part.options(tracker)
         if request.ids is not None:
             more["ids"] = request.ids + [f" support {number}" for number in range(len(support))]
@@ -173,8 +177,9 @@ class NewPoints:
             tracks = in_blocks(tracker, part.small, queries, BLOCK, self.listener, **more)
         else:
             tracks = tracker.track(part.small, queries, progress=progress, **{**more, **part.options(tracker, features)})
+        tracks = tracks.select(slice(asked)) if self.around else tracks
         if self.reference is None:
-            queries = [request.points[row] for row in request.firsts] + support
+            queries = (firsts + support)[:asked]
         else:
             scale = np.array([1, part.video.width / part.small.width, part.video.height / part.small.height])
             queries = (tracks.queries * scale).tolist()
@@ -185,7 +190,7 @@ class NewPoints:
                 if t == round(t):
                     xy[order.index(known), round(t)] = x, y
             tracks = replace(tracks, xy=xy)
-        return tracks if request.names is None else replace(tracks, names=(*request.names, *[""] * len(support)))
+        return tracks if request.names is None else replace(tracks, names=(*request.names, *[""] * (asked - self.count)))
 
 
 @dataclass(frozen=True)
@@ -238,7 +243,7 @@ def find_point_task(
         shown = open_reference(settings, cleanup, listener)
         return NewPoints(part, requested_points(settings, shown.width, shown.height, len(shown)), shown, listener)
     request = requested_points(settings, video.width, video.height, len(video), part.numbers[0])
-    return NewPoints(part, replace(request, points=part.points(request.points)), listener=listener)
+    return NewPoints(part, replace(request, points=part.points(request.points)), listener=listener, around=settings.support)
 
 
 def requested_points(settings: "TrackSettings", width: int, height: int, frames: int | None, first: int = 0) -> PointRequest:

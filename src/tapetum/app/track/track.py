@@ -20,6 +20,7 @@ from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import results
 from tapetum.core.stages import stage, timed
 from tapetum.report import check_report
+from tapetum.tracks.points import check_support
 
 if TYPE_CHECKING:
     from tapetum.report.view import TrackView
@@ -55,6 +56,9 @@ class TrackSettings(DrawSettings, CutSettings):
     """A single point: frame, x and y, with commas; may be repeated, and join --points."""
     reference: Annotated[Any, one_text("IMAGE|VIDEO")] = None
     """Another image or video that shows the points; --points, --query and the grid are in that, and sought in the video."""
+    support: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Track N more points around each, which are not in the tracks; trackers that let points attend to each other, such as
+    tapnext++, gain by it. 64 is a grid of 8 x 8, as its authors take for VOTSp."""
     correct: tyro.conf.UseAppendAction[tuple[Annotated[Any, one_text("point,frame,x,y")], ...]] = ()
     """Track a point of --tracks anew, through this place in this frame and all that was clicked before; may be repeated. The
     point is a number or a name. All other points stay as they are."""
@@ -107,6 +111,7 @@ class TrackSettings(DrawSettings, CutSettings):
             "--points": self.points,
             "--query": self.query if len(self.query) else None,
             "--reference": self.reference,
+            "--support": self.support or None,
             "--start, --end or --stride": self.cuts or None,
         }
         if self.correct and (other := next((option for option, value in given.items() if value is not None), None)):
@@ -114,6 +119,9 @@ class TrackSettings(DrawSettings, CutSettings):
         if self.three_d and (self.correct or self.reference is not None):
             option = "--correct" if self.correct else "--reference"
             raise BadInput(f"--3d does not go together with {option}; leave one of them out")
+        check_support(self.support)
+        if self.support and self.reference is not None:
+            raise BadInput("--support does not go together with --reference; leave one of them out")
         if self.until is not None and not (self.doubt and 0 <= self.until <= 1):
             raise BadInput(f"--until is {self.until:g}; give it with --doubt, and a share from 0 to 1, such as 0.02")
         if self.keep_features < 0:

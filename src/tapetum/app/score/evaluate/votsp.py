@@ -9,6 +9,7 @@ import tyro
 from tapetum.app.commands import Device
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
+from tapetum.tracks.points import check_support
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +25,12 @@ class VotspOptions:
     """Folder that the toolkit made for a tracker, with frames_color.txt and query_ID.txt; output_ID.txt are written into it."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "tapir-nano"
     """Name of weights (see: tapetum weights list), a file of weights, FILE.py:CLASS of your own, or static (no motion)."""
+    support: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Points that are tracked around each and not scored, a grid; TAPNext++ was published with 64."""
     device: Device = "auto"
 
     def check(self) -> None:
+        check_support(self.support)
         if (self.data is None) == (self.folder is None):
             raise BadInput(
                 "give --data with sequences to be scored, or --folder with a task of the VOT toolkit: one of the two"
@@ -81,8 +85,9 @@ def evaluate_votsp(options: VotspOptions, listener: Listener) -> VotspScores:
         task = read_task(options.folder)
         tracker = load_tracker(options.model, options.device)
         listener.status("tracking")
-        return VotspScores(model=model, outputs=tuple(write_outputs(options.folder, task, track_task(tracker, task))))
-    tracker, benchmark, rows = load_tracker(options.model, options.device), Votsp(), []
+        xy = track_task(tracker, task, options.support)
+        return VotspScores(model=model, outputs=tuple(write_outputs(options.folder, task, xy)))
+    tracker, benchmark, rows = load_tracker(options.model, options.device), Votsp(options.support), []
     for done, (name, place) in enumerate(benchmark.items(Path(str(options.data))).items(), 1):
         rows.append({"name": name, **benchmark.score(tracker, place)})
         listener.progress("sequences", done, None)
