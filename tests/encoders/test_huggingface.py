@@ -37,9 +37,8 @@ def shaken(model):
     """The model with every tensor random, so that none is a neutral 0 or 1."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for name, tensor in model.named_parameters():
-            if "mask_token" not in name:
-                tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator))
+        for tensor in model.parameters():
+            tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator))
     return model.eval()
 
 
@@ -87,6 +86,10 @@ def test_features_are_those_of_transformers(kind, settings, more, size):
     torch.testing.assert_close(got.tokens, last, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(got.pooled, want.pooler_output, atol=1e-5, rtol=1e-5)
     assert got.grid == (size[0] // 8, size[1] // 8)
+    if "Dinov2" in kind:
+        hidden = torch.arange(2 * got.grid[0] * got.grid[1]).view(2, -1) % 3 == 0
+        expected = theirs(x, bool_masked_pos=hidden).last_hidden_state
+        torch.testing.assert_close(ours(x, hidden, ours.mask_token).tokens, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -63,6 +63,7 @@ def test_features_are_those_of_timm(name, classes):
     theirs = tiny(name, size, num_classes=classes)
     state = as_published(theirs) if name.endswith("dinov2") and not classes else theirs.state_dict()
     ours = encoders.from_state(state, "timm", name, **OURS, image_size=(size, size))
+    assert ours.mask_token is None if "mask_token" not in state else torch.equal(ours.mask_token[None], state["mask_token"])
     for shape in ((size, size), (size // 2, size * 2), (3 * size // 4, 3 * size // 4)):
         x = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(1))
         with torch.no_grad():

@@ -198,6 +198,8 @@ class ViTConfig(EncoderConfig):
     class_token: bool = True
     registers: int = 0
     """Tokens after the class token that are for the network's own use."""
+    mask_token: bool = False
+    """Beside the weights is the token that stands for hidden patches, which only training as DINOv2 reads."""
     positions: Literal["learned", "sine", "none"] = "learned"
     """Added to the tokens; sine: fixed, as in MAE."""
     rotary: Literal["dinov3"] | None = None

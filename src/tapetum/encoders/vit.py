@@ -39,6 +39,7 @@ class ViT(Encoder):
             self.patches = ImagePatches(config.patch, width, bias=config.patch_bias)
         self.class_token = nn.Parameter(torch.randn(width) * 0.02) if config.class_token else None
         self.registers = nn.Parameter(torch.randn(config.registers, width) * 0.02) if config.registers else None
+        self.register_buffer("mask_token", torch.zeros(width) if config.mask_token else None)
         self._own_positions()
         self.norm_before = self._norm() if config.norm_before else nn.Identity()
         last = max(config.depth - 1, 1)

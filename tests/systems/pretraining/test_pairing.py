@@ -224,7 +224,7 @@ def test_dinov2_asks_for_classes_of_other_crops_and_for_hidden_patches_of_the_sa
     how = replace(SETTINGS["dinov2"]["dinov2"], local_size=8, patch_prototypes=20, centring=centring)
     task, student, teacher, batch = begun("dinov2", data, dinov2=how)
     with torch.no_grad():
-        student.mask_token.copy_(torch.linspace(-1, 1, len(student.mask_token)))
+        student.encoder.mask_token.copy_(torch.linspace(-1, 1, len(student.encoder.mask_token)))
         student.center.copy_(torch.linspace(-0.1, 0.1, 24))
         student.patch_center.copy_(torch.linspace(0.1, -0.1, 20))
     hidden, centers = batch["hidden"], (student.center.clone(), student.patch_center.clone())
@@ -256,7 +256,9 @@ def test_dinov2_asks_for_classes_of_other_crops_and_for_hidden_patches_of_the_sa
         wanted = taught(average.heads["head"](torch.stack([whole[at][0] for at in crops])), centers[0])
         places = [(crop, b, n) for crop, b in crops for n in range(16) if hidden[b, crop, n]]
         wanted_patches = taught(average.heads["patches"](torch.stack([whole[c, b][1 + n] for c, b, n in places])), centers[1])
-        seen = {(c, b): tokens_of(network.encoder, batch["views"][c][b], hidden[b, c], network.mask_token) for c, b in crops}
+        seen = {
+            (c, b): tokens_of(network.encoder, batch["views"][c][b], hidden[b, c], network.encoder.mask_token) for c, b in crops
+        }
         classes = [torch.stack([seen[crop, b][0] for b in range(4)]) for crop in range(2)]
         classes += [network.encoder(view).tokens[:, 0] for view in batch["views"][2:]]
         total = classes[0].new_zeros(())

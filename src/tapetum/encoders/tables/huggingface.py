@@ -2,7 +2,7 @@
 MetaCLIP 2, SigLIP.
 
 The names are those of transformers 5 models in memory. Files on the Hub use older names (which transformers 4 also had in
-memory): these are read too. Not part of an encoder, and omitted: the mask token of DINOv2, the decoder of MAE.
+memory): these are read too. Not part of an encoder, and omitted: the decoder of MAE.
 """
 
 import re
@@ -111,6 +111,7 @@ def _read_vit(c: Mapping[str, Any], state: _State) -> tuple[Architecture, _State
 def _read_dinov2(c: Mapping[str, Any], state: _State) -> tuple[Architecture, _State]:
     registers = c["num_register_tokens"] if c["model_type"] == "dinov2_with_registers" else 0
     config = replace(_common(c, "gelu", 1e-6), layer_scale=c.get("layerscale_value", 1.0), registers=registers)
+    config = replace(config, mask_token=any(name.endswith("embeddings.mask_token") for name in state))
     config = replace(config, resample="timm" if registers else "transformers")
     if c.get("use_swiglu_ffn"):  # the giant one: two thirds of the usual hidden channels, up to a multiple of 8
         config = replace(config, mlp="gated", mlp_width=(config.mlp_width * 2 // 3 + 7) // 8 * 8, activation="silu")
@@ -211,7 +212,8 @@ def _plain(config: ViTConfig) -> list[NameRow]:
         NameRow(f"{pre}embeddings.position_embeddings", ("positions",), lead=1),
     ]
     if dinov2:
-        table.append(NameRow("embeddings.mask_token", (), shape=(1, config.width), optional=True))
+        own = ("mask_token",) if config.mask_token else ()
+        table.append(NameRow("embeddings.mask_token", own, shape=(1, config.width), optional=True))
     if config.registers:
         table.append(NameRow("embeddings.register_tokens", ("registers",), lead=1))
     table += layers({"patches": f"{pre}embeddings.patch_embeddings.projection", "norm": f"{pre}layernorm"})

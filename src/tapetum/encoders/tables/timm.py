@@ -78,6 +78,7 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
         config = replace(config, ragged=True, image_size=(image, image))
     state = _as_timm(state)
     config = _as_large_as(state, config)
+    config = replace(config, mask_token="mask_token" in state)
     if "head.weight" in state:
         config = replace(config, classes=int(state["head.weight"].shape[0]))
     if "fc_norm.weight" in state:  # made with global_pool="avg"
@@ -96,7 +97,7 @@ def _as_timm(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     if "mask_token" not in state:
         return state
     names = {"register_tokens": "reg_token"}
-    own = {names.get(name, name): tensor for name, tensor in state.items() if name != "mask_token"}
+    own = {names.get(name, name): tensor for name, tensor in state.items()}
     if "reg_token" in own:
         own |= {"cls_token": own["cls_token"] + own["pos_embed"][:, :1], "pos_embed": own["pos_embed"][:, 1:]}
     return own
@@ -159,6 +160,8 @@ def rows(encoder: ViT) -> list[NameRow]:
     table = [NameRow("pos_embed", ("positions",), lead=1), *layers({"patches": "patch_embed.proj"}, bias=config.patch_bias)]
     if config.class_token:
         table.append(NameRow("cls_token", ("class_token",), lead=2))
+    if config.mask_token:
+        table.append(NameRow("mask_token", ("mask_token",), lead=1))
     if config.registers:
         table.append(NameRow("reg_token", ("registers",), lead=1))
     if config.norm_before:

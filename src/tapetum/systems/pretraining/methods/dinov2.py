@@ -20,7 +20,7 @@ The queue has the step's earlier micro-batches first.
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tapetum.core.errors import BadInput
@@ -190,7 +190,9 @@ class DinoV2Task(DinoTask):
             sizes = encoder.config.width, settings.hidden, settings.patch_bottleneck or settings.bottleneck
             heads["patches"] = DinoHead(*sizes, settings.patch_prototypes, settings.gain)
         learner = Learner(encoder, **heads)
-        learner.mask_token = nn.Parameter(torch.zeros(encoder.config.width))
+        token = torch.zeros(encoder.config.width) if encoder.mask_token is None else encoder.mask_token.clone()
+        del encoder.mask_token  # it learns here
+        encoder.mask_token, encoder.config = nn.Parameter(token), replace(encoder.config, mask_token=True)
         learner.register_buffer("center", torch.zeros(settings.prototypes))
         learner.register_buffer("patch_center", torch.zeros(settings.patch_prototypes or settings.prototypes))
         if settings.queue:
@@ -265,7 +267,7 @@ class DinoV2Task(DinoTask):
             patch_targets = targets(patch_logits, model.patch_center)
         frozen = context.step < self.frozen_steps
         with torch.set_grad_enabled(torch.is_grad_enabled() and context.step >= self.head_steps):
-            masked = model.encoder(large, hidden, model.mask_token)
+            masked = model.encoder(large, hidden, model.encoder.mask_token)
             classes = [masked.pooled]
             if len(views) > 2:
                 classes.append(model.encoder(torch.cat(views[2:])).pooled)
@@ -299,8 +301,8 @@ class DinoV2Task(DinoTask):
         from tapetum.train.optim import layer_scales
 
         encoder: Any = model.encoder
-        stem = [getattr(encoder, name, None) for name in ("patches", "class_token", "registers", "positions")]
-        stem = [model.mask_token, *(part for part in stem if part is not None)]
+        stem = [getattr(encoder, name, None) for name in ("patches", "class_token", "registers", "positions", "mask_token")]
+        stem = [part for part in stem if part is not None]
         layers = [stem, *([block] for block in encoder.blocks)]
         scales = layer_scales(model, layers, self.settings.layer_decay)
         for parameter in encoder.patches.parameters():
