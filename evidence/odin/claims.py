@@ -44,9 +44,8 @@ from tapetum.systems.odin.metrics import best_in_cells, discovery_scores, propos
 from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.objects import PLAIN, cluster_metric, network_map
 from tapetum.systems.odin.recipes import RECIPES, OdinConfig, OdinRun
-from tapetum.systems.odin.run import ODIN_FILE
 from tapetum.systems.odin.task import OdinTask
-from tapetum.systems.odin.weights import load, save
+from tapetum.systems.odin.weights import ODIN_FILE, load, save
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.run import run_task
 from tapetum.train.launch_config import Launch

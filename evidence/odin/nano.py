@@ -29,9 +29,8 @@ from tapetum.systems.odin.metrics import best_in_cells, best_overlaps, corloc, d
 from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.objects import cluster_metric, enlarge, find_objects, network_map, rgb
 from tapetum.systems.odin.recipes import RECIPES, OdinRun
-from tapetum.systems.odin.run import ODIN_FILE
 from tapetum.systems.odin.task import OdinTask
-from tapetum.systems.odin.weights import save
+from tapetum.systems.odin.weights import ODIN_FILE, save
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.run import run_task
 from tapetum.train.launch_config import Launch

@@ -152,7 +152,7 @@ def test_bad_places(run: Run, clip: Path, tmp_path: Path) -> None:
         (("convert", tracks, tracks), "would be overwritten"),
         (("convert", tracks, tmp_path / "a.txt"), "extension '.txt'"),
         (("convert", tracks, tmp_path / "a.npz2", "--to", "dlc"), "is written as .csv"),
-        (("convert", tracks, tmp_path / "a.pkl"), "needs the frames too"),
+        (("convert", tracks, tmp_path / "a.pkl"), "needs the video, for its frames"),
         (("convert", tracks, tmp_path / "b.csv", "--name", "bear"), "for TAP-Vid pickles"),
     ):
         assert message in refused(run, tmp_path, *arguments)

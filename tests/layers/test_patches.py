@@ -1,18 +1,14 @@
-"""Patches and positions against convolutions, loops, timm, scipy and transformers.
+"""Patches and positions against timm, scipy and transformers.
 
 A stem of convolutions: its grid, what a cell sees, and what is refused.
-
-Rotary positions of a grid: angle by angle as the papers write them, and what holds of every rotation.
 """
 
 import itertools
-import math
 
 import numpy as np
 import pytest
 import scipy.ndimage
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from tapetum.core.errors import BadInput
@@ -20,35 +16,13 @@ from tapetum.encoders import build
 from tapetum.layers.patches import (
     ConvolutionalStem,
     ImagePatches,
-    ResidualConvolutions,
     TubeletStem,
     VideoTubelets,
-    grid_rotation,
     inflate_weight,
     interpolate,
     sine_1d,
     sine_2d,
-    to_patches,
 )
-from tapetum.layers.transformer import Attention
-
-
-def test_a_patch_is_what_a_loop_cuts_out():
-    x = torch.rand(2, 3, 8, 12)
-    patches = to_patches(x, 4)
-    for row, column in itertools.product(range(2), range(3)):
-        cut = x[:, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].movedim(1, -1)
-        assert torch.equal(patches[:, 3 * row + column], cut.flatten(1))
-
-
-def test_layers_are_linear_on_the_bare_patches():
-    images, layer = torch.rand(2, 3, 8, 12), ImagePatches(4, 5)
-    weight = layer.weight.movedim(1, -1).flatten(1)
-    torch.testing.assert_close(layer(images).flatten(1, 2), to_patches(images, 4) @ weight.T + layer.bias)
-    video, layer = torch.rand(2, 3, 4, 6, 8), VideoTubelets((2, 3, 4), 5)
-    for t, row, column in itertools.product(range(2), range(2), range(2)):
-        cut = video[:, :, 2 * t : 2 * t + 2, 3 * row : 3 * row + 3, 4 * column : 4 * column + 4].flatten(1)
-        torch.testing.assert_close(layer(video)[:, t, row, column], cut @ layer.weight.flatten(1).T + layer.bias)
 
 
 def test_inflated_weights_are_in_their_frames():
@@ -172,12 +146,6 @@ def test_a_still_video_gives_what_its_image_gave_and_a_moving_one_the_mean() -> 
         video(torch.zeros(1, 3, 3, 16, 24))
 
 
-def test_a_videos_stem_has_no_blocks_unless_asked() -> None:
-    kinds = [[type(m).__name__ for m in TubeletStem((2, 16, 16), 32, *blocks).layers] for blocks in ((), (0,), (2,))]
-    assert kinds[0] == kinds[1]
-    assert [kind.count("ResidualConvolutions") for kind in kinds] == [0, 0, 4]
-
-
 def test_a_vit_may_have_such_a_stem() -> None:
     changes = {"stem": "convolutions", "stem_blocks": 1, "image_size": (32, 32)}
     vit = build("vit-nano", **changes)
@@ -189,54 +157,3 @@ def test_a_vit_may_have_such_a_stem() -> None:
         build("vit-nano", stem="convolutions", patch=7, image_size=(28, 28))
     with pytest.raises(BadInput, match="stem_blocks"):
         build("vit-nano", stem_blocks=1)
-
-
-@torch.no_grad()
-def test_a_residual_block_is_written_out() -> None:
-    torch.manual_seed(0)
-    block, x = ResidualConvolutions(3).eval(), torch.randn(2, 3, 5, 5)
-    nn.init.ones_(block.second_norm.weight)
-    kept = 1 / math.sqrt(1 + block.first_norm.eps)  # norms that have seen nothing
-    inner = (F.conv2d(x, block.first.weight, padding=1) * kept).clamp(min=0)
-    torch.testing.assert_close(block(x), (x + F.conv2d(inner, block.second.weight, padding=1) * kept).clamp(min=0))
-
-
-def turned(x: torch.Tensor, channels: tuple[int, int], angle: float) -> None:
-    """Rotate two channels of a vector in place."""
-    first, second = (float(x[c]) for c in channels)
-    x[channels[0]] = first * math.cos(angle) - second * math.sin(angle)
-    x[channels[1]] = first * math.sin(angle) + second * math.cos(angle)
-
-
-@pytest.mark.parametrize("prefix", [0, 3])
-def test_every_cell_is_rotated_as_the_paper_writes(prefix: int) -> None:
-    (rows, columns), width = (3, 5), 8
-    x = torch.randn(1, 1, prefix + rows * columns, width, generator=torch.Generator().manual_seed(0))
-    rotation = grid_rotation((rows, columns), width, prefix)
-    assert rotation.cos.dtype == rotation.sin.dtype == torch.float32
-    got = rotation.apply(x)[0, 0]
-    want = x[0, 0].clone()
-    for row in range(rows):
-        for column in range(columns):
-            for k in range(2):  # frequencies of an axis
-                speed = 100 ** -(k / 2)
-                y, x_ = 2 * (row + 0.5) / rows - 1, 2 * (column + 0.5) / columns - 1
-                for angle, i in ((2 * math.pi * y * speed, k), (2 * math.pi * x_ * speed, 2 + k)):
-                    turned(want[prefix + row * columns + column], (i, i + 4), angle)
-    torch.testing.assert_close(got, want, atol=5e-6, rtol=1e-5)
-    assert torch.equal(got[:prefix], x[0, 0, :prefix])
-    rough = rotation.apply(x.bfloat16())
-    assert rough.dtype == torch.bfloat16
-    torch.testing.assert_close(rough, rotation.apply(x.bfloat16().float()).bfloat16())
-
-
-def test_attention_rotates_queries_and_keys_but_not_values() -> None:
-    torch.manual_seed(0)
-    attention, x = Attention(16, 2), torch.randn(1, 6, 16)
-    rotation = grid_rotation((2, 3), 8)
-    with torch.no_grad():
-        got = attention(x, rotary=rotation)
-        query, key, value = (attention.split_heads(layer(x)) for layer in (attention.query, attention.key, attention.value))
-        y = torch.nn.functional.scaled_dot_product_attention(rotation.apply(query), rotation.apply(key), value)
-        torch.testing.assert_close(got, attention.out(y.transpose(1, 2).flatten(2)))
-        assert (got - attention(x)).abs().max() > 1e-3

@@ -14,7 +14,7 @@ from PIL import Image
 from support.scripts import GOLDEN
 from tapetum.bench.tapvid import read_clips
 from tapetum.core.errors import BadInput
-from tapetum.tracks.exchange import Layout, check_video, read_tracks, write_tracks
+from tapetum.tracks.exchange import check_video, read_tracks, write_tracks
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.types import Tracks
 from tapetum.video import open_video
@@ -44,7 +44,7 @@ def table(path: Path, *lines: str) -> Path:
 @pytest.mark.parametrize("layout", ["tapetum", "dlc", "napari", "tapvid"])
 @settings(max_examples=25, deadline=None)
 @given(n=st.integers(1, 5), t=st.integers(1, 6), seed=st.integers(0, 2**32 - 1))
-def test_what_is_seen_comes_back(tmp_path_factory: pytest.TempPathFactory, layout: Layout, n: int, t: int, seed: int) -> None:
+def test_what_is_seen_comes_back(tmp_path_factory: pytest.TempPathFactory, layout: str, n: int, t: int, seed: int) -> None:
     tracks = some_tracks(n, t, seed)
     path = tmp_path_factory.mktemp("trip") / ("a.pkl" if layout == "tapvid" else "a.csv")
     assert write_tracks(tracks, path, layout, video=open_video(frames(t))) == path
@@ -202,7 +202,7 @@ def test_tracks_and_video_must_fit(tmp_path: Path, shape: tuple[int, int, int], 
         ("a.txt", "dlc", r"extension .txt; the layout dlc is written as .csv"),
         ("a", "napari", r"extension \(none\); the layout napari is written as .csv"),
         ("a.csv", "tapvid", r"the layout tapvid is written as .pkl"),
-        ("a.pkl", None, "needs the frames too"),
+        ("a.pkl", None, "needs the video, for its frames"),
         ("a.xyz", None, "tracks are stored as npz, csv, json or parquet"),
         ("nowhere/a.csv", "dlc", "cannot write"),
     ],

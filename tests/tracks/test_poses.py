@@ -63,7 +63,7 @@ def test_sleap_writes_the_same_layout(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_coco_is_read_by_sleap_and_says_what_coco_says(tmp_path: Path) -> None:
     video = open_video(np.zeros((3, 48, 64, 3), np.uint8))
-    with pytest.raises(BadInput, match="give the video"):
+    with pytest.raises(BadInput, match="needs the video"):
         write_tracks(some_tracks(), tmp_path / "a.json", "coco")
     path = write_tracks(some_tracks(times=[0, 0.5, 0.75]), tmp_path / "a.json", "coco", video=video)
     data = json.loads(path.read_text())

@@ -18,6 +18,10 @@ const FORMATS: [string, string][] = [
   ["coco", "COCO keypoints"],
   ["napari", "napari"],
   ["tapvid", "TAP-Vid"],
+  ["nuke", "Nuke"],
+  ["aftereffects", "After Effects"],
+  ["blender", "Blender"],
+  ["cvat", "CVAT"],
   ["mp4", "Video with tracks (mp4)"],
   ["gif", "Animation (gif)"],
 ];

@@ -81,7 +81,8 @@ def track_task(tracker: Tracker, task: VotspTask, support: int = 0) -> Float[np.
 class Votsp(Benchmark):
     """A tracker on the sequences of a data set or workspace of the VOT toolkit, with `support` points around each."""
 
-    def __init__(self, support: int = 0):
+    def __init__(self, name: str = "", support: int = 0):
+        super().__init__(name)
         self.support = support
 
     def items(self, data: Path) -> Mapping[str, Path]:

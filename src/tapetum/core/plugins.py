@@ -28,7 +28,8 @@ from typing import Any, Literal
 
 from tapetum.core.errors import BadInput, TapetumError, did_you_mean, install_line
 
-Kind = Literal["method", "encoder", "tracker", "task", "benchmark", "clips", "video_clips", "video_task", "command", "weights"]
+Kind = Literal["method", "encoder", "tracker", "task", "benchmark", "clips", "video_clips", "video_task", "command", "weights",
+               "exporter"]  # fmt: skip
 GROUPS: Mapping[Kind, str] = {
     "method": "tapetum.methods",
     "encoder": "tapetum.encoders",
@@ -40,9 +41,11 @@ GROUPS: Mapping[Kind, str] = {
     "video_task": "tapetum.video_tasks",
     "command": "tapetum.commands",
     "weights": "tapetum.weights",
+    "exporter": "tapetum.exporters",
 }
 """Groups of entry points, by what they name: a class; for "command", as VERB or VERB.NAME, a verb, a `Command` or a `Group` of
-`tapetum.app`; for "weights" a module like those in `tapetum.hub.registry.OWNERS`."""
+`tapetum.app`; for "weights" a module like those in `tapetum.hub.registry.OWNERS`; for "exporter" an `Exporter` of
+`tapetum.tracks.exporters`."""
 WORLD: Mapping[Kind, tuple[str, ...]] = {
     "clips": ("bodies", "both"),
     "video_clips": ("ordered-events",),

@@ -5,8 +5,8 @@
     dlc      .csv   pixels, (0, 0) the centre of the first        queries, positions where hidden
     napari   .csv   pixels, (0, 0) the centre of the first        queries, positions where hidden, confidence
     tapvid   .pkl   0 to 1 from edge to edge                      queries, positions where hidden, confidence
-    sleap    .h5    pixels, (0, 0) the centre of the first        written only, see `poses`
-    coco     .json  pixels, (0, 0) the centre of the first        written only, see `poses`
+
+`exporters` lists these and those that are only written.
 
 Fields that a layout lacks are filled in on reading: the query is where the point is first visible; missing positions are
 interpolated, or copied from the first or the last; confidence is 1 where there is a position. A position of DeepLabCut is
@@ -16,28 +16,22 @@ DeepLabCut's labels are clicks in napari, where the first pixel spans -0.5 to 0.
 coordinates. Plain numpy: no torch, no pandas, and no code in a file is ever run.
 """
 
-import csv
 import glob
-import io
 import os
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import named_path, write_text
+from tapetum.core.files import named_path
 from tapetum.tracks import tables
-from tapetum.tracks.poses import write_coco, write_sleap
-from tapetum.tracks.tapvid import TapVidEntry, read_entries, write_entries
+from tapetum.tracks.exporters import find_exporter
+from tapetum.tracks.tapvid import read_entries
 from tapetum.types.tracks import COLUMNS, Tracks
 from tapetum.video import Video
 from tapetum.video.types import VideoSubset
 
-Layout = Literal["tapetum", "dlc", "napari", "tapvid", "sleap", "coco"]
-SUFFIXES = {"dlc": ".csv", "napari": ".csv", "tapvid": ".pkl", "sleap": ".h5", "coco": ".json"}
-
-_BY_SUFFIX: dict[str, Layout] = {".pkl": "tapvid", ".h5": "sleap"}
+_BY_SUFFIX = {".pkl": "tapvid", ".h5": "sleap", ".nk": "nuke"}
 
 _ASIDE = 1.0
 """Pixels by which a query may lie outside the image, as annotations at its edge do."""
@@ -78,41 +72,32 @@ def read_tracks(path: str | os.PathLike[str], *, video: Video | None = None, nam
 
 
 def write_tracks(
-    tracks: Tracks, path: str | os.PathLike[str], layout: Layout | None = None, *, video: Video | None = None
+    tracks: Tracks, path: str | os.PathLike[str], layout: str | None = None, *, video: Video | None = None
 ) -> Path:
-    """Write tracks in a layout; by default TAP-Vid for .pkl, SLEAP for .h5, and that of `Tracks.save` otherwise.
+    """Write tracks in a layout (`exporters`, or "tapetum", that of `Tracks.save`, the default but for .pkl, .h5 and .nk).
 
     dlc: scorer `tapetum`, body parts by the names of points, x, y empty where hidden, the likelihood is the confidence. napari:
-    a row per visible point. tapvid: needs the `video`, whose frames are stored too. coco needs it for its size. Skipped frames
-    keep the video's numbers in dlc, napari, sleap and coco. Visible positions are restored exactly from dlc and napari, and to
-    a ten-millionth of the image's size from tapvid. The file appears whole or not at all.
+    a row per visible point. tapvid: the frames of the `video` are stored too. Skipped frames keep the video's numbers but in
+    tapvid. Visible positions are restored exactly from dlc and napari, and to a ten-millionth of the image's size from tapvid.
+    The file appears whole or not at all.
 
-    Raises BadInput: another extension, a video that is missing or does not match, a path that cannot be written.
+    Raises BadInput: an unknown layout, another extension, a video that is missing or does not match, a path that cannot be
+    written.
     """
     path = named_path(path)
     layout = layout or _BY_SUFFIX.get(path.suffix.lower(), "tapetum")
     if layout == "tapetum":
         return tracks.save(path)
-    suffix = SUFFIXES[layout]
-    if path.suffix.lower() != suffix:
-        raise BadInput(f"{path} has the extension {path.suffix or '(none)'}; the layout {layout} is written as {suffix}")
-    if layout == "tapvid":
-        if video is None:
-            raise BadInput(f"{path} needs the frames too: a TAP-Vid pickle holds them beside the points; give the video")
+    exporter = find_exporter(layout)
+    if path.suffix.lower() != exporter.suffix:
+        raise BadInput(
+            f"{path} has the extension {path.suffix or '(none)'}; the layout {layout} is written as {exporter.suffix}"
+        )
+    if exporter.needs and video is None:
+        raise BadInput(f"{path} needs the video, for {exporter.needs}; give the video")
+    if exporter.needs and video is not None:
         check_video(tracks, video)
-        points, name = tracks.xy.astype(np.float64) / (video.width, video.height), Path(video.name).stem
-        entry = TapVidEntry(name=name, video=video[:], points=points, occluded=~tracks.visible)
-        return write_entries(path, {name: entry})
-    if layout == "sleap":
-        return write_sleap(tracks, path, video)
-    if layout == "coco":
-        if video is None:
-            raise BadInput(f"{path} says how large each image is, which tracks do not know; give the video")
-        return write_coco(tracks, path, video)
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerows(tables.dlc_rows(tracks) if layout == "dlc" else tables.napari_rows(tracks))
-    write_text(path, file.getvalue())
+    exporter.write(tracks, path, video)
     return path
 
 

@@ -94,6 +94,8 @@ def test_a_job_that_is_killed_keeps_what_it_had(folder: Path, nano: Path) -> Non
         process = holder(folder / ".tapetum-web" / "jobs" / job["id"])
         if process:
             os.kill(process, signal.SIGKILL)
+            while holder(folder / ".tapetum-web" / "jobs" / job["id"]):  # until the system has taken it away
+                time.sleep(0.01)
     with server_process(folder, "--model", str(nano)) as server:
         assert ok(server.client.get(f"/api/jobs/{job['id']}"))["state"] == ("interrupted" if process else "done")
         again = finished(server.client, ok(server.client.post(f"{item}/jobs", json={"kind": "track"})))

@@ -70,7 +70,7 @@ _TRAINERS: Mapping[type, str] = {
     VideoTextRun: "systems.longvideo.run:train_longvideo",
     FcnRun: "transfer.fcn:train_fcn",
     CocoRun: "transfer.coco:train_coco",
-    OdinRun: "systems.odin.run:train_odin",
+    OdinRun: "systems.odin.task:train_odin",
     LocaliserRun: "systems.perception_test.localiser.run:train_localiser",
     TapKubric: "systems.tap.run:train_tap_kubric",
     TapNano: "systems.tap.run:train_tap_nano",

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class ConvertOptions(VisibilitySettings):
     """Convert tracks between npz, csv, json, parquet, tables of DeepLabCut and napari, and pickles of TAP-Vid, and into files
-    of SLEAP and COCO.
+    of SLEAP, COCO, Nuke, After Effects, CVAT and Blender.
 
     What IN is is told from its extension and header. What a layout does not hold is lost in it, such as queries and the
     positions of hidden points; see docs/guides/other-programs.md.
@@ -31,11 +31,10 @@ class ConvertOptions(VisibilitySettings):
     """File to write: .npz, .csv, .json or .parquet, .csv for DeepLabCut and napari, .pkl for TAP-Vid, .h5 for SLEAP, .json for
     COCO."""
     _: KW_ONLY
-    to: Annotated[
-        Literal["dlc", "napari", "tapvid", "sleap", "coco"] | None, tyro.conf.arg(metavar="{dlc,napari,tapvid,sleap,coco}")
-    ] = None
-    """Layout to write; by default tapvid for .pkl, sleap (an analysis file) for .h5, and our own, which loses nothing, for all
-    else. coco is a data set of key points, without the images."""
+    to: Annotated[str | None, tyro.conf.arg(metavar="LAYOUT")] = None
+    """Layout to write: dlc, napari, tapvid, sleap (an analysis file), coco (key points, without the images), nuke (.nk),
+    aftereffects (.txt), cvat (.xml, CVAT for video 1.1), blender (.py) or that of an installed package; by default tapvid for
+    .pkl, sleap for .h5, nuke for .nk, and our own, which loses nothing, for all else."""
     video: Annotated[Any, one_text("VIDEO")] = None
     """The video that the tracks come from. A TAP-Vid pickle needs it, for it holds the frames, and coco for their size. When
     reading, it gives the number of frames, which napari does not know, and the size in pixels, in place of the frames in a

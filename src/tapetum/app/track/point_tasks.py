@@ -158,7 +158,7 @@ class NewPoints:
         from tapetum.tracks.tracker import BLOCK, check_memory, in_blocks
 
         request, part = self.request, self.part
-        firsts, asked = [request.points[row] for row in request.firsts], self.count + len(support)
+        firsts, count = [request.points[row] for row in request.firsts], self.count + len(support)
         support = support + support_points(firsts, self.around, part.video.width, part.video.height)
         more: dict[str, Any] = part.options(tracker)
         if request.ids is not None:
@@ -177,9 +177,9 @@ class NewPoints:
             tracks = in_blocks(tracker, part.small, queries, BLOCK, self.listener, **more)
         else:
             tracks = tracker.track(part.small, queries, progress=progress, **{**more, **part.options(tracker, features)})
-        tracks = tracks.select(slice(asked)) if self.around else tracks
+        tracks = tracks.select(slice(count)) if self.around else tracks
         if self.reference is None:
-            queries = (firsts + support)[:asked]
+            queries = (firsts + support)[:count]
         else:
             scale = np.array([1, part.video.width / part.small.width, part.video.height / part.small.height])
             queries = (tracks.queries * scale).tolist()
@@ -190,7 +190,7 @@ class NewPoints:
                 if t == round(t):
                     xy[order.index(known), round(t)] = x, y
             tracks = replace(tracks, xy=xy)
-        return tracks if request.names is None else replace(tracks, names=(*request.names, *[""] * (asked - self.count)))
+        return tracks if request.names is None else replace(tracks, names=(*request.names, *[""] * (count - self.count)))
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from tapetum.desk.web.edits import Projects
 from tapetum.desk.web.hidden import HIDDEN, make_folder
 from tapetum.desk.web.items import Items
 from tapetum.desk.web.tracks import TrackedItem, TrackStore
-from tapetum.tracks.exchange import Layout, write_tracks
+from tapetum.tracks.exchange import write_tracks
 from tapetum.video import open_video
 
-FORMATS: dict[str, tuple[str, Layout | None]] = {
+FORMATS: dict[str, tuple[str, str | None]] = {
     "csv": (".csv", "tapetum"),
     "json": (".json", "tapetum"),
     "npz": (".npz", "tapetum"),
@@ -34,6 +34,10 @@ FORMATS: dict[str, tuple[str, Layout | None]] = {
     "sleap": (".h5", "sleap"),
     "coco": ("-coco.json", "coco"),
     "tapvid": (".pkl", "tapvid"),
+    "nuke": (".nk", "nuke"),
+    "aftereffects": ("-after-effects.txt", "aftereffects"),
+    "blender": ("-blender.py", "blender"),
+    "cvat": ("-cvat.xml", "cvat"),
     "mp4": ("-overlay.mp4", None),
     "gif": ("-overlay.gif", None),
 }
@@ -44,7 +48,7 @@ _PACKAGES = {"parquet": ("pyarrow", "tables"), "sleap": ("h5py", "tables")}
 """Package that a format needs, and the extra that installs it."""
 PLACE = "file"
 """Folder of the one file in the folder of an export job."""
-_NEED_VIDEO = frozenset(("sleap", "coco", "tapvid", "mp4", "gif"))
+_NEED_VIDEO = frozenset(("sleap", "coco", "tapvid", "nuke", "aftereffects", "blender", "mp4", "gif"))
 
 
 def missing_packages() -> dict[str, str]:

@@ -13,14 +13,16 @@ draws only among visible masks.
 Differs from the paper where it was not available: see the settings of `OdinConfig`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tapetum.core.errors import BadInput
 from tapetum.data.samples import sample_generator
 from tapetum.data.views import View, byol
 from tapetum.data.views.make import blur_radius, channels_first, crop, draw, recolour
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from tapetum.systems.odin.recipes import OdinRun
     from tapetum.systems.pretraining.data import ImageSource, TrainingImage
     from tapetum.systems.pretraining.task import Loss
+    from tapetum.train.launch_config import Launch
 
 _PURPOSE = 0x6F64696E
 """Begins the streams of random numbers of Odin's views, apart from other uses of the same seed."""
@@ -156,3 +159,26 @@ def _name_masks(cells: Tensor, draws: Tensor | None) -> Tensor:
 
 def _select(rows: Tensor, draws: Tensor | None) -> Tensor:
     return rows if draws is None else rows.gather(1, draws[..., None].expand(-1, -1, rows.shape[-1]))
+
+
+def train_odin(run: "OdinRun", launch: "Launch", say: Callable[[str], None] = print) -> Path | None:
+    """Train in the folder `launch.out`; the same call resumes a stopped run. None if there is more to do.
+
+    Leaves the encoder (`encoder.safetensors`, for `tapetum embed`) and the whole network (`odin.safetensors`, for
+    `tapetum discover`), whose path is returned. Raises BadInput for anything the user can fix.
+    """
+    from tapetum.systems.odin.weights import ODIN_FILE, save
+    from tapetum.systems.pretraining.run import run_task, source_of
+    from tapetum.train.launch import is_main
+
+    if run.odin.source == "given":
+        raise BadInput("masks that are given want a program of yours (systems.odin.task.OdinTask); choose another source")
+    source = source_of(run)
+    models: list[Any] = []
+    finished = run_task(OdinTask(run, source), launch, say, models.append)
+    if finished is None:
+        return None
+    path = launch.out / ODIN_FILE
+    if is_main():
+        save(models[0], path)
+    return path

@@ -87,7 +87,7 @@ def evaluate_votsp(options: VotspOptions, listener: Listener) -> VotspScores:
         listener.status("tracking")
         xy = track_task(tracker, task, options.support)
         return VotspScores(model=model, outputs=tuple(write_outputs(options.folder, task, xy)))
-    tracker, benchmark, rows = load_tracker(options.model, options.device), Votsp(options.support), []
+    tracker, benchmark, rows = load_tracker(options.model, options.device), Votsp("votsp", options.support), []
     for done, (name, place) in enumerate(benchmark.items(Path(str(options.data))).items(), 1):
         rows.append({"name": name, **benchmark.score(tracker, place)})
         listener.progress("sequences", done, None)
