@@ -25,7 +25,6 @@ from tapetum.app.track.live import TrackedLive
 from tapetum.app.track.many import TrackManyOptions
 from tapetum.app.track.track import Tracked, TrackOptions
 from tapetum.app.verb import Listener
-from tapetum.core.errors import BadInput
 from tapetum.types import Tracks
 
 Run = Callable[..., tuple[int, str, str]]
@@ -162,24 +161,3 @@ def test_vectors_are_those_of_the_command_line(tmp_path: Path, run: Run) -> None
     with np.load(tmp_path / "table.npz") as table:
         np.testing.assert_array_equal(table["embedding"], made.vectors)
         assert table["path"].tolist() == list(made.paths)
-
-
-@pytest.mark.parametrize(
-    ("call", "match"),
-    [
-        (lambda clip: tapetum.track(clip, model="tapri"), "did you mean tapir"),
-        (lambda clip: tapetum.track(clip, model="static", query=[(0, 1)]), "is not a point"),
-        (lambda clip: tapetum.track_live(str(clip), model="tapir-nano"), "needs the future"),
-        (lambda clip: tapetum.track_live(str(clip), view="rainbow"), "needs the whole video"),
-        (lambda clip: tapetum.show(clip, clip, out=clip), "would be overwritten"),
-        (lambda clip: tapetum.export("static", "a.onnx"), "no weights named 'static'"),
-        (lambda clip: tapetum.evaluate_tapvid3d(gt="."), "one of the two"),
-        (lambda clip: tapetum.app.make.weights.convert("nothing.pt"), "no weights named .nothing.pt. and no such file"),
-    ],
-)
-def test_what_the_user_can_mend_is_one_line(call: Callable, match: str, clip: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadInput, match=match) as caught:
-        call(clip)
-    assert "\n" not in str(caught.value)
-    assert not list(tmp_path.iterdir())

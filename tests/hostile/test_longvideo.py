@@ -42,30 +42,6 @@ def test_what_is_short_is_answered(place: Path) -> None:
         assert np.isfinite(kept.vectors).all()
 
 
-def test_one_line_says_what_is_wrong(place: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    for words, said in [
-        (("answer", "empty.mp4", "what?", "--options", "a", "b"), "empty.mp4"),
-        (("answer", "good.mp4", "what?", "--options", "a"), "give two or more"),
-        (("answer", "good.mp4", "what?", "--options", "a", "a"), "different answers"),
-        (("answer", "good.mp4", "what?", "--options", "a", " "), "is empty"),
-        (("answer", "good.mp4", "what?", "--options", "a", "b", "--frame-rate", "0"), "more than 0"),
-        (("answer", "good.mp4", "what?", "--options", "a", "b", "--by", "luck"), "similarity"),
-        (("answer", "good.mp4", "what?", "--options", "a", "b", "--by", "likelihood"), "answers --by similarity"),
-        (("search", "good.mp4", "a"), "there is no index"),
-        (("embed", "empty.mp4", "--out", "x.npz"), "none of 1 files could be read"),
-    ]:
-        monkeypatch.chdir(place)
-        model = "longvideo.safetensors" if words[0] == "embed" else "."
-        code, out, err = run(*words, "--model", model)
-        assert code == 2
-        assert out == ""
-        [line] = [line for line in err.splitlines() if not line.startswith(("tapetum: loading", "tapetum: embedding"))][-1:]
-        assert said in line
-        assert line.startswith("tapetum")
-        assert "unforeseen" not in err
-        assert not [*place.glob("x.npz*")]
-
-
 def test_other_weights_are_refused(place: Path) -> None:
     for name in ["no", "folder", "good.mp4", "plain.safetensors"]:
         longvideo.save(longvideo.build("mcvit-nano", **SMALL), place / "plain.safetensors")

@@ -115,31 +115,3 @@ def test_what_a_preset_changes_of_its_encoder_is_not_asked_of_another_family() -
     assert recipe("dino", "photos", "vit", encoder="resnet-18").architecture.family == "resnet"
     with pytest.raises(BadInput, match="a resnet has no setting 'patch'"):
         recipe("dino", "photos", "vit", encoder="resnet-18", change=("patch=4",)).architecture  # noqa: B018
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ("simclr --batch-size 1", "batch_size is 1; simclr takes 2 or more: an image is told from the others of its batch"),
-        ("simclr", "views of 64 pixels are larger than the images"),
-        (
-            "mae --encoder resnet-18 --change stem=3x3 --size 16",
-            "mae needs a ViT, whose patches it hides, and resnet-18 is none",
-        ),
-        (
-            "mae --encoder resnet-18",
-            "mae needs a ViT, whose patches it hides, and resnet-18 is none; take one such as vit-tiny-16",
-        ),
-        (
-            "simclr --encoder dinov2-small --size 16",
-            "patches of 14 pixels do not divide images of 16; images are resized by --size",
-        ),
-        ("supervised --size 16", "supervised needs classes, and these images have none"),
-        ("clip --size 16", "clip needs captions, and these images have neither captions nor classes"),
-    ],
-)
-def test_what_cannot_be_gets_one_line(words: str, said: str, photos: Path, tmp_path: Path, run) -> None:
-    code, _, errors = run("pretrain", *words.split(), "--data", photos, "--out", tmp_path / "run")
-    assert code == 2
-    assert said in " ".join(errors.split())
-    assert not (tmp_path / "run").exists()

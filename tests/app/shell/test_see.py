@@ -91,29 +91,6 @@ def test_one_of_several_that_cannot_be_read_is_an_error_at_the_end(run: Run, ima
     assert err.splitlines()[-1] == "tapetum: 1 of 2 images could not be read; see above"
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("ask", "a.png", ""), "there is an empty word"),
-        (("caption",), "there is no image"),
-        (("detect", "a.png", " ;"), "no thing was named"),
-        (("detect", "a.png", "cup", "--look-every", "3"), "--look-every belongs to --track"),
-        (("detect", "a.png", "b.png", "cup", "--track"), "2 videos were given; --track takes one"),
-        (("segment", "a.png", "cup", "--masks", "none.npz"), "there is no file none.npz"),
-        (("segment", "a.png", "cup", "--masks", "."), ". is a folder; give a codec of masks"),
-        (("ask", "a.png", "what?", "--model", "a.png"), "a.png does not say that it is a PaliGemma"),
-    ],
-)
-def test_bad_input_gets_one_line(run: Run, image: Path, words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(image.parent)
-    more = () if "--model" in words else MODEL
-    code, out, err = run(*words, *more)
-    assert (code, out) == (2, "")
-    lines = [line for line in err.splitlines() if not line.startswith("tapetum: paligemma-nano-2")]
-    assert len(lines) == 1
-    assert message in lines[0]
-
-
 def test_commands_are_read_without_numpy():
     code = (
         "import sys; from tapetum.app.shell.main import parse; parse(['detect', 'a.png', 'cup']); "

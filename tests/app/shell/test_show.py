@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import tapetum
-from tapetum.tracks.exchange import read_tracks
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
@@ -93,31 +92,6 @@ def test_show_and_convert_load_no_torch(clip: Path, tracked: Path, tmp_path: Pat
             "sys.exit(code or 'torch' in sys.modules)"
         )
         assert subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL).returncode == 0
-
-
-def test_convert_there_and_back(run: Run, clip: Path, tmp_path: Path) -> None:
-    visible = np.array([[True, True, False, True, False, False], [False] * 6, [True] * 6])
-    tracks = Tracks(
-        xy=np.random.default_rng(0).random((3, 6, 2)) * [64, 48],
-        visible=visible,
-        confidence=np.where(visible, 0.75, 0.25),
-        queries=[[0, 5, 6], [1, 7, 8], [2, 9, 9]],
-    )
-    source = tracks.save(tmp_path / "a.npz")
-    assert run("convert", source, tmp_path / "b.csv", "--to", "dlc")[0] == 0
-    code, stdout, _ = run("convert", tmp_path / "b.csv", tmp_path / "c.parquet", "--json")
-    assert code == 0
-    assert json.loads(stdout) == {"points": 3, "frames": 6, "tracks": str(tmp_path / "c.parquet")}
-    back = Tracks.load(tmp_path / "c.parquet")
-    np.testing.assert_array_equal(back.visible, visible)
-    np.testing.assert_array_equal(back.xy[visible], tracks.xy[visible])
-    # napari knows neither points that are never seen nor the number of frames; the video knows the latter
-    visible[2, 4:] = False
-    seen = Tracks(xy=tracks.xy, visible=visible, confidence=tracks.confidence, queries=tracks.queries).save(source)
-    assert run("convert", seen, tmp_path / "d.csv", "--to", "napari")[0] == 0
-    assert read_tracks(tmp_path / "d.csv").xy.shape == (2, 4, 2)
-    assert run("convert", tmp_path / "d.csv", tmp_path / "e.npz", "--video", clip)[0] == 0
-    np.testing.assert_array_equal(Tracks.load(tmp_path / "e.npz").visible, visible[[0, 2]])
 
 
 def test_a_video_or_tracks_given_alone_or_the_wrong_way_round(run: Run, clip: Path, tmp_path: Path) -> None:

@@ -53,34 +53,6 @@ def test_an_error_model_beside_its_weights_is_used(folder: Path, tmp_path: Path)
     assert tapetum.load(folder / "tiny.safetensors").track(VIDEO, np.array([[0, 10, 10]])).chance_wrong is None
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("track clip.mp4 --tracks t.npz --correct 0,3,12,12 --model tiny.safetensors", "TAPNext knows points by their place"),
-        ("bootstrap clip.mp4 --model tiny.safetensors --out b --no-polish", "polish is of TAPIR, and tiny.safetensors is"),
-        (
-            "bootstrap clip.mp4 --model tiny.safetensors --out b --extra-convs 2 --mixer-lr 1.0",
-            "mixer-lr, extra-convs is of TAPIR",
-        ),
-        ("train tap-nano --weights tiny.safetensors --out b", "holds a TAPNext network, and TAPIR is wanted here"),
-        ("export tiny.safetensors x.onnx --size 32x32", "was trained for 64x64"),
-    ],
-)
-def test_what_is_of_tapir_alone_is_refused(
-    run, folder: Path, words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("clip.mp4", "tiny.safetensors"):
-        (tmp_path / name).symlink_to(folder / name)
-    if "t.npz" in words:
-        tapetum.load(folder / "tiny.safetensors").track(VIDEO, [[0, 10, 10]]).save(tmp_path / "t.npz")
-    code, out, err = run(*words.split())
-    assert code == 2
-    assert not out
-    assert message in err
-    assert err.count("\n") == 1
-
-
 def test_benchmarks_take_it(run, folder: Path, tmp_path: Path) -> None:
     model, rng = str(folder / "tiny.safetensors"), np.random.default_rng(1)
     entry = {

@@ -1,8 +1,5 @@
 """Whole runs on small real files, and the vectors that their networks make of files."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,26 +57,6 @@ def test_both_phases_end_with_a_file_that_embeds(tmp_path: Path) -> None:
     again = train_hip(run(file), Launch(out=tmp_path / "run", workers=0, threads=1), said.append)
     assert again is not None
     assert again.scores == finished.scores
-
-
-@pytest.mark.slow
-def test_two_processes_go_through_both_phases(tmp_path: Path) -> None:
-    file = stripes(tmp_path / "stripes.parquet")
-    line = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "tapetum.app.shell.main",
-    ]
-    line += ["train", "hip", "--data", str(file), "--out", str(tmp_path / "run"), "--image", "8", "--mae-steps", "2"]
-    line += ["--steps", "2", "--batch-size", "8", "--micro-batch", "4", "--bf16", "False", "--workers", "0", "--threads", "1"]
-    done = subprocess.run(line, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert [row.split()[0] for row in done.stdout.splitlines()] == ["train:", "check:", "masked_image", "accuracy", "weights"]
 
 
 @pytest.mark.slow

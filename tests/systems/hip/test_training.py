@@ -12,10 +12,8 @@ from support.sharding import check_shards
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip.config import Masked, Modality
 from tapetum.systems.hip.data import TARGET, HipExamples, ModalityField
-from tapetum.systems.hip.grouping import grouping
-from tapetum.systems.hip.masking import draw_mask, hidden_elements
 from tapetum.systems.hip.task import ClassTask, HipClassifier, MaskedTask, Standardize, masked_losses
-from tapetum.train import StepContext, TrainConfig, fit
+from tapetum.train import TrainConfig, fit
 
 
 def stripes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -67,37 +65,6 @@ def test_fields_of_different_lengths_are_refused() -> None:
         HipExamples({"image": ModalityField(np.zeros((0, 2, 1)))})
 
 
-def test_masked_losses_by_hand() -> None:
-    task = MaskedTask(HIP, examples(), examples(), Masked(ratio=0.5))
-    model = task.model().eval()  # gives zeros
-    inputs = {"image": examples().plain(0, 4)["image"]}
-    plan = grouping({"image": 64}, 4)
-    kept = draw_mask(4, 4, plan.width, 0.5, generator=torch.Generator().manual_seed(7))
-    hidden = hidden_elements(plan, kept)["image"]
-    assert hidden.sum(1).tolist() == [32] * 4
-    assert torch.equal(hidden[:, :16], hidden[:, 16:32])  # all groups hide the same places
-    wanted = inputs["image"][hidden].square().mean()
-    found = masked_losses(model, inputs, Masked(ratio=0.5), torch.Generator().manual_seed(7))["image"]
-    torch.testing.assert_close(found, wanted)
-
-
-def test_the_loss_is_the_mean_over_modalities() -> None:
-    both = HipExamples({"a": ModalityField(np.ones((4, 8, 1))), "b": ModalityField(3 * np.ones((4, 8, 1)))})
-    task = MaskedTask(HIP, both, both, Masked())
-    loss, logs = task.loss(task.model(), both.plain(0, 4), StepContext(generator=torch.Generator().manual_seed(0)))
-    assert float(loss.detach()) == pytest.approx((1 + 9) / 2)
-    assert {name: float(value) for name, value in logs.items()} == pytest.approx({"a": 1.0, "b": 9.0})
-
-
-@pytest.mark.slow
-def test_masked_auto_encoding_learns(tmp_path: Path) -> None:
-    task = MaskedTask(HIP, examples(), examples(32, 5), Masked(ratio=0.6))
-    before = task.evaluate(task.model().eval(), 0)["image"]
-    result = fit(task, config(300, eval_every=300), tmp_path / "run")
-    after = task.evaluate(result.model.eval(), 300)["image"]
-    assert after < 0.85 * before  # which is that of the mean
-
-
 def test_the_checks_are_scored_with_the_same_places_hidden_every_time() -> None:
     settings, model = Masked(ratio=0.5), MaskedTask(HIP, examples(), examples(), Masked()).model().eval()
     checks = examples(12, 5)
@@ -121,40 +88,6 @@ def test_classes_are_learned_from_the_start_that_is_given(tmp_path: Path) -> Non
     shuffled = examples(48, 9)
     shuffled.targets = np.random.default_rng(0).permutation(shuffled.targets)
     assert 0.3 < ClassTask(HIP, examples(), shuffled, 2).evaluate(result.model.eval(), 0)["accuracy"] < 0.7
-
-
-@pytest.mark.slow
-def test_sound_and_images_are_learned_from_together(tmp_path: Path) -> None:
-    """Four classes: which way stripes lie, and whether the sound is high or low; either alone tells half of it."""
-
-    def both(seed: int, silent: bool = False) -> HipExamples:
-        images, lying = stripes(64, seed)
-        high = np.random.default_rng(seed + 100).integers(2, size=64)
-        sounds = np.sin(np.arange(32) * np.where(high, 1.2, 0.15)[:, None])[..., None] * (not silent)
-        fields = {"image": ModalityField(images, 100.0, 100.0), "audio": ModalityField(sounds.astype(np.float32))}
-        return HipExamples(fields, 2 * lying + high, seed=1)
-
-    mae = fit(MaskedTask(HIP, both(0), both(1), Masked()), config(3), tmp_path / "mae")
-    assert set(MaskedTask(HIP, both(0), both(1), Masked()).evaluate(mae.model.eval(), 3)) == {"image", "audio"}
-    task = ClassTask(HIP, both(0), both(1), 4, start=mae.checkpoint / "model.safetensors")
-    result = fit(task, config(250), tmp_path / "run")
-    assert task.evaluate(result.model.eval(), 250)["accuracy"] > 0.8
-    deaf = ClassTask(HIP, both(0), both(1, silent=True), 4)
-    assert deaf.evaluate(result.model.eval(), 250)["accuracy"] < 0.7
-
-
-@pytest.mark.slow
-def test_elements_get_classes_from_their_codes(tmp_path: Path) -> None:
-    """Where an image is bright is class 1, the border is not scored."""
-    images, _ = stripes(64)
-    targets = (images[..., 0] > 100).astype(np.int64)
-    targets[:, 0] = -1
-    data = HipExamples({"image": ModalityField(images, 100.0, 100.0)}, targets.reshape(64, 64), seed=1)
-    task = ClassTask(HIP, data, data, 2, elements_of="image")
-    result = fit(task, config(250), tmp_path)
-    scores = task.evaluate(result.model.eval(), 0)
-    assert scores["accuracy"] > 0.8
-    assert scores["mean_iou"] > 0.65
 
 
 @pytest.mark.slow
@@ -183,14 +116,6 @@ def test_scores_by_hand() -> None:
     scores = ClassTask(HIP, data, data, 3, elements_of="image").evaluate(Fixed(), 0)
     # class 0: 1 of 2; class 1: 1 of 2; class 2 does not occur where anything is counted
     assert scores == pytest.approx({"accuracy": 2 / 3, "mean_iou": 0.5})
-
-
-def test_accuracy_of_a_step_is_of_the_elements_that_count() -> None:
-    logits = torch.nn.functional.one_hot(torch.tensor([[0, 1, 1, 2, 0]]), 3).float()
-    data = HipExamples({"image": ModalityField(np.zeros((1, 5, 3)))}, np.array([[0, 0, 1, -1, 2]]))
-    batch = {"image": torch.zeros(1, 5, 3), TARGET: torch.tensor([[0, 0, 1, -1, 0]])}
-    _, told = ClassTask(HIP, data, data, 3, elements_of="image").loss(lambda _: logits, batch, StepContext())
-    assert float(told["accuracy"]) == 0.75  # all of the four but the second
 
 
 def test_a_read_out_needs_a_modality_with_a_decoder() -> None:

@@ -1,27 +1,20 @@
 """Odin's task: views and masks go where pixels go, every source of masks learns; see also tests/twins."""
 
-import copy
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from support.sharding import check_shards
 from tapetum.core.errors import BadInput
-from tapetum.encoders.convolutional import ConvolutionalEncoder
 from tapetum.encoders.references import load
 from tapetum.systems.odin.recipes import RECIPES, OdinRun
 from tapetum.systems.odin.task import OdinTask
 from tapetum.systems.pretraining.data import ImageSource
-from tapetum.systems.pretraining.heads import use_batch_statistics
-from tapetum.systems.pretraining.run import loop_config
-from tapetum.train import StepContext, fit
-from tapetum.train.launch_config import Launch
+from tapetum.train import StepContext
 
 
 class Squares:
@@ -136,67 +129,6 @@ def test_ids_of_views_are_where_the_pixels_are() -> None:
             assert wrong <= 0.2  # cells on a border may be either
             seen += 1
     assert seen > 12
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"source": "projections", "sampled": 6},
-        {"source": "pixels", "local_negatives": False},
-        {"source": "grid", "pyramid_width": 0},
-    ],
-)
-def test_every_form_learns_and_only_what_should_moves(changes: dict[str, Any], tmp_path: Path) -> None:
-    run = small(**changes)
-    task = OdinTask(run, ImageSource(Squares()))
-    result = fit(task, loop_config(task, Launch(out=tmp_path, device="cpu", threads=1, workers=0)), tmp_path)
-    assert result.state == "finished"
-    names = {average.name for average in task.averages}
-    clusters = run.odin.source in ("features", "projections")
-    assert names == ({"target"} if run.odin.form == "b" else set()) | ({"discovery"} if clusters else set())
-    torch.manual_seed(0)
-    model: Any = task.model()
-    batch = batch_of(task, 8)
-    teachers = {name: task.model().requires_grad_(False).eval() for name in names}
-    loss, metrics = task.loss(model, batch, StepContext(teachers=teachers))
-    assert 0 < float(metrics["alive"]) <= 1
-    loss.backward()
-    silent = {name for name, p in model.named_parameters() if p.grad is None}
-    allowed = {name for name in silent if name.startswith(("pyramid.output.", "encoder.head"))}  # levels that are not used
-    assert silent == allowed
-    assert isinstance(model.encoder, ConvolutionalEncoder)
-
-
-def test_rows_of_masks_that_are_not_there_come_out_as_zeros_and_have_no_part_in_the_others() -> None:
-    """Networks that learn, that teach and that are used, as if the rows of masks that are there were the only ones."""
-    torch.manual_seed(0)
-    model: Any = OdinTask(small(), ImageSource(Squares())).model().double()
-    rows = torch.randn(3, 4, 8).double()
-    there = torch.tensor([[True, False, True, True], [False] * 4, [False, True, False, False]])  # the second shows none
-    used = copy.deepcopy(model).eval()
-    for own in (model, use_batch_statistics(copy.deepcopy(used)), used):
-        plain = copy.deepcopy(own)
-        for layers, apply in ((plain.projector, own.project), (plain.predictor, own.predict)):
-            first, norm, _, last = layers
-            inputs = [rows.clone().requires_grad_() for _ in range(2)]
-            found = apply(inputs[0], there)
-            hidden = F.linear(inputs[1][there], first.weight, first.bias)
-            follows = not norm.training or norm.track_running_stats
-            running = (norm.running_mean, norm.running_var) if follows else (None, None)
-            normed = F.batch_norm(hidden, *running, norm.weight, norm.bias, norm.training, norm.momentum, norm.eps)
-            expected = normed.clamp(min=0) @ last.weight.T
-            assert not found[~there].any()
-            torch.testing.assert_close(found[there], expected, rtol=1e-9, atol=1e-12)
-            weights = torch.randn_like(expected)
-            (found[there] * weights).sum().backward()
-            (expected * weights).sum().backward()
-            torch.testing.assert_close(inputs[0].grad, inputs[1].grad, rtol=1e-9, atol=1e-12)
-            assert not inputs[0].grad[~there].any()
-        for name, parameter in own.named_parameters():
-            torch.testing.assert_close(parameter.grad, plain.get_parameter(name).grad, rtol=1e-9, atol=1e-12, msg=name)
-        for name, buffer in own.named_buffers():
-            if "num_batches" not in name:  # which functions do not count
-                torch.testing.assert_close(buffer, plain.get_buffer(name), rtol=1e-9, atol=1e-12, msg=name)
 
 
 def test_a_mask_alone_is_too_few() -> None:
