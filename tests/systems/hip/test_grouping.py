@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from tapetum.account.flops import count_on_meta
-from tapetum.core.errors import BadInput
 from tapetum.systems.hip.config import Modality, variant
 from tapetum.systems.hip.grouping import grouping
 from tapetum.systems.hip.model import Hip
@@ -68,10 +67,3 @@ def test_images_or_video_together_with_sound_are_as_large_as_in_the_paper(
     assert sum(p.numel() for p in model.parameters()) == trunk + sum(own(modality) for modality in modalities.values())
     if gmacs is not None:
         assert counted == pytest.approx(gmacs, rel=0.02)
-
-
-def test_what_cannot_be_packed_is_refused() -> None:
-    with pytest.raises(BadInput, match="17 modalities for 16 groups"):
-        grouping({f"m{i}": 3 for i in range(17)}, 16)
-    with pytest.raises(BadInput, match="no variant 'hip-17'"):
-        variant("hip-17")

@@ -43,6 +43,8 @@ def test_tracks_are_those_of_the_network_in_pixels_of_the_video(tracker: TapNext
         sure = backward.visible_logits.flip(2)[0, point, :time].sigmoid().numpy()
         assert np.abs(tracks.confidence[point, :time] - sure).max(initial=0) < 1e-5
     assert (tracks.visible == (tracks.confidence > 0.5)).all()
+    for chunk in (1, 4):  # the last has one frame, also of the way back
+        assert np.abs(tracker.track(large, LATER * [1, 1, 1], frame_chunk=chunk).xy - tracks.xy).max() < 1e-3
 
 
 def test_frames_of_another_size_are_resized(tracker: TapNextTracker) -> None:

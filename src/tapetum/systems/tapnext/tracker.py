@@ -193,7 +193,7 @@ class TapNextTracker:
             frames = (
                 video[count - numbers.stop : count - numbers.start][::-1] if reverse else video[numbers.start : numbers.stop]
             )
-            state, predictions = self.model.step(state, self._frames(np.ascontiguousarray(frames)))
+            state, predictions = self.model.step(state, self._frames(frames.copy()))
             xy[:, numbers], confidence[:, numbers] = self._on_video(predictions, size)
             report(numbers.stop)
         return (xy.flip(1), confidence.flip(1)) if reverse else (xy, confidence)
