@@ -16,18 +16,8 @@ from tapetum.account.ledger import read
 from tapetum.bench.plans import plan_run
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build, byte_text, save
-from tapetum.systems.pretraining import losses
-from tapetum.systems.pretraining.heads import (
-    DinoHead,
-    encode_visible,
-    feature_std,
-    hidden_patches,
-    move_center,
-    projection,
-    prototype_use,
-    use_batch_statistics,
-)
-from tapetum.systems.pretraining.methods import Byol, Dino, DinoV2, Method, task_of
+from tapetum.systems.pretraining.heads import DinoHead, feature_std, prototype_use
+from tapetum.systems.pretraining.methods import Byol, DinoV2, task_of
 from tapetum.systems.pretraining.run import loop_config, task_for
 from tapetum.systems.pretraining.task import PATIENCE, SURE
 from tapetum.train import StepContext, fit
@@ -75,70 +65,6 @@ def test_weights_that_decay_are_matrices_and_filters(data: Path) -> None:
     assert len(decaying["params"]) + len(others["params"]) == len(names)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("method", ["byol", "dino"])
-def test_the_teacher_is_the_average_of_the_paper(method: Method, data: Path, tmp_path: Path) -> None:
-    """decay_k = 1 - (1 - decay) (cos(pi k / K) + 1) / 2 for updates k = 0 ... K."""
-    task = task_for(tiny(method, data))
-    launch = Launch(out=tmp_path, workers=0, threads=1, save_every=1)
-    fit(task, loop_config(task, launch, keep_last=10, tensorboard=False, lr=0.01), tmp_path)
-    folders = [tmp_path / "checkpoints" / f"step_{step:08d}" for step in range(1, 7)]
-    states = [{name: load_file(folder / f"{name}.safetensors") for name in ("model", "teacher")} for folder in folders]
-    start, moved = task.settings.decay, 0.0
-    for k in range(1, 6):  # update 0 is before the first checkpoint
-        decay = 1 - (1 - start) * (math.cos(math.pi * k / 5) + 1) / 2
-        for name, now in states[k]["teacher"].items():
-            if now.is_floating_point():
-                wanted = decay * states[k - 1]["teacher"][name] + (1 - decay) * states[k]["model"][name]
-                torch.testing.assert_close(now, wanted, rtol=1e-5, atol=1e-6, msg=name)
-                moved += float((now - states[k - 1]["teacher"][name]).abs().sum())
-    assert moved > 0
-
-
-def test_teachers_see_by_the_batch_and_follow_nothing() -> None:
-    torch.manual_seed(0)
-    student = projection(6, 5, 4).train()
-    teacher = projection(6, 5, 4).eval()
-    teacher.load_state_dict(student.state_dict())
-    before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    x = torch.randn(7, 6)
-    torch.testing.assert_close(use_batch_statistics(teacher)(x), student(x))
-    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
-    assert not all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
-
-
-def test_dinos_centre_is_a_running_mean_and_its_temperature_rises() -> None:
-    torch.manual_seed(0)
-    center, said = torch.randn(5), torch.randn(6, 5)
-    torch.testing.assert_close(move_center(center, said, 0.9), 0.9 * center + 0.1 * said.mean(0))
-    from lightly.models.modules.center import Center
-
-    theirs = Center(size=(1, 1, 5), momentum=0.9)
-    theirs.center = center[None, None].clone()
-    theirs.update(said.view(2, 3, 5))
-    torch.testing.assert_close(move_center(center, said, 0.9), theirs.value.flatten())
-    how = Dino(teacher_temperature=0.04, final_teacher_temperature=0.07, teacher_warmup_epochs=30)
-    assert how.teacher_temperature_after(15) == pytest.approx(0.055)
-    assert how.teacher_temperature_after(90) == pytest.approx(0.07)
-
-
-def test_dinos_teacher_warms_up_in_epochs_whatever_the_length_of_the_run(data: Path) -> None:
-    rising = Dino(
-        final_teacher_temperature=0.07, teacher_warmup_epochs=2, hidden=16, bottleneck=8, prototypes=12, local_views=1
-    )
-    task, model, teachers, batch = begun("dino", data, dino=rising)
-    losses = {}
-    for how in (rising, *(replace(rising, teacher_temperature=t, teacher_warmup_epochs=0) for t in (0.04, 0.055, 0.07))):
-        task.settings = how if how is rising else replace(how, final_teacher_temperature=how.teacher_temperature)
-        for step in (0, 5, 10):  # 40 images, 8 a step: 5 steps an epoch
-            model.center.zero_()
-            context = StepContext(step=step, steps=1000, teachers=teachers)
-            losses[how.teacher_temperature, how.teacher_warmup_epochs, step] = task.loss(model, batch, context)[0].item()
-    for step, temperature in ((0, 0.04), (5, 0.055), (10, 0.07)):
-        assert losses[0.04, 2, step] == pytest.approx(losses[temperature, 0, step], abs=1e-6)
-    assert len({round(losses[0.04, 2, step], 5) for step in (0, 5, 10)}) == 3
-
-
 def test_a_vit_of_moco_v3_keeps_its_patches_as_they_began(data: Path) -> None:
     _, model, _, batch = begun("byol", data, **VIT, frozen_patches=True, byol=Byol(hidden=32, projection=16, layers=3))
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
@@ -149,22 +75,6 @@ def test_a_vit_of_moco_v3_keeps_its_patches_as_they_began(data: Path) -> None:
     assert kinds == {"projection": [*hidden * 2, *hidden[:2]], "prediction": [*hidden, *hidden[:2]]}
     begun("byol", data, **RESNET, frozen_patches=True)  # a network without patches is as it is
     assert batch["views"]
-
-
-def test_dinos_centre_moves_in_the_run_and_its_last_layer_waits(data: Path) -> None:
-    how = Dino(hidden=16, bottleneck=8, prototypes=12, local_views=1, frozen_epochs=1)
-    task, model, teachers, batch = begun("dino", data, dino=how)
-    assert task.frozen_steps == 5  # 40 images, 8 a step
-    weight = model.get_parameter("heads.head.prototypes.weight")
-    for step, learns in ((4, False), (5, True)):
-        before = model.center.clone()
-        model.zero_grad()
-        task.loss(model, batch, StepContext(step=step, steps=10, teachers=teachers))[0].backward()
-        assert (weight.grad is not None) == learns
-        with torch.no_grad():
-            teacher = teachers["teacher"]
-            said = teacher.heads["head"](teacher.encoder(torch.cat(batch["views"][:2])).pooled)
-        torch.testing.assert_close(model.center, 0.9 * before + 0.1 * said.mean(0))
 
 
 def test_dinos_head_is_lightlys() -> None:
@@ -180,36 +90,6 @@ def test_dinos_head_is_lightlys() -> None:
         theirs.last_layer.weight_v.copy_(ours.prototypes.weight)
     x = torch.randn(3, 6)
     torch.testing.assert_close(ours(x), theirs(x))
-
-
-def test_mae_sees_what_is_not_hidden_and_nothing_else(data: Path) -> None:
-    _, model, _, batch = begun("mae", data)
-    encoder, seen = model.encoder, batch["visible"]
-    [images] = batch["views"]
-    hidden = hidden_patches(seen, 16)
-    assert hidden.sum(1).tolist() == [12] * 8  # three quarters of 4 x 4
-    assert len({tuple(row) for row in seen.sort().values.tolist()}) > 1  # not the same for all
-    mask = hidden.view(8, 1, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
-    changed = torch.where(mask, torch.randn_like(images), images)
-    torch.testing.assert_close(encode_visible(encoder, images, seen), encode_visible(encoder, changed, seen))
-    assert not torch.allclose(encoder(images).pooled, encoder(changed).pooled)
-    all_seen = torch.arange(16).expand(8, -1)
-    torch.testing.assert_close(encode_visible(encoder, images, all_seen), encoder(images).tokens)
-    assert encode_visible(encoder, images, seen).shape == (8, 5, 64)  # class token and four patches: a quarter of the work
-
-
-def test_mae_puts_every_patch_into_its_place(data: Path) -> None:
-    """The decoder without blocks says of a place what stands there: a seen patch, or the mask token."""
-    _, model, _, batch = begun("mae", data)
-    decoder, seen = model.heads["decoder"], batch["visible"]
-    decoder.blocks = nn.ModuleList()
-    tokens = torch.randn(8, 5, 64)
-    found = decoder(tokens, seen)
-    for row in range(8):
-        for place in range(16):
-            at = (seen[row] == place).nonzero()
-            here = decoder.enter(tokens[row, 1 + int(at)]) if len(at) else decoder.mask_token
-            torch.testing.assert_close(found[row, place], decoder.leave(decoder.norm(here + decoder.positions[place])))
 
 
 def test_mae_wants_a_vit_and_a_size_of_patches(data: Path) -> None:
@@ -324,35 +204,13 @@ def test_gram_anchors_patches_to_the_network_that_the_run_began_with(data: Path,
         fit(task, loop_config(task, Launch(out=out, workers=0, threads=1, save_every=1), keep_last=9, lr=0.01), out)
         first, third = (load_file(out / "checkpoints" / f"step_0000000{k}" / "anchor.safetensors") for k in (1, 3))
         assert all(torch.equal(first[name], value) for name, value in third.items()) == still
-    plain = replace(SETTINGS["dinov2"]["dinov2"], mask_probability=0.0)
-    values = []
-    for settings in (plain, replace(plain, gram=2.0)):
-        task, model, teachers, batch = begun("dinov2", data, **changes, dinov2=settings)
-        if settings.gram:
-            for parameter in teachers["anchor"].encoder.blocks.parameters():
-                parameter.normal_()
-        values.append(task.loss(model, batch, StepContext(teachers=teachers)))
-    large = torch.cat(batch["views"][:2])
-    with torch.no_grad():
-        wanted = losses.gram(*(network.encoder(large).tokens[:, 1:] for network in (model, teachers["anchor"])))
-    assert 0.001 < float(wanted) == pytest.approx(float(values[1][1]["gram"]))
-    assert float((values[1][0] - values[0][0]).detach()) == pytest.approx(2 * float(wanted), rel=1e-4)
 
 
-def test_a_queue_assigns_a_small_batch_as_a_large_one(data: Path) -> None:
-    """In its last step Sinkhorn-Knopp gets what a batch of all steps would, newest first."""
+def test_a_queue_that_cannot_be_is_refused(data: Path) -> None:
     with pytest.raises(BadInput, match="a queue is for Sinkhorn-Knopp; give --centring sinkhorn"):
         DinoV2(queue=16)
     with pytest.raises(BadInput, match="a queue of 24 holds a part of a batch, which has 16 large crops"):
         begun("dinov2", data, dinov2=DinoV2(queue=24, centring="sinkhorn"))
-    settings = replace(SETTINGS["dinov2"]["dinov2"], centring="sinkhorn", queue=32)
-    task, model, _, _ = begun("dinov2", data, dinov2=settings)
-    batches = [torch.randn(2, 8, 24, generator=torch.Generator().manual_seed(k)) for k in range(4)]
-    queued = [rows.transpose(0, 1).flatten(0, 1) for rows in batches]  # both crops of an image side by side
-    for step, rows in enumerate(batches):
-        found = task._queued(rows.flatten(0, 1), model, step)
-        torch.testing.assert_close(found, torch.cat((rows.flatten(0, 1), *queued[max(0, step - 2) : step][::-1])))
-    torch.testing.assert_close(model.queue, torch.cat(queued[:1:-1]))
 
 
 def test_the_last_steps_of_dinov2_see_larger_crops(data: Path, tmp_path: Path) -> None:
