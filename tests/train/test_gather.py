@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from tapetum.core.errors import BadInput
-from tapetum.train.contrastive import clip_loss, info_nce, nt_xent, siglip_loss
 from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm, shift
 
 
@@ -59,21 +58,6 @@ def test_the_sigmoid_loss_around_a_ring_is_that_of_all_pairs_at_once(jobs: Any, 
             torch.testing.assert_close(value, joint[1][name], rtol=1e-10, atol=1e-13, msg=f"{size} {name}")
     for name, value in wanted.items():
         torch.testing.assert_close(joint[1][f"own {name}"], value, rtol=1e-10, atol=1e-13, msg=name)
-
-
-def test_the_sigmoid_loss_is_the_sum_over_pairs_of_its_paper() -> None:
-    """Arxiv 2303.15343, equation 1: minus log of 1 / (1 + exp(z (-t x.y - b))), with z = 1 for a right pair, else -1."""
-    torch.manual_seed(2)
-    images, texts = torch.randn(2, 5, 4, dtype=torch.float64)
-    captions, total = [0, 1, 0, 2, 1], {"own": 0.0, "equal": 0.0}
-    for i in range(5):
-        for j in range(5):
-            cosine = float(images[i] @ texts[j] / images[i].norm() / texts[j].norm())
-            for name, fits in (("own", i == j), ("equal", captions[i] == captions[j])):
-                z = 1 if fits else -1
-                total[name] += math.log(1 + math.exp(z * (-7.0 * cosine + 3.0))) / 5
-    assert float(siglip_loss(images, texts, 7.0, -3.0)) == pytest.approx(total["own"], rel=1e-12)
-    assert float(siglip_loss(images, texts, 7.0, -3.0, torch.tensor(captions))) == pytest.approx(total["equal"], rel=1e-12)
 
 
 def test_a_barrier_waits_and_tells_of_a_process_that_is_lost(jobs: Any, tmp_path: Path) -> None:
@@ -127,26 +111,6 @@ def test_batch_norms_of_timm_keep_what_they_do_after_the_norm() -> None:
     assert torch.equal(joint(images), plain(images))
     assert torch.equal(joint[0].running_var, plain.running_var)
     assert (joint(images) >= 0).all()
-
-
-def test_contrastive_losses_are_those_of_their_papers() -> None:
-    torch.manual_seed(1)
-    first, second = torch.randn(2, 5, 4, dtype=torch.float64).unbind()
-    a, b = (x / x.norm(dim=1, keepdim=True) for x in (first, second))
-    table = 3 * a @ b.T
-    forth = -sum(table[i, i] - table[i].exp().sum().log() for i in range(5)) / 5
-    back = -sum(table[i, i] - table[:, i].exp().sum().log() for i in range(5)) / 5
-    assert float(info_nce(first, second, 3.0)) == pytest.approx(float(forth))
-    assert float(clip_loss(first, second, 3.0)) == pytest.approx(float(forth + back) / 2)
-    rows, total = torch.cat([a, b]), 0.0
-    for i in range(10):  # eq. 1 of SimCLR, for i and its other view
-        others = [float((2 * rows[i] @ rows[k]).exp()) for k in range(10) if k != i]
-        total -= float(2 * rows[i] @ rows[(i + 5) % 10]) - float(torch.tensor(others).sum().log())
-    assert float(nt_xent(first, second, 2.0)) == pytest.approx(total / 10, rel=1e-6)
-    with torch.autocast("cpu", torch.bfloat16):  # similarities times 100 are not rounded
-        assert float(info_nce(first.float(), second.float(), 100.0)) == pytest.approx(
-            float(F.cross_entropy(100 * a @ b.T, torch.arange(5))), rel=1e-4
-        )
 
 
 def test_rows_that_stand_for_nothing_are_left_out_of_statistics_and_a_norm_may_lack_a_bias() -> None:

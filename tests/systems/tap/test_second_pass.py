@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 
 from support.networks import TAPIR, tapir
@@ -28,25 +27,6 @@ def noise(frames: int = 6, height: int = 48, width: int = 64) -> np.ndarray:
 
 
 @torch.no_grad()
-def test_the_mean_of_what_was_seen_by_hand():
-    model = network().model
-    features = model.features(torch.from_numpy(noise(4)).float()[None] / 127.5 - 1)
-    queries = torch.tensor([[[1.0, 20, 30], [0.0, 5, 5]]])
-    points = model.query_features(features, queries)
-    tracks = torch.tensor([[[10.0, 9], [20, 30], [40, 41], [70, 20]], [[5, 5], [6, 6], [7, 7], [8, 8]]])[None]
-    confidence = torch.tensor([[0.9, 0.99, 0.6, 0.9], [0.9, 0.4, 0.3, 0.5]])[None]  # the fourth place is outside
-    first = Trajectories(tracks, -confidence.logit(), torch.full_like(confidence, -50))
-    found = average_visible_features(model, features, points, first, queries[..., 0])
-    there = model.query_features(features, torch.tensor([[[0.0, 10, 9], [2.0, 40, 41]]]))
-    (fine, coarse), (own_fine, own_coarse), (_, there_coarse) = found.levels[0], points.levels[0], there.levels[0]
-    torch.testing.assert_close(fine, own_fine)
-    for one, own, seen in [(found.initial, points.initial, there.initial), (coarse, own_coarse, there_coarse)]:
-        expected = (own[0, 0] + 0.9 * seen[0, 0] + 0.6 * seen[0, 1]) / 2.5
-        torch.testing.assert_close(one[0, 0], expected)
-        torch.testing.assert_close(one[0, 1], own[0, 1])  # seen nowhere else
-
-
-@torch.no_grad()
 def test_a_tracker_looks_twice_with_it_where_asked_for():
     tracker, video = network(), noise()
     queries = torch.tensor([[0, 10.5, 20.25], [3, 60, 5], [5, 0, 48], [1.5, 30, 30]])
@@ -62,24 +42,6 @@ def test_a_tracker_looks_twice_with_it_where_asked_for():
     np.testing.assert_allclose(again.xy, twice.tracks[0], atol=1e-4)
     np.testing.assert_allclose(again.confidence, twice.confidence[0], atol=1e-5)
     assert np.abs(again.xy - plain.xy).max() > 0.01
-
-
-def test_a_second_pass_learns_from_what_was_seen_and_not_from_where():
-    model = network(second_pass=True).model
-    video = torch.from_numpy(noise()).float()[None] / 127.5 - 1
-    features = model.features(video)
-    queries = torch.tensor([[[0.0, 20, 20]]])
-    tracks = torch.full((1, 1, 6, 2), 30.0, requires_grad=True)
-    sure = torch.full((1, 1, 6), -5.0, requires_grad=True)
-    found = average_visible_features(
-        model, features, model.query_features(features, queries), Trajectories(tracks, sure, sure), queries[..., 0]
-    )
-    (moved,) = torch.autograd.grad(found.initial.sum(), features.initial)
-    assert moved[:, 1:].abs().sum() > 0
-    with pytest.raises(RuntimeError, match="not have been used"):
-        torch.autograd.grad(found.initial.sum(), tracks)
-    with pytest.raises(RuntimeError, match="not have been used"):
-        torch.autograd.grad(found.initial.sum(), sure)
 
 
 def test_features_read_at_all_positions_are_those_read_where_points_are_visible():

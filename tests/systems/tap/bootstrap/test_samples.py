@@ -6,10 +6,23 @@ import numpy as np
 import pytest
 import torch
 
-from support.bootstrap import BARE
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.bootstrap.config import Ingredients
 from tapetum.systems.tap.bootstrap.samples import CycleErrors, cycle_errors, grid, moving_queries, show_clip
+
+BARE = Ingredients(
+    stride=1,
+    moving=0.0,
+    shrink=False,
+    spoil=False,
+    requery=False,
+    cycle=False,
+    confident=0.0,
+    proximity=False,
+    rebalance=0.0,
+    synthetic=False,
+)
+"""Settings that leave everything out."""
 
 
 def test_what_the_student_sees() -> None:
