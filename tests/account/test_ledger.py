@@ -50,6 +50,7 @@ def test_sessions_add_up(tmp_path: Path) -> None:
     assert second["co2_method"] == "energy x 500 gCO2/kWh"
     text = format_ledger(read(path))
     assert "7 (14 samples) in 2 sessions" in text
+    assert "FLOPs    210 (70 forward, 140 backward)" in text
     assert "2 kWh (2 to 3.2), estimated, not measured  [estimate: CPU-seconds x 36 W per core]" in text
     assert "1 kg (1 to 1.6)  [energy x 500 gCO2/kWh]" in text  # the building's share alone is not known
     assert second["constants"][0]["source"] == "set by you"

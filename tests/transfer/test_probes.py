@@ -38,6 +38,7 @@ def test_neighbours_vote_as_scikit_learns(temperature: float | None) -> None:
     found = knn_accuracy(known.features, known.labels, asked.features, asked.labels, config)
     right = int((ours.argmax(1) == asked.labels).sum())
     assert found == right / 50 > 0.5
+    assert knn_accuracy(known.features, known.labels, asked.features[:1], torch.tensor([0]), config) == (ours[0].argmax() == 0)
 
 
 @pytest.mark.parametrize("decay", [1e-3, 1e-1])

@@ -165,6 +165,8 @@ def test_groups_may_be_worked_on_a_few_at_a_time(mask_padding: bool, monkeypatch
     inputs = inputs_of(modalities)
     plan = grouping({name: m.length for name, m in modalities.items()}, 16)
     kept = draw_mask(2, 16, plan.width, 0.5, shared=False, generator=torch.Generator().manual_seed(0))
+    numbered = torch.arange(2 * 16 * plan.width).view(2, 16, plan.width, 1)
+    assert torch.equal(kept.drop(numbered).flatten(), numbered[..., 0][kept.visible])
     for chosen in (None, kept):
         whole = model(inputs, chosen)  # gradients are kept, so in one go
         for numbers in (1, 2000, 5000):

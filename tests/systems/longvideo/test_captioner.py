@@ -122,6 +122,7 @@ def test_only_what_is_between_learns_and_it_is_saved_alone(foreign: str, tmp_pat
     for name, language in (("own", BYTES), ("foreign", foreign)):
         model = captioner(language, open_gates=True).train()
         assert not model.video.training
+        assert not model.language.training
         loss = model.loss(model.encode(clip()), ["a ball falls"])
         loss.backward()
         for own, parameter in model.named_parameters():

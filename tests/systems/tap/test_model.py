@@ -50,17 +50,6 @@ def test_picked_cells_and_whole_maps_agree_in_value_and_gradient(monkeypatch):
         torch.testing.assert_close(result, results[0], atol=1e-4, rtol=1e-4)
 
 
-def test_refinement_above_the_size_of_the_video_is_not_ignored():
-    model, (video, queries) = tiny(), random_case()
-    small = model.features(video, [(64, 64)])
-    large = model.features(video, [(128, 128)])
-    assert large.pyramids[0][0].shape[2:4] == (32, 32)
-    assert small.pyramids[0][0].shape[2:4] == (16, 16)
-    with torch.no_grad():
-        tracks = [model(video, queries, refinement_resolutions=[(side, side)]).tracks for side in (64, 128)]
-    assert (tracks[0] - tracks[1]).abs().max() > 1e-2
-
-
 # --- learning -----------------------------------------------------------------------------------------------------------
 
 

@@ -102,6 +102,11 @@ def test_an_example_alone_is_a_row_of_a_batch_and_all_weights_learn() -> None:
     model.eval()
     for whole, alone in zip(model(x), model(x[1:]), strict=True):
         torch.testing.assert_close(whole[1:], alone)
+    model.standardise(x.flatten(0, 1))
+    model.embed.register_forward_pre_hook(lambda _, given: standardised.append(given[0]))
+    standardised, (deviation, mean) = [], torch.std_mean(x, (0, 1), correction=0)
+    model(x)
+    torch.testing.assert_close(standardised[0], (x - mean) / deviation)
     wanted, far = assign_targets(anchors(TINY), torch.tensor([[2.0, 9.0], [1.0, 30.0]]), torch.tensor([0, 2]), 3, 1.5)
     loss, _ = model.train().loss(x, wanted.expand(2, -1, -1), far.expand(2, -1, -1))
     loss.backward()
