@@ -167,7 +167,7 @@ def mix(p: Mapping[str, Tensor], c: Choices, x: Tensor) -> Tensor:
 
 
 @dataclass
-class Look:
+class Pass:
     """One pass over a point: what it answers, what led there, and the heat of matching."""
 
     final: Track
@@ -183,7 +183,7 @@ def follow(
     vectors: list[Tensor],
     query: Tensor,
     learn: bool,
-) -> Look:
+) -> Pass:
     """One pass; `vectors` are those of the point: for matching, then fine and coarse of each size."""
     video, frames = (c.side, c.side), len(coarse)
     first, heat = match(p, c, coarse, vectors[0])
@@ -204,12 +204,12 @@ def follow(
     every = [Track(scaled(one.xy, c.base, video), one.hidden, one.far) for one in every]
     last = every[c.iterations :: c.iterations]
     xy, hidden, far = (torch.stack([getattr(one, name) for one in last]).mean(0) for name in ("xy", "hidden", "far"))
-    return Look(Track(xy if c.mean_place else every[-1].xy, hidden, far), every[:-1], heat)
+    return Pass(Track(xy if c.mean_place else every[-1].xy, hidden, far), every[:-1], heat)
 
 
-def looks(p: Mapping[str, Tensor], c: Choices, video: Tensor, queries: Tensor) -> list[list[Look]]:
+def track(p: Mapping[str, Tensor], c: Choices, video: Tensor, queries: Tensor) -> list[list[Pass]]:
     """Follow each query (t, x, y) through a clip [t, h, w, 3]: one pass, or a second with the mean of what was seen."""
-    size, found = (c.side, c.side), []
+    size, points = (c.side, c.side), []
     grids = [pyramid(p, c, video, each) for each in c.sizes]
     coarse = pyramid(p, c, video, c.base)[1]
     every = [coarse, *(maps for grid in grids for maps in grid[:2])]
@@ -218,32 +218,32 @@ def looks(p: Mapping[str, Tensor], c: Choices, video: Tensor, queries: Tensor) -
         vectors = [read(maps, float(query[0]), query[1:], size) for maps in every]
         passes = [follow(p, c, grids, coarse, vectors, query, learn)]
         if c.twice:
-            seen, sure = passes[0].final.xy.detach(), passes[0].final.sure.detach()
-            inside = ((seen >= 0) & (seen <= c.side)).all(1)
+            xy, sure = passes[0].final.xy.detach(), passes[0].final.sure.detach()
+            inside = ((xy >= 0) & (xy <= c.side)).all(1)
             frames = [t for t in range(len(video)) if inside[t] and sure[t] > 0.5 and t != int(query[0].round())]
             for k in range(0, len(every), 2):  # the fine ones stay
-                total = vectors[k] + sum(sure[t] * read(every[k], t, seen[t], size) for t in frames)
+                total = vectors[k] + sum(sure[t] * read(every[k], t, xy[t], size) for t in frames)
                 vectors[k] = total / (1 + sum(sure[t] for t in frames))
             passes.append(follow(p, c, grids, coarse, vectors, query, learn))
-        found.append(passes)
-    return found
+        points.append(passes)
+    return points
 
 
 def entropy(logit: Tensor, target: Tensor) -> Tensor:
     return -target * F.logsigmoid(logit) - (1 - target) * F.logsigmoid(-logit)
 
 
-def tracking_terms(look: Look, xy: Tensor, hidden: Tensor, mask: Tensor, c: Choices, rebalance: float) -> Tensor:
+def tracking_terms(made: Pass, xy: Tensor, hidden: Tensor, mask: Tensor, c: Choices, rebalance: float) -> Tensor:
     """Position, occlusion and expected distance, summed over all estimates and moments of a point."""
-    total, seen = torch.zeros(3), 1 - hidden
-    for one in (look.final, *look.before):
+    total, visible = torch.zeros(3), 1 - hidden
+    for one in (made.final, *made.before):
         squared = (((one.xy - xy) * 256 / c.side) ** 2).sum(1)
         error = (squared + 1e-12).sqrt()
         huber = torch.where(error < 4, squared / 2, 4 * error - 8)
         wrong = (error.detach() > 6).to(error)
-        position = 0.05 * huber * seen * mask
-        occlusion = entropy(one.hidden, hidden) * mask * (1 + rebalance * seen)
-        total = total + torch.stack([position, occlusion, entropy(one.far, wrong) * seen * mask]).sum(1)
+        position = 0.05 * huber * visible * mask
+        occlusion = entropy(one.hidden, hidden) * mask * (1 + rebalance * visible)
+        total = total + torch.stack([position, occlusion, entropy(one.far, wrong) * visible * mask]).sum(1)
     return total
 
 
@@ -270,11 +270,11 @@ def clip_loss(p: Mapping[str, Tensor], c: Choices, batch: Mapping[str, Tensor]) 
     terms, matching, near, rightly = torch.zeros(3), torch.zeros(()), torch.zeros(()), torch.zeros(())
     occluded, passes = batch["occluded"], 1 + c.twice
     for b, video in enumerate(batch["video"]):
-        for n, point in enumerate(looks(p, c, video, batch["queries"][b])):
+        for n, point in enumerate(track(p, c, video, batch["queries"][b])):
             xy, hidden = batch["xy"][b, n], occluded[b, n].to(video)
-            for look in point:
-                terms = terms + tracking_terms(look, xy, hidden, torch.ones_like(hidden), c, 0.0)
-                matching = matching + matching_term(look.heat, xy, 1 - hidden, c)
+            for made in point:
+                terms = terms + tracking_terms(made, xy, hidden, torch.ones_like(hidden), c, 0.0)
+                matching = matching + matching_term(made.heat, xy, 1 - hidden, c)
             near += (((point[-1].final.xy - xy).norm(dim=1) < 2) * (1 - hidden)).sum()
             rightly += ((point[-1].final.hidden > 0) == occluded[b, n]).sum()
     loss, logs = total(c, terms, matching, passes, occluded.numel())
@@ -294,9 +294,9 @@ def footage_loss(
     terms, matching, passes = torch.zeros(3), torch.zeros(()), 1 + c.twice
     for b, maps in enumerate(batch["maps"]):
         frames, queries, back = batch["frames"][b], batch["queries"][b], torch.linalg.inv(maps)
-        asked = torch.cat([frames[queries[:, :1].long()], queries[:, 1:]], 1)
+        own = torch.cat([frames[queries[:, :1].long()], queries[:, 1:]], 1)
         with torch.no_grad():
-            taught = [point[-1].final for point in looks(teacher, c, batch["video"][b, : batch["lengths"][b]], asked)]
+            taught = [point[-1].final for point in track(teacher, c, batch["video"][b, : batch["lengths"][b]], own)]
         labels, starts = [], []
         for n, whole in enumerate(taught):
             one = Track(whole.xy[frames], whole.hidden[frames], whole.far[frames])
@@ -310,19 +310,19 @@ def footage_loss(
             there = moved(maps[t2 : t2 + 1], place[None])[0].clamp(0, c.side)
             starts.append(torch.cat([torch.tensor([float(t2)]), there]))
             labels.append((one, sure, bool(choice), t2))
-        for n, point in enumerate(looks(p, c, batch["spoilt"][b], torch.stack(starts))):
+        for n, point in enumerate(track(p, c, batch["spoilt"][b], torch.stack(starts))):
             one, sure, usable, t2 = labels[n]
-            for look in point:
-                for each in (look.final, *look.before):
+            for made in point:
+                for each in (made.final, *made.before):
                     each.xy = moved(back, each.xy)
             last, t1, hidden = point[-1].final, int(queries[n, 0]), (one.hidden > 0).to(maps)
             lost = (last.xy[t1] - queries[n, 1:]).norm() * 256 / c.side >= f["within"] or last.hidden[t1] > 0
             mask = sure.to(maps) * float(usable and not (f["cycle"] and lost))
             if f["proximity"] and t1 != t2:
                 mask = mask * torch.tensor([float(abs(t - t1) < abs(t - t2)) for t in range(len(frames))])
-            for look in point:
-                terms = terms + tracking_terms(look, one.xy, hidden, mask, c, f["rebalance"])
-                matching = matching + matching_term(look.heat, moved(maps, one.xy), mask * (1 - hidden), c)
+            for made in point:
+                terms = terms + tracking_terms(made, one.xy, hidden, mask, c, f["rebalance"])
+                matching = matching + matching_term(made.heat, moved(maps, one.xy), mask * (1 - hidden), c)
             rows.append((mask, hidden, (last.xy - one.xy).norm(dim=1).detach()))
     mask, hidden, error = map(torch.stack, zip(*rows, strict=True))
     counted = mask * (1 - hidden)

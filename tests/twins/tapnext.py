@@ -125,7 +125,7 @@ def layers(
         when = int(query[0].round())
         points.append([p["unknown_token"] if t < when else own if t == when else p["mask_token"] for t in range(frames)])
     x = torch.cat([images, torch.stack([torch.stack(each) for each in points], 1)], 1)
-    found = []
+    predictions = []
     for number in range(c.depth):
         x, rows = over_time(p, f"blocks.{number}.temporal", x), []
         for t in range(frames):
@@ -140,8 +140,8 @@ def layers(
         away = torch.arange(c.bins) - logits.argmax(-1, keepdim=True)
         share = torch.softmax(logits / 2, -1) * (away.abs() <= c.radius)
         place = (share / share.sum(-1, keepdim=True) * (torch.arange(c.bins) + 0.5)).sum(-1)
-        found.append((logits, place, head(p, c, "visible_head", of)[..., 0]))
-    return found
+        predictions.append((logits, place, head(p, c, "visible_head", of)[..., 0]))
+    return predictions
 
 
 def clip_loss(p: Mapping[str, Tensor], c: Choices, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -165,8 +165,8 @@ def clip_loss(p: Mapping[str, Tensor], c: Choices, batch: Mapping[str, Any]) -> 
                 log = torch.log_softmax(logits[n, t], -1)
                 distance = (((xy[n, t] - place) ** 2).sum() + 1e-12).sqrt()
                 huber = distance**2 / 2 if distance < 1 else distance - 0.5
-                seen = entropy(shown[n, t], torch.tensor(float(visible)))
-                terms = torch.stack([-log[0, label[0]] - log[1, label[1]], 0.1 * huber, seen])
+                visibility = entropy(shown[n, t], torch.tensor(float(visible)))
+                terms = torch.stack([-log[0, label[0]] - log[1, label[1]], 0.1 * huber, visibility])
                 sums[layer] = sums[layer] + terms * weights
             error = float((every[-1][1][n, t] - truth).detach().norm())
             counted = float(t > when)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from support.forks import Forks
+from support.precision import double_precision
 from tapetum.systems.tapnext.config import TapNextConfig
 from tapetum.systems.tapnext.model import TapNext, add_points
 from tapetum.systems.tapnext.task import TapNextTask
@@ -140,13 +140,8 @@ def expected(case: str) -> twin.Training:
 
 @pytest.fixture(autouse=True)
 def _in_64_bits() -> Iterator[None]:
-    """Let the product compute in 64 bits too, as in test_tapir."""
-    before = torch.get_default_dtype(), Tensor.float
-    torch.set_default_dtype(torch.float64)
-    Tensor.float = Tensor.double
-    yield
-    torch.set_default_dtype(before[0])
-    Tensor.float = before[1]
+    with double_precision():
+        yield
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -184,8 +179,6 @@ def test_two_processes_are_the_twin_too(tmp_path: Path, forks: Forks) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    torch.set_default_dtype(torch.float64)
-    Tensor.float = Tensor.double
-    with join_process_group("cpu"):
+    with double_precision(), join_process_group("cpu"):
         for each in CASES:
             fit(task(each), config(), Path(sys.argv[1]) / each)
