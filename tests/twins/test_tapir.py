@@ -41,15 +41,7 @@ BASE = TapirConfig(
     mixer_expansion=2,
     softmax_temperature=5.0,
 )
-LABELS = {
-    "requery": True,
-    "cycle": False,
-    "within": 150.0,
-    "confident": 0.5,
-    "proximity": True,
-    "rebalance": 1.0,
-    "weight": 0.7,
-}
+LABELS = {"requery": True, "cycle": False, "within": 150, "confident": 0.5, "proximity": True, "rebalance": 1.0, "weight": 0.7}
 CASES: dict[str, tuple[TapirConfig, dict[str, Any], dict[str, Any] | None]] = {
     "twice": (
         replace(BASE, second_pass=True, pyramid_level=1, antialias=True, average_positions=False),
